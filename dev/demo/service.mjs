@@ -1,0 +1,100 @@
+// Starts the built service the way an operator would: a configuration file, keys in the environment, one command.
+
+import { spawn } from 'node:child_process';
+import { closeSync, existsSync, mkdirSync, openSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { setTimeout as sleep } from 'node:timers/promises';
+import { fileURLToPath } from 'node:url';
+import { freePort } from '../chain/anvil.mjs';
+import { endWithUs } from '../lifetime.mjs';
+
+const DEV = fileURLToPath(new URL('..', import.meta.url));
+// The first start creates a database cluster, which takes seconds on a slow disk.
+const READY_DEADLINE_MS = 90_000;
+const STOP_DEADLINE_MS = 20_000;
+
+/** `QUITTANCE_BIN`, or what cargo built last for release or debug. */
+function binary() {
+  const target = process.env.CARGO_TARGET_DIR ?? join(DEV, '../target');
+  const candidates = process.env.QUITTANCE_BIN
+    ? [process.env.QUITTANCE_BIN]
+    : ['release', 'debug'].map((profile) => join(target, profile, 'quittance'));
+  const found = candidates.find(existsSync);
+  if (!found) throw new Error(`No quittance binary in ${candidates.join(' or ')}; build it, or set QUITTANCE_BIN.`);
+  return found;
+}
+
+const keyVariable = (chain) => `DEMO_SIGNER_${chain.world.chainId}`;
+
+function configuration({ api, operations, dataDir, chains }) {
+  const networks = chains.map(
+    (chain) => `
+[[networks]]
+id = "${chain.world.network}"
+rpc = ["${chain.url}"]
+signers = [{ name = "demo-${chain.world.chainId}", key = "env:${keyVariable(chain)}" }]
+`,
+  );
+  return `# Written by dev/demo.mjs; every run writes it anew.
+[server]
+listen = "127.0.0.1:${api}"
+operations_listen = "127.0.0.1:${operations}"
+public_url = "http://127.0.0.1:${api}"
+access = "open"
+
+[database]
+data_dir = ${JSON.stringify(dataDir)}
+${networks.join('')}`;
+}
+
+/** Starts `quittance serve` on the chains and resolves when it says that it is ready. */
+export async function startQuittance({ chains, signerKey }) {
+  const executable = binary();
+  // A ledger remembers its chain, and every run has a new chain, so every run has a new ledger.
+  const directory = join(DEV, '.state/demo', String(process.pid));
+  mkdirSync(directory, { recursive: true });
+  const configFile = join(directory, 'quittance.toml');
+  const logFile = join(directory, 'quittance.log');
+  const [api, operations] = [await freePort(4020), await freePort(9464)];
+  writeFileSync(configFile, configuration({ api, operations, dataDir: join(directory, 'data'), chains }));
+
+  const log = openSync(logFile, 'w');
+  const service = spawn(executable, ['serve', '--config', configFile], {
+    stdio: ['ignore', log, log],
+    env: { ...process.env, ...Object.fromEntries(chains.map((chain) => [keyVariable(chain), signerKey])) },
+  });
+  closeSync(log);
+  endWithUs(service);
+  service.on('error', () => {}); // A program that cannot be run shows as one that is not running.
+  const exited = new Promise((resolve) => service.once('close', resolve));
+  const running = () => service.pid !== undefined && service.exitCode === null && service.signalCode === null;
+
+  async function stop() {
+    if (running()) {
+      service.kill('SIGTERM');
+      const impatience = setTimeout(() => service.kill('SIGKILL'), STOP_DEADLINE_MS);
+      await exited;
+      clearTimeout(impatience);
+    }
+    rmSync(directory, { recursive: true, force: true });
+  }
+  const lastWords = () => readFileSync(logFile, 'utf8').trimEnd().split('\n').slice(-20).join('\n');
+
+  const operationsUrl = `http://127.0.0.1:${operations}`;
+  if (!(await ready(`${operationsUrl}/readyz`, running))) {
+    const words = lastWords();
+    await stop();
+    throw new Error(`${executable} did not become ready. Its last words:\n${words}`);
+  }
+  return { url: `http://127.0.0.1:${api}`, operationsUrl, configFile, logFile, exited, lastWords, stop };
+}
+
+async function ready(url, running) {
+  const deadline = Date.now() + READY_DEADLINE_MS;
+  while (running() && Date.now() < deadline) {
+    const response = await fetch(url, { signal: AbortSignal.timeout(2_000) }).catch(() => null);
+    if (response?.ok) return true;
+    await sleep(50);
+  }
+  return false;
+}

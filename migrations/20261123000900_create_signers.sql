@@ -1,0 +1,9 @@
+-- What the settlement signers hold, as their lanes saw it last, so that every replica can withdraw a network before it fails.
+CREATE TABLE signers (
+    network     text          NOT NULL,
+    name        text          NOT NULL,
+    balance_wei numeric(39,0) NOT NULL CHECK (balance_wei >= 0),
+    short       boolean       NOT NULL,
+    seen_at     timestamptz   NOT NULL,
+    PRIMARY KEY (network, name)
+);

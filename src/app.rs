@@ -1,0 +1,334 @@
+//! Puts the service together and keeps it running until it is told to stop.
+
+use std::collections::BTreeSet;
+use std::path::Path;
+use std::sync::Arc;
+use std::time::Duration;
+
+use chrono::TimeDelta;
+use sqlx::postgres::PgListener;
+use tokio_util::sync::CancellationToken;
+use uuid::Uuid;
+
+use crate::chain::evm::EvmChain;
+use crate::chain::{Chain, ChainError, Chains};
+use crate::config::{Config, NetworkConfig};
+use crate::domain::clock::SystemClock;
+use crate::domain::network::Family;
+use crate::flow::availability::Availability;
+use crate::flow::waiting::Waiting;
+use crate::flow::{Bells, Flows, Patience, Policy};
+use crate::http::{Operations, Service};
+use crate::keys::{KeyError, SettlementKey, SettlementSigner};
+use crate::lane::Lane;
+use crate::ledger::private::{PrivateCluster, PrivateClusterError};
+use crate::ledger::{BLOCK_CHANNEL, Ledger, LedgerError};
+use crate::metrics::{Metrics, NetworkLabels};
+use crate::supervisor::Supervisor;
+use crate::telemetry::ErrorChain;
+use crate::watcher::{Pace, Watcher};
+
+/// What a replica does.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, clap::ValueEnum)]
+pub enum Role {
+    /// Answers requests.
+    Api,
+    /// Sends payments, one lane for each signer.
+    Lane,
+    /// Reads blocks.
+    Watcher,
+    /// Does what belongs to no network.
+    Worker,
+}
+
+/// Why the service did not start, or did not end well.
+#[derive(Debug, thiserror::Error)]
+pub enum AppError {
+    /// The private database.
+    #[error("the private database could not be run")]
+    PrivateCluster(#[from] PrivateClusterError),
+    /// The ledger.
+    #[error(transparent)]
+    Ledger(#[from] LedgerError),
+    /// A network.
+    #[error(transparent)]
+    Chain(#[from] ChainError),
+    /// A settlement key.
+    #[error("the key of signer {name} of {network} cannot be used")]
+    Key {
+        /// The network.
+        network: String,
+        /// The signer.
+        name: String,
+        /// Why.
+        #[source]
+        source: KeyError,
+    },
+    /// The client for nodes.
+    #[error("connections to nodes cannot be made")]
+    Client(#[from] reqwest::Error),
+    /// An address to listen on.
+    #[error("{address} cannot be listened on")]
+    Listen {
+        /// Which.
+        address: std::net::SocketAddr,
+        /// Why.
+        #[source]
+        source: std::io::Error,
+    },
+    /// A listener ended by itself.
+    #[error("the listener ended")]
+    Listener(#[source] std::io::Error),
+    /// Signals cannot be received.
+    #[error("signals cannot be received")]
+    Signals(#[source] std::io::Error),
+}
+
+/// An open ledger, with the server behind it if that is ours.
+pub struct OpenLedger {
+    /// The ledger.
+    pub ledger: Ledger,
+    /// The private server, if there is one.
+    pub cluster: Option<PrivateCluster>,
+}
+
+/// Opens the configured ledger. A private one is brought up to date; an external one must be already.
+///
+/// # Errors
+/// The database does not answer, or its schema is old.
+pub async fn open_ledger(config: &Config) -> Result<OpenLedger, AppError> {
+    let (database, cluster) = (&config.database, open_cluster(config).await?);
+    let url = match (&database.url, &cluster) {
+        (Some(url), _) => url.clone(),
+        (None, Some(cluster)) => cluster.url(),
+        (None, None) => unreachable!("without an address there is a private cluster"),
+    };
+    let ledger = Ledger::connect(&url, database.connections_max, database.acquire_within).await?;
+    match cluster {
+        Some(_) => ledger.migrate().await?,
+        None => ledger.check_schema().await?,
+    }
+    Ok(OpenLedger { ledger, cluster })
+}
+
+async fn open_cluster(config: &Config) -> Result<Option<PrivateCluster>, AppError> {
+    match config.database.url {
+        Some(_) => Ok(None),
+        None => Ok(Some(PrivateCluster::start(Path::new(&config.database.data_dir)).await?)),
+    }
+}
+
+/// Connects to the configured ledger without asking for its schema, and brings it up to date.
+///
+/// # Errors
+/// The database does not answer, or a migration fails.
+pub async fn migrate(config: &Config) -> Result<(), AppError> {
+    let cluster = open_cluster(config).await?;
+    let url = config.database.url.clone().or_else(|| cluster.as_ref().map(PrivateCluster::url)).unwrap_or_default();
+    let migrated = async { Ledger::connect(&url, 2, config.database.acquire_within).await?.migrate().await }.await;
+    if let Some(cluster) = cluster {
+        cluster.stop().await?;
+    }
+    Ok(migrated?)
+}
+
+/// The metrics of a process with this configuration.
+#[must_use]
+pub fn metrics(config: &Config) -> Arc<Metrics> {
+    let labels = config.networks.iter().map(|network| NetworkLabels {
+        network: network.network.clone(),
+        signers: network.signers.iter().map(|signer| signer.name.clone()).collect(),
+    });
+    Arc::new(Metrics::new(&labels.collect::<Vec<_>>()))
+}
+
+/// The adapters of all configured networks. The one place that knows which families there are.
+///
+/// # Errors
+/// A key that is none, or an address that is none.
+pub fn chains(config: &Config, metrics: &Arc<Metrics>) -> Result<Chains, AppError> {
+    let mut chains: Vec<Arc<dyn Chain>> = Vec::new();
+    for network in &config.networks {
+        let client = reqwest::Client::builder().pool_idle_timeout(Duration::from_secs(30)).tcp_nodelay(true).build()?;
+        chains.push(match network.network.family() {
+            Family::Eip155 => Arc::new(EvmChain::new(network, signers(network)?, client, Arc::clone(metrics))?),
+        });
+    }
+    Ok(Chains::new(chains))
+}
+
+fn signers(network: &NetworkConfig) -> Result<Vec<(String, Arc<dyn SettlementSigner>)>, AppError> {
+    let read = |signer: &crate::config::SignerConfig| {
+        let key = SettlementKey::parse(&signer.key).map_err(|source| AppError::Key {
+            network: network.network.to_string(),
+            name: signer.name.clone(),
+            source,
+        })?;
+        Ok((signer.name.clone(), Arc::new(key) as Arc<dyn SettlementSigner>))
+    };
+    network.signers.iter().map(read).collect()
+}
+
+/// Runs the service until SIGTERM or SIGINT.
+///
+/// # Errors
+/// It could not start, or a listener failed.
+pub async fn serve(config: Config, roles: BTreeSet<Role>) -> Result<(), AppError> {
+    let open = open_ledger(&config).await?;
+    let ended = serve_on(&config, &roles, open.ledger).await;
+    if let Some(cluster) = open.cluster {
+        cluster.stop().await?;
+    }
+    ended
+}
+
+async fn serve_on(config: &Config, roles: &BTreeSet<Role>, ledger: Ledger) -> Result<(), AppError> {
+    let metrics = metrics(config);
+    let flows = Arc::new(flows(config, ledger, Arc::clone(&metrics))?);
+    let supervisor = Supervisor::new(metrics);
+    start_tasks(config, roles, &flows, &supervisor);
+
+    let runtime = tokio::runtime::Handle::current();
+    let listen_error = |address| move |source| AppError::Listen { address, source };
+    let operations = Operations { flows: Arc::clone(&flows), runtime: runtime.clone() };
+    let address = config.server.operations_listen;
+    let (operations, operations_address) = operations.listen(address).map_err(listen_error(address))?;
+    let operations_handle = operations.handle();
+    let mut operations = tokio::spawn(operations);
+    let mut api = None;
+    let mut api_handle = None;
+    if roles.contains(&Role::Api) {
+        let service = Service { flows: Arc::clone(&flows), server: config.server.clone(), runtime };
+        let address = config.server.listen;
+        let (server, api_address) = crate::http::api(Arc::new(service)).map_err(listen_error(address))?;
+        api_handle = Some(server.handle());
+        api = Some(tokio::spawn(server));
+        tracing::info!(listen = %api_address, operations = %operations_address, "Facilitator listening");
+    } else {
+        tracing::info!(operations = %operations_address, "Facilitator without an API is running");
+    }
+    let ended = tokio::select! {
+        signal = stop_signal() => signal,
+        result = &mut operations => listener_ended(result),
+        result = async { match &mut api { Some(api) => api.await, None => std::future::pending().await } } => listener_ended(result),
+    };
+    tracing::info!("stopping");
+    // Requests first: while the lanes still run, callers who wait can still be answered.
+    if let Some(handle) = api_handle {
+        handle.stop(true).await;
+    }
+    supervisor.shutdown(config.server.shutdown_within.to_std().unwrap_or_default()).await;
+    operations_handle.stop(false).await;
+    flows.ledger.pool().close().await;
+    ended
+}
+
+fn listener_ended(result: Result<std::io::Result<()>, tokio::task::JoinError>) -> Result<(), AppError> {
+    match result {
+        Ok(Ok(())) => Ok(()),
+        Ok(Err(error)) => Err(AppError::Listener(error)),
+        Err(error) => Err(AppError::Listener(std::io::Error::other(error))),
+    }
+}
+
+async fn stop_signal() -> Result<(), AppError> {
+    use tokio::signal::unix::{SignalKind, signal};
+    let mut terminate = signal(SignalKind::terminate()).map_err(AppError::Signals)?;
+    let mut interrupt = signal(SignalKind::interrupt()).map_err(AppError::Signals)?;
+    tokio::select! {
+        _ = terminate.recv() => {}
+        _ = interrupt.recv() => {}
+    }
+    Ok(())
+}
+
+fn flows(config: &Config, ledger: Ledger, metrics: Arc<Metrics>) -> Result<Flows, AppError> {
+    let networks = || config.networks.iter().map(|network| network.network.clone());
+    let policy = |network: &NetworkConfig| Policy { answer: network.answer.clone(), cost: network.cost.clone() };
+    Ok(Flows {
+        ledger,
+        chains: chains(config, &metrics)?,
+        clock: Arc::new(SystemClock),
+        metrics,
+        waiting: Arc::new(Waiting::default()),
+        bells: Bells::new(networks()),
+        availability: Availability::default(),
+        policies: config.networks.iter().map(|network| (network.network.clone(), policy(network))).collect(),
+        patience: Patience { v1: config.server.answer_within_v1, v2: config.server.answer_within_v2 },
+    })
+}
+
+fn start_tasks(config: &Config, roles: &BTreeSet<Role>, flows: &Arc<Flows>, supervisor: &Supervisor) {
+    let owner = Uuid::now_v7();
+    for network in &config.networks {
+        let Ok(chain) = flows.chains.find(&network.network).cloned() else { continue };
+        let preparing = Arc::clone(&chain);
+        supervisor.run("prepare", move |stop| prepare(Arc::clone(&preparing), stop));
+        if roles.contains(&Role::Watcher) {
+            let pace = Pace {
+                idle: std_duration(network.poll_idle),
+                busy: std_duration(network.poll_busy),
+                start_block: network.start_block,
+            };
+            let (flows, chain) = (Arc::clone(flows), Arc::clone(&chain));
+            supervisor.run("watcher", move |stop| Watcher::new(Arc::clone(&flows), Arc::clone(&chain), owner, pace).run(stop));
+        }
+        if roles.contains(&Role::Lane) {
+            for signer in &network.signers {
+                let (flows, chain, name) = (Arc::clone(flows), Arc::clone(&chain), signer.name.clone());
+                let (policy, cost) = (network.lane, network.cost.clone());
+                supervisor.run("lane", move |stop| {
+                    Lane::new(Arc::clone(&flows), Arc::clone(&chain), name.clone(), owner, policy, cost.clone()).run(stop)
+                });
+            }
+        }
+    }
+    if roles.contains(&Role::Api) {
+        let waiting = Arc::clone(flows);
+        supervisor.run("waiting", move |stop| {
+            let flows = Arc::clone(&waiting);
+            async move { flows.waiting.run(&flows.ledger, flows.clock.as_ref(), &stop).await }
+        });
+        let listening = Arc::clone(flows);
+        supervisor.run("listener", move |stop| listen_for_blocks(Arc::clone(&listening), stop));
+    }
+}
+
+fn std_duration(duration: TimeDelta) -> Duration {
+    duration.to_std().unwrap_or(Duration::from_secs(1))
+}
+
+/// Between two attempts to find the right chain behind the configured nodes.
+const PREPARE_AGAIN: Duration = Duration::from_secs(1);
+
+/// Checks a network until it is found to be the right one. Then there is nothing left to do.
+async fn prepare(chain: Arc<dyn Chain>, stop: CancellationToken) {
+    while !stop.is_cancelled() && !chain.is_prepared() {
+        match chain.prepare().await {
+            Ok(()) => tracing::info!(network = %chain.profile().network, "the network is ready"),
+            Err(error) => {
+                tracing::error!(network = %chain.profile().network, error = %ErrorChain(&error), "the network is not usable");
+                stop.run_until_cancelled(tokio::time::sleep(PREPARE_AGAIN)).await;
+            }
+        }
+    }
+    stop.cancelled().await;
+}
+
+/// Wakes this replica's waiting callers when another one has read a block.
+async fn listen_for_blocks(flows: Arc<Flows>, stop: CancellationToken) {
+    let listening = async {
+        let mut listener = PgListener::connect_with(flows.ledger.pool()).await?;
+        listener.listen(BLOCK_CHANNEL).await?;
+        loop {
+            let notification = listener.recv().await?;
+            if let Ok(network) = notification.payload().parse() {
+                flows.waiting.wake(&network);
+            }
+        }
+    };
+    let ended: Option<Result<(), sqlx::Error>> = stop.run_until_cancelled(listening).await;
+    if let Some(Err(error)) = ended {
+        tracing::warn!(error = %ErrorChain(&error), "blocks of other replicas are not heard of for a moment");
+    }
+}

@@ -1,0 +1,413 @@
+//! What the service needs of a blockchain network, whichever it is.
+//!
+//! Adapters hold connections and keys but no payment state: everything that must survive a restart is in the ledger. Matching
+//! and judging are not theirs either; they report facts.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use async_trait::async_trait;
+use chrono::{DateTime, Utc};
+use serde_json::Value;
+
+use crate::domain::address::Address;
+use crate::domain::amount::Amount;
+use crate::domain::asset::Asset;
+use crate::domain::block::Block;
+use crate::domain::ids::PaymentId;
+use crate::domain::network::Network;
+use crate::domain::payment::{AuthorizationKey, PaymentRequest};
+use crate::domain::reason::{Reason, Refusal};
+use crate::domain::transfer::{AuthorizationUse, TransactionId};
+
+pub mod evm;
+
+/// What an adapter can do. Constant for the life of the process.
+#[derive(Debug, Clone)]
+pub struct Profile {
+    /// Which network.
+    pub network: Network,
+    /// The tokens that may be paid with.
+    pub assets: Vec<Asset>,
+    /// The signers that pay the network's fees, by name and address.
+    pub signers: Vec<SignerProfile>,
+}
+
+/// One signer of a network.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct SignerProfile {
+    /// The operator's name for it, which is also its lane's.
+    pub name: String,
+    /// Its address as the network prints it.
+    pub address: String,
+}
+
+impl Profile {
+    /// The allowed token at `address`.
+    #[must_use]
+    pub fn asset(&self, address: Address) -> Option<&Asset> {
+        self.assets.iter().find(|asset| asset.address == address)
+    }
+}
+
+/// The network could not be read, or gave no answer that may be trusted. It says nothing about any payment.
+#[derive(Debug, thiserror::Error)]
+pub enum ChainError {
+    /// No node answered in time.
+    #[error("no node of {network} answered {method}")]
+    Unavailable {
+        /// Which network.
+        network: Network,
+        /// What was asked.
+        method: &'static str,
+        /// What the last node did.
+        #[source]
+        source: Box<dyn std::error::Error + Send + Sync>,
+    },
+    /// A node answered something that cannot be.
+    #[error("a node of {network} gave an impossible answer: {what}")]
+    Implausible {
+        /// Which network.
+        network: Network,
+        /// What was wrong with it.
+        what: String,
+    },
+    /// The configuration names something that the network does not have.
+    #[error("{network}: {what}")]
+    Misconfigured {
+        /// Which network.
+        network: Network,
+        /// What is wrong.
+        what: String,
+    },
+    /// The settlement key could not sign.
+    #[error("the signer {signer} of {network} could not sign")]
+    Signer {
+        /// Which network.
+        network: Network,
+        /// The signer's name.
+        signer: String,
+        /// Why.
+        #[source]
+        source: crate::keys::KeyError,
+    },
+}
+
+/// What can end a verification without a pass.
+#[derive(Debug, thiserror::Error)]
+pub enum VerifyError {
+    /// The payment is not acceptable.
+    #[error(transparent)]
+    Refused(#[from] Refusal),
+    /// No verdict. The payer did nothing wrong, and the same request may pass later.
+    #[error("no verdict")]
+    Unavailable(#[from] ChainError),
+}
+
+/// A request that passed every rule that needs no chain.
+#[derive(Debug, Clone, PartialEq)]
+pub struct ExaminedPayment {
+    /// What was asked.
+    pub request: PaymentRequest,
+    /// What the chain lets be used once.
+    pub key: AuthorizationKey,
+    /// Who pays.
+    pub payer: Address,
+    /// From when the authorization may land.
+    pub valid_after: DateTime<Utc>,
+    /// When it no longer can.
+    pub expires_at: DateTime<Utc>,
+    /// The scheme's payload in the one form that is stored and sent from.
+    pub payload: Value,
+}
+
+/// A payment that the chain itself agrees to, in the state that it had at `checked.block`.
+///
+/// It can only come from [`Chain::verify`].
+#[derive(Debug, Clone, PartialEq)]
+pub struct VerifiedPayment {
+    examined: ExaminedPayment,
+    checked: Checked,
+}
+
+impl VerifiedPayment {
+    /// Only adapters vouch for a payment.
+    pub(in crate::chain) const fn new(examined: ExaminedPayment, checked: Checked) -> Self {
+        Self { examined, checked }
+    }
+
+    /// What was asked, and what the rules read out of it.
+    #[must_use]
+    pub const fn examined(&self) -> &ExaminedPayment {
+        &self.examined
+    }
+
+    /// What the chain said.
+    #[must_use]
+    pub const fn checked(&self) -> &Checked {
+        &self.checked
+    }
+}
+
+/// What a simulation found.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Checked {
+    /// The block whose state was used.
+    pub block: u64,
+    /// What the payer held there.
+    pub balance: Amount,
+    /// Identifies the payer's code there; a payer whose code changed later is kept out of batches.
+    pub payer_code: String,
+    /// Whether the payment must not share a transaction with others.
+    pub alone: bool,
+    /// The gas, or compute, that the transfer took.
+    pub gas: u64,
+}
+
+/// A payment in the ledger with everything that sending it needs.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Sendable {
+    /// Which payment.
+    pub id: PaymentId,
+    /// The token.
+    pub asset: Address,
+    /// Who pays.
+    pub payer: Address,
+    /// Who is paid.
+    pub pay_to: Address,
+    /// Exactly how much.
+    pub amount: Amount,
+    /// The account that asked, as the budgets name it.
+    pub provider: Option<crate::domain::ids::AccountId>,
+    /// When the authorization can no longer land.
+    pub expires_at: DateTime<Utc>,
+    /// See [`ExaminedPayment::payload`].
+    pub payload: Value,
+    /// What the newest simulation found.
+    pub checked: Checked,
+    /// How many slots were spent on it in vain.
+    pub failures: u16,
+    /// The scheme's replay guard.
+    pub key: AuthorizationKey,
+}
+
+/// What a second look at a waiting payment found.
+#[derive(Debug)]
+pub enum Recheck {
+    /// Still good, in this state.
+    Good(Checked),
+    /// It can no longer be made.
+    Refused(Refusal),
+    /// The chain says that the authorization is gone. By whom is for the watcher to say.
+    Used,
+}
+
+/// Fees of a signed transaction, in the network's smallest native unit per unit of gas.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Fees {
+    /// The most that may be paid per unit.
+    pub fee_per_gas: u128,
+    /// The part of it that the block's builder gets.
+    pub tip_per_gas: u128,
+}
+
+/// Which bytes to sign.
+#[derive(Debug, Clone, Copy)]
+pub struct SlotOrder<'a> {
+    /// The signer's name.
+    pub signer: &'a str,
+    /// The account nonce of the slot.
+    pub nonce: u64,
+    /// The fees of the attempt that this one must outbid, if there is one.
+    pub outbid: Option<Fees>,
+}
+
+/// Signed bytes for one slot.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct SignedAttempt {
+    /// The transaction's identifier, known before anything is sent.
+    pub transaction: TransactionId,
+    /// The bytes.
+    pub raw: Vec<u8>,
+    /// The fees.
+    pub fees: Fees,
+    /// The gas limit.
+    pub gas_limit: u64,
+    /// What the transaction may cost at most, in wei.
+    pub cost_max: u128,
+}
+
+/// Why there are no signed bytes.
+#[derive(Debug, thiserror::Error)]
+pub enum BuildError {
+    /// The network asks for more than the operator allows for these payments.
+    #[error("settling would cost more than allowed")]
+    TooDear,
+    /// The slot cannot be outbid within the operator's limit.
+    #[error("the next attempt would cost more than allowed")]
+    CannotOutbid,
+    /// A stored payload cannot be read back; our own bug or a damaged ledger.
+    #[error("the stored payload of {0} is unreadable")]
+    Unreadable(PaymentId),
+    /// The network or the key did not answer.
+    #[error(transparent)]
+    Chain(#[from] ChainError),
+}
+
+/// What became of handing bytes to the network. Only the chain itself can say more.
+#[derive(Debug)]
+pub enum Broadcast {
+    /// A node took them.
+    Accepted,
+    /// A node had them already.
+    AlreadyKnown,
+    /// Every node that answered refused them.
+    Rejected(Rejection),
+    /// They may or may not be out there.
+    Unknown,
+}
+
+/// Why a node refuses signed bytes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Rejection {
+    /// The signer's nonce passed this slot.
+    NonceTooLow,
+    /// The slot holds another transaction that offers about as much.
+    Underpriced,
+    /// The signer cannot pay.
+    SignerShort,
+    /// The node's pool is full, or it takes no more of this sender.
+    PoolFull,
+    /// Something else.
+    Other,
+}
+
+/// The newest block, and how deep the network says that it stands.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Head {
+    /// The newest sealed block.
+    pub block: Block,
+    /// The newest block that the network calls safe.
+    pub safe: u64,
+    /// The newest block that can no longer be replaced.
+    pub finalized: u64,
+}
+
+/// What a block says about authorizations and about our own transactions.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Observed {
+    /// The block.
+    pub block: Block,
+    /// Every authorization of an allowed token that it used up, whoever sent it.
+    pub uses: Vec<AuthorizationUse>,
+    /// The transactions in it.
+    pub transactions: Vec<TransactionId>,
+}
+
+/// Where a lane stands on chain.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct SignerState {
+    /// The signer's next account nonce in the newest sealed block.
+    pub nonce: u64,
+    /// What it holds of the native unit.
+    pub balance: u128,
+}
+
+/// One blockchain network, as far as this service needs it.
+#[async_trait]
+pub trait Chain: Send + Sync {
+    /// What this adapter can do.
+    fn profile(&self) -> &Profile;
+
+    /// Checks that the nodes serve the configured chain and that it has the configured tokens, before anything is believed.
+    async fn prepare(&self) -> Result<(), ChainError>;
+
+    /// Whether [`Chain::prepare`] succeeded.
+    fn is_prepared(&self) -> bool;
+
+    /// Whether several payments can go in one transaction.
+    fn batches(&self) -> bool;
+
+    /// The rules that need no chain and no clock, cheap ones first.
+    ///
+    /// # Errors
+    /// The first rule that the request breaks.
+    fn examine(&self, request: PaymentRequest) -> Result<ExaminedPayment, Refusal>;
+
+    /// The rule that needs the time: the authorization must be usable now, and no longer than policy allows.
+    ///
+    /// # Errors
+    /// [`Reason::Expired`] or [`Reason::NotYetValid`].
+    fn check_window(&self, payment: &ExaminedPayment, now: DateTime<Utc>) -> Result<(), Refusal>;
+
+    /// Asks the chain, in one simulation that is shared with other requests.
+    async fn verify(&self, payment: ExaminedPayment) -> Result<VerifiedPayment, VerifyError>;
+
+    /// Whether settling this payment alone stays within the operator's limit at present prices; returns the estimate in wei.
+    ///
+    /// # Errors
+    /// [`Reason::CostExceedsLimit`].
+    async fn price(&self, payment: &VerifiedPayment) -> Result<u128, VerifyError>;
+
+    /// Looks again at a payment that has been waiting.
+    async fn recheck(&self, payment: &Sendable) -> Result<Recheck, ChainError>;
+
+    /// What `payer` held of `asset` at a block.
+    async fn balance(&self, asset: Address, payer: Address, block: u64) -> Result<Amount, ChainError>;
+
+    /// Signs the transaction that makes these payments in this slot. Without payments: one that only spends the slot.
+    async fn build(&self, order: SlotOrder<'_>, payments: &[Sendable]) -> Result<SignedAttempt, BuildError>;
+
+    /// Hands signed bytes to the network. Safe to repeat with the same bytes.
+    async fn broadcast(&self, raw: &[u8]) -> Broadcast;
+
+    /// Where a signer stands.
+    async fn signer(&self, name: &str) -> Result<SignerState, ChainError>;
+
+    /// A signer's next account nonce at a block.
+    async fn nonce_at(&self, name: &str, block: u64) -> Result<u64, ChainError>;
+
+    /// The newest block.
+    async fn head(&self) -> Result<Head, ChainError>;
+
+    /// The canonical block at a height, as the node sees it now; `None` above its head.
+    async fn block(&self, number: u64) -> Result<Option<Block>, ChainError>;
+
+    /// What a block holds.
+    async fn observe(&self, block: &Block) -> Result<Observed, ChainError>;
+
+    /// Whether a second node says the same about a block and the uses in it.
+    async fn agrees(&self, observed: &Observed) -> Result<bool, ChainError>;
+
+    /// The amount of `asset` above which two nodes must agree.
+    fn agree_above(&self, asset: Address) -> Option<Amount>;
+
+    /// Searches for the use of one authorization in a range of blocks: the slow path, for what the watcher passed before we
+    /// held the payment.
+    async fn lookup(&self, payment: &Sendable, from: u64, to: u64) -> Result<Option<(Block, AuthorizationUse)>, ChainError>;
+}
+
+/// The configured networks.
+#[derive(Clone, Default)]
+pub struct Chains(BTreeMap<Network, Arc<dyn Chain>>);
+
+impl Chains {
+    /// Puts adapters in order.
+    #[must_use]
+    pub fn new(chains: impl IntoIterator<Item = Arc<dyn Chain>>) -> Self {
+        Self(chains.into_iter().map(|chain| (chain.profile().network.clone(), chain)).collect())
+    }
+
+    /// The adapter of a network.
+    ///
+    /// # Errors
+    /// [`Reason::InvalidNetwork`] if the network is not configured.
+    pub fn find(&self, network: &Network) -> Result<&Arc<dyn Chain>, Refusal> {
+        self.0.get(network).ok_or_else(|| Refusal::because(Reason::InvalidNetwork, format!("{network} is not offered here")))
+    }
+
+    /// All of them, in the order of their identifiers.
+    pub fn iter(&self) -> impl Iterator<Item = &Arc<dyn Chain>> {
+        self.0.values()
+    }
+}

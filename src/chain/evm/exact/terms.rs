@@ -1,0 +1,124 @@
+//! The terms must be ones that may be paid: offered scheme, accepted network, allowed token, a recipient that can hold money.
+
+use crate::domain::address::{Address, decode_hex};
+use crate::domain::asset::Asset;
+use crate::domain::payment::{PaymentRequest, SCHEME_EXACT};
+use crate::domain::reason::{Reason, Refusal, Version};
+
+/// Permit2 has one address everywhere. Tokens sent there are lost.
+const PERMIT2: &str = "000000000022d473030f116ddee9f6b43ac78ba3";
+
+/// Where people burn tokens.
+const DEAD: &str = "000000000000000000000000000000000000dead";
+
+/// Checks scheme, network and signing domain against the token's entry in our table.
+pub fn check_agreement(request: &PaymentRequest, asset: &Asset) -> Result<(), Refusal> {
+    if request.accepted_scheme != SCHEME_EXACT {
+        return Err(Reason::SchemeMismatch.into());
+    }
+    if !request.accepted_network {
+        return Err(Reason::NetworkMismatch.into());
+    }
+    check_domain(request, asset)
+}
+
+/// The domain that the payer signed under is the token's, not whatever `extra` says. Version 1 servers may leave it out.
+fn check_domain(request: &PaymentRequest, asset: &Asset) -> Result<(), Refusal> {
+    let given = |text: &Option<String>| text.clone().filter(|text| !text.is_empty());
+    let (name, version) = (given(&request.domain_name), given(&request.domain_version));
+    if request.version == Version::V2 && (name.is_none() || version.is_none()) {
+        return Err(Reason::MissingSigningDomain.into());
+    }
+    if name.is_some_and(|name| name != asset.domain.name) {
+        return Err(Refusal::because(Reason::TokenNameMismatch, format!("the token's name is {:?}", asset.domain.name)));
+    }
+    if version.is_some_and(|version| version != asset.domain.version) {
+        return Err(Refusal::because(Reason::TokenVersionMismatch, format!("the token's version is {:?}", asset.domain.version)));
+    }
+    Ok(())
+}
+
+/// Refuses recipients that are surely a mistake, or a way to make us pay gas for nothing.
+pub fn check_recipient(request: &PaymentRequest, payer: Address, signers: &[Address]) -> Result<(), Refusal> {
+    let refused = |why: &str| Err(Refusal::because(Reason::InvalidPaymentRequirements, format!("payTo is {why}")));
+    let pay_to = request.pay_to;
+    if is_system_address(pay_to) {
+        refused("the zero address, a precompiled contract, Permit2 or a burn address")
+    } else if pay_to == request.asset {
+        refused("the token itself")
+    } else if signers.contains(&pay_to) {
+        refused("a settlement signer of this facilitator")
+    } else if pay_to == payer {
+        refused("the payer")
+    } else {
+        Ok(())
+    }
+}
+
+fn is_system_address(address: Address) -> bool {
+    let Address::Evm(bytes) = address;
+    // 0x0 to 0xff: the zero address and the room for precompiled contracts.
+    let low = bytes[..19].iter().all(|byte| *byte == 0);
+    low || [PERMIT2, DEAD].iter().any(|text| decode_hex(text) == Some(bytes))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::chain::evm::exact::tests::{asset, request};
+
+    fn reason(result: Result<(), Refusal>) -> Option<Reason> {
+        result.err().map(|refusal| refusal.reason)
+    }
+
+    #[test]
+    fn the_domain_must_be_the_tokens_own() {
+        let check = |name: Option<&str>, domain_version: Option<&str>, version| {
+            let request = PaymentRequest {
+                version,
+                domain_name: name.map(str::to_owned),
+                domain_version: domain_version.map(str::to_owned),
+                ..request()
+            };
+            reason(check_agreement(&request, &asset()))
+        };
+
+        assert_eq!(check(Some("USDC"), Some("2"), Version::V2), None);
+        assert_eq!(check(None, Some("2"), Version::V2), Some(Reason::MissingSigningDomain));
+        assert_eq!(check(Some("USDC"), Some(""), Version::V2), Some(Reason::MissingSigningDomain));
+        assert_eq!(check(None, None, Version::V1), None);
+        assert_eq!(check(Some("USD Coin"), Some("2"), Version::V1), Some(Reason::TokenNameMismatch));
+        assert_eq!(check(Some("USDC"), Some("1"), Version::V2), Some(Reason::TokenVersionMismatch));
+    }
+
+    #[test]
+    fn the_payer_must_have_accepted_this_scheme_and_network() {
+        let scheme = PaymentRequest { accepted_scheme: "upto".to_owned(), ..request() };
+        let network = PaymentRequest { accepted_network: false, ..request() };
+
+        assert_eq!(reason(check_agreement(&scheme, &asset())), Some(Reason::SchemeMismatch));
+        assert_eq!(reason(check_agreement(&network, &asset())), Some(Reason::NetworkMismatch));
+    }
+
+    #[test]
+    fn money_never_goes_where_it_is_lost() {
+        let payer = Address::Evm([2; 20]);
+        let signer = Address::Evm([5; 20]);
+        let check = |pay_to| reason(check_recipient(&PaymentRequest { pay_to, ..request() }, payer, &[signer]));
+        let numbered = |last| Address::Evm(std::array::from_fn(|index| if index == 19 { last } else { 0 }));
+
+        assert_eq!(check(Address::Evm([3; 20])), None);
+        for pay_to in [
+            numbered(0),
+            numbered(1),
+            numbered(10),
+            Address::Evm(decode_hex(PERMIT2).unwrap()),
+            Address::Evm(decode_hex(DEAD).unwrap()),
+            request().asset,
+            signer,
+            payer,
+        ] {
+            assert_eq!(check(pay_to), Some(Reason::InvalidPaymentRequirements), "{pay_to}");
+        }
+    }
+}

@@ -1,0 +1,219 @@
+//! JSON-RPC over several nodes of one network.
+//!
+//! A node is believed only after it has named the right chain; it is asked again after every failure, because what answers
+//! behind one address may have been exchanged. Reads go to one node and fail over to the next.
+
+use std::fmt;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::time::{Duration, Instant};
+
+use alloy::primitives::{B256, U64};
+use alloy::rpc::client::RpcClient;
+use alloy::rpc::json_rpc::{RpcRecv, RpcSend};
+use alloy::transports::http::Http;
+use alloy::transports::{RpcError as TransportRpcError, TransportErrorKind};
+
+use crate::chain::ChainError;
+use crate::config::NetworkConfig;
+use crate::domain::network::Network;
+use crate::metrics::{Metrics, RpcOutcome};
+
+/// Codes with which public nodes say "too many requests" in a JSON-RPC answer instead of HTTP 429.
+const RATE_LIMIT_CODES: [i64; 5] = [429, -32005, -32007, -32012, -32016];
+
+/// The nodes of one network.
+pub struct Nodes {
+    network: Network,
+    chain_id: u64,
+    genesis: Option<String>,
+    timeout: Duration,
+    nodes: Vec<Node>,
+    preferred: AtomicUsize,
+    metrics: Arc<Metrics>,
+}
+
+struct Node {
+    client: RpcClient,
+    host: String,
+    /// Whether it named the right chain since its last failure.
+    trusted: AtomicBool,
+}
+
+/// What a node said instead of a result.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("the node answered error {code}: {message}")]
+pub struct Complaint {
+    /// The JSON-RPC code.
+    pub code: i64,
+    /// The node's words. Never sent on to clients unbounded.
+    pub message: String,
+}
+
+/// Why a call has no result.
+#[derive(Debug, Clone, thiserror::Error)]
+pub enum CallError {
+    /// The node understood and refused.
+    #[error(transparent)]
+    Complaint(#[from] Complaint),
+    /// Nobody gave a usable answer in time.
+    #[error(transparent)]
+    Unavailable(NodeFailure),
+}
+
+/// What a node did instead of answering. Holds no address, because the paths and queries of nodes contain keys.
+#[derive(Debug, Clone, thiserror::Error)]
+pub enum NodeFailure {
+    /// No answer in time.
+    #[error("no answer in time")]
+    Timeout,
+    /// The connection or the answer was broken.
+    #[error("the connection or the answer was broken")]
+    Broken,
+    /// It has had enough of us.
+    #[error("too many requests")]
+    RateLimited,
+    /// It serves another chain than the configured one.
+    #[error("it serves another chain: {0}")]
+    WrongChain(String),
+}
+
+impl Nodes {
+    /// Prepares connections; nothing is sent yet.
+    pub fn new(config: &NetworkConfig, client: reqwest::Client, metrics: Arc<Metrics>) -> Result<Self, ChainError> {
+        let misconfigured = |what: String| ChainError::Misconfigured { network: config.network.clone(), what };
+        let chain_id = config.network.reference().parse().map_err(|_| misconfigured("the chain id is not a number".to_owned()))?;
+        let nodes = config
+            .rpc
+            .iter()
+            .map(|url| {
+                let address = url.expose().parse().map_err(|_| misconfigured(format!("{} is not an address", url.host())))?;
+                let client = RpcClient::new(Http::with_client(client.clone(), address), true);
+                Ok(Node { client, host: url.host().to_owned(), trusted: AtomicBool::new(false) })
+            })
+            .collect::<Result<_, ChainError>>()?;
+        Ok(Self {
+            network: config.network.clone(),
+            chain_id,
+            genesis: config.genesis.clone(),
+            timeout: config.rpc_timeout.to_std().unwrap_or(Duration::from_secs(5)),
+            nodes,
+            preferred: AtomicUsize::new(0),
+            metrics,
+        })
+    }
+
+    /// The chain id that every node must name.
+    pub fn chain_id(&self) -> u64 {
+        self.chain_id
+    }
+
+    /// How many nodes there are.
+    pub fn len(&self) -> usize {
+        self.nodes.len()
+    }
+
+    /// The index of the node that reads go to now.
+    pub fn preferred(&self) -> usize {
+        self.preferred.load(Ordering::Relaxed) % self.nodes.len()
+    }
+
+    /// Asks the preferred node, and the others in turn while nobody gives a usable answer.
+    pub async fn call<P: RpcSend, R: RpcRecv>(&self, method: &'static str, params: P) -> Result<R, CallError> {
+        let first = self.preferred();
+        let mut last = NodeFailure::Broken;
+        for offset in 0..self.nodes.len() {
+            let index = (first + offset) % self.nodes.len();
+            match self.call_node(index, method, params.clone()).await {
+                Err(CallError::Unavailable(failure)) => {
+                    tracing::warn!(network = %self.network, node = self.nodes[index].host, method, %failure, "a node failed");
+                    last = failure;
+                }
+                answer => {
+                    if offset > 0 {
+                        self.preferred.store(index, Ordering::Relaxed);
+                    }
+                    return answer;
+                }
+            }
+        }
+        Err(CallError::Unavailable(last))
+    }
+
+    /// The same, for calls whose refusal by a node means only that it cannot serve us.
+    pub async fn read<P: RpcSend, R: RpcRecv>(&self, method: &'static str, params: P) -> Result<R, ChainError> {
+        self.call(method, params).await.map_err(|error| self.unavailable(method, error))
+    }
+
+    /// Asks one particular node.
+    pub async fn call_node<P: RpcSend, R: RpcRecv>(&self, index: usize, method: &'static str, params: P) -> Result<R, CallError> {
+        let node = &self.nodes[index];
+        if !node.trusted.load(Ordering::Acquire) {
+            self.check_chain(index).await?;
+            node.trusted.store(true, Ordering::Release);
+        }
+        let answer = self.request(index, method, params).await;
+        if matches!(answer, Err(CallError::Unavailable(_))) {
+            node.trusted.store(false, Ordering::Release);
+        }
+        answer
+    }
+
+    /// Wraps a failed call for callers that need no more than "no answer".
+    pub fn unavailable(&self, method: &'static str, error: CallError) -> ChainError {
+        ChainError::Unavailable { network: self.network.clone(), method, source: Box::new(error) }
+    }
+
+    async fn check_chain(&self, index: usize) -> Result<(), CallError> {
+        let chain: U64 = self.request(index, "eth_chainId", ()).await?;
+        if chain.to::<u64>() != self.chain_id {
+            return Err(CallError::Unavailable(NodeFailure::WrongChain(format!("chain id {chain}"))));
+        }
+        let Some(expected) = &self.genesis else { return Ok(()) };
+        let genesis: Option<GenesisBlock> = self.request(index, "eth_getBlockByNumber", ("0x0", false)).await?;
+        match genesis {
+            Some(block) if block.hash.to_string().eq_ignore_ascii_case(expected) => Ok(()),
+            Some(block) => Err(CallError::Unavailable(NodeFailure::WrongChain(format!("genesis {}", block.hash)))),
+            None => Err(CallError::Unavailable(NodeFailure::Broken)),
+        }
+    }
+
+    async fn request<P: RpcSend, R: RpcRecv>(&self, index: usize, method: &'static str, params: P) -> Result<R, CallError> {
+        let started = Instant::now();
+        let answer = tokio::time::timeout(self.timeout, self.nodes[index].client.request(method, params)).await;
+        let answer = answer.map_or(Err(CallError::Unavailable(NodeFailure::Timeout)), |answer| answer.map_err(classify));
+        let outcome = match &answer {
+            Ok(_) => RpcOutcome::Ok,
+            Err(CallError::Complaint(_)) => RpcOutcome::Error,
+            Err(CallError::Unavailable(_)) => RpcOutcome::Unknown,
+        };
+        self.metrics.rpc_request(&self.network, index, method, outcome, started.elapsed());
+        answer
+    }
+}
+
+#[derive(Debug, Clone, serde::Deserialize)]
+struct GenesisBlock {
+    hash: B256,
+}
+
+fn classify(error: TransportRpcError<TransportErrorKind>) -> CallError {
+    match error {
+        TransportRpcError::ErrorResp(answer) if RATE_LIMIT_CODES.contains(&answer.code) => {
+            CallError::Unavailable(NodeFailure::RateLimited)
+        }
+        TransportRpcError::ErrorResp(answer) => Complaint { code: answer.code, message: answer.message.into_owned() }.into(),
+        TransportRpcError::Transport(TransportErrorKind::HttpError(error)) if error.status == 429 => {
+            CallError::Unavailable(NodeFailure::RateLimited)
+        }
+        // The error itself can contain the node's address, so its words stay here.
+        _ => CallError::Unavailable(NodeFailure::Broken),
+    }
+}
+
+impl fmt::Debug for Nodes {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let hosts: Vec<_> = self.nodes.iter().map(|node| &node.host).collect();
+        formatter.debug_struct("Nodes").field("network", &self.network).field("hosts", &hosts).finish_non_exhaustive()
+    }
+}

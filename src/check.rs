@@ -1,0 +1,95 @@
+//! `quittance check`: looks at everything that the service depends on, and says what is wrong.
+
+use std::fmt;
+
+use crate::chain::Chain;
+use crate::config::Config;
+use crate::telemetry::ErrorChain;
+
+/// One thing that was looked at.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Finding {
+    /// What.
+    pub subject: String,
+    /// What is right with it, or wrong.
+    pub result: Result<String, String>,
+}
+
+impl fmt::Display for Finding {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match &self.result {
+            Ok(good) => write!(formatter, "ok    {}: {good}", self.subject),
+            Err(bad) => write!(formatter, "FAIL  {}: {bad}", self.subject),
+        }
+    }
+}
+
+/// Looks at the database, every network with its tokens, and every signer.
+pub async fn check(config: &Config) -> Vec<Finding> {
+    let mut findings = vec![check_database(config).await];
+    match crate::app::chains(config, &crate::app::metrics(config)) {
+        Err(error) => findings.push(bad("configuration", &error)),
+        Ok(chains) => {
+            for chain in chains.iter() {
+                findings.extend(check_network(chain.as_ref(), config).await);
+            }
+        }
+    }
+    findings
+}
+
+async fn check_database(config: &Config) -> Finding {
+    let subject = "database";
+    match crate::app::open_ledger(config).await {
+        Err(error) => bad(subject, &error),
+        Ok(open) => {
+            let pinged = open.ledger.ping().await;
+            open.ledger.pool().close().await;
+            let stopped = match open.cluster {
+                Some(cluster) => cluster.stop().await,
+                None => Ok(()),
+            };
+            match (pinged, stopped) {
+                (Ok(()), Ok(())) => good(subject, "answers, and its schema is up to date"),
+                (Err(error), _) => bad(subject, &error),
+                (_, Err(error)) => bad(subject, &error),
+            }
+        }
+    }
+}
+
+async fn check_network(chain: &dyn Chain, config: &Config) -> Vec<Finding> {
+    let profile = chain.profile();
+    let subject = profile.network.to_string();
+    if let Err(error) = chain.prepare().await {
+        return vec![bad(&subject, &error)];
+    }
+    let tokens: Vec<_> = profile.assets.iter().map(|asset| format!("{} {}", asset.symbol, asset.address)).collect();
+    let batches = if chain.batches() { "payments share transactions" } else { "no Multicall3: every payment goes alone" };
+    let mut findings = vec![good(&subject, &format!("chain id, genesis and signing domains agree ({}); {batches}", tokens.join(", ")))];
+    let floor = config
+        .networks
+        .iter()
+        .find(|network| network.network == profile.network)
+        .map_or(0, |network| network.cost.reserve_wei_min);
+    for signer in &profile.signers {
+        let subject = format!("{subject} signer {}", signer.name);
+        findings.push(match chain.signer(&signer.name).await {
+            Err(error) => bad(&subject, &error),
+            Ok(state) if state.balance < floor => Finding {
+                subject,
+                result: Err(format!("{} holds {} wei, less than the reserve of {floor}", signer.address, state.balance)),
+            },
+            Ok(state) => good(&subject, &format!("{} holds {} wei", signer.address, state.balance)),
+        });
+    }
+    findings
+}
+
+fn good(subject: &str, what: &str) -> Finding {
+    Finding { subject: subject.to_owned(), result: Ok(what.to_owned()) }
+}
+
+fn bad(subject: &str, error: &(dyn std::error::Error + 'static)) -> Finding {
+    Finding { subject: subject.to_owned(), result: Err(ErrorChain(error).to_string()) }
+}

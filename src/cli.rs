@@ -1,0 +1,264 @@
+//! The command line.
+
+use std::collections::BTreeSet;
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use chrono::{DateTime, Utc};
+use clap::{Args, Parser, Subcommand};
+
+use crate::app::{self, AppError, OpenLedger, Role};
+use crate::config::{self, Config, ConfigErrors};
+use crate::domain::account::Scope;
+use crate::domain::clock::{Clock, SystemClock};
+use crate::domain::ids::{AccountId, ApiKeyId};
+use crate::domain::network::Network;
+use crate::flow::account::{self, AccountError};
+use crate::ledger::{Ledger, LedgerError};
+use crate::telemetry::{self, ErrorChain, TelemetryError};
+
+/// An x402 facilitator with a ledger.
+#[derive(Debug, Parser)]
+#[command(version, about)]
+pub struct Cli {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Args)]
+struct ConfigFile {
+    /// The configuration file; every key can also come as QUITTANCE_SECTION__KEY from the environment.
+    #[arg(long, value_name = "FILE", global = true)]
+    config: Option<PathBuf>,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Runs the service.
+    Serve {
+        #[command(flatten)]
+        config: ConfigFile,
+        /// What this replica does; everything by default.
+        #[arg(long, value_delimiter = ',', value_enum)]
+        roles: Vec<Role>,
+    },
+    /// Looks at everything that the service depends on; exit code 1 if anything is wrong.
+    Check {
+        #[command(flatten)]
+        config: ConfigFile,
+    },
+    /// Brings the schema of the database up to date.
+    Migrate {
+        #[command(flatten)]
+        config: ConfigFile,
+    },
+    /// Runs accounts.
+    #[command(subcommand)]
+    Account(AccountCommand),
+    /// Runs API keys.
+    #[command(subcommand)]
+    ApiKey(ApiKeyCommand),
+    /// Runs networks.
+    #[command(subcommand)]
+    Network(NetworkCommand),
+}
+
+#[derive(Debug, Subcommand)]
+enum AccountCommand {
+    /// Opens an account, and prints its id and a first API key, once.
+    Create {
+        #[command(flatten)]
+        config: ConfigFile,
+        /// What people call the account.
+        name: String,
+        /// What the key is good for.
+        #[arg(long, value_enum, default_value = "provider")]
+        scope: Scope,
+    },
+}
+
+#[derive(Debug, Subcommand)]
+enum ApiKeyCommand {
+    /// Makes a further key for an account, and prints it, once.
+    Create {
+        #[command(flatten)]
+        config: ConfigFile,
+        /// Whose key.
+        account: AccountId,
+        /// What the key is good for.
+        #[arg(long, value_enum, default_value = "provider")]
+        scope: Scope,
+    },
+    /// Lists the keys of an account, without their secrets.
+    List {
+        #[command(flatten)]
+        config: ConfigFile,
+        /// Whose keys.
+        account: AccountId,
+    },
+    /// Makes a key worthless.
+    Revoke {
+        #[command(flatten)]
+        config: ConfigFile,
+        /// Which key: the part before the dot.
+        key: ApiKeyId,
+    },
+}
+
+#[derive(Debug, Subcommand)]
+enum NetworkCommand {
+    /// Lets a halted network go on, after somebody looked at why it was halted.
+    Resume {
+        #[command(flatten)]
+        config: ConfigFile,
+        /// For example eip155:8453.
+        network: Network,
+    },
+}
+
+/// Why a command failed.
+#[derive(Debug, thiserror::Error)]
+enum CommandError {
+    #[error(transparent)]
+    Config(#[from] ConfigErrors),
+    #[error(transparent)]
+    Telemetry(#[from] TelemetryError),
+    #[error(transparent)]
+    App(#[from] AppError),
+    #[error(transparent)]
+    Account(#[from] AccountError),
+    #[error(transparent)]
+    Ledger(#[from] LedgerError),
+    #[error("there is no such key, or it was revoked before")]
+    NoSuchKey,
+    #[error("{0} is not halted")]
+    NotHalted(Network),
+}
+
+impl Cli {
+    /// Runs the command. Prints what went wrong, and says so in the exit code.
+    pub async fn run(self) -> ExitCode {
+        // Fails only if it was done before, which is as good.
+        drop(rustls::crypto::ring::default_provider().install_default());
+        match self.command.run().await {
+            Ok(code) => code,
+            Err(CommandError::Config(errors)) => {
+                eprintln!("{errors}");
+                ExitCode::FAILURE
+            }
+            Err(error) => {
+                eprintln!("{}", ErrorChain(&error));
+                ExitCode::FAILURE
+            }
+        }
+    }
+}
+
+impl Command {
+    async fn run(self) -> Result<ExitCode, CommandError> {
+        match self {
+            Self::Serve { config, roles } => serve(&config, roles).await?,
+            Self::Check { config } => return check(&config).await,
+            Self::Migrate { config } => app::migrate(&config.load()?).await?,
+            Self::Account(AccountCommand::Create { config, name, scope }) => {
+                with_ledger(&config, async |ledger| {
+                    let (account, key) = account::create(&ledger, &SystemClock, &name, scope).await?;
+                    println!("account  {account}\nAPI key  {}\nThe key is shown this once.", key.reveal());
+                    Ok(())
+                })
+                .await?;
+            }
+            Self::ApiKey(command) => command.run().await?,
+            Self::Network(NetworkCommand::Resume { config, network }) => {
+                with_ledger(&config, async |ledger| {
+                    if !ledger.resume(&network).await? {
+                        return Err(CommandError::NotHalted(network));
+                    }
+                    println!("{network} goes on");
+                    Ok(())
+                })
+                .await?;
+            }
+        }
+        Ok(ExitCode::SUCCESS)
+    }
+}
+
+impl ApiKeyCommand {
+    async fn run(self) -> Result<(), CommandError> {
+        match self {
+            Self::Create { config, account, scope } => {
+                with_ledger(&config, async |ledger| {
+                    let key = account::create_key(&ledger, &SystemClock, account, scope).await?;
+                    println!("API key  {}\nThe key is shown this once.", key.reveal());
+                    Ok(())
+                })
+                .await
+            }
+            Self::List { config, account } => {
+                with_ledger(&config, async |ledger| {
+                    for key in ledger.list_keys(account).await? {
+                        println!("{}  {}  {}  {}", key.id, key.scope.as_str(), day(key.created_at), revoked(key.revoked_at));
+                    }
+                    Ok(())
+                })
+                .await
+            }
+            Self::Revoke { config, key } => {
+                with_ledger(&config, async |ledger| {
+                    if !ledger.revoke_key(key, SystemClock.now()).await? {
+                        return Err(CommandError::NoSuchKey);
+                    }
+                    println!("{key} is worth nothing any more");
+                    Ok(())
+                })
+                .await
+            }
+        }
+    }
+}
+
+fn day(time: DateTime<Utc>) -> String {
+    time.format("%Y-%m-%d").to_string()
+}
+
+fn revoked(time: Option<DateTime<Utc>>) -> String {
+    time.map_or_else(|| "active".to_owned(), |time| format!("revoked {}", day(time)))
+}
+
+impl ConfigFile {
+    fn load(&self) -> Result<Config, ConfigErrors> {
+        config::load(self.config.as_deref())
+    }
+}
+
+async fn serve(config: &ConfigFile, roles: Vec<Role>) -> Result<(), CommandError> {
+    let config = config.load()?;
+    telemetry::init(&config.log)?;
+    if let Err(error) = crate::keys::forbid_core_files() {
+        tracing::warn!(error = %ErrorChain(&error), "core files could not be forbidden; one would hold keys");
+    }
+    let all = [Role::Api, Role::Lane, Role::Watcher, Role::Worker];
+    let roles: BTreeSet<_> = if roles.is_empty() { all.into_iter().collect() } else { roles.into_iter().collect() };
+    Ok(app::serve(config, roles).await?)
+}
+
+async fn check(config: &ConfigFile) -> Result<ExitCode, CommandError> {
+    let findings = crate::check::check(&config.load()?).await;
+    for finding in &findings {
+        println!("{finding}");
+    }
+    let sound = findings.iter().all(|finding| finding.result.is_ok());
+    Ok(if sound { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+}
+
+/// Opens the ledger for one command, and closes it again.
+async fn with_ledger(config: &ConfigFile, work: impl AsyncFnOnce(Ledger) -> Result<(), CommandError>) -> Result<(), CommandError> {
+    let OpenLedger { ledger, cluster } = app::open_ledger(&config.load()?).await?;
+    let done = work(ledger.clone()).await;
+    ledger.pool().close().await;
+    if let Some(cluster) = cluster {
+        cluster.stop().await.map_err(AppError::from)?;
+    }
+    done
+}

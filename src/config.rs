@@ -1,0 +1,81 @@
+//! Settings: read from every place an operator may put them, judged at once, and handed on as values that need no more checks.
+//!
+//! Four layers, later ones win: the defaults compiled into the program (`config/default.toml`, and `config/network.toml` for
+//! each network), the operator's file, and variables such as `QUITTANCE_SERVER__LISTEN` or `QUITTANCE_NETWORKS__0__RPC`. A
+//! secret may also stand in a file (`key_file`) or in a variable of any name (`key = "env:BASE_SIGNER"`).
+//!
+//! Nobody likes to mend a configuration one error at a time. Every key is read even after another one was wrong, and
+//! [`ConfigErrors`] names them all, each with the file or the variable it came from. No message repeats a value that could be a
+//! secret.
+
+mod answer;
+mod network;
+mod problem;
+mod rpc;
+mod secret;
+mod server;
+mod sources;
+mod table;
+mod value;
+
+use std::path::Path;
+
+pub use answer::AnswerPolicy;
+pub use network::{CostLimits, Finality, NetworkConfig, SignerConfig};
+pub use problem::{ConfigErrors, ConfigProblem, Fault};
+pub use rpc::RpcUrl;
+pub use server::{Access, Database, Log, LogFormat, Server};
+pub use sources::Environment;
+
+use sources::{Document, File};
+use table::{Report, Reported, Table};
+
+/// Everything an operator can decide.
+#[derive(Debug, Clone)]
+pub struct Config {
+    /// How the service listens and answers.
+    pub server: Server,
+    /// Where the ledger is.
+    pub database: Database,
+    /// The networks it serves, in the order of the file. At least one.
+    pub networks: Vec<NetworkConfig>,
+    /// What is written down.
+    pub log: Log,
+}
+
+/// Reads the settings from `file`, if there is one, and from the variables of this process.
+///
+/// # Errors
+/// Every problem there is. See [`ConfigErrors`].
+pub fn load(file: Option<&Path>) -> Result<Config, ConfigErrors> {
+    let file = file.map(File::read).transpose().map_err(ConfigErrors::from)?;
+    read(file, &Environment::of_process())
+}
+
+/// Reads the settings from the text of a file and from `environment`, without looking at anything else but the files and
+/// variables that they name.
+///
+/// # Errors
+/// Every problem there is. See [`ConfigErrors`].
+pub fn load_text(text: &str, environment: &Environment) -> Result<Config, ConfigErrors> {
+    read(Some(File::named("configuration", text)), environment)
+}
+
+fn read(file: Option<File>, environment: &Environment) -> Result<Config, ConfigErrors> {
+    let document = Document::merge(file, environment).map_err(ConfigErrors::from)?;
+    let report = Report::new(&document, environment);
+    let config = config(&Table::root(&document.tree, &report));
+    report.refuse_unknown_keys(&document.tree);
+    report.conclude(config)
+}
+
+fn config(root: &Table) -> Result<Config, Reported> {
+    let server = root.table("server").and_then(|table| server::server(&table));
+    let database = root.table("database").and_then(|table| server::database(&table));
+    let log = root.table("log").and_then(|table| server::log(&table));
+    let networks = network::networks(root);
+    Ok(Config { server: server?, database: database?, networks: networks?, log: log? })
+}
+
+#[cfg(test)]
+mod tests;

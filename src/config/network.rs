@@ -1,0 +1,355 @@
+//! The list `networks`.
+
+use chrono::TimeDelta;
+use figment::value::Value;
+use secrecy::zeroize::Zeroizing;
+use secrecy::{ExposeSecret, SecretString};
+
+use super::answer::{AnswerPolicy, answer_policy};
+use super::problem::Fault;
+use super::rpc::{self, RpcUrl};
+use super::secret::secret;
+use super::table::{Items, Reported, Table, all, good};
+use super::value::{NATIVE_DECIMALS, address, decimal, milliseconds, native, number, or_none, seconds, size, some_text, text};
+use crate::domain::address::{Address, decode_hex};
+use crate::domain::asset::{self, Asset, SigningDomain};
+use crate::domain::network::{Family, Network};
+use crate::domain::submission::LanePolicy;
+
+/// A network that the service settles on.
+#[derive(Debug, Clone)]
+pub struct NetworkConfig {
+    /// Which one.
+    pub network: Network,
+    /// Its nodes, in the order in which they are asked. At least one.
+    pub rpc: Vec<RpcUrl>,
+    /// Who pays for transactions. At least one; each has a lane of its own.
+    pub signers: Vec<SignerConfig>,
+    /// The tokens that are taken. At least one.
+    pub assets: Vec<Asset>,
+    /// How deep a transfer must stand before success is answered.
+    pub answer: AnswerPolicy,
+    /// When a block can no longer be replaced.
+    pub finality: Finality,
+    /// The hash of block 0. A node that says otherwise is not of this network.
+    pub genesis: Option<String>,
+    /// Where the watcher begins with an empty ledger. Absent: at the head.
+    pub start_block: Option<u64>,
+    /// How the lanes behave.
+    pub lane: LanePolicy,
+    /// What settling may cost.
+    pub cost: CostLimits,
+    /// Above this decimal number of tokens two nodes must agree before a transfer counts. Exact in every asset.
+    pub agree_above: Option<String>,
+    /// The wallet factories that ERC-6492 signatures may name.
+    pub factories: Vec<Address>,
+    /// The contract that batches go through.
+    pub multicall: Address,
+    /// The contract that tells what the underlying network charges.
+    pub l1_fee_oracle: Option<Address>,
+    /// How often the head is asked for while nothing is expected.
+    pub poll_idle: TimeDelta,
+    /// How often while a payment is on its way.
+    pub poll_busy: TimeDelta,
+    /// How long a node may take to answer.
+    pub rpc_timeout: TimeDelta,
+    /// The least that is offered to a block's producer for a unit of gas.
+    pub priority_fee_min_wei: u128,
+    /// An authorization may outlive `maxTimeoutSeconds` by this.
+    pub validity_slack: TimeDelta,
+}
+
+/// A key that pays for transactions.
+#[derive(Debug, Clone)]
+pub struct SignerConfig {
+    /// How logs and metrics call it: 1 to 32 of `a-z`, `0-9` and `-`, unique in its network.
+    pub name: String,
+    /// 32 bytes as hexadecimal digits, with or without `0x`.
+    pub key: SecretString,
+}
+
+/// When a block can no longer be replaced.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Finality {
+    /// When the network calls it finalized.
+    Tag,
+    /// When this many blocks stand on top of it.
+    Confirmations(u64),
+}
+
+/// What settling may cost, in the smallest unit of the network's coin.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct CostLimits {
+    /// For one payment.
+    pub payment_wei_max: u128,
+    /// For one payer in an hour.
+    pub payer_hourly_wei: Option<u128>,
+    /// For one account in an hour.
+    pub account_hourly_wei: Option<u128>,
+    /// For one recipient without an account in an hour.
+    pub pay_to_hourly_wei: Option<u128>,
+    /// For the whole network in an hour.
+    pub network_hourly_wei: Option<u128>,
+    /// A signer that holds less than this is short of funds, whatever it spends.
+    pub reserve_wei_min: u128,
+}
+
+/// The most decimal places: 10^38 is the largest power of ten in 128 bits.
+const DECIMALS_MAX: u64 = 38;
+
+/// Usual nodes keep 16 pending transactions of one sender.
+const IN_FLIGHT_MAX: u32 = 16;
+
+/// A hundred payments stay well below the 128 KiB of calldata that usual transaction pools accept.
+const BATCH_MAX: u32 = 100;
+
+/// Longest name of a signer; it becomes a label of metrics and the name of a lease.
+const SIGNER_NAME_MAX: usize = 32;
+
+/// The beginnings of the ten keys of "test test test test test test test test test test test junk", which every development chain
+/// gives its money to. Sixteen digits cannot be met by chance.
+const PUBLIC_KEYS: [&str; 10] = [
+    "ac0974bec39a17e3",
+    "59c6995e998f97a5",
+    "5de4111afa1a4b94",
+    "7c852118294e51e6",
+    "47e179ec19748859",
+    "8b3a350cf5c34c91",
+    "92db14e403b83dfe",
+    "4bbbf85ce3377467",
+    "dbda1821b80551c9",
+    "2a871d0798f97d79",
+];
+
+pub(super) fn networks(root: &Table) -> Result<Vec<NetworkConfig>, Reported> {
+    let tables = root.tables("networks")?;
+    if tables.is_empty() {
+        return root.refuse("networks", Fault::Empty);
+    }
+    let ids: Items<Network> = tables.iter().map(|(path, table)| (format!("{path}.id"), id(table.as_ref()))).collect();
+    let distinct = root.distinct(good(&ids));
+    let networks =
+        tables.into_iter().zip(ids).map(|((path, table), (_, id))| (path, table.and_then(|table| network(&table, id))));
+    let networks: Items<NetworkConfig> = networks.collect();
+    distinct.and_then(|()| all(networks))
+}
+
+fn id(table: Result<&Table, &Reported>) -> Result<Network, Reported> {
+    table.map_err(|reported| *reported)?.required("id", |value| Ok(text(value)?.parse::<Network>()?))
+}
+
+fn network(table: &Table, id: Result<Network, Reported>) -> Result<NetworkConfig, Reported> {
+    // Where the identifier is wrong, the rest is judged by the rules of the only family there is.
+    let family = id.as_ref().map_or(Family::Eip155, Network::family);
+    let rpc = rpc::urls(table);
+    let signers = signers(table, rpc.as_deref().unwrap_or_default());
+    let assets = assets(table, family, id.as_ref().ok());
+    let decimals = decimals(assets.as_deref().unwrap_or_default());
+    let answer = answer_policy(table, &decimals);
+    let finality = table.required("final", finality);
+    let genesis = table.optional("genesis", block_hash);
+    let start_block = table.optional("start_block", number(0..=u64::MAX));
+    let lane = lane(table);
+    let cost = table.table("cost").and_then(|table| cost(&table));
+    let agree_above = agree_above(table, &decimals, rpc.as_deref().ok());
+    let factories = table.list("factories", address(family)).and_then(|items| distinct_addresses(table, items));
+    let multicall = table.required("multicall", address(family));
+    let l1_fee_oracle = table.optional("l1_fee_oracle", or_none(address(family)));
+    let poll_idle = table.required("poll_idle_ms", milliseconds(10..=600_000));
+    let poll_busy = table.required("poll_busy_ms", milliseconds(10..=600_000));
+    let rpc_timeout = table.required("rpc_timeout_ms", milliseconds(100..=120_000));
+    let priority_fee_min_wei = table.required("priority_fee_min_wei", number(0..=u64::MAX));
+    let validity_slack = table.required("validity_slack_seconds", seconds(0..=31_536_000));
+    Ok(NetworkConfig {
+        network: id?,
+        rpc: rpc?,
+        signers: signers?,
+        assets: assets?,
+        answer: answer?,
+        finality: finality?,
+        genesis: genesis?,
+        start_block: start_block?,
+        lane: lane?,
+        cost: cost?,
+        agree_above: agree_above?,
+        factories: factories?,
+        multicall: multicall?,
+        l1_fee_oracle: l1_fee_oracle?.flatten(),
+        poll_idle: poll_idle?,
+        poll_busy: poll_busy?,
+        rpc_timeout: rpc_timeout?,
+        priority_fee_min_wei: priority_fee_min_wei?.into(),
+        validity_slack: validity_slack?,
+    })
+}
+
+fn signers(table: &Table, nodes: &[RpcUrl]) -> Result<Vec<SignerConfig>, Reported> {
+    let tables = table.tables("signers")?;
+    if tables.is_empty() {
+        return table.refuse("signers", Fault::Empty);
+    }
+    let is_public = nodes.iter().any(|node| !node.is_private());
+    let (names, keys): (Items<String>, Items<SecretString>) =
+        tables.into_iter().enumerate().map(|(index, (path, signer))| split(&path, signer, index, is_public)).unzip();
+    let names_differ = table.distinct(good(&names));
+    // Two lanes with one key would use up each other's account nonces.
+    let keys_differ = table.distinct(good(&keys).map(|(path, key)| (path, digits(key))));
+    names_differ.and(keys_differ)?;
+    let signers = all(names)?.into_iter().zip(all(keys)?);
+    Ok(signers.map(|(name, key)| SignerConfig { name, key }).collect())
+}
+
+type Item<T> = (String, Result<T, Reported>);
+
+/// Name and key of one signer, each with its path.
+fn split(path: &str, signer: Result<Table, Reported>, index: usize, is_public: bool) -> (Item<String>, Item<SecretString>) {
+    let name = signer.as_ref().map_err(|reported| *reported).and_then(|table| signer_name(table, index));
+    let key = signer.and_then(|table| signer_key(&table, is_public));
+    ((format!("{path}.name"), name), (format!("{path}.key"), key))
+}
+
+fn signer_name(table: &Table, index: usize) -> Result<String, Reported> {
+    let name = table.optional("name", |value| {
+        let name = text(value)?;
+        let allowed = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'-';
+        let is_name = (1..=SIGNER_NAME_MAX).contains(&name.len()) && name.bytes().all(allowed);
+        if is_name { Ok(name) } else { Err(Fault::Expected("1 to 32 of a-z, 0-9 and -")) }
+    })?;
+    Ok(name.unwrap_or_else(|| format!("signer-{}", index + 1)))
+}
+
+fn signer_key(table: &Table, is_public: bool) -> Result<SecretString, Reported> {
+    match secret(table, "key")? {
+        None => table.refuse("key", Fault::Missing),
+        Some(key) if decode_hex::<32>(&digits(&key)).is_none() => {
+            table.refuse("key", Fault::Expected("a key of 64 hexadecimal digits"))
+        }
+        Some(key) if is_public && is_public_key(&key) => table.refuse("key", Fault::PublicKey),
+        Some(key) => Ok(key),
+    }
+}
+
+fn is_public_key(key: &SecretString) -> bool {
+    PUBLIC_KEYS.iter().any(|beginning| digits(key).starts_with(beginning))
+}
+
+/// The key in the one spelling in which two keys can be compared.
+fn digits(key: &SecretString) -> Zeroizing<String> {
+    let text = key.expose_secret();
+    Zeroizing::new(text.strip_prefix("0x").unwrap_or(text).to_ascii_lowercase())
+}
+
+fn assets(table: &Table, family: Family, network: Option<&Network>) -> Result<Vec<Asset>, Reported> {
+    let known = network.map(asset::known).unwrap_or_default();
+    let tables = table.tables("assets")?;
+    if !tables.is_empty() {
+        let listed =
+            tables.into_iter().map(|(path, table)| (path, table.and_then(|table| listed(&table, family, network, &known))));
+        let listed: Items<Asset> = listed.collect();
+        table.distinct(good(&listed).map(|(path, asset)| (format!("{path}.address"), asset.address)))?;
+        return all(listed);
+    }
+    match network {
+        Some(_) if known.is_empty() => table.refuse("assets", Fault::NoAssets),
+        _ => Ok(known),
+    }
+}
+
+/// A token of the operator's. What is not said about a token that we know is taken from the table of known ones.
+fn listed(table: &Table, family: Family, network: Option<&Network>, known: &[Asset]) -> Result<Asset, Reported> {
+    let address = table.required("address", address(family));
+    let known = address.as_ref().ok().and_then(|address| known.iter().find(|asset| asset.address == *address)).cloned();
+    let (symbol, decimals, name, version) = match known {
+        Some(asset) => (Some(asset.symbol), Some(asset.decimals.into()), Some(asset.domain.name), Some(asset.domain.version)),
+        None => (None, None, None, None),
+    };
+    let symbol = or(table, "symbol", some_text, symbol);
+    let decimals = or(table, "decimals", number(0..=DECIMALS_MAX), decimals);
+    let name = or(table, "name", some_text, name);
+    let version = or(table, "version", some_text, version);
+    Ok(Asset {
+        network: network.cloned().ok_or(Reported)?,
+        address: address?,
+        symbol: symbol?,
+        decimals: u8::try_from(decimals?).expect("at most 38"),
+        domain: SigningDomain { name: name?, version: version? },
+    })
+}
+
+fn or<T>(table: &Table, key: &str, parse: impl FnOnce(&Value) -> Result<T, Fault>, known: Option<T>) -> Result<T, Reported> {
+    match table.optional(key, parse)?.or(known) {
+        Some(value) => Ok(value),
+        None => table.refuse(key, Fault::Missing),
+    }
+}
+
+fn decimals(assets: &[Asset]) -> Vec<u8> {
+    match assets {
+        // The assets are wrong and reported. With the places of ether every sensible bound is exact.
+        [] => vec![NATIVE_DECIMALS],
+        assets => assets.iter().map(|asset| asset.decimals).collect(),
+    }
+}
+
+fn finality(value: &Value) -> Result<Finality, Fault> {
+    if value.as_str() == Some("finalized") {
+        return Ok(Finality::Tag);
+    }
+    let confirmations = number(1..=1_000_000)(value);
+    confirmations.map(Finality::Confirmations).map_err(|fault| match fault {
+        Fault::Expected(_) => Fault::Expected("finalized or a number of confirmations"),
+        fault => fault,
+    })
+}
+
+/// Nodes print hashes in lower case, and so does the ledger.
+fn block_hash(value: &Value) -> Result<String, Fault> {
+    let hash = text(value)?.to_ascii_lowercase();
+    let is_hash = hash.strip_prefix("0x").and_then(decode_hex::<32>).is_some();
+    if is_hash { Ok(hash) } else { Err(Fault::Expected("0x and 64 hexadecimal digits")) }
+}
+
+fn lane(table: &Table) -> Result<LanePolicy, Reported> {
+    let pace = table.required("pace_ms", milliseconds(0..=60_000));
+    let batch_max = table.required("batch_max", size(1..=BATCH_MAX));
+    let in_flight_max = table.required("in_flight_max", size(1..=IN_FLIGHT_MAX));
+    let resend_after = table.required("resend_after_ms", milliseconds(100..=600_000));
+    let outbid_after = table.required("outbid_after_ms", milliseconds(1_000..=3_600_000));
+    Ok(LanePolicy {
+        pace: pace?,
+        batch_max: batch_max?,
+        in_flight_max: in_flight_max?,
+        resend_after: resend_after?,
+        outbid_after: outbid_after?,
+    })
+}
+
+fn cost(table: &Table) -> Result<CostLimits, Reported> {
+    let payment = table.required("payment_max", native);
+    let payer = table.required("payer_hourly", or_none(native));
+    let account = table.required("account_hourly", or_none(native));
+    let pay_to = table.required("pay_to_hourly", or_none(native));
+    let network = table.required("network_hourly", or_none(native));
+    let reserve = table.required("reserve_min", native);
+    Ok(CostLimits {
+        payment_wei_max: payment?,
+        payer_hourly_wei: payer?,
+        account_hourly_wei: account?,
+        pay_to_hourly_wei: pay_to?,
+        network_hourly_wei: network?,
+        reserve_wei_min: reserve?,
+    })
+}
+
+fn agree_above(table: &Table, decimals: &[u8], nodes: Option<&[RpcUrl]>) -> Result<Option<String>, Reported> {
+    let amount = table.optional("agree_above", decimal(decimals))?;
+    match nodes {
+        Some(nodes) if amount.is_some() && nodes.len() < 2 => table.refuse("agree_above", Fault::NodesTooFew),
+        _ => Ok(amount),
+    }
+}
+
+fn distinct_addresses(table: &Table, addresses: Items<Address>) -> Result<Vec<Address>, Reported> {
+    table.distinct(good(&addresses))?;
+    all(addresses)
+}

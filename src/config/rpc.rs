@@ -1,0 +1,136 @@
+//! Addresses of nodes. They hold API keys, so only the host is ever shown.
+
+use std::fmt;
+use std::net::IpAddr;
+
+use figment::value::Value;
+use secrecy::{ExposeSecret, SecretString};
+
+use super::problem::Fault;
+use super::secret;
+use super::table::{Items, Reported, Table, all, good};
+use super::value::http_url;
+
+/// The URL of a node. Printing it shows scheme, host and port; the rest is a secret.
+#[derive(Clone)]
+pub struct RpcUrl {
+    whole: SecretString,
+    shown: String,
+    is_private: bool,
+}
+
+impl RpcUrl {
+    /// Reads a URL.
+    ///
+    /// # Errors
+    /// Anything but `http://` or `https://` with a host.
+    pub fn parse(text: &str) -> Result<Self, Fault> {
+        let url = http_url(text)?;
+        let host = url.host_str().unwrap_or_default();
+        let port = url.port().map(|port| format!(":{port}")).unwrap_or_default();
+        Ok(Self {
+            whole: text.to_owned().into(),
+            shown: format!("{}://{host}{port}", url.scheme()),
+            is_private: is_private(host),
+        })
+    }
+
+    /// The whole URL, for the client that calls it and for nobody else.
+    #[must_use]
+    pub fn expose(&self) -> &str {
+        self.whole.expose_secret()
+    }
+
+    /// The host, and the port where one is given, for logs and messages.
+    #[must_use]
+    pub fn host(&self) -> &str {
+        self.shown.split_once("://").map_or("", |(_, host)| host)
+    }
+
+    /// Whether the node stands on this machine or in a network of our own, as far as its name tells.
+    pub(super) fn is_private(&self) -> bool {
+        self.is_private
+    }
+}
+
+/// A name without a dot is one of a local network, for example of a container.
+fn is_private(host: &str) -> bool {
+    match host.trim_matches(['[', ']']).parse() {
+        Ok(IpAddr::V4(ip)) => ip.is_loopback() || ip.is_private() || ip.is_link_local() || ip.is_unspecified(),
+        Ok(IpAddr::V6(ip)) => ip.is_loopback() || ip.is_unique_local() || ip.is_unicast_link_local() || ip.is_unspecified(),
+        Err(_) => {
+            !host.contains('.') || [".local", ".internal", ".localhost", ".test"].iter().any(|suffix| host.ends_with(suffix))
+        }
+    }
+}
+
+impl fmt::Display for RpcUrl {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.write_str(&self.shown)
+    }
+}
+
+impl fmt::Debug for RpcUrl {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(formatter, "RpcUrl({})", self.shown)
+    }
+}
+
+/// Reads `rpc`, or `rpc_file` with a URL on each line. At least one, and none of them twice: a node does not agree with itself.
+pub(super) fn urls(table: &Table) -> Result<Vec<RpcUrl>, Reported> {
+    let environment = table.report.environment;
+    let written = table.list("rpc", |value| RpcUrl::parse(&secret::resolve(value, environment)?));
+    let filed = table.optional("rpc_file", lines);
+    match (written?, filed?) {
+        (written, None) if written.is_empty() => table.refuse("rpc", Fault::Empty),
+        (written, None) => distinct(table, written),
+        (written, Some(filed)) if written.is_empty() => distinct(table, numbered(table, filed)),
+        (_, Some(_)) => table.refuse("rpc_file", Fault::Conflict(table.path_of("rpc"))),
+    }
+}
+
+fn distinct(table: &Table, urls: Items<RpcUrl>) -> Result<Vec<RpcUrl>, Reported> {
+    table.distinct(good(&urls).map(|(path, url)| (path, url.expose())))?;
+    all(urls)
+}
+
+fn lines(value: &Value) -> Result<Vec<RpcUrl>, Fault> {
+    secret::contents(value)?.lines().map(str::trim).filter(|line| !line.is_empty()).map(RpcUrl::parse).collect()
+}
+
+fn numbered(table: &Table, urls: Vec<RpcUrl>) -> Items<RpcUrl> {
+    let path = |line: usize| format!("{} line {line}", table.path_of("rpc_file"));
+    urls.into_iter().enumerate().map(|(index, url)| (path(index + 1), Ok(url))).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_the_host_of_a_node_is_shown() {
+        let url = RpcUrl::parse("https://user:hunter2@rpc.example:8443/v2/abcdef?key=abcdef").unwrap();
+
+        assert_eq!(url.to_string(), "https://rpc.example:8443");
+        assert_eq!(format!("{url:?}"), "RpcUrl(https://rpc.example:8443)");
+        assert_eq!(url.host(), "rpc.example:8443");
+        assert_eq!(url.expose(), "https://user:hunter2@rpc.example:8443/v2/abcdef?key=abcdef");
+    }
+
+    #[test]
+    fn a_name_tells_whether_a_node_is_ours() {
+        for own in [
+            "http://127.0.0.1:8545",
+            "http://localhost",
+            "http://anvil:8545",
+            "http://10.1.2.3",
+            "http://[::1]:8545",
+            "http://geth.internal",
+        ] {
+            assert!(RpcUrl::parse(own).unwrap().is_private(), "{own}");
+        }
+        for public in ["https://mainnet.base.org", "https://8.8.8.8", "http://[2001:4860:4860::8888]"] {
+            assert!(!RpcUrl::parse(public).unwrap().is_private(), "{public}");
+        }
+    }
+}

@@ -1,0 +1,193 @@
+//! The sections `server`, `database` and `log`.
+
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::path::PathBuf;
+
+use chrono::TimeDelta;
+use figment::value::Value;
+use secrecy::SecretString;
+use tracing_subscriber::EnvFilter;
+
+use super::problem::Fault;
+use super::secret::secret;
+use super::table::{Reported, Table};
+use super::value::{count, flag, http_url, milliseconds, seconds, size, socket, some_text, text};
+
+/// How the service listens and answers.
+#[derive(Debug, Clone)]
+pub struct Server {
+    /// Where the API listens.
+    pub listen: SocketAddr,
+    /// Where metrics, health and administration listen, which are not for the public.
+    pub operations_listen: SocketAddr,
+    /// What the outside calls this service, without a slash at its end.
+    pub public_url: String,
+    /// Who may verify and settle.
+    pub access: Access,
+    /// The largest body of a request.
+    pub body_bytes_max: usize,
+    /// A settle request of version 2 is answered within this. Go clients give up after 30 s.
+    pub answer_within_v2: TimeDelta,
+    /// The same for version 1, whose clients never ask again.
+    pub answer_within_v1: TimeDelta,
+    /// Connections at a time. A waiting settle request holds one.
+    pub connections_max: usize,
+    /// How long requests may go on after the signal to stop.
+    pub shutdown_within: TimeDelta,
+    /// Answers an unreachable node with 200 and a code, for clients that cannot read the body of a 503.
+    pub unavailable_as_ok: bool,
+}
+
+/// Who may verify and settle.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Access {
+    /// Holders of an API key.
+    Keys,
+    /// Everybody.
+    Open,
+}
+
+/// Where the ledger is.
+#[derive(Debug, Clone)]
+pub struct Database {
+    /// A Postgres server. Absent: the service runs one of its own in `data_dir`.
+    pub url: Option<SecretString>,
+    /// The directory of that private server.
+    pub data_dir: PathBuf,
+    /// Connections in the pool.
+    pub connections_max: u32,
+    /// How long a request may wait for one of them.
+    pub acquire_within: TimeDelta,
+}
+
+/// What is written down, and how.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Log {
+    /// For machines or for people.
+    pub format: LogFormat,
+    /// Which lines, in the words of `tracing_subscriber::EnvFilter`, for example `info,quittance=debug`.
+    pub filter: String,
+}
+
+/// How a line of the log looks.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum LogFormat {
+    /// One JSON object a line.
+    Json,
+    /// A line for people.
+    Text,
+}
+
+pub(super) fn server(table: &Table) -> Result<Server, Reported> {
+    let listen = table.required("listen", socket);
+    let operations_listen = operations_listen(table, listen);
+    let public_url = table.optional("public_url", public_url);
+    let access = table.required("access", access);
+    let body_bytes_max = table.required("body_bytes_max", size(1_024..=16 << 20));
+    let answer_within_v2 = table.required("answer_within_v2_seconds", seconds(1..=300));
+    let answer_within_v1 = table.required("answer_within_v1_seconds", seconds(1..=300));
+    let connections_max = table.required("connections_max", size(1..=1_000_000));
+    let shutdown_within = table.required("shutdown_within_seconds", seconds(1..=600));
+    let unavailable_as_ok = table.required("unavailable_as_ok", flag);
+    Ok(Server {
+        listen: listen?,
+        operations_listen: operations_listen?,
+        public_url: public_url?.unwrap_or(format!("http://{}", reachable(listen?))),
+        access: access?,
+        body_bytes_max: body_bytes_max?,
+        answer_within_v2: answer_within_v2?,
+        answer_within_v1: answer_within_v1?,
+        connections_max: connections_max?,
+        shutdown_within: shutdown_within?,
+        unavailable_as_ok: unavailable_as_ok?,
+    })
+}
+
+/// Port 0 asks the system for a free port, which is never the same one twice.
+fn operations_listen(table: &Table, listen: Result<SocketAddr, Reported>) -> Result<SocketAddr, Reported> {
+    let operations = table.required("operations_listen", socket)?;
+    let overlap =
+        |listen: SocketAddr| listen.ip() == operations.ip() || listen.ip().is_unspecified() || operations.ip().is_unspecified();
+    match listen {
+        Ok(listen) if listen.port() != 0 && listen.port() == operations.port() && overlap(listen) => {
+            table.refuse("operations_listen", Fault::SharedListener)
+        }
+        _ => Ok(operations),
+    }
+}
+
+/// Nobody can call 0.0.0.0, but this machine is among what it stands for.
+fn reachable(mut listen: SocketAddr) -> SocketAddr {
+    match listen.ip() {
+        IpAddr::V4(ip) if ip.is_unspecified() => listen.set_ip(Ipv4Addr::LOCALHOST.into()),
+        IpAddr::V6(ip) if ip.is_unspecified() => listen.set_ip(Ipv6Addr::LOCALHOST.into()),
+        _ => {}
+    }
+    listen
+}
+
+fn public_url(value: &Value) -> Result<String, Fault> {
+    let text = text(value)?;
+    let url = http_url(&text)?;
+    // Paths are appended to it, and receipts are signed over it.
+    if url.query().is_some() || url.fragment().is_some() || !url.username().is_empty() || url.password().is_some() {
+        return Err(Fault::Expected("a URL without user, query and fragment"));
+    }
+    Ok(text.trim_end_matches('/').to_owned())
+}
+
+fn access(value: &Value) -> Result<Access, Fault> {
+    match text(value)?.as_str() {
+        "keys" => Ok(Access::Keys),
+        "open" => Ok(Access::Open),
+        _ => Err(Fault::Expected("keys or open")),
+    }
+}
+
+pub(super) fn database(table: &Table) -> Result<Database, Reported> {
+    let url = database_url(table);
+    let data_dir = table.required("data_dir", some_text);
+    let connections_max = table.required("connections_max", count(2..=1_000));
+    let acquire_within = table.required("acquire_within_ms", milliseconds(1..=60_000));
+    Ok(Database {
+        url: url?,
+        data_dir: PathBuf::from(data_dir?),
+        connections_max: connections_max?,
+        acquire_within: acquire_within?,
+    })
+}
+
+fn database_url(table: &Table) -> Result<Option<SecretString>, Reported> {
+    use secrecy::ExposeSecret;
+
+    let url = secret(table, "url")?;
+    let is_postgres =
+        |url: &SecretString| ["postgres://", "postgresql://"].iter().any(|scheme| url.expose_secret().starts_with(scheme));
+    if url.as_ref().is_none_or(is_postgres) {
+        Ok(url)
+    } else {
+        table.refuse("url", Fault::Expected("a URL that begins with postgres://"))
+    }
+}
+
+pub(super) fn log(table: &Table) -> Result<Log, Reported> {
+    let format = table.required("format", log_format);
+    let filter = table.required("filter", log_filter);
+    Ok(Log { format: format?, filter: filter? })
+}
+
+fn log_format(value: &Value) -> Result<LogFormat, Fault> {
+    match text(value)?.as_str() {
+        "json" => Ok(LogFormat::Json),
+        "text" => Ok(LogFormat::Text),
+        _ => Err(Fault::Expected("json or text")),
+    }
+}
+
+fn log_filter(value: &Value) -> Result<String, Fault> {
+    let filter = some_text(value)?;
+    match EnvFilter::try_new(&filter) {
+        Ok(_) => Ok(filter),
+        Err(error) => Err(Fault::Filter(error.to_string())),
+    }
+}

@@ -1,0 +1,18 @@
+//! The rules of payment as pure code: no I/O, no async, and no clock of its own.
+//!
+//! Everything here is a value or a function over values, so that each rule can be read, and tested, alone.
+
+pub mod account;
+pub mod address;
+pub mod amount;
+pub mod asset;
+pub mod block;
+pub mod budget;
+pub mod clock;
+pub mod event;
+pub mod ids;
+pub mod network;
+pub mod payment;
+pub mod reason;
+pub mod submission;
+pub mod transfer;

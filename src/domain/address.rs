@@ -1,0 +1,140 @@
+//! Addresses on a network, in the one spelling that the ledger stores.
+
+use std::fmt;
+
+use sha3::{Digest, Keccak256};
+
+use super::network::Family;
+
+/// An account or contract on a network. One variant for each chain family.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Address {
+    /// Twenty bytes, printed with the checksum of EIP-55.
+    Evm([u8; 20]),
+}
+
+/// Why a text is not an address.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub enum ParseAddressError {
+    /// Not `0x` and forty hexadecimal digits.
+    #[error("not 0x and 40 hexadecimal digits")]
+    Malformed,
+    /// Mixed case that disagrees with EIP-55: very likely a typing mistake.
+    #[error("the mixed-case checksum (EIP-55) is wrong")]
+    Checksum,
+}
+
+impl Address {
+    /// Reads an address of `family`.
+    ///
+    /// EVM: all lower case, all upper case, or the correct checksum of EIP-55.
+    ///
+    /// # Errors
+    /// See [`ParseAddressError`].
+    pub fn parse(family: Family, text: &str) -> Result<Self, ParseAddressError> {
+        match family {
+            Family::Eip155 => parse_evm(text).map(Self::Evm),
+        }
+    }
+
+    /// The bytes, without the family.
+    #[must_use]
+    pub fn as_bytes(&self) -> &[u8] {
+        match self {
+            Self::Evm(bytes) => bytes,
+        }
+    }
+}
+
+fn parse_evm(text: &str) -> Result<[u8; 20], ParseAddressError> {
+    let digits = text.strip_prefix("0x").ok_or(ParseAddressError::Malformed)?;
+    let bytes = decode_hex::<20>(digits).ok_or(ParseAddressError::Malformed)?;
+    let lower = !digits.bytes().any(|byte| byte.is_ascii_uppercase());
+    let upper = !digits.bytes().any(|byte| byte.is_ascii_lowercase());
+    if lower || upper || checksummed(&bytes) == text { Ok(bytes) } else { Err(ParseAddressError::Checksum) }
+}
+
+/// Reads exactly `N` bytes from hexadecimal digits of either case, without a prefix.
+#[must_use]
+pub fn decode_hex<const N: usize>(digits: &str) -> Option<[u8; N]> {
+    let digits = digits.as_bytes();
+    if digits.len() != N.checked_mul(2)? {
+        return None;
+    }
+    let nibble = |byte: u8| char::from(byte).to_digit(16).and_then(|digit| u8::try_from(digit).ok());
+    let mut bytes = [0; N];
+    for (byte, pair) in bytes.iter_mut().zip(digits.chunks_exact(2)) {
+        *byte = nibble(pair[0])? << 4 | nibble(pair[1])?;
+    }
+    Some(bytes)
+}
+
+/// Writes bytes as lower-case hexadecimal digits behind `0x`.
+#[must_use]
+pub fn encode_hex(bytes: &[u8]) -> String {
+    const DIGITS: &[u8; 16] = b"0123456789abcdef";
+    let mut text = String::with_capacity(2 + bytes.len() * 2);
+    text.push_str("0x");
+    for byte in bytes {
+        text.push(char::from(DIGITS[usize::from(byte >> 4)]));
+        text.push(char::from(DIGITS[usize::from(byte & 0x0f)]));
+    }
+    text
+}
+
+/// EIP-55: a letter is upper case where the hash of the lower-case digits has a nibble of eight or more.
+fn checksummed(bytes: &[u8; 20]) -> String {
+    let lower = encode_hex(bytes);
+    let hash = Keccak256::digest(&lower.as_bytes()[2..]);
+    let digits = lower[2..].char_indices().map(|(index, digit)| {
+        let byte = hash[index / 2];
+        let nibble = if index % 2 == 0 { byte >> 4 } else { byte & 0x0f };
+        if nibble >= 8 { digit.to_ascii_uppercase() } else { digit }
+    });
+    "0x".chars().chain(digits).collect()
+}
+
+impl fmt::Display for Address {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Evm(bytes) => formatter.write_str(&checksummed(bytes)),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_checksum_of_eip_55_is_kept() {
+        // The examples of EIP-55 itself.
+        for text in [
+            "0x5aAeb6053F3E94C9b9A09f33669435E7Ef1BeAed",
+            "0xfB6916095ca1df60bB79Ce92cE3Ea74c37c5d359",
+            "0xdbF03B407c01E7cD3CBea99509d93f8DDDC8C6FB",
+            "0xD1220A0cf47c7B9Be7A2E6BA89F429762e7b9aDb",
+        ] {
+            let address = Address::parse(Family::Eip155, text).unwrap();
+            assert_eq!(address.to_string(), text);
+            assert_eq!(Address::parse(Family::Eip155, &text.to_lowercase()), Ok(address));
+            assert_eq!(Address::parse(Family::Eip155, &format!("0x{}", text[2..].to_uppercase())), Ok(address));
+        }
+    }
+
+    #[test]
+    fn what_is_not_an_address_is_refused() {
+        let address = |text: &str| Address::parse(Family::Eip155, text);
+        assert_eq!(address("0x5aaeb6053F3E94C9b9A09f33669435E7Ef1BeAed"), Err(ParseAddressError::Checksum));
+        for text in [
+            "5aAeb6053F3E94C9b9A09f33669435E7Ef1BeAed",
+            "0X5aAeb6053F3E94C9b9A09f33669435E7Ef1BeAed",
+            "0x5aAeb6053F3E94C9b9A09f33669435E7Ef1BeAe",
+            "0x5aAeb6053F3E94C9b9A09f33669435E7Ef1BeAed0",
+            "0x5aAeb6053F3E94C9b9A09f33669435E7Ef1BeAeg",
+            "",
+        ] {
+            assert_eq!(address(text), Err(ParseAddressError::Malformed), "{text:?}");
+        }
+    }
+}

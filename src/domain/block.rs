@@ -1,0 +1,152 @@
+//! Blocks, how deep they stand, and what a new head means for the chain that we know.
+
+use chrono::{DateTime, Utc};
+
+/// A block's hash as the network prints it.
+pub type BlockHash = String;
+
+/// A block of a network with the hash of its parent, which is how a reorganisation is noticed.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Block {
+    /// Height; on Solana the slot.
+    pub number: u64,
+    /// The block itself.
+    pub hash: BlockHash,
+    /// The block before it.
+    pub parent_hash: BlockHash,
+    /// The time that the block claims.
+    pub timestamp: DateTime<Utc>,
+}
+
+/// How far a network has come.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Heights {
+    /// Newest sealed block that we read.
+    pub head: u64,
+    /// Newest block that the network calls safe; the final one where it has no such level.
+    pub safe: u64,
+    /// Newest block that can no longer be replaced, by the network's own rule.
+    pub finalized: u64,
+}
+
+/// The level at which a transfer counts for an answer.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, serde::Serialize, serde::Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Level {
+    /// In a sealed, canonical block.
+    Included,
+    /// In a block that the network calls safe.
+    Safe,
+    /// In a block that can no longer be replaced.
+    Final,
+}
+
+impl Level {
+    /// The word on the wire and in the ledger.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Included => "included",
+            Self::Safe => "safe",
+            Self::Final => "final",
+        }
+    }
+
+    /// Reads the word back.
+    #[must_use]
+    pub fn parse(text: &str) -> Option<Self> {
+        [Self::Included, Self::Safe, Self::Final].into_iter().find(|level| level.as_str() == text)
+    }
+}
+
+impl Heights {
+    /// The level that a canonical block at `number` has reached.
+    #[must_use]
+    pub fn level(self, number: u64) -> Level {
+        if number <= self.finalized {
+            Level::Final
+        } else if number <= self.safe {
+            Level::Safe
+        } else {
+            Level::Included
+        }
+    }
+}
+
+/// What to do about a new head, given the canonical chain in the ledger.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Step {
+    /// The head is known already.
+    Nothing,
+    /// The blocks from this height on are new and extend the known chain.
+    Extend {
+        /// The first height to read.
+        from: u64,
+    },
+    /// The known chain was replaced above `ancestor`.
+    Reorg {
+        /// The newest block that both chains share.
+        ancestor: u64,
+    },
+    /// The shared part ends below a block that we called final. Nothing may be undone on the word of such a node.
+    Impossible {
+        /// The newest block that both chains share, if there is one.
+        ancestor: Option<u64>,
+    },
+}
+
+/// Compares the known chain with what a node says about the same heights.
+///
+/// `known` and `seen` hold (height, hash), newest first, and `seen` covers the heights of `known` from the top down as far as
+/// the caller has read. Returns `None` while no shared block is among them and the caller must read further down.
+#[must_use]
+pub fn compare(known: &[(u64, BlockHash)], seen: &[(u64, BlockHash)], head: u64, finalized: u64) -> Option<Step> {
+    let Some((top, _)) = known.first() else {
+        return Some(Step::Extend { from: head });
+    };
+    let shared = known.iter().find(|block| seen.contains(block)).map(|(number, _)| *number);
+    match shared {
+        // A node that lags behind the others shows a head that we passed already.
+        Some(number) if number == head => Some(Step::Nothing),
+        Some(number) if number == *top => Some(Step::Extend { from: top + 1 }),
+        Some(ancestor) if ancestor >= finalized => Some(Step::Reorg { ancestor }),
+        Some(ancestor) => Some(Step::Impossible { ancestor: Some(ancestor) }),
+        None if seen.iter().any(|(number, _)| *number <= finalized) => Some(Step::Impossible { ancestor: None }),
+        None => None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn chain(blocks: &[(u64, &str)]) -> Vec<(u64, BlockHash)> {
+        blocks.iter().map(|(number, hash)| (*number, (*hash).to_owned())).collect()
+    }
+
+    #[test]
+    fn a_level_is_reached_at_its_height_and_not_before() {
+        let heights = Heights { head: 30, safe: 20, finalized: 10 };
+
+        assert_eq!(heights.level(10), Level::Final);
+        assert_eq!(heights.level(11), Level::Safe);
+        assert_eq!(heights.level(20), Level::Safe);
+        assert_eq!(heights.level(21), Level::Included);
+    }
+
+    #[test]
+    fn a_new_head_extends_replaces_or_contradicts() {
+        let known = chain(&[(12, "c"), (11, "b"), (10, "a")]);
+        let step = |seen: &[(u64, &str)], head, finalized| compare(&known, &chain(seen), head, finalized);
+
+        assert_eq!(step(&[(12, "c")], 12, 5), Some(Step::Nothing));
+        assert_eq!(step(&[(11, "b")], 11, 5), Some(Step::Nothing));
+        assert_eq!(step(&[(12, "c")], 14, 5), Some(Step::Extend { from: 13 }));
+        assert_eq!(step(&[(12, "x")], 12, 5), None);
+        assert_eq!(step(&[(12, "x"), (11, "b")], 12, 5), Some(Step::Reorg { ancestor: 11 }));
+        assert_eq!(step(&[(12, "x"), (11, "b")], 12, 11), Some(Step::Reorg { ancestor: 11 }));
+        assert_eq!(step(&[(12, "x"), (11, "y"), (10, "a")], 12, 11), Some(Step::Impossible { ancestor: Some(10) }));
+        assert_eq!(step(&[(12, "x"), (11, "y")], 12, 11), Some(Step::Impossible { ancestor: None }));
+        assert_eq!(compare(&[], &[], 7, 0), Some(Step::Extend { from: 7 }));
+    }
+}

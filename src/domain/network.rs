@@ -1,0 +1,95 @@
+//! Networks by their CAIP-2 identifier.
+
+use std::fmt;
+use std::str::FromStr;
+use std::sync::Arc;
+
+/// A blockchain network, for example `eip155:8453` for Base (CAIP-2).
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Network(Arc<str>);
+
+/// A kind of chain with rules of its own: the namespace of a CAIP-2 identifier.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Family {
+    /// Ethereum and everything that runs its virtual machine.
+    Eip155,
+}
+
+/// The text is not the CAIP-2 identifier of a family that this service knows.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("{0:?} is not a network identifier such as eip155:8453")]
+pub struct ParseNetworkError(String);
+
+/// Longest EIP-155 reference: CAIP-2 allows 32 characters, a chain id of 64 bits has at most 20.
+const EIP155_REFERENCE_MAX: usize = 20;
+
+impl Network {
+    /// The whole identifier.
+    #[must_use]
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+
+    /// The chain family, which decides how addresses look.
+    #[must_use]
+    pub fn family(&self) -> Family {
+        // Only `from_str` makes a network, and it admits no other namespace.
+        Family::Eip155
+    }
+
+    /// The part behind the colon, for example `8453`.
+    #[must_use]
+    pub fn reference(&self) -> &str {
+        self.0.split_once(':').map_or("", |(_, reference)| reference)
+    }
+}
+
+impl Family {
+    /// The CAIP-2 namespace.
+    #[must_use]
+    pub const fn namespace(self) -> &'static str {
+        match self {
+            Self::Eip155 => "eip155",
+        }
+    }
+}
+
+impl FromStr for Network {
+    type Err = ParseNetworkError;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        let refused = || ParseNetworkError(text.chars().take(64).collect());
+        let (namespace, reference) = text.split_once(':').ok_or_else(refused)?;
+        if namespace != Family::Eip155.namespace() || !is_chain_id(reference) {
+            return Err(refused());
+        }
+        Ok(Self(text.into()))
+    }
+}
+
+fn is_chain_id(reference: &str) -> bool {
+    reference.len() <= EIP155_REFERENCE_MAX
+        && !reference.starts_with('0')
+        && super::amount::is_decimal_integer(reference)
+        && reference.parse::<u64>().is_ok()
+}
+
+impl fmt::Display for Network {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.fmt(formatter)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_exact_identifiers_are_networks() {
+        let base: Network = "eip155:8453".parse().unwrap();
+        assert_eq!((base.family(), base.reference()), (Family::Eip155, "8453"));
+        for text in ["base", "eip155:", "eip155:08453", "eip155:0", "eip155:8453 ", "EIP155:8453", "eip155:0x1", "solana:mainnet", "eip155:18446744073709551616", ""] {
+            assert!(text.parse::<Network>().is_err(), "{text:?}");
+        }
+    }
+}

@@ -1,0 +1,317 @@
+//! A payment: the facts that we keep of it, and what follows from them.
+//!
+//! No state is stored. A row holds what was asked, what was signed and what stands in canonical blocks; [`Payment::state`]
+//! derives the rest, so that a reorganisation is only "the facts changed".
+
+use chrono::{DateTime, Utc};
+use sha2::{Digest, Sha256};
+
+use super::account::Caller;
+use super::address::Address;
+use super::amount::Amount;
+use super::block::{BlockHash, Heights, Level};
+use super::ids::{AccountId, PaymentId, SubmissionId};
+use super::network::Network;
+use super::reason::{Reason, Version};
+use super::transfer::TransactionId;
+
+/// The only scheme so far: exactly the amount, once.
+pub const SCHEME_EXACT: &str = "exact";
+
+/// A payment as somebody presents it, read from either version of the protocol but not yet judged.
+///
+/// Terms come from the resource server's requirements; of what the payer accepted, only scheme and network are kept, because
+/// clients may echo the rest as they like.
+#[derive(Debug, Clone, PartialEq)]
+pub struct PaymentRequest {
+    /// The version it was written in, which decides two codes and the patience of the caller.
+    pub version: Version,
+    /// The scheme, for example `exact`.
+    pub scheme: String,
+    /// Where to pay.
+    pub network: Network,
+    /// With which token.
+    pub asset: Address,
+    /// To whom.
+    pub pay_to: Address,
+    /// Exactly how much.
+    pub amount: Amount,
+    /// How long the payer was told that settling may take.
+    pub timeout_seconds: u32,
+    /// What is paid for.
+    pub resource: Option<String>,
+    /// The invoice that is paid, if the requirements name one.
+    pub invoice: Option<String>,
+    /// The signing domain that the requirements name.
+    pub domain_name: Option<String>,
+    /// See `domain_name`.
+    pub domain_version: Option<String>,
+    /// The level that the caller wants success to mean.
+    pub answer_at: Option<Level>,
+    /// The scheme that the payer accepted.
+    pub accepted_scheme: String,
+    /// Whether the payer accepted this very network.
+    pub accepted_network: bool,
+    /// What the payer signed; its form belongs to the scheme and the chain family.
+    pub payload: serde_json::Value,
+}
+
+/// What a chain lets be used once, in bytes that its family defines. EVM: token, payer, nonce (EIP-3009).
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct AuthorizationKey(pub Vec<u8>);
+
+/// Identifies a request: two requests with one fingerprint ask for the same thing in every way that matters.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub struct Fingerprint(pub [u8; 32]);
+
+impl Fingerprint {
+    /// Hashes what binds a settlement: terms, payload, purpose and caller. Hints, descriptions and white space do not count,
+    /// nor does the version of the protocol that carried them.
+    #[must_use]
+    pub fn of(request: &PaymentRequest, caller: &Caller) -> Self {
+        // `serde_json` keeps object keys sorted, so one payload has one text.
+        let payload = request.payload.to_string();
+        let account = caller.account().map(|account| account.to_string());
+        let parts = [
+            request.scheme.as_str(),
+            request.network.as_str(),
+            &request.asset.to_string(),
+            &request.pay_to.to_string(),
+            &request.amount.to_string(),
+            &payload,
+            request.resource.as_deref().unwrap_or_default(),
+            request.invoice.as_deref().unwrap_or_default(),
+            account.as_deref().unwrap_or_default(),
+        ];
+        let mut hash = Sha256::new();
+        for part in parts {
+            // The length in front keeps two neighbouring texts from running into each other.
+            hash.update((part.len() as u64).to_be_bytes());
+            hash.update(part);
+        }
+        Self(hash.finalize().into())
+    }
+}
+
+/// A settlement that we were asked to make.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Payment {
+    /// Our name for it.
+    pub id: PaymentId,
+    /// Where it is paid.
+    pub network: Network,
+    /// What the chain lets be used once.
+    pub key: AuthorizationKey,
+    /// What was asked.
+    pub fingerprint: Fingerprint,
+    /// The version it was asked in.
+    pub version: Version,
+    /// The token.
+    pub asset: Address,
+    /// Who pays.
+    pub payer: Address,
+    /// Who is paid.
+    pub pay_to: Address,
+    /// Exactly how much.
+    pub amount: Amount,
+    /// What is paid for.
+    pub resource: Option<String>,
+    /// The account that asked, if it has one.
+    pub provider: Option<AccountId>,
+    /// When the authorization can no longer land.
+    pub expires_at: DateTime<Utc>,
+    /// When we accepted it.
+    pub created_at: DateTime<Utc>,
+    /// Until when somebody waits for it. A payment nobody waits for is not sent behind the caller's back.
+    pub answer_by: DateTime<Utc>,
+    /// The level that success was asked to mean.
+    pub answer_at: Level,
+    /// The slot that carries it now.
+    pub submission: Option<SubmissionId>,
+    /// The newest transaction of that slot.
+    pub transaction: Option<TransactionId>,
+    /// Why we will not send it again.
+    pub given_up: Option<Reason>,
+    /// To whom success was handed out. It is, once.
+    pub handed_out: Option<HandedOut>,
+    /// The transfer that pays it.
+    pub claim: Option<Claim>,
+}
+
+/// The one handing out of a payment's success.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct HandedOut {
+    /// When.
+    pub at: DateTime<Utc>,
+    /// Which request took it.
+    pub to: String,
+}
+
+/// A canonical transfer, and the block it stands in.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Claim {
+    /// The transaction, ours or a stranger's.
+    pub transaction: TransactionId,
+    /// The block's height.
+    pub block_number: u64,
+    /// The block's hash.
+    pub block_hash: BlockHash,
+    /// The transfer's position in the block.
+    pub index: u32,
+}
+
+/// Where a payment stands, derived from its facts.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum State {
+    /// Waiting for a lane, and somebody waits for it.
+    Queued,
+    /// Not sent, and nobody waits any more: it will not be sent. The same request revives it.
+    Withdrawn,
+    /// Signed bytes are committed; they may be sent at any time.
+    Submitted {
+        /// The newest of the transactions that may land.
+        transaction: TransactionId,
+    },
+    /// The exact transfer stands in a canonical block.
+    Included {
+        /// Which transfer.
+        claim: Claim,
+        /// How deep it stands.
+        level: Level,
+    },
+    /// We answered a failure and will not send it again.
+    GivenUp {
+        /// The failure.
+        reason: Reason,
+    },
+}
+
+impl State {
+    /// The word on the wire.
+    #[must_use]
+    pub const fn as_str(&self) -> &'static str {
+        match self {
+            Self::Queued => "queued",
+            Self::Withdrawn => "withdrawn",
+            Self::Submitted { .. } => "submitted",
+            Self::Included { level: Level::Final, .. } => "final",
+            Self::Included { .. } => "included",
+            Self::GivenUp { .. } => "failed",
+        }
+    }
+}
+
+impl Payment {
+    /// Derives where the payment stands. What the chain says comes before everything that we decided.
+    #[must_use]
+    pub fn state(&self, heights: Heights, now: DateTime<Utc>) -> State {
+        if let Some(claim) = &self.claim {
+            return State::Included { claim: claim.clone(), level: heights.level(claim.block_number) };
+        }
+        if let Some(reason) = self.given_up {
+            return State::GivenUp { reason };
+        }
+        match &self.transaction {
+            Some(transaction) => State::Submitted { transaction: transaction.clone() },
+            None if now < self.answer_by => State::Queued,
+            None => State::Withdrawn,
+        }
+    }
+}
+
+#[cfg(test)]
+pub(crate) mod tests {
+    use super::*;
+    use chrono::TimeDelta;
+
+    fn request() -> PaymentRequest {
+        PaymentRequest {
+            version: Version::V2,
+            scheme: SCHEME_EXACT.to_owned(),
+            network: "eip155:84532".parse().unwrap(),
+            asset: Address::Evm([1; 20]),
+            pay_to: Address::Evm([3; 20]),
+            amount: Amount::new(10_000),
+            timeout_seconds: 60,
+            resource: Some("https://api.example/inference".to_owned()),
+            invoice: None,
+            domain_name: None,
+            domain_version: None,
+            answer_at: None,
+            accepted_scheme: SCHEME_EXACT.to_owned(),
+            accepted_network: true,
+            payload: serde_json::json!({"signature": "0x00", "authorization": {"nonce": "0x01"}}),
+        }
+    }
+
+    pub(crate) fn payment() -> Payment {
+        let request = request();
+        let now = DateTime::UNIX_EPOCH;
+        Payment {
+            id: PaymentId::new(),
+            network: request.network.clone(),
+            key: AuthorizationKey(vec![1, 2, 3]),
+            fingerprint: Fingerprint::of(&request, &Caller::Anonymous),
+            version: request.version,
+            asset: request.asset,
+            payer: Address::Evm([2; 20]),
+            pay_to: request.pay_to,
+            amount: request.amount,
+            resource: request.resource,
+            provider: None,
+            expires_at: now + TimeDelta::seconds(60),
+            created_at: now,
+            answer_by: now + TimeDelta::seconds(20),
+            answer_at: Level::Included,
+            submission: None,
+            transaction: None,
+            given_up: None,
+            handed_out: None,
+            claim: None,
+        }
+    }
+
+    #[test]
+    fn a_state_follows_from_the_facts() {
+        let heights = Heights { head: 10, safe: 8, finalized: 5 };
+        let before = DateTime::UNIX_EPOCH + TimeDelta::seconds(19);
+        let after = DateTime::UNIX_EPOCH + TimeDelta::seconds(20);
+        let queued = payment();
+        let submitted = Payment { transaction: Some("0xaa".to_owned()), ..queued.clone() };
+        let failed = Payment { given_up: Some(Reason::Expired), ..queued.clone() };
+        let claim = Claim { transaction: "0xbb".to_owned(), block_number: 6, block_hash: "0x06".to_owned(), index: 1 };
+        // The chain has the last word: a payment that we gave up and that landed all the same is paid.
+        let landed = Payment { claim: Some(claim.clone()), ..failed.clone() };
+        let deep = Payment { claim: Some(Claim { block_number: 5, ..claim }), ..submitted.clone() };
+
+        assert_eq!(queued.state(heights, before), State::Queued);
+        assert_eq!(queued.state(heights, after), State::Withdrawn);
+        assert_eq!(submitted.state(heights, after).as_str(), "submitted");
+        assert_eq!(failed.state(heights, before), State::GivenUp { reason: Reason::Expired });
+        assert_eq!(landed.state(heights, before).as_str(), "included");
+        assert_eq!(deep.state(heights, before).as_str(), "final");
+    }
+
+    #[test]
+    fn a_fingerprint_binds_what_matters_and_nothing_else() {
+        let account = Caller::Account { account: AccountId::new(), scope: crate::domain::account::Scope::Provider };
+        let of = |request: &PaymentRequest| Fingerprint::of(request, &Caller::Anonymous);
+        let same = PaymentRequest { version: Version::V1, timeout_seconds: 5, domain_name: Some("USDC".to_owned()), ..request() };
+        let others = [
+            PaymentRequest { scheme: "upto".to_owned(), ..request() },
+            PaymentRequest { network: "eip155:8453".parse().unwrap(), ..request() },
+            PaymentRequest { asset: Address::Evm([7; 20]), ..request() },
+            PaymentRequest { pay_to: Address::Evm([7; 20]), ..request() },
+            PaymentRequest { amount: Amount::new(10_001), ..request() },
+            PaymentRequest { resource: None, ..request() },
+            PaymentRequest { invoice: Some("inv_1".to_owned()), ..request() },
+            PaymentRequest { payload: serde_json::json!({"signature": "0x01"}), ..request() },
+        ];
+
+        assert_eq!(of(&request()), of(&same));
+        for other in others {
+            assert_ne!(of(&request()), of(&other), "{other:?}");
+        }
+        assert_ne!(of(&request()), Fingerprint::of(&request(), &account));
+    }
+}

@@ -1,0 +1,175 @@
+//! Why a payment is refused: codes that x402 servers and clients know.
+
+/// A protocol version. Two codes differ between them.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Version {
+    /// x402 version 1.
+    V1,
+    /// x402 version 2.
+    V2,
+}
+
+impl Version {
+    /// The number on the wire.
+    #[must_use]
+    pub const fn number(self) -> u8 {
+        match self {
+            Self::V1 => 1,
+            Self::V2 => 2,
+        }
+    }
+}
+
+macro_rules! reasons {
+    ($($(#[$doc:meta])* $name:ident = $code:literal,)*) => {
+        /// Why a payment is not accepted. The payer, or the server that asked, can act on every one of these.
+        #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+        pub enum Reason {
+            $($(#[$doc])* $name,)*
+        }
+
+        impl Reason {
+            /// Every reason there is, in the order of docs/ERRORS.md.
+            pub const ALL: &'static [Self] = &[$(Self::$name,)*];
+
+            /// The code of version 2. Codes are part of the interface and never change.
+            #[must_use]
+            pub const fn code(self) -> &'static str {
+                match self {
+                    $(Self::$name => $code,)*
+                }
+            }
+        }
+    };
+}
+
+reasons! {
+    /// The body is not JSON, or JSON that no careful parser accepts (duplicate keys, too deep).
+    InvalidJson = "invalid_json",
+    /// `paymentPayload` or `paymentRequirements` is missing.
+    MissingParameters = "missing_parameters",
+    /// The payment payload does not have the form of its scheme.
+    InvalidPayload = "invalid_payload",
+    /// The payment requirements are malformed, or ask for something that must never be paid.
+    InvalidPaymentRequirements = "invalid_payment_requirements",
+    /// A protocol version that does not exist, or two that disagree.
+    InvalidVersion = "invalid_x402_version",
+    /// A scheme that is not offered.
+    UnsupportedScheme = "unsupported_scheme",
+    /// A network that is not offered.
+    InvalidNetwork = "invalid_network",
+    /// A token that the operator has not allowed.
+    UnsupportedAsset = "unsupported_asset",
+    /// A payload of a kind that this scheme does not take.
+    UnsupportedPayloadType = "unsupported_payload_type",
+    /// The scheme that the payer accepted is another one.
+    SchemeMismatch = "invalid_exact_evm_scheme",
+    /// The network that the payer accepted is another one.
+    NetworkMismatch = "invalid_exact_evm_network_mismatch",
+    /// `extra.name` or `extra.version` is missing.
+    MissingSigningDomain = "invalid_exact_evm_missing_eip712_domain",
+    /// `extra.name` is not the token's.
+    TokenNameMismatch = "invalid_exact_evm_token_name_mismatch",
+    /// `extra.version` is not the token's.
+    TokenVersionMismatch = "invalid_exact_evm_token_version_mismatch",
+    /// The authorization pays somebody else.
+    RecipientMismatch = "invalid_exact_evm_recipient_mismatch",
+    /// The authorization ends too soon, or later than policy allows.
+    Expired = "invalid_exact_evm_payload_authorization_valid_before",
+    /// The authorization is not valid yet.
+    NotYetValid = "invalid_exact_evm_payload_authorization_valid_after",
+    /// The authorization is for another amount.
+    ValueMismatch = "invalid_exact_evm_payload_authorization_value_mismatch",
+    /// The same in version 1.
+    ValueMismatchV1 = "invalid_exact_evm_authorization_value",
+    /// The payer did not sign this authorization.
+    InvalidSignature = "invalid_exact_evm_signature",
+    /// The wallet's factory is not on the operator's list (ERC-6492).
+    FactoryNotAllowed = "eip6492_factory_not_allowed",
+    /// The token has no code.
+    AssetNotDeployed = "asset_not_deployed_contract",
+    /// The token does not know EIP-3009.
+    AuthorizationsUnsupported = "invalid_exact_evm_eip3009_not_supported",
+    /// The authorization was used or cancelled.
+    NonceAlreadyUsed = "invalid_exact_evm_nonce_already_used",
+    /// The payer holds less than the amount.
+    InsufficientBalance = "invalid_exact_evm_insufficient_balance",
+    /// The payer holds enough for this payment alone, but not together with those under way.
+    InsufficientFunds = "insufficient_funds",
+    /// The token refuses the transfer: paused, blacklisted, or a wallet that does not agree.
+    SimulationFailed = "invalid_exact_evm_transaction_simulation_failed",
+    /// The transaction was included and did not pay.
+    TransactionFailed = "invalid_exact_evm_transaction_failed",
+    /// Settling would cost more than the operator allows.
+    CostExceedsLimit = "settlement_cost_exceeds_limit",
+    /// Somebody was told of this settlement's success already, or it is held for another request.
+    DuplicateSettlement = "duplicate_settlement",
+    /// The payment is on its way and its end is not known yet.
+    SettlementPending = "settlement_pending",
+}
+
+impl Reason {
+    /// The code as a peer of `version` expects it.
+    #[must_use]
+    pub const fn code_in(self, version: Version) -> &'static str {
+        match (self, version) {
+            (Self::ValueMismatch, Version::V1) => Self::ValueMismatchV1.code(),
+            (reason, _) => reason.code(),
+        }
+    }
+
+    /// Whether the request itself is malformed, which HTTP answers with 400; everything else is a business answer.
+    #[must_use]
+    pub const fn is_malformed(self) -> bool {
+        matches!(
+            self,
+            Self::InvalidJson | Self::MissingParameters | Self::InvalidPayload | Self::InvalidPaymentRequirements
+        )
+    }
+
+    /// Reads a code back from the ledger.
+    #[must_use]
+    pub fn from_code(code: &str) -> Option<Self> {
+        Self::ALL.iter().copied().find(|reason| reason.code() == code)
+    }
+}
+
+/// A refusal: the code, and a sentence for people where one helps.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("refused: {}", reason.code())]
+pub struct Refusal {
+    /// The code.
+    pub reason: Reason,
+    /// What exactly was wrong, at most [`DETAIL_CHARS_MAX`] characters and never a secret.
+    pub detail: Option<String>,
+}
+
+/// Longest detail that leaves the house; revert texts of contracts can be of any length.
+pub const DETAIL_CHARS_MAX: usize = 500;
+
+impl Refusal {
+    /// Refuses and says what was wrong.
+    #[must_use]
+    pub fn because(reason: Reason, detail: impl AsRef<str>) -> Self {
+        let detail = detail.as_ref().chars().take(DETAIL_CHARS_MAX).collect();
+        Self { reason, detail: Some(detail) }
+    }
+}
+
+impl From<Reason> for Refusal {
+    fn from(reason: Reason) -> Self {
+        Self { reason, detail: None }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_code_is_unique_and_read_back() {
+        for reason in Reason::ALL {
+            assert_eq!(Reason::from_code(reason.code()), Some(*reason));
+        }
+    }
+}

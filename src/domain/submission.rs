@@ -1,0 +1,123 @@
+//! A lane's slots: which payments go together, when a slot is opened, sent again or outbid.
+
+use chrono::{DateTime, TimeDelta, Utc};
+
+/// How a lane may behave. Every figure is a setting of the network.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct LanePolicy {
+    /// At least this long between two new submissions while others are in flight.
+    pub pace: TimeDelta,
+    /// Payments in one submission. Keeps the calldata below the 128 KiB that usual transaction pools accept.
+    pub batch_max: usize,
+    /// Submissions in flight. Usual nodes keep 16 pending transactions of one sender.
+    pub in_flight_max: usize,
+    /// After this long without inclusion the same bytes are sent again.
+    pub resend_after: TimeDelta,
+    /// After this long without inclusion the slot gets a second transaction that offers more.
+    pub outbid_after: TimeDelta,
+}
+
+/// Whether a lane may open a new slot now. Nothing in flight: at once. Otherwise at its pace, up to its limit.
+#[must_use]
+pub fn may_open(policy: &LanePolicy, in_flight: usize, last_opened: Option<DateTime<Utc>>, now: DateTime<Utc>) -> bool {
+    match last_opened {
+        _ if in_flight == 0 => true,
+        _ if in_flight >= policy.in_flight_max => false,
+        Some(last) => now - last >= policy.pace,
+        None => true,
+    }
+}
+
+/// How many of the waiting payments, oldest first, go into the next submission. `alone` says of each whether it must not share.
+///
+/// A payment that must go alone neither joins a batch nor waits for one: if it is the oldest it goes now, by itself.
+#[must_use]
+pub fn compose(alone: &[bool], batch_max: usize) -> Vec<usize> {
+    match alone.first() {
+        None => Vec::new(),
+        Some(true) => vec![0],
+        Some(false) => alone.iter().enumerate().filter(|(_, alone)| !**alone).map(|(index, _)| index).take(batch_max).collect(),
+    }
+}
+
+/// What to do for a slot that is not spent.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Care {
+    /// Wait for a block.
+    Wait,
+    /// Send the stored bytes again: a node may have lost them.
+    Resend,
+    /// Sign a further attempt at the same account nonce with a higher fee.
+    Outbid,
+}
+
+/// Decides about a slot from when it was opened, last signed and last sent.
+#[must_use]
+pub fn care(policy: &LanePolicy, signed_at: DateTime<Utc>, sent_at: Option<DateTime<Utc>>, now: DateTime<Utc>) -> Care {
+    match sent_at {
+        None => Care::Resend,
+        Some(_) if now - signed_at >= policy.outbid_after => Care::Outbid,
+        Some(sent) if now - sent >= policy.resend_after => Care::Resend,
+        Some(_) => Care::Wait,
+    }
+}
+
+/// The account nonce of the next slot. A node that lags must not make us reuse one, and a database that was restored from a
+/// backup must not make us go below what the chain has seen.
+#[must_use]
+pub fn next_nonce(chain: u64, own_highest: Option<u64>) -> u64 {
+    own_highest.map_or(chain, |own| chain.max(own.saturating_add(1)))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn policy() -> LanePolicy {
+        LanePolicy {
+            pace: TimeDelta::milliseconds(100),
+            batch_max: 3,
+            in_flight_max: 2,
+            resend_after: TimeDelta::seconds(4),
+            outbid_after: TimeDelta::seconds(12),
+        }
+    }
+
+    #[test]
+    fn an_idle_lane_opens_at_once_and_a_busy_one_keeps_its_pace() {
+        let now = DateTime::UNIX_EPOCH + TimeDelta::seconds(1);
+        let before = |milliseconds| Some(now - TimeDelta::milliseconds(milliseconds));
+
+        assert!(may_open(&policy(), 0, before(0), now));
+        assert!(!may_open(&policy(), 1, before(99), now));
+        assert!(may_open(&policy(), 1, before(100), now));
+        assert!(!may_open(&policy(), 2, before(1000), now));
+    }
+
+    #[test]
+    fn a_batch_takes_the_oldest_that_may_share() {
+        assert_eq!(compose(&[], 3), Vec::<usize>::new());
+        assert_eq!(compose(&[true, false, false], 3), vec![0]);
+        assert_eq!(compose(&[false, true, false, false, false], 3), vec![0, 2, 3]);
+    }
+
+    #[test]
+    fn a_slot_is_sent_again_and_then_outbid() {
+        let signed = DateTime::UNIX_EPOCH;
+        let at = |seconds| signed + TimeDelta::seconds(seconds);
+
+        assert_eq!(care(&policy(), signed, None, at(0)), Care::Resend);
+        assert_eq!(care(&policy(), signed, Some(at(0)), at(3)), Care::Wait);
+        assert_eq!(care(&policy(), signed, Some(at(0)), at(4)), Care::Resend);
+        assert_eq!(care(&policy(), signed, Some(at(8)), at(11)), Care::Wait);
+        assert_eq!(care(&policy(), signed, Some(at(8)), at(12)), Care::Outbid);
+    }
+
+    #[test]
+    fn a_nonce_is_never_used_twice() {
+        assert_eq!(next_nonce(5, None), 5);
+        assert_eq!(next_nonce(5, Some(7)), 8);
+        assert_eq!(next_nonce(9, Some(7)), 9);
+        assert_eq!(next_nonce(8, Some(7)), 8);
+    }
+}

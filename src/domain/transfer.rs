@@ -1,0 +1,109 @@
+//! What stands in canonical blocks, and which payment it settles.
+
+use super::address::Address;
+use super::amount::Amount;
+use super::payment::{AuthorizationKey, Payment};
+
+/// A transaction's identifier as its network prints it.
+pub type TransactionId = String;
+
+/// A movement of a token in a block, ours or anybody's.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Transfer {
+    /// The transaction that moved it.
+    pub transaction: TransactionId,
+    /// Position among the block's logs; with the block's hash it identifies the transfer.
+    pub index: u32,
+    /// The token.
+    pub asset: Address,
+    /// Who paid.
+    pub from: Address,
+    /// Who received.
+    pub to: Address,
+    /// How much. Absent when more than 128 bits moved, which no payment of ours can equal.
+    pub amount: Option<Amount>,
+}
+
+/// How an authorization came to its end on chain.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Use {
+    /// It was used, and moved this. Absent where the token moved nothing, as one known token does on a repeated nonce.
+    Spent(Option<Transfer>),
+    /// Its owner cancelled it.
+    Cancelled,
+}
+
+/// An authorization that a block used up.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct AuthorizationUse {
+    /// Which one.
+    pub key: AuthorizationKey,
+    /// What became of it.
+    pub outcome: Use,
+}
+
+/// What a use of the payment's own authorization means for the payment.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Verdict<'a> {
+    /// Exactly what was asked for was paid.
+    Paid(&'a Transfer),
+    /// The authorization is gone, and the payment can never be made.
+    Spoiled,
+}
+
+/// Judges a payment by what the chain says of its authorization.
+///
+/// The transaction's own status is not evidence, and neither is who sent it: anybody may land an authorization (EIP-3009).
+#[must_use]
+pub fn judge<'a>(payment: &Payment, outcome: &'a Use) -> Verdict<'a> {
+    match outcome {
+        Use::Spent(Some(transfer)) if pays(payment, transfer) => Verdict::Paid(transfer),
+        Use::Spent(_) | Use::Cancelled => Verdict::Spoiled,
+    }
+}
+
+fn pays(payment: &Payment, transfer: &Transfer) -> bool {
+    transfer.asset == payment.asset
+        && transfer.from == payment.payer
+        && transfer.to == payment.pay_to
+        && transfer.amount == Some(payment.amount)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::domain::payment::tests::payment;
+
+    fn transfer(payment: &Payment) -> Transfer {
+        Transfer {
+            transaction: "0x01".to_owned(),
+            index: 0,
+            asset: payment.asset,
+            from: payment.payer,
+            to: payment.pay_to,
+            amount: Some(payment.amount),
+        }
+    }
+
+    #[test]
+    fn only_the_exact_transfer_pays() {
+        let payment = payment();
+        let exact = transfer(&payment);
+        let stranger = Address::Evm([9; 20]);
+        let wrong = [
+            Transfer { asset: stranger, ..exact.clone() },
+            Transfer { from: stranger, ..exact.clone() },
+            Transfer { to: stranger, ..exact.clone() },
+            Transfer { amount: Some(Amount::new(payment.amount.units() - 1)), ..exact.clone() },
+            Transfer { amount: Some(Amount::new(payment.amount.units() + 1)), ..exact.clone() },
+            Transfer { amount: None, ..exact.clone() },
+        ];
+
+        assert_eq!(judge(&payment, &Use::Spent(Some(exact.clone()))), Verdict::Paid(&exact));
+        for transfer in wrong {
+            assert_eq!(judge(&payment, &Use::Spent(Some(transfer.clone()))), Verdict::Spoiled, "{transfer:?}");
+        }
+        assert_eq!(judge(&payment, &Use::Spent(None)), Verdict::Spoiled);
+        assert_eq!(judge(&payment, &Use::Cancelled), Verdict::Spoiled);
+    }
+}

@@ -1,0 +1,114 @@
+//! The use cases, a file each. Every change of state goes through here.
+//!
+//! A flow reads, decides by the rules of `domain`, and changes the ledger in one transaction. It never calls a node inside a
+//! transaction, and waiting holds no connection.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use chrono::TimeDelta;
+use tokio::sync::Notify;
+
+use crate::chain::{ChainError, Chains};
+use crate::config::{AnswerPolicy, CostLimits};
+use crate::domain::clock::Clock;
+use crate::domain::network::Network;
+use crate::ledger::{Ledger, LedgerError};
+use crate::metrics::Metrics;
+
+pub mod account;
+pub mod availability;
+pub mod dispatch;
+pub mod ingest;
+pub mod reorg;
+pub mod settle;
+pub mod tenure;
+pub mod verify;
+pub mod waiting;
+
+/// What the flows work with. One for each process.
+pub struct Flows {
+    /// The ledger.
+    pub ledger: Ledger,
+    /// The networks.
+    pub chains: Chains,
+    /// The time.
+    pub clock: Arc<dyn Clock>,
+    /// What is counted.
+    pub metrics: Arc<Metrics>,
+    /// Who waits for which payment.
+    pub waiting: Arc<waiting::Waiting>,
+    /// Wakes the lanes of a network.
+    pub bells: Bells,
+    /// Which networks take payments now.
+    pub availability: availability::Availability,
+    /// How each network answers, and what it may cost.
+    pub policies: HashMap<Network, Policy>,
+    /// How long a caller waits for an answer to a settle.
+    pub patience: Patience,
+}
+
+/// The settings of one network that flows need.
+#[derive(Debug, Clone)]
+pub struct Policy {
+    /// The level at which success is answered, by amount.
+    pub answer: AnswerPolicy,
+    /// What settling may cost.
+    pub cost: CostLimits,
+}
+
+/// How long a caller waits for an answer to a settle. Servers of version 1 never ask twice, so they wait for longer.
+#[derive(Debug, Clone, Copy)]
+pub struct Patience {
+    /// Version 1.
+    pub v1: TimeDelta,
+    /// Version 2; the official Go client gives up after 30 seconds.
+    pub v2: TimeDelta,
+}
+
+/// Why a flow could not give a verdict. The payment may be as good as any.
+#[derive(Debug, thiserror::Error)]
+pub enum Unavailable {
+    /// The network could not be read.
+    #[error(transparent)]
+    Chain(#[from] ChainError),
+    /// The ledger did not answer.
+    #[error(transparent)]
+    Ledger(#[from] LedgerError),
+    /// The network was halted until an operator looks at it.
+    #[error("{0} is halted")]
+    Halted(Network),
+    /// The nodes of the network were not found to be the right ones yet.
+    #[error("{0} is not ready")]
+    NotReady(Network),
+    /// The payment was not sent in time and will not be. The same request may be made again.
+    #[error("the payment was not sent in time")]
+    NotSent,
+}
+
+/// Wakes the lanes of this process when a payment waits for them.
+#[derive(Debug, Default, Clone)]
+pub struct Bells(HashMap<Network, Arc<Notify>>);
+
+impl Bells {
+    /// A bell for each network.
+    #[must_use]
+    pub fn new(networks: impl IntoIterator<Item = Network>) -> Self {
+        Self(networks.into_iter().map(|network| (network, Arc::default())).collect())
+    }
+
+    /// Tells the lanes of a network that there is something to do.
+    pub fn ring(&self, network: &Network) {
+        if let Some(bell) = self.0.get(network) {
+            bell.notify_waiters();
+            // For a lane that is not waiting at this moment.
+            bell.notify_one();
+        }
+    }
+
+    /// What a lane waits on.
+    #[must_use]
+    pub fn of(&self, network: &Network) -> Arc<Notify> {
+        self.0.get(network).cloned().unwrap_or_default()
+    }
+}

@@ -1,0 +1,50 @@
+//! Which networks take payments now: read from the ledger, so that every replica says the same, and kept for a second.
+
+use std::collections::HashMap;
+use std::sync::{Mutex, PoisonError};
+use std::time::{Duration, Instant};
+
+use crate::domain::network::Network;
+use crate::ledger::{Ledger, LedgerError};
+
+/// For how long an answer is believed.
+const BELIEVED: Duration = Duration::from_secs(1);
+
+/// What every replica knows of a network.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Standing {
+    /// Why it was halted, if it was.
+    pub halted: Option<String>,
+    /// The signers whose balance may not last for another hour.
+    pub short: Vec<String>,
+}
+
+/// Remembers standings for a moment.
+#[derive(Debug, Default)]
+pub struct Availability(Mutex<HashMap<Network, (Standing, Instant)>>);
+
+impl Availability {
+    /// How a network stands.
+    ///
+    /// # Errors
+    /// The database could not be reached.
+    pub async fn of(&self, ledger: &Ledger, network: &Network) -> Result<Standing, LedgerError> {
+        if let Some(standing) = self.remembered(network) {
+            return Ok(standing);
+        }
+        let halted = ledger.cursor(network).await?.and_then(|cursor| cursor.halted);
+        let signers = ledger.signers(network).await?;
+        let short = signers.into_iter().filter(|signer| signer.short).map(|signer| signer.name).collect();
+        let standing = Standing { halted, short };
+        self.lock().insert(network.clone(), (standing.clone(), Instant::now()));
+        Ok(standing)
+    }
+
+    fn remembered(&self, network: &Network) -> Option<Standing> {
+        self.lock().get(network).filter(|(_, read_at)| read_at.elapsed() < BELIEVED).map(|(standing, _)| standing.clone())
+    }
+
+    fn lock(&self) -> std::sync::MutexGuard<'_, HashMap<Network, (Standing, Instant)>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}

@@ -1,0 +1,214 @@
+//! Takes a canonical block into the ledger: who was paid, which slots were spent, what became final.
+//!
+//! Everything an observer can see moves in one transaction, so no crash can pay a payment without telling it.
+
+use std::collections::{BTreeMap, HashMap};
+use std::sync::Arc;
+
+use serde_json::json;
+use sqlx::PgConnection;
+
+use super::{Flows, Unavailable};
+use crate::chain::{Chain, Observed, Sendable};
+use crate::domain::block::{Block, Heights};
+use crate::domain::event::EventKind;
+use crate::domain::ids::PaymentId;
+use crate::domain::network::Network;
+use crate::domain::payment::Payment;
+use crate::domain::reason::Reason;
+use crate::domain::transfer::{AuthorizationUse, Transfer, Verdict, judge};
+use crate::ledger::events::{self, NewEvent};
+use crate::ledger::leases::{self, Lease};
+use crate::ledger::{LedgerError, blocks, commit, notify_block, payments, submissions, transfers};
+use crate::metrics::PaidBy;
+
+/// How taking a block in ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Ingested {
+    /// It is in the ledger.
+    Done,
+    /// It does not follow the newest block in the ledger; the caller must compare the chains again.
+    DoesNotFollow,
+}
+
+/// What a block means for the payments that we hold.
+#[derive(Default)]
+struct Findings<'a> {
+    paid: Vec<(&'a Payment, &'a Transfer)>,
+    spoilt: Vec<&'a Payment>,
+}
+
+impl Flows {
+    /// Takes in the block behind the newest one in the ledger. `heights` are the levels known with it.
+    ///
+    /// # Errors
+    /// The lease was lost, or the database could not be reached; then nothing was taken in, or all of it.
+    pub async fn ingest(
+        &self,
+        lease: &Lease,
+        network: &Network,
+        observed: &Observed,
+        heights: Heights,
+    ) -> Result<Ingested, LedgerError> {
+        let now = self.clock.now();
+        let mut db = self.ledger.begin().await?;
+        leases::require(&mut db, lease).await?;
+        let cursor = blocks::lock_cursor(&mut db, network).await?;
+        if cursor.as_ref().is_some_and(|cursor| cursor.hash != observed.block.parent_hash || cursor.halted.is_some()) {
+            return Ok(Ingested::DoesNotFollow);
+        }
+        let final_before = cursor.map_or(heights.finalized, |cursor| cursor.heights.finalized);
+        blocks::insert_block(&mut db, network, &observed.block).await?;
+        let held = hold_payments(&mut db, network, &observed.uses).await?;
+        let findings = find(&held, &observed.uses);
+        let mut told = settle_findings(&mut db, network, &observed.block, &findings, now).await?;
+        let spent = spend_slots(&mut db, network, observed).await?;
+        blocks::move_cursor(&mut db, network, &observed.block.hash, heights).await?;
+        let finalized = finalize(&mut db, network, (final_before, heights.finalized), now).await?;
+        let finalized_count = finalized.len();
+        told.extend(finalized);
+        events::insert(&mut db, &told, now).await?;
+        blocks::prune(&mut db, network, heights.finalized).await?;
+        notify_block(&mut db, network).await?;
+        commit(db).await?;
+
+        self.count(network, heights, &findings, finalized_count, &observed.transactions);
+        self.waiting.wake(network);
+        if spent {
+            self.bells.ring(network);
+        }
+        Ok(Ingested::Done)
+    }
+
+    fn count(&self, network: &Network, heights: Heights, findings: &Findings<'_>, finalized: usize, ours: &[String]) {
+        for (payment, transfer) in &findings.paid {
+            let by_us = payment.transaction.as_ref() == Some(&transfer.transaction) && ours.contains(&transfer.transaction);
+            self.metrics.payment_included(network, if by_us { PaidBy::Us } else { PaidBy::Stranger });
+        }
+        for _ in &findings.spoilt {
+            self.metrics.payment_failed(network, Reason::NonceAlreadyUsed);
+        }
+        self.metrics.payments_finalized(network, finalized as u64);
+        self.metrics.blocks_ingested(network, 1);
+        self.metrics.cursor(network, heights.head, heights.finalized);
+    }
+
+    /// Searches for the use of a payment's authorization in blocks that the watcher passed before we held the payment, and
+    /// claims it. Returns whether anything was found.
+    pub(super) async fn claim_found_use(&self, chain: &Arc<dyn Chain>, payment: &Payment) -> Result<bool, Unavailable> {
+        let carried = self.ledger.find_sendable(payment.id).await?;
+        let cursor = self.ledger.cursor(&payment.network).await?;
+        let (Some(sendable), Some(cursor)) = (carried, cursor) else { return Ok(false) };
+        self.claim_use(chain, &payment.network, &sendable, cursor.heights.head).await
+    }
+
+    /// The same for a payment that waits in a lane.
+    pub async fn claim_use(
+        &self,
+        chain: &Arc<dyn Chain>,
+        network: &Network,
+        payment: &Sendable,
+        cursor: u64,
+    ) -> Result<bool, Unavailable> {
+        let from = self.ledger.first_checked(payment.id).await?.unwrap_or(cursor).min(cursor);
+        let Some((block, entry)) = chain.lookup(payment, from, cursor).await? else { return Ok(false) };
+        let now = self.clock.now();
+        let mut db = self.ledger.begin().await?;
+        let Some(known) = blocks::lock_cursor(&mut db, network).await? else { return Ok(false) };
+        // Only a block that stands in our own canonical chain counts.
+        if blocks::canonical_hash(&mut db, network, block.number).await?.as_ref() != Some(&block.hash) {
+            return Ok(false);
+        }
+        let uses = [entry];
+        let held = hold_payments(&mut db, network, &uses).await?;
+        let findings = find(&held, &uses);
+        let mut told = settle_findings(&mut db, network, &block, &findings, now).await?;
+        told.extend(finalize(&mut db, network, (block.number, known.heights.finalized), now).await?);
+        events::insert(&mut db, &told, now).await?;
+        notify_block(&mut db, network).await?;
+        commit(db).await?;
+        self.waiting.wake(network);
+        Ok(true)
+    }
+}
+
+/// The payments that hold the used authorizations and are not paid yet.
+async fn hold_payments(db: &mut PgConnection, network: &Network, uses: &[AuthorizationUse]) -> Result<Vec<Payment>, LedgerError> {
+    if uses.is_empty() {
+        return Ok(Vec::new());
+    }
+    let keys: Vec<_> = uses.iter().map(|entry| entry.key.clone()).collect();
+    let held = payments::lock_holders(db, network, &keys).await?;
+    Ok(held.into_iter().filter(|payment| payment.claim.is_none()).collect())
+}
+
+fn find<'a>(held: &'a [Payment], uses: &'a [AuthorizationUse]) -> Findings<'a> {
+    let outcomes: HashMap<_, _> = uses.iter().map(|entry| (&entry.key, &entry.outcome)).collect();
+    let mut findings = Findings::default();
+    for payment in held {
+        match outcomes.get(&payment.key).map(|outcome| judge(payment, outcome)) {
+            Some(Verdict::Paid(transfer)) => findings.paid.push((payment, transfer)),
+            Some(Verdict::Spoiled) => findings.spoilt.push(payment),
+            None => {}
+        }
+    }
+    findings
+}
+
+async fn settle_findings(
+    db: &mut PgConnection,
+    network: &Network,
+    block: &Block,
+    findings: &Findings<'_>,
+    now: chrono::DateTime<chrono::Utc>,
+) -> Result<Vec<NewEvent>, LedgerError> {
+    if !findings.paid.is_empty() {
+        let paid: Vec<_> = findings.paid.iter().map(|(payment, transfer)| (payment.id, *transfer)).collect();
+        transfers::claim(db, network, block, &paid).await?;
+    }
+    let mut told = Vec::new();
+    for (payment, transfer) in &findings.paid {
+        // A failure had been answered: the owner must hear that the money moved after all.
+        let kind = if payment.given_up.is_some() { EventKind::PaymentRecovered } else { EventKind::PaymentIncluded };
+        let data = json!({"transaction": transfer.transaction, "blockNumber": block.number, "blockHash": block.hash});
+        told.push(NewEvent { kind, payment: payment.id, account: payment.provider, data });
+    }
+    if !findings.spoilt.is_empty() {
+        let ids: Vec<PaymentId> = findings.spoilt.iter().map(|payment| payment.id).collect();
+        let new = payments::spoil(db, &ids, now).await?;
+        told.extend(findings.spoilt.iter().filter(|payment| new.contains(&payment.id)).map(|payment| NewEvent {
+            kind: EventKind::PaymentFailed,
+            payment: payment.id,
+            account: payment.provider,
+            data: json!({"reason": Reason::NonceAlreadyUsed.code()}),
+        }));
+    }
+    Ok(told)
+}
+
+/// Marks what became final between two heights.
+async fn finalize(
+    db: &mut PgConnection,
+    network: &Network,
+    (from, finalized): (u64, u64),
+    now: chrono::DateTime<chrono::Utc>,
+) -> Result<Vec<NewEvent>, LedgerError> {
+    let payments = payments::finalize(db, network, from, finalized, now).await?;
+    let event = |(payment, account)| NewEvent { kind: EventKind::PaymentFinalized, payment, account, data: json!({}) };
+    Ok(payments.into_iter().map(event).collect())
+}
+
+/// Marks the slots that the block's transactions spent. A slot is spent together with every slot of its signer below it.
+async fn spend_slots(db: &mut PgConnection, network: &Network, observed: &Observed) -> Result<bool, LedgerError> {
+    if observed.transactions.is_empty() {
+        return Ok(false);
+    }
+    let mut highest: BTreeMap<String, u64> = BTreeMap::new();
+    for (signer, nonce) in submissions::slots_of(db, network, &observed.transactions).await? {
+        highest.entry(signer).and_modify(|known| *known = nonce.max(*known)).or_insert(nonce);
+    }
+    for (signer, nonce) in &highest {
+        submissions::mark_spent(db, network, signer, *nonce, observed.block.number).await?;
+    }
+    Ok(!highest.is_empty())
+}

@@ -1,0 +1,55 @@
+//! Undoes blocks that the network replaced. The states of payments then follow from what is left.
+
+use serde_json::json;
+
+use super::Flows;
+use crate::domain::block::{BlockHash, Heights};
+use crate::domain::event::EventKind;
+use crate::domain::network::Network;
+use crate::ledger::events::{self, NewEvent};
+use crate::ledger::leases::{self, Lease};
+use crate::ledger::{LedgerError, blocks, commit, notify_block, transfers};
+
+impl Flows {
+    /// Goes back to `ancestor`, the newest block that the old and the new chain share.
+    ///
+    /// Claims above it are removed and slots above it are open again, so the lanes send their bytes anew. Whoever was told of a
+    /// success that is gone now is told that too.
+    ///
+    /// # Errors
+    /// The lease was lost, or the database could not be reached; then nothing was undone, or all of it.
+    pub async fn reorg(&self, lease: &Lease, network: &Network, ancestor: (u64, BlockHash)) -> Result<(), LedgerError> {
+        let (number, hash) = ancestor;
+        let now = self.clock.now();
+        let mut db = self.ledger.begin().await?;
+        leases::require(&mut db, lease).await?;
+        let Some(cursor) = blocks::lock_cursor(&mut db, network).await? else { return Ok(()) };
+        let lost = transfers::drop_claims_above(&mut db, network, number).await?;
+        blocks::orphan_above(&mut db, network, number).await?;
+        let heights = Heights { head: number, safe: cursor.heights.safe.min(number), finalized: cursor.heights.finalized };
+        blocks::move_cursor(&mut db, network, &hash, heights).await?;
+        let told: Vec<_> = lost
+            .iter()
+            .filter(|claim| claim.handed_out)
+            .map(|claim| NewEvent {
+                kind: EventKind::PaymentReversed,
+                payment: claim.payment,
+                account: claim.provider,
+                data: json!({"transaction": claim.transaction}),
+            })
+            .collect();
+        events::insert(&mut db, &told, now).await?;
+        notify_block(&mut db, network).await?;
+        commit(db).await?;
+
+        let depth = cursor.heights.head.saturating_sub(number);
+        tracing::warn!(%network, depth, block.number = number, lost = lost.len(), "the network replaced blocks");
+        self.metrics.reorg(network, depth);
+        for _ in &told {
+            self.metrics.payment_reversed(network);
+        }
+        self.waiting.wake(network);
+        self.bells.ring(network);
+        Ok(())
+    }
+}

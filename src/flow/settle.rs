@@ -1,0 +1,370 @@
+//! Settles a payment, and answers once.
+//!
+//! Rules, then the ledger: an authorization that is held is joined or refused, whoever asks. Otherwise the chain is asked, the
+//! payment is recorded, and a lane sends it. The caller only waits; nothing that must finish belongs to it.
+
+use std::sync::Arc;
+
+use chrono::TimeDelta;
+use tokio::time::Instant;
+use uuid::Uuid;
+
+use super::verify::Verdict;
+use super::waiting::{Outcome, Ticket};
+use super::{Flows, Unavailable};
+use crate::chain::{Chain, ExaminedPayment, VerifiedPayment};
+use crate::domain::account::Caller;
+use crate::domain::amount::Amount;
+use crate::domain::block::Level;
+use crate::domain::budget::{Beneficiaries, Budget, fits};
+use crate::domain::ids::PaymentId;
+use crate::domain::payment::{Claim, Fingerprint, Payment, PaymentRequest, State};
+use crate::domain::reason::{Reason, Refusal, Version};
+use crate::ledger::payments::{self, NewPayment};
+use crate::ledger::{LedgerError, commit};
+
+/// How a settle request ended.
+#[derive(Debug)]
+pub enum Settled {
+    /// Paid. Nobody else is told this.
+    Success {
+        /// Which payment.
+        payment: PaymentId,
+        /// The transfer.
+        claim: Claim,
+        /// How deep it stands.
+        level: Level,
+    },
+    /// Not paid, or not to this caller.
+    Refused {
+        /// Why.
+        refusal: Refusal,
+        /// Which payment, if there is one.
+        payment: Option<PaymentId>,
+        /// The transaction concerned, if there is one.
+        transaction: Option<String>,
+    },
+    /// Signed bytes are out, or may be. The same request asks for the end.
+    Pending {
+        /// Which payment.
+        payment: PaymentId,
+        /// The newest transaction.
+        transaction: String,
+    },
+    /// No verdict, and nothing was sent.
+    Unavailable(Unavailable),
+}
+
+/// Times that a balance is read again because the watcher moved on in between. After that the newest reading counts: the chain
+/// is the judge in the end, and the cost of being wrong is bounded.
+const BALANCE_READS_MAX: usize = 3;
+
+/// Pause between attempts to find out whether a lost COMMIT went through.
+const FIND_OUT_PAUSE: std::time::Duration = std::time::Duration::from_millis(200);
+
+/// One settle request on its way.
+struct Errand<'a> {
+    examined: ExaminedPayment,
+    fingerprint: Fingerprint,
+    caller: &'a Caller,
+    taker: String,
+    answer_at: Level,
+    wait: TimeDelta,
+    deadline: Instant,
+}
+
+/// How recording a payment ended.
+enum Recorded {
+    Yes,
+    HeldBySomebodyElse,
+    /// The answer to the COMMIT was lost.
+    Unknown(LedgerError),
+}
+
+/// What the ledger says about the authorization.
+enum Held {
+    /// Joined: wait for this payment.
+    Wait(PaymentId, Ticket),
+    /// Nothing more will happen.
+    Done(Settled),
+    /// It stopped being what it was while we looked.
+    Again,
+}
+
+impl Flows {
+    /// Settles a payment. `repeat` names the request under the caller's `Idempotency-Key`, if it has one: the same name is
+    /// told of the same success again.
+    pub async fn settle(&self, request: PaymentRequest, caller: &Caller, repeat: Option<String>) -> Settled {
+        match self.try_settle(request, caller, repeat).await {
+            Ok(settled) => settled,
+            Err(Verdict::Refused(refusal)) => Settled::Refused { refusal, payment: None, transaction: None },
+            Err(Verdict::Unavailable(cause)) => Settled::Unavailable(cause),
+        }
+    }
+
+    async fn try_settle(&self, request: PaymentRequest, caller: &Caller, repeat: Option<String>) -> Result<Settled, Verdict> {
+        let fingerprint = Fingerprint::of(&request, caller);
+        let chain = self.open_chain(&request.network).await?;
+        let wait = match request.version {
+            Version::V1 => self.patience.v1,
+            Version::V2 => self.patience.v2,
+        };
+        let errand = Errand {
+            answer_at: self.answer_level(chain, &request),
+            examined: chain.examine(request)?,
+            fingerprint,
+            caller,
+            taker: repeat.unwrap_or_else(|| format!("request:{}", Uuid::now_v7().simple())),
+            wait,
+            deadline: Instant::now() + wait.to_std().unwrap_or_default(),
+        };
+        while Instant::now() < errand.deadline {
+            let held = match self.ledger.find_holder(&errand.examined.request.network, &errand.examined.key).await? {
+                Some(payment) => self.meet(chain, &errand, payment).await?,
+                None => self.accept(chain, &errand).await?,
+            };
+            match held {
+                Held::Wait(payment, ticket) => return self.wait(&errand, payment, ticket).await,
+                Held::Done(settled) => return Ok(settled),
+                Held::Again => {}
+            }
+        }
+        Err(Unavailable::NotSent.into())
+    }
+
+    fn answer_level(&self, chain: &Arc<dyn Chain>, request: &PaymentRequest) -> Level {
+        let decimals = chain.profile().asset(request.asset).map_or(0, |asset| asset.decimals);
+        let policy = self.policies.get(&request.network).map(|policy| policy.answer.level(request.amount, decimals));
+        // A caller may ask for more than the operator's rule, never for less.
+        policy.unwrap_or(Level::Included).max(request.answer_at.unwrap_or(Level::Included))
+    }
+
+    /// The authorization is held already: by this request, or by another one.
+    async fn meet(&self, chain: &Arc<dyn Chain>, errand: &Errand<'_>, payment: Payment) -> Result<Held, Verdict> {
+        if payment.fingerprint != errand.fingerprint {
+            return Ok(Held::Done(duplicate(&payment)));
+        }
+        let network = &payment.network;
+        let heights = self.ledger.cursor(network).await?.map(|cursor| cursor.heights);
+        let state = heights.map_or(State::Queued, |heights| payment.state(heights, self.clock.now()));
+        match state {
+            State::Included { .. } if payment.handed_out.as_ref().is_some_and(|handed_out| handed_out.to != errand.taker) => {
+                Ok(Held::Done(duplicate(&payment)))
+            }
+            State::Included { .. } | State::Submitted { .. } => Ok(self.join(errand, payment.id)),
+            State::Queued => {
+                self.ledger.prolong(payment.id, errand.wait).await?;
+                Ok(self.join(errand, payment.id))
+            }
+            // Prices fall again, so this failure alone is not for ever.
+            State::Withdrawn | State::GivenUp { reason: Reason::CostExceedsLimit } => self.revive(chain, errand, &payment).await,
+            State::GivenUp { reason } => Ok(Held::Done(Settled::Refused {
+                refusal: reason.into(),
+                payment: Some(payment.id),
+                transaction: payment.transaction.clone(),
+            })),
+        }
+    }
+
+    fn join(&self, errand: &Errand<'_>, payment: PaymentId) -> Held {
+        let network = &errand.examined.request.network;
+        let ticket = self.waiting.join(network, payment, errand.taker.clone(), errand.answer_at);
+        // What we wait for may have happened before we joined.
+        self.waiting.wake(network);
+        Held::Wait(payment, ticket)
+    }
+
+    /// Nobody waits for the payment any more, and no slot carries it. The same request puts it back into the queue.
+    async fn revive(&self, chain: &Arc<dyn Chain>, errand: &Errand<'_>, payment: &Payment) -> Result<Held, Verdict> {
+        let verified = match self.check_on_chain(chain, errand.examined.clone()).await {
+            // The watcher will say by whom it was used; it may have been one of our own slots.
+            Err(Verdict::Refused(refusal)) if refusal.reason == Reason::NonceAlreadyUsed => {
+                return self.find_stranger(chain, errand, payment, refusal).await;
+            }
+            verified => verified?,
+        };
+        self.check_budgets(chain, errand, &verified).await?;
+        let mut db = self.ledger.acquire().await?;
+        let revived = payments::revive(&mut db, payment.id, verified.checked(), errand.wait).await?;
+        drop(db);
+        if !revived {
+            return Ok(Held::Again);
+        }
+        let held = self.join(errand, payment.id);
+        self.bells.ring(&payment.network);
+        Ok(held)
+    }
+
+    /// We hold a payment that the chain says was used, and the watcher has not claimed it: it passed that block before we held
+    /// the payment. So the block is searched for.
+    async fn find_stranger(
+        &self,
+        chain: &Arc<dyn Chain>,
+        errand: &Errand<'_>,
+        payment: &Payment,
+        refusal: Refusal,
+    ) -> Result<Held, Verdict> {
+        if self.claim_found_use(chain, payment).await? {
+            return Ok(self.join(errand, payment.id));
+        }
+        Ok(Held::Done(Settled::Refused { refusal, payment: Some(payment.id), transaction: payment.transaction.clone() }))
+    }
+
+    /// Nobody holds the authorization: asks the chain and records the payment.
+    async fn accept(&self, chain: &Arc<dyn Chain>, errand: &Errand<'_>) -> Result<Held, Verdict> {
+        let verified = self.check_on_chain(chain, errand.examined.clone()).await?;
+        self.check_budgets(chain, errand, &verified).await?;
+        let id = PaymentId::new();
+        match self.record(chain, errand, &verified, id).await? {
+            Recorded::Yes => {}
+            Recorded::HeldBySomebodyElse => return Ok(Held::Again),
+            Recorded::Unknown(lost) => return self.find_out(errand, id, lost).await,
+        }
+        let held = self.join(errand, id);
+        self.bells.ring(&verified.examined().request.network);
+        Ok(held)
+    }
+
+    async fn find_out(&self, errand: &Errand<'_>, id: PaymentId, lost: LedgerError) -> Result<Held, Verdict> {
+        tracing::warn!(error = %crate::telemetry::ErrorChain(&lost), "the outcome of recording a payment is not known");
+        loop {
+            match self.ledger.find_payment(id).await {
+                Ok(Some(_)) => {
+                    self.bells.ring(&errand.examined.request.network);
+                    return Ok(self.join(errand, id));
+                }
+                Ok(None) => return Ok(Held::Again),
+                Err(_) if Instant::now() < errand.deadline => tokio::time::sleep(FIND_OUT_PAUSE).await,
+                Err(_) => return Err(lost.into()),
+            }
+        }
+    }
+
+    /// Records the payment, unless the payer's balance is spoken for.
+    async fn record(
+        &self,
+        chain: &Arc<dyn Chain>,
+        errand: &Errand<'_>,
+        verified: &VerifiedPayment,
+        id: PaymentId,
+    ) -> Result<Recorded, Verdict> {
+        let (examined, checked) = (verified.examined(), verified.checked());
+        let request = &examined.request;
+        let new = NewPayment {
+            id,
+            verified,
+            fingerprint: errand.fingerprint,
+            provider: errand.caller.account(),
+            answer_at: errand.answer_at,
+            wait: errand.wait,
+            now: self.clock.now(),
+        };
+        let (mut balance, mut block) = (checked.balance, checked.block);
+        for reads_left in (0..BALANCE_READS_MAX).rev() {
+            let mut db = self.ledger.begin().await?;
+            let under_way = payments::reserve(&mut db, &request.network, request.asset, examined.payer).await?;
+            if let Some(sum) = under_way.sum {
+                // A balance counts together with what is under way only if both are of the same block.
+                if block != under_way.cursor && reads_left > 0 {
+                    drop(db);
+                    block = under_way.cursor;
+                    balance = chain.balance(request.asset, examined.payer, block).await.map_err(Unavailable::from)?;
+                    continue;
+                }
+                if !covers(balance, sum, request.amount) {
+                    return Err(Refusal::from(Reason::InsufficientFunds).into());
+                }
+            }
+            if !payments::insert(&mut db, &new).await? {
+                return Ok(Recorded::HeldBySomebodyElse);
+            }
+            return Ok(commit(db).await.map_or_else(Recorded::Unknown, |()| Recorded::Yes));
+        }
+        Ok(Recorded::HeldBySomebodyElse)
+    }
+
+    /// Refuses what the operator does not want to pay for.
+    async fn check_budgets(&self, chain: &Arc<dyn Chain>, errand: &Errand<'_>, verified: &VerifiedPayment) -> Result<(), Verdict> {
+        let request = &verified.examined().request;
+        let Some(policy) = self.policies.get(&request.network) else { return Ok(()) };
+        let cost = chain.price(verified).await?;
+        let beneficiaries =
+            Beneficiaries { payer: verified.examined().payer, provider: errand.caller.account(), pay_to: request.pay_to };
+        let subjects = beneficiaries.subjects();
+        let names: Vec<_> = subjects.iter().map(|(_, name)| name.clone()).collect();
+        let spent = self.ledger.spent(&request.network, &names, self.clock.now()).await?;
+        for (budget, name) in subjects {
+            let limit = match budget {
+                Budget::Network => policy.cost.network_hourly_wei,
+                Budget::Payer => policy.cost.payer_hourly_wei,
+                Budget::Account => policy.cost.account_hourly_wei,
+                Budget::PayTo => policy.cost.pay_to_hourly_wei,
+            };
+            if !fits(spent.get(&name).copied().unwrap_or(0), cost, limit) {
+                return Err(Refusal::because(Reason::CostExceedsLimit, "the hourly budget for settlement costs is used up").into());
+            }
+        }
+        Ok(())
+    }
+
+    async fn wait(&self, errand: &Errand<'_>, payment: PaymentId, mut ticket: Ticket) -> Result<Settled, Verdict> {
+        let _waiting = self.metrics.payment_waiting();
+        match tokio::time::timeout_at(errand.deadline, ticket.outcome()).await {
+            Ok(Some(outcome)) => Ok(settled(payment, outcome)),
+            Ok(None) | Err(_) => self.leave(payment).await,
+        }
+    }
+
+    /// Patience is over: either signed bytes are committed, and then the caller learns their name, or the payment is taken out
+    /// of the queue for certain.
+    async fn leave(&self, id: PaymentId) -> Result<Settled, Verdict> {
+        if self.ledger.withdraw(id).await? {
+            return Err(Unavailable::NotSent.into());
+        }
+        let payment = self.ledger.find_payment(id).await?;
+        Ok(match payment {
+            Some(Payment { claim: Some(claim), .. }) => Settled::Pending { payment: id, transaction: claim.transaction },
+            Some(Payment { given_up: Some(reason), transaction, .. }) => {
+                Settled::Refused { refusal: reason.into(), payment: Some(id), transaction }
+            }
+            Some(Payment { transaction: Some(transaction), .. }) => Settled::Pending { payment: id, transaction },
+            _ => return Err(Unavailable::NotSent.into()),
+        })
+    }
+}
+
+fn settled(payment: PaymentId, outcome: Outcome) -> Settled {
+    match outcome {
+        Outcome::Success { claim, level } => Settled::Success { payment, claim, level },
+        Outcome::Duplicate { claim } => Settled::Refused {
+            refusal: Reason::DuplicateSettlement.into(),
+            payment: Some(payment),
+            transaction: Some(claim.transaction),
+        },
+        Outcome::Failed { reason, transaction } => Settled::Refused { refusal: reason.into(), payment: Some(payment), transaction },
+    }
+}
+
+fn duplicate(payment: &Payment) -> Settled {
+    let transaction = payment.claim.as_ref().map(|claim| claim.transaction.clone()).or_else(|| payment.transaction.clone());
+    Settled::Refused { refusal: Reason::DuplicateSettlement.into(), payment: None, transaction }
+}
+
+/// Whether a balance covers a payment on top of those under way.
+fn covers(balance: Amount, under_way: Amount, amount: Amount) -> bool {
+    under_way.checked_add(amount).is_some_and(|sum| sum <= balance)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_balance_is_promised_once() {
+        let amount = Amount::new;
+
+        assert!(covers(amount(100), amount(60), amount(40)));
+        assert!(!covers(amount(100), amount(61), amount(40)));
+        assert!(!covers(amount(u128::MAX), amount(u128::MAX), amount(1)));
+    }
+}

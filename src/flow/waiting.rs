@@ -1,0 +1,213 @@
+//! Who waits for which payment, and who of them gets its success.
+//!
+//! Callers with the same request wait together. When a network's block was read, one task looks up all payments that anybody in
+//! this process waits for, hands out what can be handed out in one statement, and wakes those who are done. The ledger decides
+//! between replicas; here it is only made cheap.
+
+use std::collections::{HashMap, HashSet};
+use std::sync::{Mutex, PoisonError};
+
+use tokio::sync::{Notify, oneshot};
+use tokio_util::sync::CancellationToken;
+
+use crate::domain::block::{Heights, Level};
+use crate::domain::clock::Clock;
+use crate::domain::ids::PaymentId;
+use crate::domain::network::Network;
+use crate::domain::payment::{Claim, Payment, State};
+use crate::domain::reason::Reason;
+use crate::ledger::payments::Taker;
+use crate::ledger::{Ledger, LedgerError};
+
+/// How waiting ended.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Outcome {
+    /// Paid, and this caller is the one who is told.
+    Success {
+        /// The transfer.
+        claim: Claim,
+        /// How deep it stands.
+        level: Level,
+    },
+    /// Paid, and somebody else was told.
+    Duplicate {
+        /// The transfer.
+        claim: Claim,
+    },
+    /// It will not be paid.
+    Failed {
+        /// Why.
+        reason: Reason,
+        /// The newest transaction that tried, if one did.
+        transaction: Option<String>,
+    },
+}
+
+struct Waiter {
+    taker: String,
+    level: Level,
+    done: oneshot::Sender<Outcome>,
+}
+
+/// The waiting callers of one process.
+#[derive(Default)]
+pub struct Waiting {
+    waiters: Mutex<HashMap<PaymentId, (Network, Vec<Waiter>)>>,
+    woken: Mutex<HashSet<Network>>,
+    wake: Notify,
+}
+
+/// A place in the queue. Dropping it leaves the queue.
+pub struct Ticket {
+    done: oneshot::Receiver<Outcome>,
+}
+
+impl Ticket {
+    /// Waits. Never ends by itself while the payment is under way.
+    pub async fn outcome(&mut self) -> Option<Outcome> {
+        (&mut self.done).await.ok()
+    }
+}
+
+impl Waiting {
+    /// Joins those who wait for a payment. `taker` names the request for the record; a request that comes again under the same
+    /// name gets the success again.
+    pub fn join(&self, network: &Network, payment: PaymentId, taker: String, level: Level) -> Ticket {
+        let (done, receiver) = oneshot::channel();
+        let mut waiters = self.lock();
+        waiters.entry(payment).or_insert_with(|| (network.clone(), Vec::new())).1.push(Waiter { taker, level, done });
+        Ticket { done: receiver }
+    }
+
+    /// Whether anybody in this process waits for a payment on a network.
+    #[must_use]
+    pub fn is_awaited(&self, network: &Network) -> bool {
+        self.lock().values().any(|(of, queue)| of == network && queue.iter().any(|waiter| !waiter.done.is_closed()))
+    }
+
+    /// Has the payments of a network looked at.
+    pub fn wake(&self, network: &Network) {
+        self.woken.lock().unwrap_or_else(PoisonError::into_inner).insert(network.clone());
+        self.wake.notify_one();
+    }
+
+    /// Looks at payments whenever it is woken.
+    pub async fn run(&self, ledger: &Ledger, clock: &dyn Clock, stop: &CancellationToken) {
+        while stop.run_until_cancelled(self.wake.notified()).await.is_some() {
+            let networks = std::mem::take(&mut *self.woken.lock().unwrap_or_else(PoisonError::into_inner));
+            for network in networks {
+                if let Err(error) = self.look(ledger, clock, &network).await {
+                    // The next block wakes us again, and every caller has a deadline of its own.
+                    tracing::warn!(%network, error = %crate::telemetry::ErrorChain(&error), "waiting callers could not be served");
+                }
+            }
+        }
+    }
+
+    async fn look(&self, ledger: &Ledger, clock: &dyn Clock, network: &Network) -> Result<(), LedgerError> {
+        let ids = self.awaited(network);
+        if ids.is_empty() {
+            return Ok(());
+        }
+        let Some(cursor) = ledger.cursor(network).await? else { return Ok(()) };
+        let payments = ledger.find_payments(&ids).await?;
+        let takers = self.takers(&payments, cursor.heights, clock);
+        let taken: HashMap<PaymentId, String> = if takers.is_empty() {
+            HashMap::new()
+        } else {
+            let done: HashSet<_> = ledger.hand_out(&takers, clock.now()).await?.into_iter().collect();
+            takers.into_iter().filter(|taker| done.contains(&taker.payment)).map(|taker| (taker.payment, taker.taker)).collect()
+        };
+        for payment in payments {
+            self.serve(&payment, cursor.heights, clock, taken.get(&payment.id));
+        }
+        Ok(())
+    }
+
+    /// The payments of a network that somebody still waits for. Callers who left are forgotten here.
+    fn awaited(&self, network: &Network) -> Vec<PaymentId> {
+        let mut waiters = self.lock();
+        for (_, queue) in waiters.values_mut() {
+            queue.retain(|waiter| !waiter.done.is_closed());
+        }
+        waiters.retain(|_, (_, queue)| !queue.is_empty());
+        waiters.iter().filter(|(_, (of, _))| of == network).map(|(id, _)| *id).collect()
+    }
+
+    /// For each payment that can be handed out, the first caller whose level it has reached.
+    fn takers(&self, payments: &[Payment], heights: Heights, clock: &dyn Clock) -> Vec<Taker> {
+        let waiters = self.lock();
+        payments
+            .iter()
+            .filter(|payment| payment.handed_out.is_none())
+            .filter_map(|payment| {
+                let State::Included { claim, level } = payment.state(heights, clock.now()) else { return None };
+                let queue = &waiters.get(&payment.id)?.1;
+                let first = queue.iter().find(|waiter| waiter.level <= level && !waiter.done.is_closed())?;
+                Some(Taker { payment: payment.id, block_hash: claim.block_hash, taker: first.taker.clone() })
+            })
+            .collect()
+    }
+
+    /// Tells those who are done. `taken_now` is who took the success in this round.
+    fn serve(&self, payment: &Payment, heights: Heights, clock: &dyn Clock, taken_now: Option<&String>) {
+        let taken = taken_now.or(payment.handed_out.as_ref().map(|handed_out| &handed_out.to));
+        let state = payment.state(heights, clock.now());
+        let mut waiters = self.lock();
+        let Some((_, queue)) = waiters.get_mut(&payment.id) else { return };
+        for waiter in std::mem::take(queue) {
+            match outcome(&state, payment.transaction.as_ref(), taken, &waiter) {
+                // A caller who left just now loses what it was told; the ledger has it, and the provider can ask there.
+                Some(outcome) => drop(waiter.done.send(outcome)),
+                None => queue.push(waiter),
+            }
+        }
+    }
+
+    fn lock(&self) -> std::sync::MutexGuard<'_, HashMap<PaymentId, (Network, Vec<Waiter>)>> {
+        self.waiters.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+fn outcome(state: &State, transaction: Option<&String>, taken: Option<&String>, waiter: &Waiter) -> Option<Outcome> {
+    match state {
+        State::Included { claim, level } => match taken {
+            Some(taken) if *taken == waiter.taker => Some(Outcome::Success { claim: claim.clone(), level: *level }),
+            Some(_) => Some(Outcome::Duplicate { claim: claim.clone() }),
+            None => None,
+        },
+        State::GivenUp { reason } => Some(Outcome::Failed { reason: *reason, transaction: transaction.cloned() }),
+        State::Queued | State::Withdrawn | State::Submitted { .. } => None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn waiter(taker: &str) -> Waiter {
+        Waiter { taker: taker.to_owned(), level: Level::Included, done: oneshot::channel().0 }
+    }
+
+    fn included() -> State {
+        let claim = Claim { transaction: "0x01".to_owned(), block_number: 1, block_hash: "0xb1".to_owned(), index: 0 };
+        State::Included { claim, level: Level::Included }
+    }
+
+    #[test]
+    fn success_goes_to_the_one_who_took_it() {
+        let taken = "one".to_owned();
+        let of = |name| outcome(&included(), None, Some(&taken), &waiter(name));
+
+        assert!(matches!(of("one"), Some(Outcome::Success { .. })));
+        assert!(matches!(of("two"), Some(Outcome::Duplicate { .. })));
+        assert_eq!(outcome(&included(), None, None, &waiter("one")), None);
+    }
+
+    #[test]
+    fn a_payment_under_way_wakes_nobody() {
+        for state in [State::Queued, State::Withdrawn, State::Submitted { transaction: "0x01".to_owned() }] {
+            assert_eq!(outcome(&state, None, None, &waiter("one")), None);
+        }
+    }
+}

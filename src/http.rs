@@ -1,0 +1,121 @@
+//! The outside over HTTP: the endpoints of x402 at the root, ours under `/v1`, and operations on a listener of their own.
+//!
+//! A handler reads, calls one flow, and shapes the answer. Flows run on the service's own runtime: a server's worker may stop
+//! caring about a request at any moment, and a connection to the database or a node must not depend on it.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use actix_web::body::MessageBody;
+use actix_web::dev::{ServiceRequest, ServiceResponse};
+use actix_web::http::header::{CACHE_CONTROL, HeaderValue};
+use actix_web::middleware::{Next, from_fn};
+use actix_web::{App, HttpResponse, HttpServer, web};
+use tokio::runtime::Handle;
+use tokio_util::task::AbortOnDropHandle;
+
+use crate::config::Server;
+use crate::flow::Flows;
+
+mod auth;
+mod body;
+mod facilitator;
+mod operations;
+mod payments;
+mod problem;
+
+pub use operations::Operations;
+
+/// What handlers work with.
+pub struct Service {
+    /// The use cases.
+    pub flows: Arc<Flows>,
+    /// How the service listens and answers.
+    pub server: Server,
+    /// Where flows run.
+    pub runtime: Handle,
+}
+
+impl Service {
+    /// Runs a flow on the service's runtime. If the handler is dropped, because its client left, the flow ends at its next
+    /// pause: nobody would hear what it says.
+    async fn run<F>(&self, flow: F) -> F::Output
+    where
+        F: Future + Send + 'static,
+        F::Output: Send + 'static,
+    {
+        let task = AbortOnDropHandle::new(self.runtime.spawn(flow));
+        match task.await {
+            Ok(output) => output,
+            Err(error) => std::panic::resume_unwind(error.into_panic()),
+        }
+    }
+}
+
+/// A request line and headers must arrive within this.
+const HEADERS_WITHIN: Duration = Duration::from_secs(10);
+
+/// Threads that read and write; the work is done elsewhere.
+const WORKERS: usize = 2;
+
+/// The API, listening.
+///
+/// # Errors
+/// The address is taken.
+pub fn api(service: Arc<Service>) -> std::io::Result<(actix_web::dev::Server, std::net::SocketAddr)> {
+    let (listen, connections) = (service.server.listen, service.server.connections_max);
+    let grace = service.server.shutdown_within.num_seconds().unsigned_abs();
+    let server = HttpServer::new(move || {
+        App::new()
+            .app_data(web::Data::from(Arc::clone(&service)))
+            .wrap(from_fn(observe))
+            .wrap(from_fn(plain_paths_only))
+            .configure(facilitator::routes)
+            .configure(payments::routes)
+            .default_service(web::to(|| async { problem::not_found() }))
+    })
+    .workers(WORKERS)
+    .max_connections(connections)
+    .client_request_timeout(HEADERS_WITHIN)
+    .shutdown_timeout(grace)
+    .disable_signals()
+    .bind(listen)?;
+    let address = server.addrs().first().copied().unwrap_or(listen);
+    Ok((server.run(), address))
+}
+
+/// Counts every request under its route's pattern, and keeps answers out of caches: they are about money.
+async fn observe(request: ServiceRequest, next: Next<impl MessageBody>) -> Result<ServiceResponse<impl MessageBody>, actix_web::Error> {
+    let service = request.app_data::<web::Data<Service>>().cloned();
+    let started = std::time::Instant::now();
+    let in_flight = service.as_ref().map(|service| service.flows.metrics.http_request_started());
+    let method = request.method().clone();
+    let mut response = next.call(request).await?;
+    response.headers_mut().insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
+    if let Some(service) = service {
+        let route = route(response.request().match_pattern().as_deref());
+        service.flows.metrics.http_request(route, method.as_str(), response.status().as_u16(), started.elapsed());
+    }
+    drop(in_flight);
+    Ok(response)
+}
+
+/// The routes by which requests are counted. A path that somebody invents counts as none of them.
+const ROUTES: [&str; 8] =
+    ["/verify", "/settle", "/supported", "/health", "/", "/v1/payments", "/v1/payments/{id}", "/openapi.json"];
+
+fn route(pattern: Option<&str>) -> &'static str {
+    ROUTES.into_iter().find(|route| Some(*route) == pattern).unwrap_or("none")
+}
+
+/// Our paths need no escapes. Whoever writes one wants two parts of a system to read different paths.
+async fn plain_paths_only(
+    request: ServiceRequest,
+    next: Next<impl MessageBody + 'static>,
+) -> Result<ServiceResponse<impl MessageBody>, actix_web::Error> {
+    if request.uri().path().bytes().any(|byte| byte == b'%' || byte == b';') {
+        let response: HttpResponse = problem::not_found();
+        return Ok(request.into_response(response).map_into_boxed_body());
+    }
+    Ok(next.call(request).await?.map_into_boxed_body())
+}

@@ -1,0 +1,39 @@
+//! Who is behind a request.
+
+use actix_web::HttpRequest;
+use actix_web::http::header::AUTHORIZATION;
+
+use super::Service;
+use super::problem::Problem;
+use crate::config::Access;
+use crate::domain::account::{ApiKey, Caller, Scope};
+
+/// The holder of the key in a request; nobody in particular if there is none.
+///
+/// # Errors
+/// A key that is malformed, unknown or revoked, even where none is needed: its holder believes to be somebody.
+pub async fn caller(service: &Service, request: &HttpRequest) -> Result<Caller, Problem> {
+    let Some(header) = request.headers().get(AUTHORIZATION) else { return Ok(Caller::Anonymous) };
+    let key = header
+        .to_str()
+        .ok()
+        .and_then(|text| text.strip_prefix("Bearer "))
+        .and_then(ApiKey::parse)
+        .ok_or(Problem::Unauthorized)?;
+    let flows = std::sync::Arc::clone(&service.flows);
+    service.run(async move { flows.authenticate(&key).await }).await?.ok_or(Problem::Unauthorized)
+}
+
+/// Who may verify and settle: everybody where the service is open, else providers and operators.
+///
+/// # Errors
+/// No key where one is needed, or one for other things.
+pub async fn provider(service: &Service, request: &HttpRequest) -> Result<Caller, Problem> {
+    let caller = caller(service, request).await?;
+    match caller {
+        Caller::Anonymous if service.server.access == Access::Open => Ok(caller),
+        Caller::Anonymous => Err(Problem::Unauthorized),
+        Caller::Account { scope: Scope::Provider | Scope::Operator, .. } => Ok(caller),
+        Caller::Account { scope: Scope::Merchant, .. } => Err(Problem::Forbidden),
+    }
+}

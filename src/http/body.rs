@@ -1,0 +1,66 @@
+//! Reading a body without believing anything about it.
+
+use actix_web::http::StatusCode;
+use actix_web::http::header::{CONTENT_ENCODING, CONTENT_TYPE};
+use actix_web::web::{Bytes, Payload};
+use actix_web::{HttpRequest, mime};
+
+/// Why there is no body to look into.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub enum BodyError {
+    /// Not `application/json`, in another character set than UTF-8, or compressed.
+    #[error("the body must be application/json in UTF-8, not compressed")]
+    UnsupportedMedia,
+    /// More bytes than the operator allows.
+    #[error("the body is too large")]
+    TooLarge,
+    /// The client stopped in the middle.
+    #[error("the body ended early")]
+    Incomplete,
+}
+
+impl BodyError {
+    /// The HTTP status.
+    #[must_use]
+    pub const fn status(self) -> StatusCode {
+        match self {
+            Self::UnsupportedMedia => StatusCode::UNSUPPORTED_MEDIA_TYPE,
+            Self::TooLarge => StatusCode::PAYLOAD_TOO_LARGE,
+            Self::Incomplete => StatusCode::BAD_REQUEST,
+        }
+    }
+
+    /// The code in a typed answer.
+    #[must_use]
+    pub const fn code(self) -> &'static str {
+        match self {
+            Self::UnsupportedMedia => "unsupported_media_type",
+            Self::TooLarge => "body_too_large",
+            Self::Incomplete => "incomplete_body",
+        }
+    }
+}
+
+/// Reads a JSON body of at most `bytes_max`.
+///
+/// # Errors
+/// See [`BodyError`].
+pub async fn read(request: &HttpRequest, payload: Payload, bytes_max: usize) -> Result<Bytes, BodyError> {
+    check_media(request)?;
+    match payload.to_bytes_limited(bytes_max).await {
+        Ok(Ok(bytes)) => Ok(bytes),
+        Ok(Err(_)) => Err(BodyError::Incomplete),
+        Err(_) => Err(BodyError::TooLarge),
+    }
+}
+
+fn check_media(request: &HttpRequest) -> Result<(), BodyError> {
+    let headers = request.headers();
+    let media = headers.get(CONTENT_TYPE).and_then(|value| value.to_str().ok()).and_then(|text| text.parse::<mime::Mime>().ok());
+    let json = media.is_some_and(|media| {
+        media.essence_str().eq_ignore_ascii_case(mime::APPLICATION_JSON.essence_str())
+            && media.get_param(mime::CHARSET).is_none_or(|charset| charset.as_str().eq_ignore_ascii_case("utf-8"))
+    });
+    let plain = headers.get(CONTENT_ENCODING).is_none_or(|encoding| encoding.as_bytes().eq_ignore_ascii_case(b"identity"));
+    if json && plain { Ok(()) } else { Err(BodyError::UnsupportedMedia) }
+}

@@ -1,0 +1,297 @@
+//! The endpoints of x402: `/verify`, `/settle`, `/supported`, and what clients expect beside them.
+//!
+//! A business answer is 200, whatever it says. Every error has the typed body of its endpoint, because clients look for that
+//! before they look at the status.
+
+use std::sync::Arc;
+use std::time::Instant;
+
+use actix_web::http::StatusCode;
+use actix_web::http::header::{RETRY_AFTER, WWW_AUTHENTICATE};
+use actix_web::web::{Data, Payload, ServiceConfig};
+use actix_web::{HttpRequest, HttpResponse, web};
+use serde::Serialize;
+
+use super::Service;
+use super::body::{self, BodyError};
+use super::problem::{Problem, RETRY_AFTER_SECONDS};
+use crate::domain::account::Caller;
+use crate::domain::payment::Fingerprint;
+use crate::domain::reason::{Reason, Refusal};
+use crate::flow::settle::Settled;
+use crate::flow::verify::Verdict;
+use crate::flow::{Flows, Unavailable};
+use crate::ledger::LedgerError;
+use crate::ledger::idempotency::{StorageKey, StoredAnswer};
+use crate::metrics::{Settlement, Verification};
+use crate::telemetry::ErrorChain;
+use crate::x402::request::{FacilitatorRequest, parse_request};
+use crate::x402::response::{Echo, SettleResponse, UNEXPECTED_SETTLE_ERROR, UNEXPECTED_VERIFY_ERROR, VerifyResponse};
+use crate::x402::supported::{self, Supported};
+
+/// Puts the routes in place.
+pub fn routes(config: &mut ServiceConfig) {
+    config
+        .service(
+            web::resource("/verify")
+                .route(web::post().to(verify))
+                .route(web::get().to(|| async { HttpResponse::Ok().json(supported::VERIFY) })),
+        )
+        .service(
+            web::resource("/settle")
+                .route(web::post().to(settle))
+                .route(web::get().to(|| async { HttpResponse::Ok().json(supported::SETTLE) })),
+        )
+        .service(web::resource("/supported").route(web::get().to(list_supported)))
+        .service(web::resource("/health").route(web::get().to(health)))
+        .service(web::resource("/").route(web::get().to(health)));
+}
+
+#[derive(Serialize)]
+struct Health {
+    status: &'static str,
+}
+
+async fn health() -> HttpResponse {
+    HttpResponse::Ok().json(Health { status: "ok" })
+}
+
+/// Why a request never reached its flow.
+#[derive(Debug)]
+enum Obstacle {
+    Access(Problem),
+    Body(BodyError),
+    IdempotencyKey,
+    KeyReused,
+}
+
+impl Obstacle {
+    fn parts(&self) -> (StatusCode, &'static str, String) {
+        match self {
+            Self::Access(Problem::Unauthorized) => (StatusCode::UNAUTHORIZED, "unauthorized", Problem::Unauthorized.to_string()),
+            Self::Access(Problem::Forbidden) => (StatusCode::FORBIDDEN, "forbidden", Problem::Forbidden.to_string()),
+            Self::Access(problem) => (StatusCode::SERVICE_UNAVAILABLE, "unavailable", problem.to_string()),
+            Self::Body(error) => (error.status(), error.code(), error.to_string()),
+            Self::IdempotencyKey => {
+                (StatusCode::BAD_REQUEST, "invalid_idempotency_key", "an Idempotency-Key has 16 to 128 visible characters".to_owned())
+            }
+            Self::KeyReused => {
+                (StatusCode::CONFLICT, "idempotency_key_reused", "this Idempotency-Key was used for another request".to_owned())
+            }
+        }
+    }
+}
+
+fn respond(status: StatusCode, body: &impl Serialize) -> HttpResponse {
+    let mut response = HttpResponse::build(status);
+    match status {
+        StatusCode::SERVICE_UNAVAILABLE => drop(response.insert_header((RETRY_AFTER, RETRY_AFTER_SECONDS))),
+        StatusCode::UNAUTHORIZED => drop(response.insert_header((WWW_AUTHENTICATE, "Bearer"))),
+        _ => {}
+    }
+    response.json(body)
+}
+
+fn status_of(refusal: &Refusal) -> StatusCode {
+    if refusal.reason.is_malformed() { StatusCode::BAD_REQUEST } else { StatusCode::OK }
+}
+
+async fn enter(service: &Service, request: &HttpRequest, payload: Payload) -> Result<(Caller, web::Bytes), Obstacle> {
+    let caller = super::auth::provider(service, request).await.map_err(Obstacle::Access)?;
+    let bytes = body::read(request, payload, service.server.body_bytes_max).await.map_err(Obstacle::Body)?;
+    Ok((caller, bytes))
+}
+
+/// Status of an answer without a verdict. Some old clients read no body but that of a 200; the operator may choose.
+fn unavailable_status(service: &Service, cause: &Unavailable) -> StatusCode {
+    match cause {
+        Unavailable::Ledger(LedgerError::Refused(_) | LedgerError::Inconsistent { .. } | LedgerError::Schema) => {
+            StatusCode::INTERNAL_SERVER_ERROR
+        }
+        _ if service.server.unavailable_as_ok => StatusCode::OK,
+        _ => StatusCode::SERVICE_UNAVAILABLE,
+    }
+}
+
+fn report(cause: &Unavailable, what: &'static str) -> String {
+    tracing::warn!(error = %ErrorChain(cause), what, "no verdict");
+    cause.to_string()
+}
+
+async fn verify(service: Data<Service>, request: HttpRequest, payload: Payload) -> HttpResponse {
+    let (caller, bytes) = match enter(&service, &request, payload).await {
+        Ok(entered) => entered,
+        Err(obstacle) => {
+            let (status, code, problem) = obstacle.parts();
+            return respond(status, &VerifyResponse::fault(Echo::UNKNOWN, code, &problem));
+        }
+    };
+    let asked = match parse_request(&bytes) {
+        Ok(asked) => asked,
+        Err(error) => return respond(status_of(&error.refusal), &VerifyResponse::from(&error)),
+    };
+    let started = Instant::now();
+    let network = asked.request.network.clone();
+    let flows = Arc::clone(&service.flows);
+    let payment = asked.request.clone();
+    let verdict = service.run(async move { flows.verify(payment, &caller).await }).await;
+    let (counted, response) = match verdict {
+        Ok(payer) => (Verification::Valid, respond(StatusCode::OK, &VerifyResponse::valid(&payer))),
+        Err(Verdict::Refused(refusal)) => {
+            let answer = VerifyResponse::invalid((&asked).into(), &refusal);
+            (Verification::Invalid(refusal.reason), respond(status_of(&refusal), &answer))
+        }
+        Err(Verdict::Unavailable(cause)) => {
+            let answer = VerifyResponse::fault((&asked).into(), UNEXPECTED_VERIFY_ERROR, &report(&cause, "verify"));
+            (Verification::Unavailable, respond(unavailable_status(&service, &cause), &answer))
+        }
+    };
+    service.flows.metrics.verification(&network, counted, started.elapsed());
+    response
+}
+
+async fn settle(service: Data<Service>, request: HttpRequest, payload: Payload) -> HttpResponse {
+    match try_settle(&service, &request, payload).await {
+        Ok(response) => response,
+        Err(obstacle) => {
+            let (status, code, problem) = obstacle.parts();
+            respond(status, &SettleResponse::fault(Echo::UNKNOWN, code, &problem))
+        }
+    }
+}
+
+async fn try_settle(service: &Service, request: &HttpRequest, payload: Payload) -> Result<HttpResponse, Obstacle> {
+    let (caller, bytes) = enter(service, request, payload).await?;
+    let asked = match parse_request(&bytes) {
+        Ok(asked) => asked,
+        Err(error) => return Ok(respond(status_of(&error.refusal), &SettleResponse::from(&error))),
+    };
+    let fingerprint = Fingerprint::of(&asked.request, &caller);
+    let Some(key) = storage_key(request, &caller, fingerprint)? else {
+        return Ok(settle_now(service, &asked, caller, None).await.into_response());
+    };
+    let flows = Arc::clone(&service.flows);
+    let wanted = key.clone();
+    match service.run(async move { flows.ledger.stored_answer(&wanted).await }).await {
+        Ok(Some(stored)) if stored.fingerprint != fingerprint => return Err(Obstacle::KeyReused),
+        Ok(Some(stored)) => return Ok(repeat(stored)),
+        Ok(None) => {}
+        Err(error) => return Err(Obstacle::Access(error.into())),
+    }
+    let answer = settle_now(service, &asked, caller, Some(format!("key:{}:{}", key.scope, key.key))).await;
+    keep(service, &key, fingerprint, answer).await
+}
+
+/// Where the caller's `Idempotency-Key` counts: in its account, or for this very request if it has none.
+fn storage_key(request: &HttpRequest, caller: &Caller, fingerprint: Fingerprint) -> Result<Option<StorageKey>, Obstacle> {
+    let Some(header) = request.headers().get("idempotency-key") else { return Ok(None) };
+    let key = header
+        .to_str()
+        .ok()
+        .filter(|key| (16..=128).contains(&key.len()) && key.bytes().all(|byte| byte.is_ascii_graphic()))
+        .ok_or(Obstacle::IdempotencyKey)?;
+    let scope = match caller {
+        Caller::Account { account, .. } => account.to_string(),
+        Caller::Anonymous => crate::domain::address::encode_hex(&fingerprint.0),
+    };
+    Ok(Some(StorageKey { scope, key: key.to_owned() }))
+}
+
+/// An answer before it is sent.
+struct Answer {
+    status: StatusCode,
+    body: SettleResponse,
+    /// Whether it will be the same whenever the same is asked.
+    terminal: bool,
+}
+
+impl Answer {
+    fn into_response(self) -> HttpResponse {
+        respond(self.status, &self.body)
+    }
+}
+
+async fn settle_now(service: &Service, asked: &FacilitatorRequest, caller: Caller, repeat: Option<String>) -> Answer {
+    let started = Instant::now();
+    let flows = Arc::clone(&service.flows);
+    let payment = asked.request.clone();
+    let settled = service.run(async move { flows.settle(payment, &caller, repeat).await }).await;
+    let echo = Echo::from(asked);
+    let (counted, answer) = match settled {
+        Settled::Success { payment, claim, level } => {
+            let body = SettleResponse::success(echo, payment, &claim.transaction, level);
+            (Settlement::Success, Answer { status: StatusCode::OK, body, terminal: true })
+        }
+        Settled::Refused { refusal, payment, transaction } => {
+            let body = SettleResponse::failure(echo, &refusal, transaction.as_deref().unwrap_or_default());
+            let body = payment.map_or(body.clone(), |payment| body.of_payment(payment));
+            let counted = match refusal.reason {
+                Reason::DuplicateSettlement => Settlement::Duplicate,
+                reason => Settlement::Refused(reason),
+            };
+            // Prices fall again and balances rise, but what was answered under a key stays answered.
+            (counted, Answer { status: status_of(&refusal), body, terminal: true })
+        }
+        Settled::Pending { payment, transaction } => {
+            let body = SettleResponse::pending(echo, payment, &transaction);
+            (Settlement::Pending, Answer { status: StatusCode::OK, body, terminal: false })
+        }
+        Settled::Unavailable(cause) => {
+            let body = SettleResponse::fault(echo, UNEXPECTED_SETTLE_ERROR, &report(&cause, "settle"));
+            (Settlement::Unavailable, Answer { status: unavailable_status(service, &cause), body, terminal: false })
+        }
+    };
+    service.flows.metrics.settlement(&asked.request.network, counted, started.elapsed());
+    answer
+}
+
+/// Stores a terminal answer under its key; of two that race, the first counts for both.
+async fn keep(service: &Service, key: &StorageKey, fingerprint: Fingerprint, answer: Answer) -> Result<HttpResponse, Obstacle> {
+    if !answer.terminal {
+        return Ok(answer.into_response());
+    }
+    let body = serde_json::to_vec(&answer.body).map_err(|_| Obstacle::Access(Problem::Internal))?;
+    let given = StoredAnswer { fingerprint, status: answer.status.as_u16(), body };
+    let (flows, key) = (Arc::clone(&service.flows), key.clone());
+    let stored = service.run(async move { store(&flows, &key, given).await }).await.map_err(|error| Obstacle::Access(error.into()))?;
+    if stored.fingerprint != fingerprint {
+        return Err(Obstacle::KeyReused);
+    }
+    Ok(repeat(stored))
+}
+
+async fn store(flows: &Flows, key: &StorageKey, answer: StoredAnswer) -> Result<StoredAnswer, LedgerError> {
+    flows.ledger.store_answer(key, answer, flows.clock.now()).await
+}
+
+fn repeat(stored: StoredAnswer) -> HttpResponse {
+    let status = StatusCode::from_u16(stored.status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
+    HttpResponse::build(status).content_type("application/json").body(stored.body)
+}
+
+async fn list_supported(service: Data<Service>, request: HttpRequest) -> HttpResponse {
+    if let Err(problem) = super::auth::provider(&service, &request).await {
+        return problem.response();
+    }
+    let flows = Arc::clone(&service.flows);
+    let offered = service.run(async move { offered(&flows).await }).await;
+    HttpResponse::Ok().json(Supported::of(&offered))
+}
+
+/// The networks that take payments now, with the signers that can still pay. A network whose signers run out is not offered,
+/// before it fails.
+async fn offered(flows: &Flows) -> Vec<(crate::domain::network::Network, Vec<String>)> {
+    let mut offered = Vec::new();
+    for chain in flows.chains.iter().filter(|chain| chain.is_prepared()) {
+        let profile = chain.profile();
+        // A ledger that does not answer says nothing about a network, and servers cache this answer for long.
+        let standing = flows.availability.of(&flows.ledger, &profile.network).await.unwrap_or_default();
+        let able = profile.signers.iter().any(|signer| !standing.short.contains(&signer.name));
+        flows.metrics.network_available(&profile.network, able && standing.halted.is_none());
+        if able && standing.halted.is_none() {
+            let signers = profile.signers.iter().map(|signer| signer.address.clone()).collect();
+            offered.push((profile.network.clone(), signers));
+        }
+    }
+    offered
+}

@@ -1,0 +1,247 @@
+//! `GET /v1/payments`: what became of a payment, for those who asked for it.
+
+use std::sync::Arc;
+
+use actix_web::web::{Data, Path, Query, ServiceConfig};
+use actix_web::{HttpRequest, HttpResponse, web};
+use chrono::{DateTime, Utc};
+use serde::{Deserialize, Serialize};
+
+use super::Service;
+use super::problem::Problem;
+use crate::domain::account::{Caller, Scope};
+use crate::domain::address::{Address, decode_hex};
+use crate::domain::block::{Heights, Level};
+use crate::domain::network::Network;
+use crate::domain::payment::{AuthorizationKey, Payment, State};
+use crate::flow::Flows;
+use crate::ledger::events::PastEvent;
+use crate::ledger::payments::PaymentFilter;
+
+/// Puts the routes in place.
+pub fn routes(config: &mut ServiceConfig) {
+    config
+        .service(web::resource("/v1/payments").route(web::get().to(list)))
+        .service(web::resource("/v1/payments/{id}").route(web::get().to(show)));
+}
+
+/// Payments on a page, unless the caller wants fewer.
+const PAGE: i64 = 50;
+
+/// A payment as its owner reads it. Never its signature.
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct PaymentView {
+    id: String,
+    state: &'static str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    finality: Option<Level>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    reason: Option<&'static str>,
+    network: String,
+    asset: String,
+    payer: String,
+    pay_to: String,
+    amount: String,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    transaction: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    block_number: Option<u64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    block_hash: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    resource: Option<String>,
+    x402_version: u8,
+    created_at: DateTime<Utc>,
+    expires_at: DateTime<Utc>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    answered_at: Option<DateTime<Utc>>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    events: Option<Vec<EventView>>,
+}
+
+#[derive(Serialize)]
+struct EventView {
+    #[serde(rename = "type")]
+    kind: String,
+    at: DateTime<Utc>,
+    data: serde_json::Value,
+}
+
+impl From<PastEvent> for EventView {
+    fn from(event: PastEvent) -> Self {
+        Self { kind: event.kind, at: event.at, data: event.data }
+    }
+}
+
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct Page {
+    payments: Vec<PaymentView>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    next_cursor: Option<String>,
+}
+
+fn view(payment: Payment, heights: Option<Heights>, now: DateTime<Utc>, events: Option<Vec<PastEvent>>) -> PaymentView {
+    let heights = heights.unwrap_or(Heights { head: 0, safe: 0, finalized: 0 });
+    let state = payment.state(heights, now);
+    let claim = payment.claim;
+    PaymentView {
+        id: payment.id.to_string(),
+        state: state.as_str(),
+        finality: match &state {
+            State::Included { level, .. } => Some(*level),
+            _ => None,
+        },
+        reason: match &state {
+            State::GivenUp { reason } => Some(reason.code_in(payment.version)),
+            _ => None,
+        },
+        network: payment.network.to_string(),
+        asset: payment.asset.to_string(),
+        payer: payment.payer.to_string(),
+        pay_to: payment.pay_to.to_string(),
+        amount: payment.amount.to_string(),
+        transaction: claim.as_ref().map(|claim| claim.transaction.clone()).or(payment.transaction),
+        block_number: claim.as_ref().map(|claim| claim.block_number),
+        block_hash: claim.map(|claim| claim.block_hash),
+        resource: payment.resource,
+        x402_version: payment.version.number(),
+        created_at: payment.created_at,
+        expires_at: payment.expires_at,
+        answered_at: payment.handed_out.map(|handed_out| handed_out.at),
+        events: events.map(|events| events.into_iter().map(EventView::from).collect()),
+    }
+}
+
+fn may_read(caller: &Caller, payment: &Payment) -> bool {
+    // A payment that no account asked for is read by whoever knows its name.
+    payment.provider.is_none() || caller.is_operator() || caller.account() == payment.provider
+}
+
+async fn show(service: Data<Service>, request: HttpRequest, id: Path<String>) -> HttpResponse {
+    match try_show(&service, &request, &id).await {
+        Ok(view) => HttpResponse::Ok().json(view),
+        Err(problem) => problem.response(),
+    }
+}
+
+async fn try_show(service: &Service, request: &HttpRequest, id: &str) -> Result<PaymentView, Problem> {
+    let caller = super::auth::provider(service, request).await?;
+    let id = id.parse().map_err(|_| Problem::NotFound)?;
+    let flows = Arc::clone(&service.flows);
+    service
+        .run(async move {
+            let payment = flows.ledger.find_payment(id).await?.filter(|payment| may_read(&caller, payment));
+            let payment = payment.ok_or(Problem::NotFound)?;
+            let events = flows.ledger.events_of(id).await?;
+            present(&flows, payment, Some(events)).await
+        })
+        .await
+}
+
+async fn present(flows: &Flows, payment: Payment, events: Option<Vec<PastEvent>>) -> Result<PaymentView, Problem> {
+    let heights = flows.ledger.cursor(&payment.network).await?.map(|cursor| cursor.heights);
+    Ok(view(payment, heights, flows.clock.now(), events))
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct ListQuery {
+    transaction: Option<String>,
+    authorization: Option<String>,
+    state: Option<String>,
+    limit: Option<i64>,
+    cursor: Option<String>,
+}
+
+async fn list(service: Data<Service>, request: HttpRequest, query: Result<Query<ListQuery>, actix_web::Error>) -> HttpResponse {
+    let answer = match query {
+        Ok(query) => try_list(&service, &request, query.into_inner()).await,
+        Err(_) => Err(Problem::BadParameter("unknown or malformed parameter".to_owned())),
+    };
+    answer.map_or_else(|problem| problem.response(), |page| HttpResponse::Ok().json(page))
+}
+
+async fn try_list(service: &Service, request: &HttpRequest, query: ListQuery) -> Result<Page, Problem> {
+    let caller = super::auth::caller(service, request).await?;
+    let provider = match caller {
+        // Without an account there is nothing that could be called one's own.
+        Caller::Anonymous => return Err(Problem::Unauthorized),
+        Caller::Account { scope: Scope::Operator, .. } => None,
+        Caller::Account { account, .. } => Some(account),
+    };
+    let flows = Arc::clone(&service.flows);
+    if let Some(authorization) = &query.authorization {
+        let (network, key) = parse_authorization(authorization)?;
+        return service.run(async move { find_by_authorization(&flows, &caller, &network, &key).await }).await;
+    }
+    let limit = query.limit.unwrap_or(PAGE);
+    if !(1..=PAGE).contains(&limit) {
+        return Err(Problem::BadParameter(format!("limit is between 1 and {PAGE}")));
+    }
+    if query.state.as_deref().is_some_and(|state| !STATES.contains(&state)) {
+        return Err(Problem::BadParameter(format!("state is one of {}", STATES.join(", "))));
+    }
+    let bad_cursor = |_| Problem::BadParameter("this is no cursor".to_owned());
+    let before = query.cursor.map(|cursor| cursor.parse()).transpose().map_err(bad_cursor)?;
+    let filter = PaymentFilter { provider, transaction: query.transaction, state: query.state, before, limit };
+    service.run(async move { list_page(&flows, &filter).await }).await
+}
+
+/// The states by which payments can be listed.
+const STATES: [&str; 6] = ["queued", "withdrawn", "submitted", "included", "final", "failed"];
+
+async fn list_page(flows: &Flows, filter: &PaymentFilter) -> Result<Page, Problem> {
+    let found = flows.ledger.list_payments(filter).await?;
+    let full = i64::try_from(found.len()).unwrap_or(i64::MAX) == filter.limit;
+    let next_cursor = found.last().filter(|_| full).map(|payment| payment.id.to_string());
+    let mut payments = Vec::with_capacity(found.len());
+    for payment in found {
+        payments.push(present(flows, payment, None).await?);
+    }
+    Ok(Page { payments, next_cursor })
+}
+
+async fn find_by_authorization(
+    flows: &Flows,
+    caller: &Caller,
+    network: &Network,
+    key: &AuthorizationKey,
+) -> Result<Page, Problem> {
+    let payment = flows.ledger.find_holder(network, key).await?.filter(|payment| may_read(caller, payment));
+    let payments = match payment {
+        Some(payment) => vec![present(flows, payment, None).await?],
+        None => Vec::new(),
+    };
+    Ok(Page { payments, next_cursor: None })
+}
+
+/// Reads `network:token:payer:nonce`; the network has a colon of its own.
+fn parse_authorization(text: &str) -> Result<(Network, AuthorizationKey), Problem> {
+    let malformed = || Problem::BadParameter("authorization is network:token:payer:nonce".to_owned());
+    let mut parts = text.rsplitn(4, ':');
+    let (nonce, payer, token, network) = (parts.next(), parts.next(), parts.next(), parts.next());
+    let network: Network = network.and_then(|text| text.parse().ok()).ok_or_else(malformed)?;
+    let address = |text: Option<&str>| text.and_then(|text| Address::parse(network.family(), text).ok()).ok_or_else(malformed);
+    let nonce = nonce.and_then(|text| text.strip_prefix("0x")).and_then(decode_hex::<32>).ok_or_else(malformed)?;
+    let key = [address(token)?.as_bytes(), address(payer)?.as_bytes(), &nonce].concat();
+    Ok((network, AuthorizationKey(key)))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_authorization_is_named_by_what_the_chain_sees() {
+        let (token, payer, nonce) = (format!("0x{}", "11".repeat(20)), format!("0x{}", "22".repeat(20)), format!("0x{}", "33".repeat(32)));
+        let (network, key) = parse_authorization(&format!("eip155:84532:{token}:{payer}:{nonce}")).unwrap();
+
+        assert_eq!(network.as_str(), "eip155:84532");
+        assert_eq!(key.0, [vec![0x11; 20], vec![0x22; 20], vec![0x33; 32]].concat());
+        for text in ["", "eip155:84532", &format!("84532:{token}:{payer}:{nonce}"), &format!("eip155:1:{token}:{payer}:0x33")] {
+            assert!(parse_authorization(text).is_err(), "{text}");
+        }
+    }
+}

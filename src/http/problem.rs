@@ -1,0 +1,85 @@
+//! Errors of our own endpoints: problem details in JSON (RFC 9457).
+
+use actix_web::HttpResponse;
+use actix_web::http::StatusCode;
+use actix_web::http::header::{RETRY_AFTER, WWW_AUTHENTICATE};
+use serde::Serialize;
+
+/// Why a request to one of our own endpoints has no other answer.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum Problem {
+    /// There is no such thing, or it is not the caller's.
+    #[error("there is no such thing here")]
+    NotFound,
+    /// No key, or one that is worth nothing.
+    #[error("an API key is needed")]
+    Unauthorized,
+    /// The key is not good for this.
+    #[error("this API key does not allow that")]
+    Forbidden,
+    /// A parameter is malformed.
+    #[error("{0}")]
+    BadParameter(String),
+    /// Something that we depend on did not answer.
+    #[error("try again in a moment")]
+    Unavailable,
+    /// A bug of ours.
+    #[error("something went wrong here")]
+    Internal,
+}
+
+#[derive(Serialize)]
+struct Details {
+    #[serde(rename = "type")]
+    kind: &'static str,
+    code: &'static str,
+    title: &'static str,
+    status: u16,
+    detail: String,
+}
+
+/// Seconds after which asking again makes sense.
+pub const RETRY_AFTER_SECONDS: &str = "1";
+
+impl Problem {
+    const fn parts(&self) -> (StatusCode, &'static str, &'static str) {
+        match self {
+            Self::NotFound => (StatusCode::NOT_FOUND, "not_found", "Not found"),
+            Self::Unauthorized => (StatusCode::UNAUTHORIZED, "unauthorized", "Unauthorized"),
+            Self::Forbidden => (StatusCode::FORBIDDEN, "forbidden", "Forbidden"),
+            Self::BadParameter(_) => (StatusCode::BAD_REQUEST, "bad_parameter", "Bad parameter"),
+            Self::Unavailable => (StatusCode::SERVICE_UNAVAILABLE, "unavailable", "Unavailable"),
+            Self::Internal => (StatusCode::INTERNAL_SERVER_ERROR, "internal", "Internal error"),
+        }
+    }
+
+    /// The answer.
+    #[must_use]
+    pub fn response(&self) -> HttpResponse {
+        let (status, code, title) = self.parts();
+        let mut response = HttpResponse::build(status);
+        match self {
+            Self::Unavailable => drop(response.insert_header((RETRY_AFTER, RETRY_AFTER_SECONDS))),
+            Self::Unauthorized => drop(response.insert_header((WWW_AUTHENTICATE, "Bearer"))),
+            _ => {}
+        }
+        let details = Details { kind: "about:blank", code, title, status: status.as_u16(), detail: self.to_string() };
+        response.content_type("application/problem+json").json(details)
+    }
+}
+
+impl From<crate::ledger::LedgerError> for Problem {
+    fn from(error: crate::ledger::LedgerError) -> Self {
+        let problem = match error {
+            crate::ledger::LedgerError::Unavailable(_) => Self::Unavailable,
+            _ => Self::Internal,
+        };
+        tracing::error!(error = %crate::telemetry::ErrorChain(&error), "a request could not be answered");
+        problem
+    }
+}
+
+/// The answer to a path that does not exist.
+pub fn not_found() -> HttpResponse {
+    Problem::NotFound.response()
+}

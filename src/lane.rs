@@ -1,0 +1,326 @@
+//! A lane: one signer of one network, and the slots through which its transactions go.
+//!
+//! It takes waiting payments, looks again at those that waited, signs, commits, and only then sends. Committed bytes are sent as
+//! often as it takes, and outbid when that is not enough; whether they landed is for the watcher to say. One replica runs a lane;
+//! the lease decides which, and every write names it.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use chrono::{DateTime, Utc};
+use tokio_util::sync::CancellationToken;
+use uuid::Uuid;
+
+use crate::chain::{Broadcast, BuildError, Chain, ChainError, Recheck, Rejection, Sendable, SlotOrder};
+use crate::config::CostLimits;
+use crate::domain::ids::SubmissionId;
+use crate::domain::network::Network;
+use crate::domain::reason::Reason;
+use crate::domain::submission::{Care, LanePolicy, care, compose, may_open, next_nonce};
+use crate::flow::tenure::{ASK_AGAIN, Tenure};
+use crate::flow::{Flows, Unavailable};
+use crate::ledger::leases::Lease;
+use crate::ledger::signers::SignerRecord;
+use crate::ledger::submissions::{OpenSlot, Opened};
+use crate::ledger::LedgerError;
+use crate::metrics::{self, SubmissionKind};
+use crate::telemetry::ErrorChain;
+
+/// Between two turns while something is under way; rows of other replicas are noticed at this pace too.
+const TURN: Duration = Duration::from_millis(100);
+
+/// How often the signer's balance is looked at.
+const BALANCE_READ: Duration = Duration::from_secs(15);
+
+/// A payment that failed alone this often is given up: what fails twice by itself will fail again, and each time costs gas.
+const FAILURES_MAX: u16 = 3;
+
+/// A payment is looked at again if it was last simulated more than this many blocks ago.
+const CHECK_LASTS_BLOCKS: u64 = 1;
+
+/// One lane.
+pub struct Lane {
+    flows: Arc<Flows>,
+    chain: Arc<dyn Chain>,
+    network: Network,
+    signer: String,
+    owner: Uuid,
+    policy: LanePolicy,
+    cost: CostLimits,
+    /// When each slot's bytes were handed to a node last, in this process.
+    sent: HashMap<SubmissionId, DateTime<Utc>>,
+    last_opened: Option<DateTime<Utc>>,
+    next: Option<u64>,
+    balance_read: Option<Instant>,
+}
+
+/// Why a turn came to nothing. The next one begins anew.
+#[derive(Debug, thiserror::Error)]
+enum LaneError {
+    #[error(transparent)]
+    Chain(#[from] ChainError),
+    #[error(transparent)]
+    Ledger(#[from] LedgerError),
+    #[error(transparent)]
+    Build(#[from] BuildError),
+    #[error(transparent)]
+    Unavailable(#[from] Unavailable),
+}
+
+impl Lane {
+    /// The lane of `signer`.
+    #[must_use]
+    pub fn new(flows: Arc<Flows>, chain: Arc<dyn Chain>, signer: String, owner: Uuid, policy: LanePolicy, cost: CostLimits) -> Self {
+        let network = chain.profile().network.clone();
+        Self {
+            flows,
+            chain,
+            network,
+            signer,
+            owner,
+            policy,
+            cost,
+            sent: HashMap::new(),
+            last_opened: None,
+            next: None,
+            balance_read: None,
+        }
+    }
+
+    /// Runs the lane until it is told to stop.
+    pub async fn run(mut self, stop: CancellationToken) {
+        let name = format!("lane:{}:{}", self.network, self.signer);
+        let mut tenure = Tenure::new(Arc::clone(&self.flows), name, self.owner);
+        let bell = self.flows.bells.of(&self.network);
+        while !stop.is_cancelled() {
+            let pause = match tenure.lease().await {
+                Some(lease) => self.turn(&lease).await,
+                None => {
+                    self.forget();
+                    ASK_AGAIN
+                }
+            };
+            let rung = tokio::time::timeout(pause, bell.notified());
+            stop.run_until_cancelled(rung).await;
+        }
+        tenure.end().await;
+    }
+
+    /// Whoever ran the lane in between may have opened slots that we do not know.
+    fn forget(&mut self) {
+        self.sent.clear();
+        self.next = None;
+    }
+
+    async fn turn(&mut self, lease: &Lease) -> Duration {
+        match self.work(lease).await {
+            Ok(pause) => pause,
+            Err(error) => {
+                tracing::warn!(network = %self.network, signer = self.signer, error = %ErrorChain(&error), "the lane stands still");
+                // Its last step may or may not have been committed, so nothing that was remembered counts.
+                self.forget();
+                ASK_AGAIN
+            }
+        }
+    }
+
+    async fn work(&mut self, lease: &Lease) -> Result<Duration, LaneError> {
+        let Some(cursor) = self.flows.ledger.cursor(&self.network).await? else { return Ok(TURN) };
+        if cursor.halted.is_some() || !self.chain.is_prepared() {
+            return Ok(ASK_AGAIN);
+        }
+        self.watch_balance().await?;
+        let slots = self.flows.ledger.open_slots(&self.network, &self.signer).await?;
+        self.sent.retain(|slot, _| slots.iter().any(|open| open.id == *slot));
+        self.flows.metrics.submissions_in_flight(&self.network, &self.signer, slots.len());
+        for slot in &slots {
+            self.care_for(lease, slot, cursor.heights.head).await?;
+        }
+        let now = self.flows.clock.now();
+        if !may_open(&self.policy, slots.len(), self.last_opened, now) {
+            return Ok(self.policy.pace.to_std().unwrap_or(TURN).min(TURN));
+        }
+        self.open(lease, cursor.heights.head).await?;
+        Ok(TURN)
+    }
+
+    /// Takes what waits, looks again at what waited for long, and opens one slot for as much as may go together.
+    async fn open(&mut self, lease: &Lease, head: u64) -> Result<(), LaneError> {
+        let limit = if self.chain.batches() { self.policy.batch_max } else { 1 };
+        let waiting = self.flows.ledger.take_queued(&self.network, &self.signer, self.policy.batch_max).await?;
+        let ready = self.recheck(waiting, head).await?;
+        let alone: Vec<_> = ready.iter().map(|payment| payment.checked.alone).collect();
+        let payments: Vec<_> = compose(&alone, limit).into_iter().map(|index| ready[index].clone()).collect();
+        if payments.is_empty() {
+            return Ok(());
+        }
+        let nonce = self.next_nonce().await?;
+        let order = SlotOrder { signer: &self.signer, nonce, outbid: None };
+        let attempt = match self.chain.build(order, &payments).await {
+            Err(BuildError::TooDear) => return self.give_up_all(&payments, Reason::CostExceedsLimit).await,
+            Err(BuildError::Unreadable(id)) => {
+                let unreadable: Vec<_> = payments.into_iter().filter(|payment| payment.id == id).collect();
+                return self.give_up_all(&unreadable, Reason::InvalidPayload).await;
+            }
+            attempt => attempt?,
+        };
+        let opened = self.flows.open_slot(lease, &self.network, &self.signer, nonce, &attempt, &payments).await?;
+        match opened {
+            Opened::Committed(slot) => {
+                self.next = Some(nonce + 1);
+                self.last_opened = Some(self.flows.clock.now());
+                self.flows.metrics.submission(&self.network, &self.signer, SubmissionKind::New, payments.len());
+                self.send(slot, &attempt.raw).await;
+            }
+            // Somebody withdrew one of them in this moment. The others are taken again in the next turn.
+            Opened::PaymentsChanged => {}
+        }
+        Ok(())
+    }
+
+    /// Payments that were simulated at a block that is not the newest any more are simulated again, all at once.
+    async fn recheck(&self, waiting: Vec<Sendable>, head: u64) -> Result<Vec<Sendable>, LaneError> {
+        let (stale, mut ready): (Vec<_>, Vec<_>) =
+            waiting.into_iter().partition(|payment| payment.checked.block + CHECK_LASTS_BLOCKS < head);
+        let looks = stale.into_iter().map(|payment| async {
+            let found = self.chain.recheck(&payment).await;
+            (payment, found)
+        });
+        let mut found = Vec::new();
+        for (mut payment, look) in futures_util::future::join_all(looks).await {
+            match look? {
+                Recheck::Good(checked) if payment.failures < FAILURES_MAX => {
+                    // A payer whose code changed since it was verified keeps out of the others' transaction, and so does a
+                    // payment that failed in one.
+                    let alone = payment.checked.alone || checked.alone || checked.payer_code != payment.checked.payer_code;
+                    payment.checked = crate::chain::Checked { alone, ..checked };
+                    found.push((payment.id, payment.checked.clone()));
+                    ready.push(payment);
+                }
+                Recheck::Good(_) => self.flows.give_up(&self.network, payment.id, Reason::TransactionFailed.into()).await?,
+                Recheck::Refused(refusal) => self.flows.give_up(&self.network, payment.id, refusal).await?,
+                // Never dropped for that: it may have been this very payment that used it.
+                Recheck::Used => drop(self.flows.claim_use(&self.chain, &self.network, &payment, head).await?),
+            }
+        }
+        if !found.is_empty() {
+            self.flows.ledger.note_checked(&found).await?;
+        }
+        ready.sort_by_key(|payment| payment.id);
+        Ok(ready)
+    }
+
+    async fn give_up_all(&self, payments: &[Sendable], reason: Reason) -> Result<(), LaneError> {
+        for payment in payments {
+            self.flows.give_up(&self.network, payment.id, reason.into()).await?;
+        }
+        Ok(())
+    }
+
+    async fn next_nonce(&mut self) -> Result<u64, LaneError> {
+        if let Some(next) = self.next {
+            return Ok(next);
+        }
+        let own = self.flows.ledger.highest_nonce(&self.network, &self.signer).await?;
+        let chain = self.chain.signer(&self.signer).await?.nonce;
+        Ok(next_nonce(chain, own))
+    }
+
+    /// Sends a slot's bytes again, or outbids them, if they have been waiting for too long.
+    async fn care_for(&mut self, lease: &Lease, slot: &OpenSlot, cursor: u64) -> Result<(), LaneError> {
+        let now = self.flows.clock.now();
+        match care(&self.policy, slot.signed_at, self.sent.get(&slot.id).copied(), now) {
+            Care::Wait => Ok(()),
+            Care::Resend => self.resend(lease, slot, cursor).await,
+            Care::Outbid => self.outbid(lease, slot, cursor).await,
+        }
+    }
+
+    async fn resend(&mut self, lease: &Lease, slot: &OpenSlot, cursor: u64) -> Result<(), LaneError> {
+        self.flows.metrics.submission(&self.network, &self.signer, SubmissionKind::Resend, 0);
+        match self.send(slot.id, &slot.raw).await {
+            // Ours or a stranger's transaction took the nonce; the chain says which block knows.
+            Broadcast::Rejected(Rejection::NonceTooLow) => self.check_spent(lease, slot, cursor).await,
+            Broadcast::Rejected(Rejection::Underpriced) => self.outbid(lease, slot, cursor).await,
+            Broadcast::Rejected(_) | Broadcast::Accepted | Broadcast::AlreadyKnown | Broadcast::Unknown => Ok(()),
+        }
+    }
+
+    /// Signs a further attempt that offers more. A slot whose payments can no longer land is freed by a transfer of nothing.
+    async fn outbid(&mut self, lease: &Lease, slot: &OpenSlot, cursor: u64) -> Result<(), LaneError> {
+        if self.check_spent_by_nonce(lease, slot, cursor).await? {
+            return Ok(());
+        }
+        let now = self.flows.clock.now();
+        let mut payments = self.flows.ledger.carried_by(slot.id).await?;
+        payments.retain(|payment| payment.expires_at > now);
+        let kind = if payments.is_empty() { SubmissionKind::Cancel } else { SubmissionKind::Outbid };
+        let order = SlotOrder { signer: &self.signer, nonce: slot.nonce, outbid: Some(slot.fees) };
+        let attempt = match self.chain.build(order, &payments).await {
+            // More is not allowed. The bytes that are out stay out.
+            Err(BuildError::TooDear | BuildError::CannotOutbid) => {
+                self.send(slot.id, &slot.raw).await;
+                return Ok(());
+            }
+            attempt => attempt?,
+        };
+        if self.flows.ledger.add_attempt(lease, &self.network, slot, &attempt, now).await? {
+            self.flows.metrics.submission(&self.network, &self.signer, kind, 0);
+            self.send(slot.id, &attempt.raw).await;
+        }
+        Ok(())
+    }
+
+    async fn check_spent(&self, lease: &Lease, slot: &OpenSlot, cursor: u64) -> Result<(), LaneError> {
+        self.check_spent_by_nonce(lease, slot, cursor).await.map(drop)
+    }
+
+    /// Whether the signer's nonce passed the slot in a block that the watcher has read. If so, and the watcher did not find our
+    /// transaction there, somebody else used the nonce, and the payments go back to the queue.
+    async fn check_spent_by_nonce(&self, lease: &Lease, slot: &OpenSlot, cursor: u64) -> Result<bool, LaneError> {
+        let nonce = self.chain.nonce_at(&self.signer, cursor).await?;
+        if nonce <= slot.nonce {
+            return Ok(false);
+        }
+        self.flows.note_spent(lease, &self.network, &self.signer, slot.nonce, cursor).await?;
+        Ok(true)
+    }
+
+    async fn send(&mut self, slot: SubmissionId, raw: &[u8]) -> Broadcast {
+        let answer = self.chain.broadcast(raw).await;
+        self.sent.insert(slot, self.flows.clock.now());
+        self.flows.metrics.broadcast(&self.network, counted(&answer));
+        if let Broadcast::Rejected(rejection) = &answer {
+            tracing::warn!(network = %self.network, signer = self.signer, ?rejection, "the nodes refused a transaction");
+        }
+        answer
+    }
+
+    /// Notes what the signer holds, and whether that may not last for another hour at the present rate.
+    async fn watch_balance(&mut self) -> Result<(), LaneError> {
+        if self.balance_read.is_some_and(|read| read.elapsed() < BALANCE_READ) {
+            return Ok(());
+        }
+        let balance = self.chain.signer(&self.signer).await?.balance;
+        self.balance_read = Some(Instant::now());
+        let now = self.flows.clock.now();
+        let rate = self.flows.ledger.spent_lately(&self.network, now).await?;
+        let short = balance < rate.max(self.cost.reserve_wei_min);
+        if short {
+            tracing::error!(network = %self.network, signer = self.signer, balance_wei = %balance, "the signer runs out of funds");
+        }
+        self.flows.metrics.signer_balance(&self.network, &self.signer, balance, short);
+        let record = SignerRecord { name: self.signer.clone(), balance, short };
+        Ok(self.flows.ledger.note_signer(&self.network, &record, now).await?)
+    }
+}
+
+fn counted(answer: &Broadcast) -> metrics::Broadcast {
+    match answer {
+        Broadcast::Accepted => metrics::Broadcast::Accepted,
+        Broadcast::AlreadyKnown => metrics::Broadcast::Known,
+        Broadcast::Rejected(_) => metrics::Broadcast::Rejected,
+        Broadcast::Unknown => metrics::Broadcast::Unknown,
+    }
+}

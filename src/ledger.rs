@@ -1,0 +1,223 @@
+//! The ledger: all SQL of the service, in PostgreSQL 15 or newer.
+//!
+//! A function that takes a connection leaves the transaction to its caller; one that belongs together opens its own. Rows are
+//! read into private structs and turned into domain values at this border, and a row that cannot be one is an error that names
+//! it.
+
+use std::time::Duration;
+
+use chrono::TimeDelta;
+use secrecy::{ExposeSecret, SecretString};
+use sqlx::migrate::Migrator;
+use sqlx::postgres::{PgConnectOptions, PgPoolOptions};
+use sqlx::types::BigDecimal;
+use sqlx::{PgConnection, PgPool, Postgres, Transaction};
+
+use crate::domain::address::Address;
+use crate::domain::amount::Amount;
+use crate::domain::network::{Family, Network};
+
+pub mod accounts;
+pub mod blocks;
+pub mod budgets;
+pub mod events;
+pub mod idempotency;
+pub mod leases;
+pub mod payments;
+pub mod private;
+pub mod signers;
+pub mod submissions;
+pub mod transfers;
+
+/// The migrations, compiled in.
+static MIGRATIONS: Migrator = sqlx::migrate!("./migrations");
+
+/// The channel on which a replica tells the others that a network's block was read.
+pub const BLOCK_CHANNEL: &str = "quittance_block";
+
+/// A pool of connections to the ledger.
+#[derive(Debug, Clone)]
+pub struct Ledger {
+    pool: PgPool,
+}
+
+/// Why the ledger did not do something.
+#[derive(Debug, thiserror::Error)]
+pub enum LedgerError {
+    /// It could not be reached, or not in time. If this happened to a COMMIT, the outcome is not known.
+    #[error("the database could not be reached")]
+    Unavailable(#[source] sqlx::Error),
+    /// It refused what we asked, which is our own bug or a damaged schema.
+    #[error("the database refused a statement")]
+    Refused(#[source] sqlx::Error),
+    /// A row holds something that our own rules forbid.
+    #[error("inconsistent row in {table}: {column}")]
+    Inconsistent {
+        /// The table.
+        table: &'static str,
+        /// The column.
+        column: &'static str,
+    },
+    /// The lease under which a change was made belongs to somebody else by now. Nothing was changed.
+    #[error("the lease was lost")]
+    LeaseLost,
+    /// The schema is not the one that this binary was built for.
+    #[error("the schema is not up to date; run `quittance migrate` first")]
+    Schema,
+    /// A migration failed.
+    #[error("a migration failed")]
+    Migration(#[source] sqlx::migrate::MigrateError),
+}
+
+impl From<sqlx::Error> for LedgerError {
+    fn from(error: sqlx::Error) -> Self {
+        match &error {
+            sqlx::Error::Database(database) => match database.code().as_deref() {
+                // Connection exceptions, insufficient resources, operator intervention, serialization failures and deadlocks.
+                Some(code) if ["08", "53", "57", "40"].iter().any(|class| code.starts_with(class)) => Self::Unavailable(error),
+                _ => Self::Refused(error),
+            },
+            sqlx::Error::ColumnDecode { .. } | sqlx::Error::Decode(_) | sqlx::Error::RowNotFound | sqlx::Error::ColumnNotFound(_) => {
+                Self::Refused(error)
+            }
+            _ => Self::Unavailable(error),
+        }
+    }
+}
+
+impl Ledger {
+    /// Connects to a database. Nothing is changed there.
+    ///
+    /// # Errors
+    /// An address that is not one, or a database that does not answer.
+    pub async fn connect(url: &SecretString, connections_max: u32, acquire_within: TimeDelta) -> Result<Self, LedgerError> {
+        let options: PgConnectOptions = url.expose_secret().parse()?;
+        let pool = PgPoolOptions::new()
+            .max_connections(connections_max)
+            .acquire_timeout(acquire_within.to_std().unwrap_or(Duration::from_secs(2)))
+            .connect_with(options.application_name("quittance"))
+            .await?;
+        Ok(Self { pool })
+    }
+
+    /// Takes a pool that exists already.
+    #[must_use]
+    pub const fn over(pool: PgPool) -> Self {
+        Self { pool }
+    }
+
+    /// The connections, for listeners and metrics.
+    #[must_use]
+    pub const fn pool(&self) -> &PgPool {
+        &self.pool
+    }
+
+    /// Brings the schema up to date. Replicas that do this at once wait for each other.
+    ///
+    /// # Errors
+    /// A migration that fails; those before it stay done.
+    pub async fn migrate(&self) -> Result<(), LedgerError> {
+        MIGRATIONS.run(&self.pool).await.map_err(LedgerError::Migration)
+    }
+
+    /// Makes sure that every migration of this binary was run.
+    ///
+    /// # Errors
+    /// [`LedgerError::Schema`] if one is missing.
+    pub async fn check_schema(&self) -> Result<(), LedgerError> {
+        let exists = sqlx::query_scalar!(r#"SELECT to_regclass('_sqlx_migrations') IS NOT NULL AS "exists!""#);
+        if !exists.fetch_one(&self.pool).await? {
+            return Err(LedgerError::Schema);
+        }
+        // Not checked at compile time: the table belongs to the migrator, and is not there before its first run.
+        let applied = sqlx::query_scalar::<_, i64>("SELECT version FROM _sqlx_migrations WHERE success");
+        let applied = applied.fetch_all(&self.pool).await?;
+        let complete = MIGRATIONS.iter().all(|migration| applied.contains(&migration.version));
+        if complete { Ok(()) } else { Err(LedgerError::Schema) }
+    }
+
+    /// Whether the database answers.
+    ///
+    /// # Errors
+    /// [`LedgerError::Unavailable`] if it does not.
+    pub async fn ping(&self) -> Result<(), LedgerError> {
+        sqlx::query_scalar!(r#"SELECT 1 AS "one!""#).fetch_one(&self.pool).await?;
+        Ok(())
+    }
+
+    /// Opens a transaction.
+    ///
+    /// # Errors
+    /// [`LedgerError::Unavailable`] if there is no connection in time.
+    pub async fn begin(&self) -> Result<Transaction<'static, Postgres>, LedgerError> {
+        Ok(self.pool.begin().await?)
+    }
+
+    /// Takes a connection without a transaction.
+    ///
+    /// # Errors
+    /// [`LedgerError::Unavailable`] if there is none in time.
+    pub async fn acquire(&self) -> Result<sqlx::pool::PoolConnection<Postgres>, LedgerError> {
+        Ok(self.pool.acquire().await?)
+    }
+}
+
+/// Commits. An error here leaves the outcome open: the caller reads it back before it says anything.
+///
+/// # Errors
+/// [`LedgerError::Unavailable`] if the answer did not arrive.
+pub async fn commit(transaction: Transaction<'_, Postgres>) -> Result<(), LedgerError> {
+    Ok(transaction.commit().await?)
+}
+
+/// Tells the other replicas that a block of `network` was read, when the transaction commits.
+pub(crate) async fn notify_block(db: &mut PgConnection, network: &Network) -> Result<(), LedgerError> {
+    sqlx::query!("SELECT pg_notify($1, $2)", BLOCK_CHANNEL, network.as_str()).execute(db).await?;
+    Ok(())
+}
+
+fn to_decimal(amount: Amount) -> BigDecimal {
+    BigDecimal::from(amount.units())
+}
+
+fn wei_to_decimal(wei: u128) -> BigDecimal {
+    BigDecimal::from(wei)
+}
+
+fn from_decimal(value: &BigDecimal) -> Option<u128> {
+    value.normalized().to_plain_string().parse().ok()
+}
+
+/// Turns an optional reading of a column into an error that names it.
+trait Column<T> {
+    fn column(self, table: &'static str, column: &'static str) -> Result<T, LedgerError>;
+}
+
+impl<T> Column<T> for Option<T> {
+    fn column(self, table: &'static str, column: &'static str) -> Result<T, LedgerError> {
+        self.ok_or(LedgerError::Inconsistent { table, column })
+    }
+}
+
+impl<T, E> Column<T> for Result<T, E> {
+    fn column(self, table: &'static str, column: &'static str) -> Result<T, LedgerError> {
+        self.ok().column(table, column)
+    }
+}
+
+fn read_amount(value: &BigDecimal, table: &'static str) -> Result<Amount, LedgerError> {
+    from_decimal(value).map(Amount::new).column(table, "amount")
+}
+
+fn read_address(text: &str, table: &'static str, column: &'static str) -> Result<Address, LedgerError> {
+    Address::parse(Family::Eip155, text).column(table, column)
+}
+
+/// Heights and nonces fit: no chain will see 2^63 of either.
+fn to_bigint(number: u64) -> i64 {
+    i64::try_from(number).unwrap_or(i64::MAX)
+}
+
+fn from_bigint(number: i64) -> u64 {
+    u64::try_from(number).unwrap_or(0)
+}

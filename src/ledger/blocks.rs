@@ -1,0 +1,203 @@
+//! How far each network was read, and the canonical blocks that can still be replaced.
+
+use sqlx::PgConnection;
+
+use super::{Ledger, LedgerError, from_bigint, to_bigint};
+use crate::domain::block::{Block, BlockHash, Heights};
+use crate::domain::network::Network;
+
+/// Where the reading of a network stands.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Cursor {
+    /// The newest block that was read, and the levels known with it.
+    pub heights: Heights,
+    /// That block.
+    pub hash: BlockHash,
+    /// Why the network was halted, if it was.
+    pub halted: Option<String>,
+}
+
+/// Final blocks that are kept below the newest final one, so that a node which contradicts them is noticed.
+const FINAL_BLOCKS_KEPT: i64 = 64;
+
+struct CursorRow {
+    cursor_number: i64,
+    cursor_hash: String,
+    safe_number: i64,
+    final_number: i64,
+    halted_reason: Option<String>,
+}
+
+impl From<CursorRow> for Cursor {
+    fn from(row: CursorRow) -> Self {
+        let heights = Heights {
+            head: from_bigint(row.cursor_number),
+            safe: from_bigint(row.safe_number),
+            finalized: from_bigint(row.final_number),
+        };
+        Self { heights, hash: row.cursor_hash, halted: row.halted_reason }
+    }
+}
+
+impl Ledger {
+    /// Where the reading of a network stands, if it began.
+    ///
+    /// # Errors
+    /// The database could not be reached.
+    pub async fn cursor(&self, network: &Network) -> Result<Option<Cursor>, LedgerError> {
+        let row = sqlx::query_as!(
+            CursorRow,
+            "SELECT cursor_number, cursor_hash, safe_number, final_number, halted_reason FROM networks WHERE network = $1",
+            network.as_str(),
+        );
+        Ok(row.fetch_optional(self.pool()).await?.map(Cursor::from))
+    }
+
+    /// The canonical blocks that we know, newest first.
+    ///
+    /// # Errors
+    /// The database could not be reached.
+    pub async fn canonical_blocks(&self, network: &Network, limit: i64) -> Result<Vec<(u64, BlockHash)>, LedgerError> {
+        let rows = sqlx::query!(
+            "SELECT number, hash FROM blocks WHERE network = $1 AND canonical ORDER BY number DESC LIMIT $2",
+            network.as_str(),
+            limit,
+        );
+        Ok(rows.fetch_all(self.pool()).await?.into_iter().map(|row| (from_bigint(row.number), row.hash)).collect())
+    }
+
+    /// Halts a network until an operator resumes it. The first reason stays.
+    ///
+    /// # Errors
+    /// The database could not be reached.
+    pub async fn halt(&self, network: &Network, reason: &str) -> Result<(), LedgerError> {
+        sqlx::query!(
+            "UPDATE networks SET halted_at = clock_timestamp(), halted_reason = $2 WHERE network = $1 AND halted_at IS NULL",
+            network.as_str(),
+            reason,
+        )
+        .execute(self.pool())
+        .await?;
+        Ok(())
+    }
+
+    /// Lets a halted network go on. Returns whether it was halted.
+    ///
+    /// # Errors
+    /// The database could not be reached.
+    pub async fn resume(&self, network: &Network) -> Result<bool, LedgerError> {
+        let done = sqlx::query!(
+            "UPDATE networks SET halted_at = NULL, halted_reason = NULL WHERE network = $1 AND halted_at IS NOT NULL",
+            network.as_str(),
+        );
+        Ok(done.execute(self.pool()).await?.rows_affected() == 1)
+    }
+}
+
+/// The cursor, locked until the transaction ends.
+///
+/// # Errors
+/// The database could not be reached.
+pub async fn lock_cursor(db: &mut PgConnection, network: &Network) -> Result<Option<Cursor>, LedgerError> {
+    let row = sqlx::query_as!(
+        CursorRow,
+        "SELECT cursor_number, cursor_hash, safe_number, final_number, halted_reason FROM networks WHERE network = $1 FOR UPDATE",
+        network.as_str(),
+    );
+    Ok(row.fetch_optional(db).await?.map(Cursor::from))
+}
+
+/// Moves the cursor. What was final stays final.
+///
+/// # Errors
+/// The database could not be reached.
+pub async fn move_cursor(db: &mut PgConnection, network: &Network, hash: &str, heights: Heights) -> Result<(), LedgerError> {
+    sqlx::query!(
+        r#"
+        INSERT INTO networks AS n (network, cursor_number, cursor_hash, safe_number, final_number) VALUES ($1, $2, $3, $4, $5)
+        ON CONFLICT (network) DO UPDATE
+        SET cursor_number = excluded.cursor_number, cursor_hash = excluded.cursor_hash,
+            final_number = GREATEST(n.final_number, excluded.final_number),
+            safe_number = GREATEST(n.final_number, excluded.safe_number)
+        "#,
+        network.as_str(),
+        to_bigint(heights.head),
+        hash,
+        to_bigint(heights.safe),
+        to_bigint(heights.finalized),
+    )
+    .execute(db)
+    .await?;
+    Ok(())
+}
+
+/// Records a canonical block. A block that was orphaned before can come back.
+///
+/// # Errors
+/// The database could not be reached, or the height has another canonical block.
+pub async fn insert_block(db: &mut PgConnection, network: &Network, block: &Block) -> Result<(), LedgerError> {
+    sqlx::query!(
+        r#"
+        INSERT INTO blocks (network, hash, number, parent_hash, timestamp, canonical) VALUES ($1, $2, $3, $4, $5, true)
+        ON CONFLICT (network, hash) DO UPDATE SET canonical = true
+        "#,
+        network.as_str(),
+        block.hash,
+        to_bigint(block.number),
+        block.parent_hash,
+        block.timestamp,
+    )
+    .execute(db)
+    .await?;
+    Ok(())
+}
+
+/// Takes the blocks above `ancestor` out of the canonical chain, with the transfers in them and the slots that they spent.
+///
+/// # Errors
+/// The database could not be reached.
+pub async fn orphan_above(db: &mut PgConnection, network: &Network, ancestor: u64) -> Result<(), LedgerError> {
+    let ancestor = to_bigint(ancestor);
+    sqlx::query!("UPDATE blocks SET canonical = false WHERE network = $1 AND number > $2 AND canonical", network.as_str(), ancestor)
+        .execute(&mut *db)
+        .await?;
+    sqlx::query!(
+        "UPDATE transfers SET canonical = false WHERE network = $1 AND block_number > $2 AND canonical",
+        network.as_str(),
+        ancestor
+    )
+    .execute(&mut *db)
+    .await?;
+    sqlx::query!("UPDATE submissions SET spent_block = NULL WHERE network = $1 AND spent_block > $2", network.as_str(), ancestor)
+        .execute(db)
+        .await?;
+    Ok(())
+}
+
+/// Forgets blocks that lie so deep that nothing asks for them.
+///
+/// # Errors
+/// The database could not be reached.
+pub async fn prune(db: &mut PgConnection, network: &Network, finalized: u64) -> Result<(), LedgerError> {
+    sqlx::query!(
+        "DELETE FROM blocks WHERE network = $1 AND number < $2",
+        network.as_str(),
+        to_bigint(finalized).saturating_sub(FINAL_BLOCKS_KEPT),
+    )
+    .execute(db)
+    .await?;
+    Ok(())
+}
+
+/// The hash of the canonical block at a height.
+///
+/// # Errors
+/// The database could not be reached.
+pub async fn canonical_hash(db: &mut PgConnection, network: &Network, number: u64) -> Result<Option<BlockHash>, LedgerError> {
+    let hash = sqlx::query_scalar!(
+        "SELECT hash FROM blocks WHERE network = $1 AND number = $2 AND canonical",
+        network.as_str(),
+        to_bigint(number)
+    );
+    Ok(hash.fetch_optional(db).await?)
+}

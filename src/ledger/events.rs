@@ -1,0 +1,76 @@
+//! What accounts are told.
+
+use chrono::{DateTime, Utc};
+use serde_json::Value;
+use sqlx::PgConnection;
+
+use super::{Ledger, LedgerError};
+use crate::domain::event::EventKind;
+use crate::domain::ids::{AccountId, EventId, PaymentId};
+
+/// An event to be told.
+#[derive(Debug, Clone, PartialEq)]
+pub struct NewEvent {
+    /// What happened.
+    pub kind: EventKind,
+    /// To which payment.
+    pub payment: PaymentId,
+    /// Who is told, if anybody.
+    pub account: Option<AccountId>,
+    /// The particulars.
+    pub data: Value,
+}
+
+/// Something that happened to a payment, as its owner reads it.
+#[derive(Debug, Clone, PartialEq)]
+pub struct PastEvent {
+    /// What happened.
+    pub kind: String,
+    /// The particulars.
+    pub data: Value,
+    /// When.
+    pub at: DateTime<Utc>,
+}
+
+/// Writes events in the transaction that makes them true.
+///
+/// # Errors
+/// The database could not be reached.
+pub async fn insert(db: &mut PgConnection, events: &[NewEvent], now: DateTime<Utc>) -> Result<(), LedgerError> {
+    if events.is_empty() {
+        return Ok(());
+    }
+    let ids: Vec<_> = events.iter().map(|_| EventId::new().uuid()).collect();
+    let accounts: Vec<_> = events.iter().map(|event| event.account.map(AccountId::uuid)).collect();
+    let payments: Vec<_> = events.iter().map(|event| event.payment.uuid()).collect();
+    let kinds: Vec<_> = events.iter().map(|event| event.kind.as_str().to_owned()).collect();
+    let data: Vec<_> = events.iter().map(|event| event.data.clone()).collect();
+    sqlx::query!(
+        r#"
+        INSERT INTO events (id, account_id, payment_id, kind, data, created_at)
+        SELECT id, account_id, payment_id, kind, data, $6
+        FROM unnest($1::uuid[], $2::uuid[], $3::uuid[], $4::text[], $5::jsonb[]) AS new (id, account_id, payment_id, kind, data)
+        "#,
+        &ids,
+        &accounts as &[Option<uuid::Uuid>],
+        &payments,
+        &kinds,
+        &data,
+        now,
+    )
+    .execute(db)
+    .await?;
+    Ok(())
+}
+
+impl Ledger {
+    /// What happened to a payment, in order.
+    ///
+    /// # Errors
+    /// The database could not be reached.
+    pub async fn events_of(&self, payment: PaymentId) -> Result<Vec<PastEvent>, LedgerError> {
+        let rows = sqlx::query!("SELECT kind, data, created_at FROM events WHERE payment_id = $1 ORDER BY id", payment.uuid());
+        let rows = rows.fetch_all(self.pool()).await?;
+        Ok(rows.into_iter().map(|row| PastEvent { kind: row.kind, data: row.data, at: row.created_at }).collect())
+    }
+}

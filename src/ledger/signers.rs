@@ -1,0 +1,57 @@
+//! What the settlement signers hold, as their lanes saw it last.
+
+use chrono::{DateTime, Utc};
+
+use super::{Column, Ledger, LedgerError, from_decimal, wei_to_decimal};
+use crate::domain::network::Network;
+
+/// What is known of a signer.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct SignerRecord {
+    /// Its name.
+    pub name: String,
+    /// What it holds, in wei.
+    pub balance: u128,
+    /// Whether that may not last for another hour.
+    pub short: bool,
+}
+
+impl Ledger {
+    /// Notes what a signer holds.
+    ///
+    /// # Errors
+    /// The database could not be reached.
+    pub async fn note_signer(&self, network: &Network, record: &SignerRecord, now: DateTime<Utc>) -> Result<(), LedgerError> {
+        sqlx::query!(
+            r#"
+            INSERT INTO signers (network, name, balance_wei, short, seen_at) VALUES ($1, $2, $3, $4, $5)
+            ON CONFLICT (network, name) DO UPDATE
+            SET balance_wei = excluded.balance_wei, short = excluded.short, seen_at = excluded.seen_at
+            "#,
+            network.as_str(),
+            record.name,
+            wei_to_decimal(record.balance),
+            record.short,
+            now,
+        )
+        .execute(self.pool())
+        .await?;
+        Ok(())
+    }
+
+    /// What is known of the signers of a network.
+    ///
+    /// # Errors
+    /// The database could not be reached.
+    pub async fn signers(&self, network: &Network) -> Result<Vec<SignerRecord>, LedgerError> {
+        let rows = sqlx::query!("SELECT name, balance_wei, short FROM signers WHERE network = $1 ORDER BY name", network.as_str());
+        rows.fetch_all(self.pool())
+            .await?
+            .into_iter()
+            .map(|row| {
+                let balance = from_decimal(&row.balance_wei).column("signers", "balance_wei")?;
+                Ok(SignerRecord { name: row.name, balance, short: row.short })
+            })
+            .collect()
+    }
+}

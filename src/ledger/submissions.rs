@@ -1,0 +1,378 @@
+//! Slots and signed bytes: what lanes take, commit and care for.
+
+use std::collections::BTreeMap;
+
+use chrono::{DateTime, Utc};
+use uuid::Uuid;
+
+use super::leases::{Lease, require};
+use super::payments::SendableRow;
+use super::{Column, Ledger, LedgerError, budgets, commit, from_bigint, from_decimal, to_bigint, wei_to_decimal};
+use crate::chain::{Checked, Fees, Sendable, SignedAttempt};
+use crate::domain::ids::{PaymentId, SubmissionId};
+use crate::domain::network::Network;
+
+/// A slot that is not spent, with its newest signed bytes.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct OpenSlot {
+    /// The slot.
+    pub id: SubmissionId,
+    /// The account nonce.
+    pub nonce: u64,
+    /// The newest attempt's number.
+    pub attempt: u16,
+    /// The newest attempt's transaction.
+    pub transaction: String,
+    /// Its bytes.
+    pub raw: Vec<u8>,
+    /// Its fees.
+    pub fees: Fees,
+    /// When it was signed.
+    pub signed_at: DateTime<Utc>,
+}
+
+/// A new slot and what it carries.
+pub struct NewSlot<'a> {
+    /// Which network.
+    pub network: &'a Network,
+    /// Whose account.
+    pub signer: &'a str,
+    /// Which account nonce.
+    pub nonce: u64,
+    /// The signed bytes.
+    pub attempt: &'a SignedAttempt,
+    /// The payments in them, with what they were last found to be.
+    pub payments: &'a [Sendable],
+    /// What it may cost, and for whom.
+    pub costs: &'a BTreeMap<String, u128>,
+}
+
+/// How opening a slot ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Opened {
+    /// The slot, its bytes and its payments are committed. The bytes may be sent.
+    Committed(SubmissionId),
+    /// One of the payments may no longer be sent. Nothing was changed; the bytes must never leave.
+    PaymentsChanged,
+}
+
+impl Ledger {
+    /// Assigns waiting payments to a lane that has none of its own, and returns all that wait in it, oldest first.
+    ///
+    /// # Errors
+    /// The database could not be reached.
+    pub async fn take_queued(&self, network: &Network, lane: &str, limit: usize) -> Result<Vec<Sendable>, LedgerError> {
+        let limit = i64::try_from(limit).unwrap_or(i64::MAX);
+        sqlx::query!(
+            r#"
+            UPDATE payments SET lane = $2
+            WHERE id IN (
+                SELECT p.id FROM payments p
+                WHERE p.network = $1 AND p.lane IS NULL AND p.submission_id IS NULL AND p.given_up_at IS NULL
+                  AND p.final_at IS NULL AND p.answer_by > clock_timestamp()
+                  AND NOT EXISTS (SELECT FROM claims c WHERE c.payment_id = p.id)
+                ORDER BY p.id LIMIT $3 FOR UPDATE SKIP LOCKED
+            )
+            "#,
+            network.as_str(),
+            lane,
+            limit,
+        )
+        .execute(self.pool())
+        .await?;
+        let rows = sqlx::query_as!(
+            SendableRow,
+            r#"
+            SELECT id, asset, payer, pay_to, amount, provider_id, expires_at, payload, checked_block, payer_code, gas, alone,
+                   failures, key
+            FROM payments p
+            WHERE network = $1 AND lane = $2 AND submission_id IS NULL AND given_up_at IS NULL AND final_at IS NULL
+              AND answer_by > clock_timestamp()
+              AND NOT EXISTS (SELECT FROM claims c WHERE c.payment_id = p.id)
+            ORDER BY id LIMIT $3
+            "#,
+            network.as_str(),
+            lane,
+            limit,
+        )
+        .fetch_all(self.pool())
+        .await?;
+        rows.into_iter().map(Sendable::try_from).collect()
+    }
+
+    /// The payments that a slot carries, if they may still have to be signed for again.
+    ///
+    /// # Errors
+    /// The database could not be reached.
+    pub async fn carried_by(&self, slot: SubmissionId) -> Result<Vec<Sendable>, LedgerError> {
+        let rows = sqlx::query_as!(
+            SendableRow,
+            r#"
+            SELECT id, asset, payer, pay_to, amount, provider_id, expires_at, payload, checked_block, payer_code, gas, alone,
+                   failures, key
+            FROM payments WHERE submission_id = $1 AND payload IS NOT NULL ORDER BY id
+            "#,
+            slot.uuid(),
+        )
+        .fetch_all(self.pool())
+        .await?;
+        rows.into_iter().map(Sendable::try_from).collect()
+    }
+
+    /// A payment with everything that sending it needs, while that is kept.
+    ///
+    /// # Errors
+    /// The database could not be reached.
+    pub async fn find_sendable(&self, id: PaymentId) -> Result<Option<Sendable>, LedgerError> {
+        let row = sqlx::query_as!(
+            SendableRow,
+            r#"
+            SELECT id, asset, payer, pay_to, amount, provider_id, expires_at, payload, checked_block, payer_code, gas, alone,
+                   failures, key
+            FROM payments WHERE id = $1 AND payload IS NOT NULL
+            "#,
+            id.uuid(),
+        );
+        row.fetch_optional(self.pool()).await?.map(Sendable::try_from).transpose()
+    }
+
+    /// The block at which a payment was simulated before it was recorded: its authorization was unused there.
+    ///
+    /// # Errors
+    /// The database could not be reached.
+    pub async fn first_checked(&self, id: PaymentId) -> Result<Option<u64>, LedgerError> {
+        let block = sqlx::query_scalar!("SELECT accepted_block FROM payments WHERE id = $1", id.uuid());
+        Ok(block.fetch_optional(self.pool()).await?.map(from_bigint))
+    }
+
+    /// Commits a slot, its signed bytes and its payments under the lane's lease. Only then may the bytes be sent.
+    ///
+    /// # Errors
+    /// [`LedgerError::LeaseLost`], or the database could not be reached; then the outcome is open and the slot is looked up
+    /// before anything else is done in this lane.
+    pub async fn open_slot(&self, lease: &Lease, new: &NewSlot<'_>, now: DateTime<Utc>) -> Result<Opened, LedgerError> {
+        let id = SubmissionId::new();
+        let mut db = self.begin().await?;
+        require(&mut db, lease).await?;
+        sqlx::query!(
+            "INSERT INTO submissions (id, network, signer, nonce, fence, created_at) VALUES ($1, $2, $3, $4, $5, $6)",
+            id.uuid(),
+            new.network.as_str(),
+            new.signer,
+            to_bigint(new.nonce),
+            lease.fence,
+            now,
+        )
+        .execute(&mut *db)
+        .await?;
+        let ids: Vec<_> = new.payments.iter().map(|payment| payment.id.uuid()).collect();
+        let carried = sqlx::query!(
+            r#"
+            UPDATE payments SET submission_id = $1
+            WHERE id = ANY ($2) AND lane = $3 AND submission_id IS NULL AND given_up_at IS NULL AND answer_by > clock_timestamp()
+              AND NOT EXISTS (SELECT FROM claims c WHERE c.payment_id = payments.id)
+            "#,
+            id.uuid(),
+            &ids,
+            new.signer,
+        )
+        .execute(&mut *db)
+        .await?;
+        if carried.rows_affected() != ids.len() as u64 {
+            return Ok(Opened::PaymentsChanged);
+        }
+        insert_attempt(&mut db, new.network, id, 1, new.attempt, now).await?;
+        budgets::spend(&mut db, new.network, new.costs, now).await?;
+        commit(db).await?;
+        Ok(Opened::Committed(id))
+    }
+
+    /// Commits a further attempt at a slot. Returns whether it did: not if the slot was spent in the meantime.
+    ///
+    /// # Errors
+    /// [`LedgerError::LeaseLost`], or the database could not be reached.
+    pub async fn add_attempt(
+        &self,
+        lease: &Lease,
+        network: &Network,
+        slot: &OpenSlot,
+        attempt: &SignedAttempt,
+        now: DateTime<Utc>,
+    ) -> Result<bool, LedgerError> {
+        let mut db = self.begin().await?;
+        require(&mut db, lease).await?;
+        let unspent = sqlx::query_scalar!(
+            r#"SELECT 1 AS "one!" FROM submissions WHERE id = $1 AND spent_block IS NULL FOR UPDATE"#,
+            slot.id.uuid()
+        );
+        if unspent.fetch_optional(&mut *db).await?.is_none() {
+            return Ok(false);
+        }
+        insert_attempt(&mut db, network, slot.id, slot.attempt.saturating_add(1), attempt, now).await?;
+        commit(db).await?;
+        Ok(true)
+    }
+
+    /// A lane's slots that are not spent, in the order of their nonces.
+    ///
+    /// # Errors
+    /// The database could not be reached.
+    pub async fn open_slots(&self, network: &Network, signer: &str) -> Result<Vec<OpenSlot>, LedgerError> {
+        let rows = sqlx::query!(
+            r#"
+            SELECT s.id, s.nonce AS "nonce!", a.number, a.transaction, a.raw, a.fee_per_gas, a.tip_per_gas, a.signed_at
+            FROM submissions s
+            JOIN LATERAL (SELECT * FROM attempts WHERE submission_id = s.id ORDER BY number DESC LIMIT 1) a ON true
+            WHERE s.network = $1 AND s.signer = $2 AND s.spent_block IS NULL AND s.nonce IS NOT NULL
+            ORDER BY s.nonce
+            "#,
+            network.as_str(),
+            signer,
+        )
+        .fetch_all(self.pool())
+        .await?;
+        rows.into_iter()
+            .map(|row| {
+                Ok(OpenSlot {
+                    id: SubmissionId::from_uuid(row.id),
+                    nonce: from_bigint(row.nonce),
+                    attempt: u16::try_from(row.number).column("attempts", "number")?,
+                    transaction: row.transaction,
+                    raw: row.raw,
+                    fees: Fees {
+                        fee_per_gas: from_decimal(&row.fee_per_gas).column("attempts", "fee_per_gas")?,
+                        tip_per_gas: from_decimal(&row.tip_per_gas).column("attempts", "tip_per_gas")?,
+                    },
+                    signed_at: row.signed_at,
+                })
+            })
+            .collect()
+    }
+
+    /// The highest account nonce for which a signer ever had a slot.
+    ///
+    /// # Errors
+    /// The database could not be reached.
+    pub async fn highest_nonce(&self, network: &Network, signer: &str) -> Result<Option<u64>, LedgerError> {
+        let highest = sqlx::query_scalar!(
+            "SELECT max(nonce) FROM submissions WHERE network = $1 AND signer = $2",
+            network.as_str(),
+            signer
+        );
+        Ok(highest.fetch_one(self.pool()).await?.map(from_bigint))
+    }
+
+    /// Notes what a second look at waiting payments found.
+    ///
+    /// # Errors
+    /// The database could not be reached.
+    pub async fn note_checked(&self, found: &[(PaymentId, Checked)]) -> Result<(), LedgerError> {
+        let ids: Vec<_> = found.iter().map(|(id, _)| id.uuid()).collect();
+        let blocks: Vec<_> = found.iter().map(|(_, checked)| to_bigint(checked.block)).collect();
+        let gas: Vec<_> = found.iter().map(|(_, checked)| to_bigint(checked.gas)).collect();
+        let codes: Vec<_> = found.iter().map(|(_, checked)| checked.payer_code.clone()).collect();
+        let alone: Vec<_> = found.iter().map(|(_, checked)| checked.alone).collect();
+        sqlx::query!(
+            r#"
+            UPDATE payments p SET checked_block = f.block, gas = f.gas, payer_code = f.code, alone = f.alone
+            FROM unnest($1::uuid[], $2::bigint[], $3::bigint[], $4::text[], $5::bool[]) AS f (id, block, gas, code, alone)
+            WHERE p.id = f.id AND p.submission_id IS NULL
+            "#,
+            &ids,
+            &blocks,
+            &gas,
+            &codes,
+            &alone,
+        )
+        .execute(self.pool())
+        .await?;
+        Ok(())
+    }
+}
+
+async fn insert_attempt(
+    db: &mut sqlx::PgConnection,
+    network: &Network,
+    slot: SubmissionId,
+    number: u16,
+    attempt: &SignedAttempt,
+    now: DateTime<Utc>,
+) -> Result<(), LedgerError> {
+    sqlx::query!(
+        r#"
+        INSERT INTO attempts (network, transaction, submission_id, number, raw, cost_wei_max, fee_per_gas, tip_per_gas, gas_limit,
+                              signed_at)
+        VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10)
+        "#,
+        network.as_str(),
+        attempt.transaction,
+        slot.uuid(),
+        i16::try_from(number).column("attempts", "number")?,
+        attempt.raw,
+        wei_to_decimal(attempt.cost_max),
+        wei_to_decimal(attempt.fees.fee_per_gas),
+        wei_to_decimal(attempt.fees.tip_per_gas),
+        to_bigint(attempt.gas_limit),
+        now,
+    )
+    .execute(db)
+    .await?;
+    Ok(())
+}
+
+/// Slots of which a block holds one of the transactions, as (signer, nonce).
+///
+/// # Errors
+/// The database could not be reached.
+pub async fn slots_of(
+    db: &mut sqlx::PgConnection,
+    network: &Network,
+    transactions: &[String],
+) -> Result<Vec<(String, u64)>, LedgerError> {
+    let rows = sqlx::query!(
+        r#"
+        SELECT s.signer, s.nonce AS "nonce!" FROM attempts a JOIN submissions s ON s.id = a.submission_id
+        WHERE a.network = $1 AND a.transaction = ANY ($2) AND s.nonce IS NOT NULL
+        "#,
+        network.as_str(),
+        transactions,
+    );
+    Ok(rows.fetch_all(db).await?.into_iter().map(|row| (row.signer, from_bigint(row.nonce))).collect())
+}
+
+/// Marks every slot of a signer up to a nonce as spent at a block, and sends the payments in them that the chain did not pay
+/// back to the queue, from now on alone. Returns those payments.
+///
+/// # Errors
+/// The database could not be reached.
+pub async fn mark_spent(
+    db: &mut sqlx::PgConnection,
+    network: &Network,
+    signer: &str,
+    nonce: u64,
+    block: u64,
+) -> Result<Vec<PaymentId>, LedgerError> {
+    let spent: Vec<Uuid> = sqlx::query_scalar!(
+        r#"
+        UPDATE submissions SET spent_block = $4
+        WHERE network = $1 AND signer = $2 AND nonce <= $3 AND spent_block IS NULL RETURNING id
+        "#,
+        network.as_str(),
+        signer,
+        to_bigint(nonce),
+        to_bigint(block),
+    )
+    .fetch_all(&mut *db)
+    .await?;
+    let unpaid = sqlx::query_scalar!(
+        r#"
+        UPDATE payments p SET submission_id = NULL, lane = NULL, alone = true, failures = failures + 1, checked_block = 0
+        WHERE p.submission_id = ANY ($1) AND NOT EXISTS (SELECT FROM claims c WHERE c.payment_id = p.id)
+        RETURNING p.id
+        "#,
+        &spent,
+    )
+    .fetch_all(db)
+    .await?;
+    Ok(unpaid.into_iter().map(PaymentId::from_uuid).collect())
+}

@@ -1,0 +1,479 @@
+//! What the service counts and measures about itself.
+//!
+//! There are no globals: a test has a registry of its own. Labels are bounded, because every value comes from an enum or from
+//! the configuration; a network or signer that is not configured counts as `other`. The series of configured networks exist
+//! from the start with zero, so that a missing one means that something is broken and a rate has a beginning.
+
+mod catalogue;
+mod outcome;
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use prometheus::{Gauge, GaugeVec, Registry, TextEncoder};
+
+pub use catalogue::{CATALOGUE, MetricDoc, MetricKind};
+pub use outcome::{
+    Broadcast, ConnectionState, DatabaseError, PaidBy, RpcOutcome, Settlement, StatusClass, SubmissionKind, Verification,
+};
+
+use catalogue::Catalogue;
+
+use crate::domain::network::Network;
+use crate::domain::reason::Reason;
+
+/// The label of everything that is not configured.
+const OTHER: &str = "other";
+
+/// Smallest units in a whole coin of an EVM network.
+const WEI_PER_COIN: f64 = 1e18;
+
+/// The names that a network brings into labels.
+#[derive(Debug, Clone)]
+pub struct NetworkLabels {
+    /// The network.
+    pub network: Network,
+    /// The names of its signers.
+    pub signers: Vec<String>,
+}
+
+/// Every metric of one process.
+#[derive(Debug)]
+pub struct Metrics {
+    registry: Registry,
+    series: Catalogue,
+    signers: BTreeMap<Network, Vec<String>>,
+}
+
+/// A request that is being answered. It counts as long as this lives, so that a handler may be dropped at any await.
+#[derive(Debug)]
+#[must_use = "the request is over when this is dropped"]
+pub struct InFlight(Gauge);
+
+impl InFlight {
+    fn new(gauge: Gauge) -> Self {
+        gauge.inc();
+        Self(gauge)
+    }
+}
+
+impl Drop for InFlight {
+    fn drop(&mut self) {
+        self.0.dec();
+    }
+}
+
+impl Metrics {
+    /// Makes every series that can be known before the first request.
+    #[must_use]
+    pub fn new(networks: &[NetworkLabels]) -> Self {
+        let registry = Registry::new();
+        let series = Catalogue::register(&registry);
+        register_process(&registry);
+        let signers = networks.iter().map(|labels| (labels.network.clone(), labels.signers.clone())).collect();
+        let metrics = Self { registry, series, signers };
+        metrics.start_at_zero();
+        metrics
+    }
+
+    /// Everything in the text format of Prometheus.
+    #[must_use]
+    pub fn render(&self) -> String {
+        // A comment is the only way to tell a scraper what went wrong.
+        TextEncoder::new().encode_to_string(&self.registry.gather()).unwrap_or_else(|error| format!("# {error}\n"))
+    }
+
+    /// A request has come. Keep the result until it is answered.
+    pub fn http_request_started(&self) -> InFlight {
+        InFlight::new(self.series.http_requests_in_flight.with_label_values::<&str>(&[]))
+    }
+
+    /// A request was answered. `route` is the pattern, never the path.
+    pub fn http_request(&self, route: &'static str, method: &str, status: u16, took: Duration) {
+        self.series.http_requests.with_label_values(&[route, outcome::method(method), StatusClass::of(status).label()]).inc();
+        self.series.http_request_duration.with_label_values(&[route]).observe(took.as_secs_f64());
+    }
+
+    /// A payment was verified.
+    pub fn verification(&self, network: &Network, verification: Verification, took: Duration) {
+        let network = self.network(network);
+        let [outcome, reason] = verification.labels();
+        self.series.verifications.with_label_values(&[network, outcome, reason]).inc();
+        self.series.verification_duration.with_label_values(&[network]).observe(took.as_secs_f64());
+    }
+
+    /// A settle request was answered.
+    pub fn settlement(&self, network: &Network, settlement: Settlement, took: Duration) {
+        let network = self.network(network);
+        let [outcome, reason] = settlement.labels();
+        self.series.settlements.with_label_values(&[network, outcome, reason]).inc();
+        self.series.settlement_duration.with_label_values(&[network]).observe(took.as_secs_f64());
+    }
+
+    /// So many payments shared one simulation.
+    pub fn simulation(&self, network: &Network, payments: usize) {
+        self.series.simulation_batch.with_label_values(&[self.network(network)]).observe(whole(payments));
+    }
+
+    /// A transaction with so many payments was handed to a node. Payments count once, with the first transaction of a slot.
+    pub fn submission(&self, network: &Network, signer: &str, kind: SubmissionKind, payments: usize) {
+        let labels = self.signer(network, signer);
+        self.series.submissions.with_label_values(&[labels[0], labels[1], kind.label()]).inc();
+        if kind == SubmissionKind::New {
+            self.series.submission_payments.with_label_values(&[labels[0]]).observe(whole(payments));
+        }
+    }
+
+    /// So many submissions of a signer wait for a block.
+    pub fn submissions_in_flight(&self, network: &Network, signer: &str, submissions: usize) {
+        self.series.submission_in_flight.with_label_values(&self.signer(network, signer)).set(whole(submissions));
+    }
+
+    /// What a node said about a transaction.
+    pub fn broadcast(&self, network: &Network, outcome: Broadcast) {
+        self.series.broadcasts.with_label_values(&[self.network(network), outcome.label()]).inc();
+    }
+
+    /// An included transaction of ours cost this much.
+    pub fn settlement_cost(&self, network: &Network, wei: u128) {
+        self.series.settlement_cost.with_label_values(&[self.network(network)]).inc_by(rough(wei));
+    }
+
+    /// What a signer holds, and whether that is too little.
+    pub fn signer_balance(&self, network: &Network, signer: &str, wei: u128, is_short: bool) {
+        let labels = self.signer(network, signer);
+        self.series.signer_balance.with_label_values(&labels).set(rough(wei) / WEI_PER_COIN);
+        self.series.signer_short.with_label_values(&labels).set(truth(is_short));
+    }
+
+    /// Whether payments are taken on the network.
+    pub fn network_available(&self, network: &Network, is_available: bool) {
+        self.set(&self.series.network_available, network, truth(is_available));
+    }
+
+    /// Whether the network contradicted itself.
+    pub fn network_halted(&self, network: &Network, is_halted: bool) {
+        self.set(&self.series.network_halted, network, truth(is_halted));
+    }
+
+    /// The newest block of a node, and how old it was when it came. Zero if it claims to be from the future.
+    pub fn head(&self, network: &Network, number: u64, age: Duration) {
+        self.set(&self.series.head_block, network, rough(number.into()));
+        self.set(&self.series.head_age, network, age.as_secs_f64());
+    }
+
+    /// The newest block in the ledger and the newest final one.
+    pub fn cursor(&self, network: &Network, cursor: u64, finalized: u64) {
+        self.set(&self.series.cursor_block, network, rough(cursor.into()));
+        self.set(&self.series.final_block, network, rough(finalized.into()));
+    }
+
+    /// So many blocks were written into the ledger.
+    pub fn blocks_ingested(&self, network: &Network, blocks: u64) {
+        self.series.blocks_ingested.with_label_values(&[self.network(network)]).inc_by(blocks);
+    }
+
+    /// So many blocks of the ledger were replaced.
+    pub fn reorg(&self, network: &Network, blocks: u64) {
+        let network = self.network(network);
+        self.series.reorgs.with_label_values(&[network]).inc();
+        self.series.reorg_depth.with_label_values(&[network]).observe(rough(blocks.into()));
+    }
+
+    /// A payment's transfer stands in a block.
+    pub fn payment_included(&self, network: &Network, by: PaidBy) {
+        self.series.payments_included.with_label_values(&[self.network(network), by.label()]).inc();
+    }
+
+    /// So many payments became final.
+    pub fn payments_finalized(&self, network: &Network, payments: u64) {
+        self.series.payments_finalized.with_label_values(&[self.network(network)]).inc_by(payments);
+    }
+
+    /// A payment was undone after its success was handed out.
+    pub fn payment_reversed(&self, network: &Network) {
+        self.series.payments_reversed.with_label_values(&[self.network(network)]).inc();
+    }
+
+    /// A payment was given up.
+    pub fn payment_failed(&self, network: &Network, reason: Reason) {
+        self.series.payments_failed.with_label_values(&[self.network(network), reason.code()]).inc();
+    }
+
+    /// A settle request begins to wait for a block. Keep the result as long as it does.
+    pub fn payment_waiting(&self) -> InFlight {
+        InFlight::new(self.series.payments_waiting.with_label_values::<&str>(&[]))
+    }
+
+    /// A node was called. `node` is its position in the configuration, which bounds it.
+    pub fn rpc_request(&self, network: &Network, node: usize, method: &'static str, outcome: RpcOutcome, took: Duration) {
+        let network = self.network(network);
+        self.series.rpc_requests.with_label_values(&[network, &node.to_string(), method, outcome.label()]).inc();
+        self.series.rpc_request_duration.with_label_values(&[network, method]).observe(took.as_secs_f64());
+    }
+
+    /// The connections of the pool.
+    pub fn database_connections(&self, busy: usize, idle: usize) {
+        for (state, connections) in [(ConnectionState::Busy, busy), (ConnectionState::Idle, idle)] {
+            self.series.database_connections.with_label_values(&[state.label()]).set(whole(connections));
+        }
+    }
+
+    /// A database operation failed.
+    pub fn database_error(&self, kind: DatabaseError) {
+        self.series.database_errors.with_label_values(&[kind.label()]).inc();
+    }
+
+    /// Whether this process owns a lease. Leases are named after networks and signers, which bounds them.
+    pub fn lease(&self, lease: &str, is_held: bool) {
+        self.series.lease_held.with_label_values(&[lease]).set(truth(is_held));
+    }
+
+    /// A long-lived task exists.
+    pub(crate) fn task_supervised(&self, task: &'static str) {
+        self.series.task_restarts.with_label_values(&[task]);
+    }
+
+    /// A long-lived task failed and is started again.
+    pub(crate) fn task_restarted(&self, task: &'static str) {
+        self.series.task_restarts.with_label_values(&[task]).inc();
+    }
+
+    fn set(&self, gauges: &GaugeVec, network: &Network, value: f64) {
+        gauges.with_label_values(&[self.network(network)]).set(value);
+    }
+
+    /// Requests may name any network.
+    fn network(&self, network: &Network) -> &str {
+        self.signers.get_key_value(network).map_or(OTHER, |(network, _)| network.as_str())
+    }
+
+    fn signer<'a>(&'a self, network: &Network, signer: &str) -> [&'a str; 2] {
+        let known = self.signers.get(network).and_then(|signers| signers.iter().find(|known| *known == signer));
+        [self.network(network), known.map_or(OTHER, String::as_str)]
+    }
+
+    /// Touching a series makes it, with zero.
+    fn start_at_zero(&self) {
+        self.series.build_info.with_label_values(&[env!("CARGO_PKG_VERSION")]).set(1.0);
+        self.series.http_requests_in_flight.with_label_values::<&str>(&[]);
+        self.series.payments_waiting.with_label_values::<&str>(&[]);
+        self.database_connections(0, 0);
+        for kind in DatabaseError::ALL {
+            self.series.database_errors.with_label_values(&[kind.label()]);
+        }
+        for (network, signers) in &self.signers {
+            self.start_network_at_zero(network.as_str());
+            for signer in signers {
+                self.start_signer_at_zero(network.as_str(), signer);
+            }
+        }
+    }
+
+    fn start_network_at_zero(&self, network: &str) {
+        let series = &self.series;
+        for gauges in [
+            &series.network_available,
+            &series.network_halted,
+            &series.head_block,
+            &series.cursor_block,
+            &series.final_block,
+            &series.head_age,
+        ] {
+            gauges.with_label_values(&[network]);
+        }
+        for counters in [&series.blocks_ingested, &series.reorgs, &series.payments_finalized, &series.payments_reversed] {
+            counters.with_label_values(&[network]);
+        }
+        for histograms in [
+            &series.verification_duration,
+            &series.settlement_duration,
+            &series.simulation_batch,
+            &series.submission_payments,
+            &series.reorg_depth,
+        ] {
+            histograms.with_label_values(&[network]);
+        }
+        series.settlement_cost.with_label_values(&[network]);
+        self.start_outcomes_at_zero(network);
+    }
+
+    fn start_outcomes_at_zero(&self, network: &str) {
+        for [outcome, reason] in Verification::all().map(Verification::labels) {
+            self.series.verifications.with_label_values(&[network, outcome, reason]);
+        }
+        for [outcome, reason] in Settlement::all().map(Settlement::labels) {
+            self.series.settlements.with_label_values(&[network, outcome, reason]);
+        }
+        for outcome in Broadcast::ALL {
+            self.series.broadcasts.with_label_values(&[network, outcome.label()]);
+        }
+        for by in PaidBy::ALL {
+            self.series.payments_included.with_label_values(&[network, by.label()]);
+        }
+        for reason in Reason::ALL {
+            self.series.payments_failed.with_label_values(&[network, reason.code()]);
+        }
+    }
+
+    fn start_signer_at_zero(&self, network: &str, signer: &str) {
+        for gauges in [&self.series.submission_in_flight, &self.series.signer_balance, &self.series.signer_short] {
+            gauges.with_label_values(&[network, signer]);
+        }
+        for kind in SubmissionKind::ALL {
+            self.series.submissions.with_label_values(&[network, signer, kind.label()]);
+        }
+    }
+}
+
+/// Memory, processor time and open files of the process, under the names that every client library uses.
+fn register_process(registry: &Registry) {
+    #[cfg(target_os = "linux")]
+    registry
+        .register(Box::new(prometheus::process_collector::ProcessCollector::for_self()))
+        .expect("no metric of ours has a name that begins with process_");
+    #[cfg(not(target_os = "linux"))]
+    let _ = registry;
+}
+
+fn truth(value: bool) -> f64 {
+    if value { 1.0 } else { 0.0 }
+}
+
+fn whole(count: usize) -> f64 {
+    u32::try_from(count).map_or(f64::from(u32::MAX), f64::from)
+}
+
+/// Prometheus knows only floating point. Its 53 bits are enough for a graph, and for nothing that is money.
+#[expect(clippy::cast_precision_loss, reason = "a graph needs no more than 53 bits")]
+fn rough(number: u128) -> f64 {
+    number as f64
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const METRICS_MD: &str = include_str!("../docs/METRICS.md");
+
+    fn base() -> Network {
+        "eip155:8453".parse().unwrap()
+    }
+
+    fn metrics() -> Metrics {
+        Metrics::new(&[NetworkLabels { network: base(), signers: vec!["base-1".to_owned()] }])
+    }
+
+    /// The value of one series.
+    fn value(metrics: &Metrics, series: &str) -> Option<String> {
+        let text = metrics.render();
+        text.lines().find_map(|line| line.strip_prefix(series)?.strip_prefix(' ')).map(str::to_owned)
+    }
+
+    fn row(metric: &MetricDoc) -> String {
+        let labels: Vec<String> = metric.labels.iter().map(|label| format!("`{label}`")).collect();
+        format!("| `{}` | {} | {} | {} |", metric.name, metric.kind.as_str(), labels.join(", "), metric.help)
+    }
+
+    #[test]
+    fn the_document_lists_exactly_the_metrics_that_exist() {
+        let documented: Vec<&str> = METRICS_MD.lines().filter(|line| line.starts_with("| `quittance_")).collect();
+        let existing: Vec<String> = CATALOGUE.iter().map(row).collect();
+
+        assert_eq!(documented, existing, "docs/METRICS.md should hold:\n{}", existing.join("\n"));
+    }
+
+    #[test]
+    fn names_and_help_follow_the_rules_of_prometheus() {
+        for metric in CATALOGUE {
+            let is_counter = metric.kind == MetricKind::Counter;
+            assert_eq!(metric.name.ends_with("_total"), is_counter, "{}", metric.name);
+            assert!(metric.name.starts_with("quittance_") && metric.help.ends_with('.'), "{}", metric.name);
+            assert_eq!(CATALOGUE.iter().filter(|other| other.name == metric.name).count(), 1, "{}", metric.name);
+        }
+    }
+
+    #[test]
+    fn the_series_of_a_configured_network_exist_before_anything_happens() {
+        let metrics = metrics();
+
+        for series in [
+            "quittance_verifications_total{network=\"eip155:8453\",outcome=\"invalid\",reason=\"insufficient_funds\"}",
+            "quittance_settlements_total{network=\"eip155:8453\",outcome=\"success\",reason=\"none\"}",
+            "quittance_settlement_duration_seconds_count{network=\"eip155:8453\"}",
+            "quittance_submissions_total{kind=\"outbid\",network=\"eip155:8453\",signer=\"base-1\"}",
+            "quittance_signer_short{network=\"eip155:8453\",signer=\"base-1\"}",
+            "quittance_reorgs_total{network=\"eip155:8453\"}",
+            "quittance_payments_included_total{by=\"stranger\",network=\"eip155:8453\"}",
+            "quittance_payments_waiting",
+            "quittance_database_errors_total{kind=\"pool\"}",
+        ] {
+            assert_eq!(value(&metrics, series).as_deref(), Some("0"), "{series}");
+        }
+        let build = format!("quittance_build_info{{version=\"{}\"}}", env!("CARGO_PKG_VERSION"));
+        assert_eq!(value(&metrics, &build).as_deref(), Some("1"));
+    }
+
+    #[test]
+    fn what_happens_is_counted() {
+        let (metrics, second) = (metrics(), Duration::from_secs(1));
+
+        metrics.http_request("/verify", "POST", 200, second);
+        metrics.verification(&base(), Verification::Invalid(Reason::Expired), second);
+        metrics.settlement(&base(), Settlement::Success, second);
+        metrics.submission(&base(), "base-1", SubmissionKind::New, 3);
+        metrics.submission(&base(), "base-1", SubmissionKind::Resend, 3);
+        metrics.settlement_cost(&base(), 600_000_000_000);
+        metrics.signer_balance(&base(), "base-1", 1_500_000_000_000_000_000, true);
+        metrics.rpc_request(&base(), 1, "eth_call", RpcOutcome::Unknown, second);
+
+        for (series, expected) in [
+            ("quittance_http_requests_total{method=\"POST\",route=\"/verify\",status=\"2xx\"}", "1"),
+            (
+                "quittance_verifications_total{network=\"eip155:8453\",outcome=\"invalid\",reason=\"invalid_exact_evm_payload_authorization_valid_before\"}",
+                "1",
+            ),
+            ("quittance_settlement_duration_seconds_sum{network=\"eip155:8453\"}", "1"),
+            ("quittance_submission_payments_sum{network=\"eip155:8453\"}", "3"),
+            ("quittance_settlement_cost_wei_total{network=\"eip155:8453\"}", "600000000000"),
+            ("quittance_signer_balance_native{network=\"eip155:8453\",signer=\"base-1\"}", "1.5"),
+            ("quittance_signer_short{network=\"eip155:8453\",signer=\"base-1\"}", "1"),
+            ("quittance_rpc_requests_total{method=\"eth_call\",network=\"eip155:8453\",node=\"1\",outcome=\"unknown\"}", "1"),
+        ] {
+            assert_eq!(value(&metrics, series).as_deref(), Some(expected), "{series}");
+        }
+    }
+
+    #[test]
+    fn a_client_cannot_make_new_series() {
+        let metrics = metrics();
+        let lines =
+            |metrics: &Metrics| metrics.render().lines().filter(|line| line.starts_with("quittance_verifications_total")).count();
+        let before = lines(&metrics);
+
+        for chain in 1..100 {
+            metrics.verification(&format!("eip155:{chain}").parse().unwrap(), Verification::Unavailable, Duration::ZERO);
+            metrics.http_request("/verify", &format!("METHOD{chain}"), 405, Duration::ZERO);
+        }
+
+        assert_eq!(lines(&metrics), before + 1);
+        let others = "quittance_verifications_total{network=\"other\",outcome=\"unavailable\",reason=\"none\"}";
+        assert_eq!(value(&metrics, others).as_deref(), Some("99"));
+        assert_eq!(
+            value(&metrics, "quittance_http_requests_total{method=\"other\",route=\"/verify\",status=\"4xx\"}").as_deref(),
+            Some("99")
+        );
+    }
+
+    #[test]
+    fn a_request_is_in_flight_until_its_guard_is_dropped() {
+        let metrics = metrics();
+        let in_flight = || value(&metrics, "quittance_http_requests_in_flight").unwrap();
+
+        let guards = [metrics.http_request_started(), metrics.http_request_started()];
+        assert_eq!(in_flight(), "2");
+
+        drop(guards);
+        assert_eq!(in_flight(), "0");
+    }
+}

@@ -1,0 +1,195 @@
+//! The values that labels can have. Every one of them is known before the first request comes.
+
+use crate::domain::reason::Reason;
+
+/// The label of a reason where there is none.
+pub(super) const NO_REASON: &str = "none";
+
+/// How a verification ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Verification {
+    /// The payment can be settled.
+    Valid,
+    /// It cannot.
+    Invalid(Reason),
+    /// The chain could not be read.
+    Unavailable,
+}
+
+/// How a settle request was answered.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Settlement {
+    /// With success.
+    Success,
+    /// With a failure.
+    Refused(Reason),
+    /// With "not known yet".
+    Pending,
+    /// Success was or will be somebody else's.
+    Duplicate,
+    /// Something was out of reach before anything was sent.
+    Unavailable,
+}
+
+impl Verification {
+    pub(super) const fn labels(self) -> [&'static str; 2] {
+        match self {
+            Self::Valid => ["valid", NO_REASON],
+            Self::Invalid(reason) => ["invalid", reason.code()],
+            Self::Unavailable => ["unavailable", NO_REASON],
+        }
+    }
+
+    pub(super) fn all() -> impl Iterator<Item = Self> {
+        [Self::Valid, Self::Unavailable].into_iter().chain(Reason::ALL.iter().copied().map(Self::Invalid))
+    }
+}
+
+impl Settlement {
+    pub(super) const fn labels(self) -> [&'static str; 2] {
+        match self {
+            Self::Success => ["success", NO_REASON],
+            Self::Refused(reason) => ["refused", reason.code()],
+            Self::Pending => ["pending", NO_REASON],
+            Self::Duplicate => ["duplicate", NO_REASON],
+            Self::Unavailable => ["unavailable", NO_REASON],
+        }
+    }
+
+    pub(super) fn all() -> impl Iterator<Item = Self> {
+        let without_reason = [Self::Success, Self::Pending, Self::Duplicate, Self::Unavailable];
+        without_reason.into_iter().chain(Reason::ALL.iter().copied().map(Self::Refused))
+    }
+}
+
+macro_rules! label {
+    ($(#[$doc:meta])* $name:ident { $($(#[$value_doc:meta])* $value:ident = $text:literal,)* }) => {
+        $(#[$doc])*
+        #[derive(Debug, Clone, Copy, PartialEq, Eq)]
+        pub enum $name {
+            $($(#[$value_doc])* $value,)*
+        }
+
+        impl $name {
+            /// Every value.
+            pub const ALL: &'static [Self] = &[$(Self::$value,)*];
+
+            pub(super) const fn label(self) -> &'static str {
+                match self {
+                    $(Self::$value => $text,)*
+                }
+            }
+        }
+    };
+}
+
+label! {
+    /// Why a transaction is handed to a node.
+    SubmissionKind {
+        /// The first of its slot.
+        New = "new",
+        /// The same bytes again.
+        Resend = "resend",
+        /// The same slot with a higher fee.
+        Outbid = "outbid",
+        /// An empty transaction that frees the slot.
+        Cancel = "cancel",
+    }
+}
+
+label! {
+    /// What a node said about a transaction.
+    Broadcast {
+        /// It took it.
+        Accepted = "accepted",
+        /// It had it already.
+        Known = "known",
+        /// It will not take it.
+        Rejected = "rejected",
+        /// Nothing that could be understood, or nothing at all.
+        Unknown = "unknown",
+    }
+}
+
+label! {
+    /// How a call to a node ended.
+    RpcOutcome {
+        /// With a result.
+        Ok = "ok",
+        /// With an error of the node.
+        Error = "error",
+        /// Without an answer.
+        Unknown = "unknown",
+    }
+}
+
+label! {
+    /// Who sent the transaction that paid.
+    PaidBy {
+        /// One of our signers.
+        Us = "us",
+        /// Anybody else: authorizations of EIP-3009 may be sent by everyone.
+        Stranger = "stranger",
+    }
+}
+
+label! {
+    /// Why a database operation failed.
+    DatabaseError {
+        /// The server cannot be reached.
+        Connection = "connection",
+        /// No connection became free in time.
+        Pool = "pool",
+        /// The server refused the statement because of another one, which a repetition cures.
+        Conflict = "conflict",
+        /// Data contradict what the code relies on.
+        Integrity = "integrity",
+        /// Anything else.
+        Other = "other",
+    }
+}
+
+label! {
+    /// What a connection of the pool is doing.
+    ConnectionState {
+        /// It is in use.
+        Busy = "busy",
+        /// It waits for use.
+        Idle = "idle",
+    }
+}
+
+label! {
+    /// The class of an HTTP status.
+    StatusClass {
+        /// Provisional answers.
+        Informational = "1xx",
+        /// Answers, whether the payment is good or not.
+        Success = "2xx",
+        /// Redirections.
+        Redirection = "3xx",
+        /// Errors of the client.
+        ClientError = "4xx",
+        /// Errors of ours.
+        ServerError = "5xx",
+    }
+}
+
+impl StatusClass {
+    /// The class of a status. What is no status counts as an error of ours.
+    #[must_use]
+    pub const fn of(status: u16) -> Self {
+        match status {
+            100..200 => Self::Informational,
+            200..300 => Self::Success,
+            300..400 => Self::Redirection,
+            400..500 => Self::ClientError,
+            _ => Self::ServerError,
+        }
+    }
+}
+
+/// A method as a label: clients can send any word as one.
+pub(super) fn method(method: &str) -> &'static str {
+    ["GET", "POST", "HEAD", "OPTIONS", "PUT", "DELETE", "PATCH"].into_iter().find(|known| *known == method).unwrap_or("other")
+}

@@ -1,0 +1,264 @@
+//! A network's watcher: the only judge of what happened.
+//!
+//! It follows the head, compares parents, undoes what was replaced, and takes in what is new, one block at a time. One replica
+//! watches a network; the lease decides which.
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use tokio_util::sync::CancellationToken;
+use uuid::Uuid;
+
+use crate::chain::{Chain, ChainError, Head, Observed};
+use crate::domain::block::{BlockHash, Heights, Step, compare};
+use crate::domain::transfer::Use;
+use crate::flow::Flows;
+use crate::flow::ingest::Ingested;
+use crate::flow::tenure::{ASK_AGAIN, Tenure};
+use crate::ledger::LedgerError;
+use crate::ledger::leases::Lease;
+use crate::telemetry::ErrorChain;
+
+/// Known blocks that are compared with a node at first; a deeper reorganisation is compared in full.
+const WINDOW_BLOCKS: i64 = 256;
+
+/// When and from where a watcher reads.
+#[derive(Debug, Clone, Copy)]
+pub struct Pace {
+    /// Between two looks at the head while nothing is expected.
+    pub idle: Duration,
+    /// Between two looks while payments are under way and a block is due.
+    pub busy: Duration,
+    /// Where reading begins on an empty ledger; the present head if absent.
+    pub start_block: Option<u64>,
+}
+
+/// One network's watcher.
+pub struct Watcher {
+    flows: Arc<Flows>,
+    chain: Arc<dyn Chain>,
+    owner: Uuid,
+    pace: Pace,
+    rhythm: Rhythm,
+}
+
+/// Why a look at the network came to nothing. It is made again.
+#[derive(Debug, thiserror::Error)]
+enum WatchError {
+    #[error(transparent)]
+    Chain(#[from] ChainError),
+    #[error(transparent)]
+    Ledger(#[from] LedgerError),
+    #[error("two nodes disagree about block {0}")]
+    Disagreement(u64),
+}
+
+impl Watcher {
+    /// A watcher of `chain`.
+    #[must_use]
+    pub fn new(flows: Arc<Flows>, chain: Arc<dyn Chain>, owner: Uuid, pace: Pace) -> Self {
+        Self { flows, chain, owner, pace, rhythm: Rhythm::default() }
+    }
+
+    /// Watches until it is told to stop.
+    pub async fn run(mut self, stop: CancellationToken) {
+        let name = format!("watcher:{}", self.chain.profile().network);
+        let mut tenure = Tenure::new(Arc::clone(&self.flows), name, self.owner);
+        while !stop.is_cancelled() {
+            let pause = match tenure.lease().await {
+                Some(lease) => self.turn(&lease).await,
+                None => ASK_AGAIN,
+            };
+            stop.run_until_cancelled(tokio::time::sleep(pause)).await;
+        }
+        tenure.end().await;
+    }
+
+    /// Looks once, and says how long to wait before the next look.
+    async fn turn(&mut self, lease: &Lease) -> Duration {
+        match self.look(lease).await {
+            Ok(true) => {
+                self.rhythm.block_seen(Instant::now());
+                self.pause()
+            }
+            Ok(false) => self.pause(),
+            Err(error) => {
+                let network = &self.chain.profile().network;
+                tracing::warn!(%network, error = %ErrorChain(&error), "the network could not be watched");
+                self.pace.idle
+            }
+        }
+    }
+
+    fn pause(&self) -> Duration {
+        if self.flows.waiting.is_awaited(&self.chain.profile().network) {
+            self.rhythm.until_due(Instant::now(), self.pace)
+        } else {
+            self.pace.idle
+        }
+    }
+
+    /// Reads what is new. Returns whether there was anything.
+    async fn look(&self, lease: &Lease) -> Result<bool, WatchError> {
+        let network = &self.chain.profile().network;
+        let cursor = self.flows.ledger.cursor(network).await?;
+        let halted = cursor.as_ref().is_some_and(|cursor| cursor.halted.is_some());
+        self.flows.metrics.network_halted(network, halted);
+        if halted || !self.chain.is_prepared() {
+            return Ok(false);
+        }
+        let head = self.chain.head().await?;
+        self.flows.metrics.head(network, head.block.number, self.age(&head));
+        let known = self.flows.ledger.canonical_blocks(network, WINDOW_BLOCKS).await?;
+        let finalized = cursor.as_ref().map_or(0, |cursor| cursor.heights.finalized);
+        match self.step(&known, &head, finalized).await? {
+            Step::Nothing => Ok(false),
+            Step::Extend { from } => {
+                let from = if known.is_empty() { self.pace.start_block.unwrap_or(from).min(from) } else { from };
+                self.extend(lease, from, &head).await?;
+                Ok(true)
+            }
+            Step::Reorg { ancestor } => {
+                let hash = known.iter().find(|(number, _)| *number == ancestor).map(|(_, hash)| hash.clone()).unwrap_or_default();
+                self.flows.reorg(lease, network, (ancestor, hash)).await?;
+                self.extend(lease, ancestor + 1, &head).await?;
+                Ok(true)
+            }
+            Step::Impossible { ancestor } => {
+                let reason = format!(
+                    "a node contradicts block {finalized}, which was final; the newest block it shares with us is {ancestor:?}"
+                );
+                tracing::error!(%network, reason, "the network is halted");
+                self.flows.ledger.halt(network, &reason).await?;
+                Ok(false)
+            }
+        }
+    }
+
+    fn age(&self, head: &Head) -> Duration {
+        (self.flows.clock.now() - head.block.timestamp).to_std().unwrap_or_default()
+    }
+
+    /// Compares the known chain with the node's, reading down only as far as they differ.
+    async fn step(&self, known: &[(u64, BlockHash)], head: &Head, finalized: u64) -> Result<Step, WatchError> {
+        let mut seen = vec![(head.block.number, head.block.hash.clone())];
+        let top = known.first().map_or(0, |(number, _)| *number);
+        if top.checked_add(1) == Some(head.block.number) {
+            seen.push((top, head.block.parent_hash.clone()));
+        }
+        let mut next = top.min(head.block.number.saturating_sub(1));
+        loop {
+            if let Some(step) = compare(known, &seen, head.block.number, finalized) {
+                return Ok(step);
+            }
+            if seen.iter().all(|(number, _)| *number != next) {
+                let gone = || ChainError::Implausible {
+                    network: self.chain.profile().network.clone(),
+                    what: format!("there is no block {next} below the head"),
+                };
+                let block = self.chain.block(next).await?.ok_or_else(gone)?;
+                seen.push((next, block.hash));
+            }
+            next = next.saturating_sub(1);
+        }
+    }
+
+    async fn extend(&self, lease: &Lease, from: u64, head: &Head) -> Result<(), WatchError> {
+        let network = &self.chain.profile().network;
+        for number in from..=head.block.number {
+            let block = if number == head.block.number { head.block.clone() } else { self.block(number).await? };
+            let observed = self.chain.observe(&block).await?;
+            self.check_agreement(&observed).await?;
+            let heights =
+                Heights { head: number, safe: head.safe.min(number), finalized: head.finalized.min(number) };
+            match self.flows.ingest(lease, network, &observed, heights).await? {
+                Ingested::Done => {}
+                // The chain moved under our hands. The next look compares again.
+                Ingested::DoesNotFollow => return Ok(()),
+            }
+        }
+        Ok(())
+    }
+
+    async fn block(&self, number: u64) -> Result<crate::domain::block::Block, WatchError> {
+        let network = self.chain.profile().network.clone();
+        let gone = || ChainError::Implausible { network, what: format!("there is no block {number} below the head") };
+        Ok(self.chain.block(number).await?.ok_or_else(gone)?)
+    }
+
+    /// Above the operator's amount one node's word is not enough for a transfer to count.
+    async fn check_agreement(&self, observed: &Observed) -> Result<(), WatchError> {
+        let counts = observed.uses.iter().any(|entry| match &entry.outcome {
+            Use::Spent(Some(transfer)) => {
+                let limit = self.chain.agree_above(transfer.asset);
+                limit.zip(transfer.amount).is_some_and(|(limit, amount)| amount > limit)
+            }
+            Use::Spent(None) | Use::Cancelled => false,
+        });
+        if counts && !self.chain.agrees(observed).await? {
+            return Err(WatchError::Disagreement(observed.block.number));
+        }
+        Ok(())
+    }
+}
+
+/// When blocks come, so that the head is looked at when one is due and not all the time.
+#[derive(Debug, Default)]
+struct Rhythm {
+    last: Option<Instant>,
+    interval: Option<Duration>,
+}
+
+/// A block is looked for from this share of the usual interval on.
+const EARLY_PERCENT: u32 = 85;
+
+impl Rhythm {
+    fn block_seen(&mut self, now: Instant) {
+        let interval = self.last.map(|last| now.saturating_duration_since(last));
+        // The shorter one, because after a quiet time the next block may come quickly again.
+        self.interval = match (self.interval, interval) {
+            (Some(known), Some(new)) => Some(new.min(known.saturating_mul(2))),
+            (known, new) => new.or(known),
+        };
+        self.last = Some(now);
+    }
+
+    fn until_due(&self, now: Instant, pace: Pace) -> Duration {
+        let (Some(last), Some(interval)) = (self.last, self.interval) else { return pace.busy };
+        let due = last + interval * EARLY_PERCENT / 100;
+        due.saturating_duration_since(now).clamp(pace.busy, pace.idle.max(pace.busy))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const PACE: Pace = Pace { idle: Duration::from_secs(1), busy: Duration::from_millis(50), start_block: None };
+
+    #[test]
+    fn the_head_is_looked_at_when_a_block_is_due() {
+        let start = Instant::now();
+        let at = |milliseconds| start + Duration::from_millis(milliseconds);
+        let mut rhythm = Rhythm::default();
+        assert_eq!(rhythm.until_due(start, PACE), PACE.busy);
+        rhythm.block_seen(at(0));
+        rhythm.block_seen(at(1000));
+
+        assert_eq!(rhythm.until_due(at(1010), PACE), Duration::from_millis(840));
+        assert_eq!(rhythm.until_due(at(1849), PACE), PACE.busy);
+        assert_eq!(rhythm.until_due(at(5000), PACE), PACE.busy);
+    }
+
+    #[test]
+    fn a_long_silence_does_not_make_the_watcher_slow() {
+        let start = Instant::now();
+        let at = |milliseconds| start + Duration::from_millis(milliseconds);
+        let mut rhythm = Rhythm::default();
+        for milliseconds in [0, 1000, 600_000] {
+            rhythm.block_seen(at(milliseconds));
+        }
+
+        assert!(rhythm.until_due(at(600_000), PACE) <= PACE.idle);
+    }
+}

@@ -1,0 +1,12 @@
+//! The wire types of x402, versions 1 and 2: what JSON looks like, and nothing about what it means.
+//!
+//! A body that gets through here is well formed and means one thing only. Whether the payment is any good is decided
+//! elsewhere: by the flow (is the network offered?) and by the rules of the chain (did the payer sign this?).
+
+pub mod exact_evm;
+pub mod json;
+mod members;
+pub mod networks;
+pub mod request;
+pub mod response;
+pub mod supported;

@@ -1,0 +1,143 @@
+//! What this facilitator offers: the answer of `GET /supported`, and of a `GET` where a `POST` belongs.
+//!
+//! Resource servers read `/supported` when they start and keep it, so the same configuration always gives the same bytes.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use serde::Serialize;
+
+use super::networks;
+use crate::domain::network::Network;
+use crate::domain::payment::SCHEME_EXACT;
+use crate::domain::reason::Version;
+
+/// The answer of `GET /supported`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Supported {
+    /// Every combination that can be paid with.
+    pub kinds: Vec<Kind>,
+    /// Extensions of the protocol that this facilitator takes part in.
+    pub extensions: Vec<&'static str>,
+    /// Who may send settlements, by family of chains: `eip155:*`.
+    pub signers: BTreeMap<String, BTreeSet<String>>,
+}
+
+/// A combination of version, scheme and network that can be paid with.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Kind {
+    /// The version as a number.
+    pub x402_version: u8,
+    /// The scheme.
+    pub scheme: &'static str,
+    /// The network, as this version writes it.
+    pub network: String,
+}
+
+impl Supported {
+    /// Describes an offer of `networks`, each with the addresses that send its settlements.
+    #[must_use]
+    pub fn of(networks: &[(Network, Vec<String>)]) -> Self {
+        let names: BTreeSet<&Network> = networks.iter().map(|(network, _)| network).collect();
+        let current = names.iter().map(|network| Kind::of(Version::V2, network.as_str()));
+        let legacy = names.iter().filter_map(|network| networks::v1_name(network)).map(|name| Kind::of(Version::V1, name));
+        Self { kinds: current.chain(legacy).collect(), extensions: Vec::new(), signers: signers(networks) }
+    }
+}
+
+impl Kind {
+    fn of(version: Version, network: &str) -> Self {
+        Self { x402_version: version.number(), scheme: SCHEME_EXACT, network: network.to_owned() }
+    }
+}
+
+fn signers(networks: &[(Network, Vec<String>)]) -> BTreeMap<String, BTreeSet<String>> {
+    let mut signers = BTreeMap::<_, BTreeSet<_>>::new();
+    for (network, addresses) in networks {
+        signers.entry(format!("{}:*", network.family().namespace())).or_default().extend(addresses.iter().cloned());
+    }
+    signers
+}
+
+/// What an endpoint says of itself when it is asked with `GET`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+pub struct SelfDescription {
+    /// The path.
+    pub endpoint: &'static str,
+    /// What it does.
+    pub description: &'static str,
+    /// What to send.
+    pub body: BodyDescription,
+}
+
+/// The body that an endpoint expects, as names of protocol objects.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct BodyDescription {
+    /// The name of the first object.
+    pub payment_payload: &'static str,
+    /// The name of the second object.
+    pub payment_requirements: &'static str,
+}
+
+const BODY: BodyDescription = BodyDescription { payment_payload: "PaymentPayload", payment_requirements: "PaymentRequirements" };
+
+/// The answer of `GET /verify`.
+pub const VERIFY: SelfDescription =
+    SelfDescription { endpoint: "/verify", description: "POST to verify x402 payments", body: BODY };
+
+/// The answer of `GET /settle`.
+pub const SETTLE: SelfDescription =
+    SelfDescription { endpoint: "/settle", description: "POST to settle x402 payments", body: BODY };
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    fn offer(networks: &[(&str, &[&str])]) -> Vec<(Network, Vec<String>)> {
+        let strings = |texts: &[&str]| texts.iter().map(|&text| text.to_owned()).collect();
+        networks.iter().map(|(network, signers)| (network.parse().unwrap(), strings(signers))).collect()
+    }
+
+    #[test]
+    fn each_network_is_offered_in_both_versions_where_both_have_a_name_for_it() {
+        let supported = Supported::of(&offer(&[("eip155:84532", &["0xb", "0xa"]), ("eip155:42161", &["0xa"])]));
+        assert_eq!(
+            serde_json::to_value(supported).unwrap(),
+            json!({
+                "kinds": [
+                    {"x402Version": 2, "scheme": "exact", "network": "eip155:42161"},
+                    {"x402Version": 2, "scheme": "exact", "network": "eip155:84532"},
+                    {"x402Version": 1, "scheme": "exact", "network": "base-sepolia"},
+                ],
+                "extensions": [],
+                "signers": {"eip155:*": ["0xa", "0xb"]},
+            })
+        );
+    }
+
+    #[test]
+    fn the_order_of_the_configuration_does_not_show() {
+        let one = offer(&[("eip155:8453", &["0xa", "0xb"]), ("eip155:84532", &["0xc"])]);
+        let other = offer(&[("eip155:84532", &["0xc"]), ("eip155:8453", &["0xb", "0xa"])]);
+        assert_eq!(Supported::of(&one), Supported::of(&other));
+    }
+
+    #[test]
+    fn an_empty_offer_still_has_all_three_members() {
+        assert_eq!(serde_json::to_value(Supported::of(&[])).unwrap(), json!({"kinds": [], "extensions": [], "signers": {}}));
+    }
+
+    #[test]
+    fn a_get_says_what_to_post() {
+        assert_eq!(
+            serde_json::to_value(SETTLE).unwrap(),
+            json!({
+                "endpoint": "/settle", "description": "POST to settle x402 payments",
+                "body": {"paymentPayload": "PaymentPayload", "paymentRequirements": "PaymentRequirements"},
+            })
+        );
+        assert_eq!(serde_json::to_value(VERIFY).unwrap()["endpoint"], "/verify");
+    }
+}
