@@ -1,0 +1,6 @@
+//! The service from the outside: the real binary, a real chain, a real database.
+
+#[path = "../support/mod.rs"]
+mod support;
+
+mod settle;

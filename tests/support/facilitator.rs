@@ -1,0 +1,265 @@
+//! Our own binary as a process.
+
+use std::path::PathBuf;
+use std::process::Stdio;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use secrecy::{ExposeSecret, SecretString};
+use serde_json::Value;
+use tokio::process::{Child, Command};
+
+use super::chain::Chain;
+use super::eventually;
+
+/// A running `quittance serve`. It is killed when this is dropped.
+pub struct Facilitator {
+    /// Where its API listens.
+    pub url: String,
+    /// Where its operations listen.
+    pub operations: String,
+    /// The process.
+    pub process: Child,
+    directory: PathBuf,
+    environment: Vec<(String, String)>,
+    client: reqwest::Client,
+}
+
+/// One network in the configuration.
+#[derive(Clone, Debug)]
+pub struct NetworkOptions {
+    /// CAIP-2.
+    pub id: String,
+    /// Nodes or proxies.
+    pub rpc: Vec<String>,
+    /// Private keys.
+    pub keys: Vec<String>,
+    /// Further lines of the section.
+    pub lines: String,
+}
+
+impl NetworkOptions {
+    /// A chain, reached directly, with its first signer, final after 16 confirmations.
+    pub fn of(chain: &Chain) -> Self {
+        Self {
+            id: chain.network(),
+            rpc: vec![chain.url.clone()],
+            keys: vec![chain.text("/accounts/signers/0/key")],
+            lines: "final = 16\n".to_owned(),
+        }
+    }
+}
+
+/// How a facilitator is started.
+#[derive(Clone, Debug)]
+pub struct Options {
+    /// The networks.
+    pub networks: Vec<NetworkOptions>,
+    /// An external database; absent for a private one.
+    pub database: Option<SecretString>,
+    /// Lines for `[server]`; access is open unless they say otherwise.
+    pub server: String,
+    /// `--roles`, if not all.
+    pub roles: Option<String>,
+}
+
+impl Options {
+    /// One network on an external database.
+    pub fn new(network: NetworkOptions, database: &SecretString) -> Self {
+        Self { networks: vec![network], database: Some(database.clone()), server: "access = \"open\"\n".to_owned(), roles: None }
+    }
+}
+
+/// The binary under test: what cargo built for this test, or `QUITTANCE_BIN`.
+pub fn binary() -> PathBuf {
+    std::env::var_os("QUITTANCE_BIN").map_or_else(|| env!("CARGO_BIN_EXE_quittance").into(), PathBuf::from)
+}
+
+/// A port that was free a moment ago.
+pub fn free_port() -> u16 {
+    std::net::TcpListener::bind("127.0.0.1:0").and_then(|listener| listener.local_addr()).expect("a free port").port()
+}
+
+impl Facilitator {
+    /// Starts the binary and waits until it is ready.
+    pub async fn start(options: &Options) -> Self {
+        let mut facilitator = Self::spawn(options).await;
+        facilitator.until_ready(Duration::from_secs(60)).await;
+        facilitator
+    }
+
+    /// Starts the binary without waiting.
+    pub async fn spawn(options: &Options) -> Self {
+        let directory = super::database::open_directory();
+        let (api, operations) = (free_port(), free_port());
+        let mut text = format!(
+            "[server]\nlisten = \"127.0.0.1:{api}\"\noperations_listen = \"127.0.0.1:{operations}\"\n{}\n[database]\ndata_dir = {:?}\n",
+            options.server,
+            directory.join("data"),
+        );
+        let mut environment = Vec::new();
+        if let Some(database) = &options.database {
+            environment.push(("QUITTANCE_DATABASE__URL".to_owned(), database.expose_secret().to_owned()));
+        }
+        for (index, network) in options.networks.iter().enumerate() {
+            text.push_str(&format!("\n[[networks]]\nid = {:?}\nrpc = {:?}\n{}", network.id, network.rpc, network.lines));
+            let signers = network.keys.iter().enumerate().map(|(number, key)| {
+                let variable = format!("TEST_SIGNER_{index}_{number}");
+                environment.push((variable.clone(), key.clone()));
+                format!("{{ name = \"signer-{number}\", key = \"env:{variable}\" }}")
+            });
+            let signers: Vec<_> = signers.collect();
+            text.push_str(&format!("signers = [{}]\n", signers.join(", ")));
+        }
+        std::fs::write(directory.join("quittance.toml"), text).expect("the configuration is writable");
+        let mut facilitator = Self {
+            url: format!("http://127.0.0.1:{api}"),
+            operations: format!("http://127.0.0.1:{operations}"),
+            process: idle(),
+            directory,
+            environment,
+            client: super::http_client(),
+        };
+        facilitator.process = facilitator.launch(options.roles.as_deref());
+        facilitator
+    }
+
+    fn launch(&self, roles: Option<&str>) -> Child {
+        let log = std::fs::File::options().create(true).append(true).open(self.directory.join("log")).expect("the log is writable");
+        let mut command = Command::new(binary());
+        command.arg("serve").arg("--config").arg(self.directory.join("quittance.toml"));
+        if let Some(roles) = roles {
+            command.args(["--roles", roles]);
+        }
+        command.envs(self.environment.clone()).stdin(Stdio::null()).stdout(Stdio::null()).stderr(log).kill_on_drop(true);
+        command.spawn().expect("the binary runs")
+    }
+
+    /// Starts the same binary with the same configuration again, and returns how long it took to be ready.
+    pub async fn restart(&mut self) -> Duration {
+        let started = Instant::now();
+        self.process = self.launch(None);
+        self.until_ready(Duration::from_secs(60)).await;
+        started.elapsed()
+    }
+
+    /// Ends it as a power failure would.
+    pub async fn kill(&mut self) {
+        self.process.kill().await.expect("it can be killed");
+    }
+
+    /// Ends it as an operator would.
+    pub async fn terminate(&mut self) -> std::process::ExitStatus {
+        let pid = self.process.id().expect("it runs").to_string();
+        std::process::Command::new("kill").args(["-TERM", &pid]).status().expect("kill runs");
+        self.process.wait().await.expect("it ends")
+    }
+
+    /// Waits for readiness.
+    pub async fn until_ready(&mut self, within: Duration) {
+        let log = self.directory.join("log");
+        let deadline = Instant::now() + within;
+        loop {
+            if let Ok(answer) = self.client.get(format!("{}/readyz", self.operations)).send().await
+                && answer.status().is_success()
+            {
+                return;
+            }
+            let ended = self.process.try_wait().expect("it can be asked");
+            let words = || std::fs::read_to_string(&log).unwrap_or_default();
+            assert!(ended.is_none(), "the facilitator ended with {ended:?}:\n{}", words());
+            assert!(Instant::now() < deadline, "the facilitator is not ready:\n{}", words());
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+    }
+
+    /// Everything it wrote.
+    pub fn log(&self) -> String {
+        std::fs::read_to_string(self.directory.join("log")).unwrap_or_default()
+    }
+
+    /// The directory with its configuration.
+    pub fn config_file(&self) -> PathBuf {
+        self.directory.join("quittance.toml")
+    }
+
+    /// Its environment, for further commands on the same configuration.
+    pub fn environment(&self) -> &[(String, String)] {
+        &self.environment
+    }
+
+    /// A client of its own connections.
+    pub fn client(&self) -> &reqwest::Client {
+        &self.client
+    }
+
+    /// `POST /verify`.
+    pub async fn verify(&self, body: &Value) -> (u16, Value) {
+        self.post("/verify", body).await
+    }
+
+    /// `POST /settle`.
+    pub async fn settle(&self, body: &Value) -> (u16, Value) {
+        self.post("/settle", body).await
+    }
+
+    /// A POST with a JSON body; status and answer.
+    pub async fn post(&self, path: &str, body: &Value) -> (u16, Value) {
+        self.try_post(path, body).await.expect("the facilitator answers")
+    }
+
+    /// The same, where the connection may break.
+    pub async fn try_post(&self, path: &str, body: &Value) -> Result<(u16, Value), reqwest::Error> {
+        let answer = self.client.post(format!("{}{path}", self.url)).json(body).send().await?;
+        let status = answer.status().as_u16();
+        Ok((status, answer.json().await?))
+    }
+
+    /// A GET; status and answer.
+    pub async fn get(&self, path: &str) -> (u16, Value) {
+        let answer = self.client.get(format!("{}{path}", self.url)).send().await.expect("the facilitator answers");
+        (answer.status().as_u16(), answer.json().await.unwrap_or(Value::Null))
+    }
+
+    /// Settles as the servers of the SDKs do: asks once more, with the same body, after a pending answer; and again while the
+    /// service is away, as their callers do.
+    pub async fn settle_patiently(&self, body: &Value, within: Duration) -> Value {
+        eventually("an end of the settlement", within, || async {
+            let (_, answer) = self.try_post("/settle", body).await.ok()?;
+            let reason = answer["errorReason"].as_str().unwrap_or_default();
+            (!["settlement_pending", "unexpected_settle_error"].contains(&reason)).then_some(answer)
+        })
+        .await
+    }
+
+    /// One value out of `/metrics`, summed over every series whose line begins with `prefix`.
+    pub async fn metric(&self, prefix: &str) -> f64 {
+        let text = self.client.get(format!("{}/metrics", self.operations)).send().await.expect("metrics").text().await.expect("text");
+        let lines = text.lines().filter(|line| line.starts_with(prefix));
+        lines.filter_map(|line| line.rsplit(' ').next()?.parse::<f64>().ok()).sum()
+    }
+}
+
+impl Drop for Facilitator {
+    fn drop(&mut self) {
+        if std::thread::panicking() {
+            eprintln!("--- the facilitator's log ---\n{}", self.log());
+        }
+        drop(self.process.start_kill());
+        drop(std::fs::remove_dir_all(&self.directory));
+    }
+}
+
+/// A process that stands in until the real one is started.
+fn idle() -> Child {
+    Command::new("true").spawn().expect("true runs")
+}
+
+/// Several replicas on one database.
+pub async fn replicas(count: usize, options: &Options) -> Vec<Arc<Facilitator>> {
+    let mut replicas = Vec::new();
+    for _ in 0..count {
+        replicas.push(Arc::new(Facilitator::start(options).await));
+    }
+    replicas
+}

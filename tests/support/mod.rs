@@ -1,0 +1,38 @@
+//! The real parts that tests, evidence and benches run against: a local chain with the real USDC contract, PostgreSQL, our own
+//! binary as a process, and a proxy that can misbehave. Everything listens on loopback and ends with its owner.
+
+#![allow(dead_code, reason = "each binary that includes these tools uses some of them")]
+
+pub mod chain;
+pub mod database;
+pub mod facilitator;
+pub mod payer;
+pub mod proxy;
+
+use std::path::PathBuf;
+use std::time::{Duration, Instant};
+
+/// The root of the repository.
+pub fn root() -> PathBuf {
+    PathBuf::from(env!("CARGO_MANIFEST_DIR"))
+}
+
+/// Waits until `ready` answers with something, and fails loudly if it does not in time.
+pub async fn eventually<T, F: Future<Output = Option<T>>>(what: &str, within: Duration, mut ready: impl FnMut() -> F) -> T {
+    let deadline = Instant::now() + within;
+    loop {
+        if let Some(found) = ready().await {
+            return found;
+        }
+        assert!(Instant::now() < deadline, "{what} did not happen within {within:?}");
+        // Polling is the only way to see into another process; the condition, not the pause, decides.
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+}
+
+/// A client for HTTP on loopback.
+pub fn http_client() -> reqwest::Client {
+    // Fails only if it was done before, which is as good. Nothing here uses TLS, but the client wants to know how it would.
+    drop(rustls::crypto::ring::default_provider().install_default());
+    reqwest::Client::builder().pool_max_idle_per_host(512).build().expect("a client")
+}

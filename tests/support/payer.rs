@@ -1,0 +1,166 @@
+//! A payer with a key, who signs authorizations as the x402 clients do.
+
+use std::sync::Arc;
+use std::time::{SystemTime, UNIX_EPOCH};
+
+use alloy::primitives::{Address, B256, U256};
+use alloy::signers::SignerSync;
+use alloy::signers::local::PrivateKeySigner;
+use alloy::sol_types::{SolStruct, eip712_domain};
+use serde_json::{Value, json};
+
+alloy::sol! {
+    struct TransferWithAuthorization {
+        address from; address to; uint256 value; uint256 validAfter; uint256 validBefore; bytes32 nonce;
+    }
+}
+
+/// Somebody who pays.
+#[derive(Clone)]
+pub struct Payer {
+    key: PrivateKeySigner,
+    chain_id: u64,
+    world: Arc<Value>,
+}
+
+/// What is paid, to whom, and when.
+#[derive(Clone, Debug)]
+pub struct Terms {
+    /// The recipient.
+    pub pay_to: String,
+    /// Atomic units.
+    pub amount: u128,
+    /// What is paid for.
+    pub resource: String,
+    /// `validBefore`, as seconds from now.
+    pub valid_for: i64,
+    /// `maxTimeoutSeconds`.
+    pub timeout: u32,
+}
+
+impl Terms {
+    /// A cent to `pay_to`.
+    pub fn to(pay_to: &str) -> Self {
+        Self { pay_to: pay_to.to_owned(), amount: 10_000, resource: "http://localhost/inference".to_owned(), valid_for: 120, timeout: 120 }
+    }
+}
+
+/// A signed authorization.
+#[derive(Clone, Debug)]
+pub struct Signed {
+    /// `payload` of the exact scheme.
+    pub payload: Value,
+    /// The terms.
+    pub terms: Terms,
+    /// Who pays.
+    pub payer: String,
+    /// The authorization's nonce.
+    pub nonce: B256,
+    /// The network, CAIP-2.
+    pub network: String,
+    /// The network's name in version 1.
+    pub v1_network: String,
+    asset: String,
+    domain: (String, String),
+}
+
+impl Payer {
+    /// A payer on a chain.
+    pub fn new(key: &str, chain_id: u64, world: &Value) -> Self {
+        Self { key: key.parse().expect("a private key"), chain_id, world: Arc::new(world.clone()) }
+    }
+
+    /// The payer's address.
+    pub fn address(&self) -> String {
+        self.key.address().to_checksum(None)
+    }
+
+    /// The key itself, for tests that sign other things.
+    pub fn signer(&self) -> &PrivateKeySigner {
+        &self.key
+    }
+
+    fn text(&self, name: &str) -> String {
+        self.world[name].as_str().unwrap_or_default().to_owned()
+    }
+
+    /// Signs an authorization with a fresh nonce.
+    pub fn authorize(&self, terms: &Terms) -> Signed {
+        self.authorize_with(terms, B256::from(rand::random::<[u8; 32]>()), self.key.address())
+    }
+
+    /// Signs an authorization with a chosen nonce, as the owner of `from`.
+    pub fn authorize_with(&self, terms: &Terms, nonce: B256, from: Address) -> Signed {
+        let now = SystemTime::now().duration_since(UNIX_EPOCH).expect("after 1970").as_secs();
+        let valid_before = now.saturating_add_signed(terms.valid_for);
+        let message = TransferWithAuthorization {
+            from,
+            to: terms.pay_to.parse().expect("an address"),
+            value: U256::from(terms.amount),
+            validAfter: U256::ZERO,
+            validBefore: U256::from(valid_before),
+            nonce,
+        };
+        let domain = eip712_domain! {
+            name: self.text("usdcName"),
+            version: self.text("usdcVersion"),
+            chain_id: self.chain_id,
+            verifying_contract: self.text("usdc").parse().expect("an address"),
+        };
+        let signature = self.key.sign_hash_sync(&message.eip712_signing_hash(&domain)).expect("it signs");
+        let payer = from.to_checksum(None);
+        let payload = json!({
+            "signature": alloy::hex::encode_prefixed(signature.as_bytes()),
+            "authorization": {
+                "from": payer, "to": terms.pay_to, "value": terms.amount.to_string(),
+                "validAfter": "0", "validBefore": valid_before.to_string(), "nonce": nonce.to_string(),
+            },
+        });
+        Signed {
+            payload,
+            terms: terms.clone(),
+            payer,
+            nonce,
+            network: self.text("network"),
+            v1_network: self.text("v1Network"),
+            asset: self.text("usdc"),
+            domain: (self.text("usdcName"), self.text("usdcVersion")),
+        }
+    }
+}
+
+impl Signed {
+    /// The requirements of version 2.
+    pub fn requirements(&self) -> Value {
+        json!({
+            "scheme": "exact", "network": self.network, "amount": self.terms.amount.to_string(), "asset": self.asset,
+            "payTo": self.terms.pay_to, "maxTimeoutSeconds": self.terms.timeout,
+            "extra": {"name": self.domain.0, "version": self.domain.1},
+        })
+    }
+
+    /// The whole body of a verify or settle request in version 2.
+    pub fn v2(&self) -> Value {
+        json!({
+            "x402Version": 2,
+            "paymentPayload": {
+                "x402Version": 2, "resource": {"url": self.terms.resource}, "accepted": self.requirements(), "payload": self.payload,
+            },
+            "paymentRequirements": self.requirements(),
+        })
+    }
+
+    /// The same in version 1.
+    pub fn v1(&self) -> Value {
+        json!({
+            "x402Version": 1,
+            "paymentPayload": {"x402Version": 1, "scheme": "exact", "network": self.v1_network, "payload": self.payload},
+            "paymentRequirements": {
+                "scheme": "exact", "network": self.v1_network, "maxAmountRequired": self.terms.amount.to_string(),
+                "resource": self.terms.resource, "description": "", "mimeType": "application/json", "payTo": self.terms.pay_to,
+                "maxTimeoutSeconds": self.terms.timeout, "asset": self.asset,
+                "extra": {"name": self.domain.0, "version": self.domain.1},
+            },
+        })
+    }
+}

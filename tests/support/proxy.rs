@@ -1,0 +1,180 @@
+//! A JSON-RPC proxy in front of a node: counts calls, and misbehaves on request.
+
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use actix_web::{App, HttpResponse, HttpServer, web};
+use serde_json::{Value, json};
+
+/// What the proxy does with a call.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Act {
+    /// Hands it on and hands the answer back.
+    Forward,
+    /// Hands it on, and closes the connection instead of answering.
+    DropAnswer,
+    /// Does not hand it on, and closes the connection.
+    Swallow,
+    /// Does not hand it on, and answers with this.
+    Answer(Value),
+    /// Does not hand it on, and answers with an HTTP status.
+    Status(u16),
+    /// Hands it on after a while.
+    Delay(Duration),
+    /// Hands it on, and answers never (until the client gives up).
+    Hang,
+}
+
+type Rule = Box<dyn Fn(&str, &Value, u64) -> Act + Send>;
+
+/// A running proxy. It ends when this is dropped.
+pub struct Proxy {
+    /// Where it listens.
+    pub url: String,
+    shared: Arc<Shared>,
+    handle: actix_web::dev::ServerHandle,
+}
+
+struct Shared {
+    node: String,
+    client: reqwest::Client,
+    rule: Mutex<Rule>,
+    calls: Mutex<BTreeMap<String, u64>>,
+    log: Mutex<Vec<(String, Value)>>,
+}
+
+impl Proxy {
+    /// A proxy that hands everything on.
+    pub fn start(node: &str) -> Self {
+        let shared = Arc::new(Shared {
+            node: node.to_owned(),
+            client: super::http_client(),
+            rule: Mutex::new(Box::new(|_, _, _| Act::Forward)),
+            calls: Mutex::default(),
+            log: Mutex::default(),
+        });
+        let data = web::Data::from(Arc::clone(&shared));
+        let server = HttpServer::new(move || {
+            App::new().app_data(data.clone()).app_data(web::PayloadConfig::new(64 << 20)).default_service(web::post().to(handle))
+        })
+        .workers(1)
+        .disable_signals()
+        .bind("127.0.0.1:0")
+        .expect("a free port");
+        let address = server.addrs()[0];
+        let server = server.run();
+        let handle = server.handle();
+        tokio::spawn(server);
+        Self { url: format!("http://{address}"), shared, handle }
+    }
+
+    /// From now on `rule(method, params, nth call of this method, from 1)` decides.
+    pub fn rule(&self, rule: impl Fn(&str, &Value, u64) -> Act + Send + 'static) {
+        *self.shared.rule.lock().expect("no panic under the lock") = Box::new(rule);
+    }
+
+    /// Hands everything on again.
+    pub fn behave(&self) {
+        self.rule(|_, _, _| Act::Forward);
+    }
+
+    /// How often a method was called.
+    pub fn calls(&self, method: &str) -> u64 {
+        self.shared.calls.lock().expect("no panic under the lock").get(method).copied().unwrap_or(0)
+    }
+
+    /// How often each method was called.
+    pub fn all_calls(&self) -> BTreeMap<String, u64> {
+        self.shared.calls.lock().expect("no panic under the lock").clone()
+    }
+
+    /// Begins counting anew.
+    pub fn reset(&self) {
+        self.shared.calls.lock().expect("no panic under the lock").clear();
+        self.shared.log.lock().expect("no panic under the lock").clear();
+    }
+
+    /// The transactions that were sent through, each once, in order.
+    pub fn sent(&self) -> Vec<String> {
+        let log = self.shared.log.lock().expect("no panic under the lock");
+        let mut sent = Vec::new();
+        for (_, params) in log.iter().filter(|(method, _)| method == "eth_sendRawTransaction") {
+            let raw = params[0].as_str().unwrap_or_default().to_owned();
+            if !sent.contains(&raw) {
+                sent.push(raw);
+            }
+        }
+        sent
+    }
+}
+
+impl Drop for Proxy {
+    fn drop(&mut self) {
+        let handle = self.handle.clone();
+        if let Ok(runtime) = tokio::runtime::Handle::try_current() {
+            runtime.spawn(async move { handle.stop(false).await });
+        }
+    }
+}
+
+async fn handle(shared: web::Data<Shared>, body: web::Bytes) -> actix_web::Result<HttpResponse> {
+    let request: Value = serde_json::from_slice(&body).unwrap_or(Value::Null);
+    let calls: Vec<&Value> = request.as_array().map_or_else(|| vec![&request], |calls| calls.iter().collect());
+    let mut act = Act::Forward;
+    for call in calls {
+        let method = call["method"].as_str().unwrap_or_default().to_owned();
+        let count = {
+            let mut calls = shared.calls.lock().expect("no panic under the lock");
+            let count = calls.entry(method.clone()).or_insert(0);
+            *count += 1;
+            *count
+        };
+        if method == "eth_sendRawTransaction" {
+            shared.log.lock().expect("no panic under the lock").push((method.clone(), call["params"].clone()));
+        }
+        let wanted = (shared.rule.lock().expect("no panic under the lock"))(&method, &call["params"], count);
+        if wanted != Act::Forward {
+            act = wanted;
+        }
+    }
+    let broken = || actix_web::error::ErrorInternalServerError("the proxy closes");
+    match act {
+        Act::Forward => forward(&shared, body).await,
+        Act::Delay(while_) => {
+            tokio::time::sleep(while_).await;
+            forward(&shared, body).await
+        }
+        Act::DropAnswer => {
+            drop(forward(&shared, body).await?);
+            Err(close(broken()))
+        }
+        Act::Hang => {
+            drop(forward(&shared, body).await?);
+            std::future::pending().await
+        }
+        Act::Swallow => Err(close(broken())),
+        Act::Answer(answer) => {
+            let mut answer = answer;
+            if answer.get("jsonrpc").is_none() {
+                answer = json!({"jsonrpc": "2.0", "result": answer});
+            }
+            answer["id"] = request["id"].clone();
+            Ok(HttpResponse::Ok().json(answer))
+        }
+        Act::Status(status) => Ok(HttpResponse::build(actix_web::http::StatusCode::from_u16(status).expect("a status")).finish()),
+    }
+}
+
+/// An answer that ends in the middle, which is what a dropped connection looks like to a client.
+fn close(error: actix_web::Error) -> actix_web::Error {
+    let body = futures_util::stream::once(async { Err::<web::Bytes, _>(std::io::Error::other("closed")) });
+    actix_web::error::InternalError::from_response(error, HttpResponse::Ok().streaming(body)).into()
+}
+
+async fn forward(shared: &Shared, body: web::Bytes) -> actix_web::Result<HttpResponse> {
+    let answer = shared.client.post(&shared.node).header("content-type", "application/json").body(body).send().await;
+    let answer = answer.map_err(actix_web::error::ErrorBadGateway)?;
+    let bytes = answer.bytes().await.map_err(actix_web::error::ErrorBadGateway)?;
+    Ok(HttpResponse::Ok().content_type("application/json").body(bytes))
+}
