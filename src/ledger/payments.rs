@@ -127,8 +127,8 @@ pub struct NewPayment<'a> {
 pub struct UnderWay {
     /// The sum of it; absent if there is nothing.
     pub sum: Option<Amount>,
-    /// The block up to which the watcher has accounted for it.
-    pub cursor: u64,
+    /// The block up to which the watcher has accounted for it, if it has begun.
+    pub cursor: Option<u64>,
 }
 
 /// Reserves the right to judge a payer's balance until the transaction ends, and says what is under way.
@@ -155,7 +155,7 @@ pub async fn reserve(db: &mut PgConnection, network: &Network, asset: Address, p
     .fetch_one(db)
     .await?;
     let sum = row.sum.map(|sum| read_amount(&sum, TABLE)).transpose()?;
-    Ok(UnderWay { sum, cursor: row.cursor.map_or(0, from_bigint) })
+    Ok(UnderWay { sum, cursor: row.cursor.map(from_bigint) })
 }
 
 /// Records a payment together with its hold on the authorization. Returns whether it did: not if the authorization is held.

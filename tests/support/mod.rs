@@ -7,6 +7,7 @@ pub mod chain;
 pub mod database;
 pub mod facilitator;
 pub mod payer;
+pub mod postgres_proxy;
 pub mod proxy;
 
 use std::path::PathBuf;
