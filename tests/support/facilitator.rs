@@ -203,6 +203,11 @@ impl Facilitator {
         self.post("/settle", body).await
     }
 
+    /// `POST /settle`, where the service may not be there yet.
+    pub async fn try_settle(&self, body: &Value) -> Option<(u16, Value)> {
+        self.try_post("/settle", body).await.ok()
+    }
+
     /// A POST with a JSON body; status and answer.
     pub async fn post(&self, path: &str, body: &Value) -> (u16, Value) {
         self.try_post(path, body).await.expect("the facilitator answers")
