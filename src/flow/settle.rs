@@ -195,7 +195,7 @@ impl Flows {
         let verified = match self.check_on_chain(chain, errand.examined.clone()).await {
             // The watcher will say by whom it was used; it may have been one of our own slots.
             Err(Verdict::Refused(refusal)) if refusal.reason == Reason::NonceAlreadyUsed => {
-                return self.find_stranger(chain, errand, payment, refusal).await;
+                return self.find_stranger(chain, errand, payment).await;
             }
             verified => verified?,
         };
@@ -211,19 +211,11 @@ impl Flows {
         Ok(held)
     }
 
-    /// We hold a payment that the chain says was used, and the watcher has not claimed it: it passed that block before we held
-    /// the payment. So the block is searched for.
-    async fn find_stranger(
-        &self,
-        chain: &Arc<dyn Chain>,
-        errand: &Errand<'_>,
-        payment: &Payment,
-        refusal: Refusal,
-    ) -> Result<Held, Verdict> {
-        if self.claim_found_use(chain, payment).await? {
-            return Ok(self.join(errand, payment.id));
-        }
-        Ok(Held::Done(Settled::Refused { refusal, payment: Some(payment.id), transaction: payment.transaction.clone() }))
+    /// We hold a payment that the chain says was used, and the watcher has not claimed it. If it passed that block before we held
+    /// the payment, the block is searched for; otherwise it has yet to read it. To refuse the payment before that would be a guess.
+    async fn find_stranger(&self, chain: &Arc<dyn Chain>, errand: &Errand<'_>, payment: &Payment) -> Result<Held, Verdict> {
+        self.claim_found_use(chain, payment).await?;
+        Ok(self.join(errand, payment.id))
     }
 
     /// Nobody holds the authorization: asks the chain and records the payment.

@@ -439,8 +439,8 @@ impl Ledger {
         Ok(())
     }
 
-    /// Hands success out, once for each payment, and only while the block that it stands on is canonical. Returns the payments
-    /// for which this call was the one.
+    /// Hands success out, once for each payment, and only while the block that it stands on is canonical: the claim cannot be
+    /// removed before this is committed. Returns the payments for which this call was the one.
     ///
     /// # Errors
     /// The database could not be reached. If the answer to the commit was lost, a later call finds the success taken; the taker
@@ -460,6 +460,7 @@ impl Ledger {
                 WHERE p.handed_out_at IS NULL
                 ORDER BY p.id
                 FOR UPDATE OF p
+                FOR KEY SHARE OF c
             )
             UPDATE payments p SET handed_out_at = $4, handed_out_to = wish.taker
             FROM wish WHERE p.id = wish.id AND p.handed_out_at IS NULL

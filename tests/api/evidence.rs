@@ -56,8 +56,6 @@ struct Row {
     nonce: String,
     claim: Option<String>,
     given_up_reason: Option<String>,
-    handed_out: bool,
-    submitted: bool,
 }
 
 impl World {
@@ -89,17 +87,10 @@ impl World {
 
     async fn rows(&self) -> Vec<Row> {
         let rows = sqlx::query_as(
-            "SELECT '0x' || encode(substr(p.key, 41), 'hex') AS nonce, c.transaction AS claim, p.given_up_reason,
-                    p.handed_out_at IS NOT NULL AS handed_out, p.submission_id IS NOT NULL AS submitted
+            "SELECT '0x' || encode(substr(p.key, 41), 'hex') AS nonce, c.transaction AS claim, p.given_up_reason
              FROM payments p LEFT JOIN claims c ON c.payment_id = p.id ORDER BY p.id",
         );
         rows.fetch_all(self.ledger.pool()).await.expect("the database answers")
-    }
-
-    /// The row of a payment.
-    async fn row(&self, signed: &Signed) -> Option<Row> {
-        let nonce = signed.nonce.to_string();
-        self.rows().await.into_iter().find(|row| row.nonce == nonce)
     }
 
     /// A figure out of the database.
