@@ -14,7 +14,7 @@ use uuid::Uuid;
 
 use crate::chain::{Broadcast, BuildError, Chain, ChainError, Recheck, Rejection, Sendable, SlotOrder};
 use crate::config::CostLimits;
-use crate::domain::ids::SubmissionId;
+use crate::domain::ids::{PaymentId, SubmissionId};
 use crate::domain::network::Network;
 use crate::domain::reason::Reason;
 use crate::domain::submission::{Care, LanePolicy, care, compose, may_open, next_nonce};
@@ -50,6 +50,8 @@ pub struct Lane {
     cost: CostLimits,
     /// When each slot's bytes were handed to a node last, in this process.
     sent: HashMap<SubmissionId, DateTime<Utc>>,
+    /// Payments whose authorization was found used, and the head at which that was: the watcher has the word until the next one.
+    used: HashMap<PaymentId, u64>,
     last_opened: Option<DateTime<Utc>>,
     next: Option<u64>,
     funds: Option<Funds>,
@@ -101,6 +103,7 @@ impl Lane {
             policy,
             cost,
             sent: HashMap::new(),
+            used: HashMap::new(),
             last_opened: None,
             next: None,
             funds: None,
@@ -206,6 +209,7 @@ impl Lane {
                 self.next = Some(nonce + 1);
                 self.last_opened = Some(self.flows.clock.now());
                 self.flows.metrics.submission(&self.network, &self.signer, SubmissionKind::New, payments.len());
+                self.flows.metrics.settlement_cost(&self.network, attempt.cost_expected);
                 self.send(slot, &attempt.raw).await;
                 Ok(true)
             }
@@ -215,7 +219,9 @@ impl Lane {
     }
 
     /// Payments that were simulated at a block that is not the newest any more are simulated again, all at once.
-    async fn recheck(&self, waiting: Vec<Sendable>, head: u64) -> Result<Vec<Sendable>, LaneError> {
+    async fn recheck(&mut self, mut waiting: Vec<Sendable>, head: u64) -> Result<Vec<Sendable>, LaneError> {
+        self.used.retain(|_, at| *at == head);
+        waiting.retain(|payment| !self.used.contains_key(&payment.id));
         let (stale, mut ready): (Vec<_>, Vec<_>) =
             waiting.into_iter().partition(|payment| payment.checked.block + CHECK_LASTS_BLOCKS < head);
         let looks = stale.into_iter().map(|payment| async {
@@ -236,7 +242,10 @@ impl Lane {
                 Recheck::Good(_) => self.flows.give_up(&self.network, payment.id, Reason::TransactionFailed.into()).await?,
                 Recheck::Refused(refusal) => self.flows.give_up(&self.network, payment.id, refusal).await?,
                 // Never dropped for that: it may have been this very payment that used it.
-                Recheck::Used => drop(self.flows.claim_use(&self.chain, &self.network, &payment, head).await?),
+                Recheck::Used => {
+                    self.used.insert(payment.id, head);
+                    self.flows.claim_use(&self.chain, &self.network, &payment, head).await?;
+                }
             }
         }
         if !found.is_empty() {
