@@ -14,7 +14,7 @@ use crate::domain::block::{Block, Heights, Step, compare};
 use crate::domain::transfer::Use;
 use crate::flow::Flows;
 use crate::flow::ingest::Ingested;
-use crate::flow::tenure::{ASK_AGAIN, Tenure};
+use crate::flow::tenure::{ASK_AGAIN, TURN_LASTS_MAX, Tenure};
 use crate::ledger::LedgerError;
 use crate::ledger::blocks::Cursor;
 use crate::ledger::leases::Lease;
@@ -57,6 +57,8 @@ enum WatchError {
     Ledger(#[from] LedgerError),
     #[error("two nodes disagree about block {0}")]
     Disagreement(u64),
+    #[error("a look took too long")]
+    TooLong,
 }
 
 impl Watcher {
@@ -82,7 +84,8 @@ impl Watcher {
 
     /// Looks once, and says how long to wait before the next look.
     async fn turn(&mut self, lease: &Lease) -> Duration {
-        let looked = match self.look(lease).await {
+        let looked = tokio::time::timeout(TURN_LASTS_MAX, self.look(lease)).await;
+        let looked = match looked.unwrap_or(Err(WatchError::TooLong)) {
             Ok(looked) => looked,
             Err(error) => {
                 let network = &self.chain.profile().network;
