@@ -3,4 +3,7 @@
 #[path = "../support/mod.rs"]
 mod support;
 
+mod bad_input;
+mod coupling;
 mod settle;
+mod wallets;
