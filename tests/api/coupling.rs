@@ -31,8 +31,8 @@ async fn payments(chain: &Chain) -> Vec<(&'static str, Signed, Option<&'static s
     ];
     let owner = address(&chain.payers[3].address());
     let hostile = [
-        ("a wallet that burns all gas", "GasBurnerWallet", Some("invalid_exact_evm_transaction_simulation_failed")),
-        ("a wallet that answers 1 MiB", "ReturnBombWallet", Some("invalid_exact_evm_transaction_simulation_failed")),
+        ("a wallet that burns all gas", "GasBurnerWallet", Some("invalid_exact_evm_signature")),
+        ("a wallet that answers 1 MiB", "ReturnBombWallet", Some("invalid_exact_evm_signature")),
         ("a wallet that refuses", "RevertingWallet", Some("invalid_exact_evm_signature")),
         ("a wallet that agrees", "EcdsaWallet", None),
     ];

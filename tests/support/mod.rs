@@ -4,6 +4,7 @@
 #![allow(dead_code, reason = "each binary that includes these tools uses some of them")]
 
 pub mod chain;
+pub mod cli;
 pub mod database;
 pub mod facilitator;
 pub mod payer;
