@@ -13,7 +13,10 @@ use crate::support::payer::{Signed, Terms};
 
 async fn start(access: &str) -> (Chain, Facilitator) {
     let chain = Chain::start(ChainOptions { block_time: 0.25, ..ChainOptions::default() }).await;
-    let options = Options { server: format!("access = {access:?}\n"), ..Options::new(NetworkOptions::of(&chain), &database::fresh().await) };
+    let options = Options {
+        server: format!("access = {access:?}\n"),
+        ..Options::new(NetworkOptions::of(&chain), &database::fresh().await)
+    };
     let facilitator = Facilitator::start(&options).await;
     (chain, facilitator)
 }
@@ -56,7 +59,8 @@ async fn where_keys_are_needed_only_a_providers_or_operators_key_opens() {
     let body = payment(&chain, 0).v2();
 
     let strangers_secret = format!("{}.{}", provider.key.split_once('.').expect("two halves").0, "ab".repeat(32));
-    let unknown = format!("{}.{}", operator.key.split_once('.').expect("two halves").0.replace(['1', '2', '3'], "4"), "ab".repeat(32));
+    let unknown =
+        format!("{}.{}", operator.key.split_once('.').expect("two halves").0.replace(['1', '2', '3'], "4"), "ab".repeat(32));
     let refused = [
         None,
         Some(String::new()),
@@ -74,7 +78,10 @@ async fn where_keys_are_needed_only_a_providers_or_operators_key_opens() {
         let verified = post(&facilitator, "/verify", &body, authorization.as_deref()).await;
         let settled = post(&facilitator, "/settle", &body, authorization.as_deref()).await;
         assert_eq!(verified.0, 401, "{authorization:?}: {verified:?}");
-        assert_eq!((&verified.1["isValid"], &verified.1["invalidReason"], &verified.1["payer"]), (&json!(false), &json!("unauthorized"), &json!("")));
+        assert_eq!(
+            (&verified.1["isValid"], &verified.1["invalidReason"], &verified.1["payer"]),
+            (&json!(false), &json!("unauthorized"), &json!(""))
+        );
         assert_eq!(settled.0, 401, "{authorization:?}: {settled:?}");
         assert_eq!((&settled.1["success"], &settled.1["errorReason"]), (&json!(false), &json!("unauthorized")));
         assert_eq!((&settled.1["transaction"], &settled.1["network"]), (&json!(""), &json!("unknown:unknown")));
@@ -138,9 +145,15 @@ async fn a_provider_reads_its_own_payments_and_nobody_elses() {
     let (status, shown) = get(&facilitator, &format!("/v1/payments/{id}"), &ours.key).await;
     assert_eq!((status, &shown["state"], &shown["finality"]), (200, &json!("included"), &json!("included")), "{shown}");
     let expected = [
-        ("id", json!(id)), ("network", json!("eip155:84532")), ("asset", json!(chain.usdc())), ("payer", json!(payments[0].payer)),
-        ("payTo", json!(payments[0].terms.pay_to)), ("amount", json!("10000")), ("transaction", json!(transaction)),
-        ("resource", json!("http://localhost/inference")), ("x402Version", json!(2)),
+        ("id", json!(id)),
+        ("network", json!("eip155:84532")),
+        ("asset", json!(chain.usdc())),
+        ("payer", json!(payments[0].payer)),
+        ("payTo", json!(payments[0].terms.pay_to)),
+        ("amount", json!("10000")),
+        ("transaction", json!(transaction)),
+        ("resource", json!("http://localhost/inference")),
+        ("x402Version", json!(2)),
     ];
     for (member, value) in expected {
         assert_eq!(shown[member], value, "{member}: {shown}");
@@ -169,7 +182,8 @@ async fn a_provider_reads_its_own_payments_and_nobody_elses() {
         let Some(cursor) = page["nextCursor"].as_str() else { break };
         path = format!("/v1/payments?limit=2&cursor={cursor}");
     }
-    let wanted: BTreeSet<_> = settled.iter().map(|(_, answer)| answer["extra"]["paymentId"].as_str().expect("a name").to_owned()).collect();
+    let wanted: BTreeSet<_> =
+        settled.iter().map(|(_, answer)| answer["extra"]["paymentId"].as_str().expect("a name").to_owned()).collect();
     assert_eq!((seen.len(), seen.iter().cloned().collect::<BTreeSet<_>>()), (5, wanted));
     assert!(seen.windows(2).all(|pair| pair[0] > pair[1]), "{seen:?}");
 
@@ -190,8 +204,17 @@ async fn a_provider_reads_its_own_payments_and_nobody_elses() {
     assert_eq!(facilitator.get(&format!("/v1/payments/{anonymous_id}")).await.0, 200);
 
     for query in [
-        "limit=0", "limit=51", "limit=-1", "limit=1000000000", "limit=x", "state=lost", "cursor=x", "cursor=pay_x", "authorization=x",
-        "unknown=1", "authorization=eip155:84532:0x00:0x00:0x00",
+        "limit=0",
+        "limit=51",
+        "limit=-1",
+        "limit=1000000000",
+        "limit=x",
+        "state=lost",
+        "cursor=x",
+        "cursor=pay_x",
+        "authorization=x",
+        "unknown=1",
+        "authorization=eip155:84532:0x00:0x00:0x00",
     ] {
         let (status, problem) = get(&facilitator, &format!("/v1/payments?{query}"), &ours.key).await;
         assert_eq!((status, &problem["code"]), (400, &json!("bad_parameter")), "{query}: {problem}");

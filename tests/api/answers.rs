@@ -62,7 +62,10 @@ async fn an_idempotency_key_repeats_an_answer_byte_for_byte() {
     // A failure stays what it was, although the payer has become rich.
     let poor = chain.payers[1].authorize(&Terms { amount: 1_500_000_000, ..terms.clone() }).v2();
     let first = settle_raw(&facilitator, &poor, &longest).await;
-    let gift = Usdc::transferCall { to: chain.payers[1].address().parse::<Address>().expect("an address"), value: U256::from(900_000_000) };
+    let gift = Usdc::transferCall {
+        to: chain.payers[1].address().parse::<Address>().expect("an address"),
+        value: U256::from(900_000_000),
+    };
     chain.transact(&chain.text("/accounts/buyer/address"), Some(&chain.usdc()), &gift.abi_encode()).await;
     let again = settle_raw(&facilitator, &poor, &longest).await;
     let without = settle_raw(&facilitator, &poor, &longest[1..]).await;
@@ -225,7 +228,10 @@ async fn a_get_says_what_to_post_and_what_is_offered() {
     for endpoint in ["/verify", "/settle"] {
         let (status, description) = facilitator.get(endpoint).await;
         assert_eq!((status, &description["endpoint"]), (200, &json!(endpoint)));
-        assert_eq!(description["body"], json!({"paymentPayload": "PaymentPayload", "paymentRequirements": "PaymentRequirements"}));
+        assert_eq!(
+            description["body"],
+            json!({"paymentPayload": "PaymentPayload", "paymentRequirements": "PaymentRequirements"})
+        );
     }
     let (status, supported) = facilitator.get("/supported").await;
     let expected = json!({

@@ -151,7 +151,9 @@ impl World<'_> {
     fn fill(&self, value: &Value) -> Value {
         match value {
             Value::String(text) if text.starts_with('$') => self.word(&text[1..]),
-            Value::Object(members) => members.iter().map(|(name, value)| (name.clone(), self.fill(value))).collect::<Map<_, _>>().into(),
+            Value::Object(members) => {
+                members.iter().map(|(name, value)| (name.clone(), self.fill(value))).collect::<Map<_, _>>().into()
+            }
             Value::Array(items) => items.iter().map(|item| self.fill(item)).collect(),
             value => value.clone(),
         }
@@ -166,7 +168,9 @@ impl World<'_> {
             return match name {
                 "repeat" => argument.split_once(',').map(|(what, times)| what.repeat(times.parse().expect("a number"))).into(),
                 "hex" => format!("0x{}", "ab".repeat(argument.parse().expect("a number"))).into(),
-                "members" => (0..argument.parse().expect("a number")).map(|n: u32| (n.to_string(), n.into())).collect::<Map<_, _>>().into(),
+                "members" => {
+                    (0..argument.parse().expect("a number")).map(|n: u32| (n.to_string(), n.into())).collect::<Map<_, _>>().into()
+                }
                 name => panic!("no function {name}"),
             };
         }
@@ -233,7 +237,10 @@ impl World<'_> {
             name: signing.name.clone().map_or(usual.name, |name| Some(name.into())),
             version: signing.version.clone().map_or(usual.version, |version| Some(version.into())),
             chain_id: signing.chain_id.map_or(usual.chain_id, |id| Some(U256::from(id))),
-            verifying_contract: signing.contract.as_ref().map_or(usual.verifying_contract, |text| Some(self.text(text).parse().expect("an address"))),
+            verifying_contract: signing
+                .contract
+                .as_ref()
+                .map_or(usual.verifying_contract, |text| Some(self.text(text).parse().expect("an address"))),
             salt: None,
         };
         let key = signing.key.map_or(payer, |number| &self.chain.payers[number]);
@@ -405,7 +412,8 @@ async fn bad_input_is_refused_as_documented_and_leaves_no_trace() {
         let rows = rows_of(&mut connection, table).await;
         faults.extend((rows != 0).then(|| format!("{rows} rows in {table} after requests that were all refused")));
     }
-    faults.extend((proxy.calls("eth_sendRawTransaction") != 0).then(|| "a transaction was sent for a refused request".to_owned()));
+    faults
+        .extend((proxy.calls("eth_sendRawTransaction") != 0).then(|| "a transaction was sent for a refused request".to_owned()));
 
     let accepted = futures_util::future::join_all(fine.iter().map(|request| acceptance_fault(&facilitator, request))).await;
     faults.extend(accepted.into_iter().flatten());
@@ -454,7 +462,8 @@ async fn no_trick_with_paths_methods_or_lengths_reaches_a_handler_or_keeps_a_con
 
     // Row 8: 10 GiB are announced and nothing comes.
     let started = Instant::now();
-    let announced = exchange(&facilitator, "POST /settle HTTP/1.1\r\nContent-Type: application/json\r\nContent-Length: 10737418240");
+    let announced =
+        exchange(&facilitator, "POST /settle HTTP/1.1\r\nContent-Type: application/json\r\nContent-Length: 10737418240");
     assert!(announced.starts_with("HTTP/1.1 413 ") && announced.contains("body_too_large"), "{announced}");
     assert!(started.elapsed() < Duration::from_secs(2), "it was refused by its length, not by the clock");
 

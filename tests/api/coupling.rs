@@ -19,7 +19,8 @@ fn address(text: &str) -> Address {
 
 /// The payments, each with the verdict that it must get.
 async fn payments(chain: &Chain) -> Vec<(&'static str, Signed, Option<&'static str>)> {
-    let merchant = Payer::new(&chain.text("/accounts/merchant/key"), chain.world["chainId"].as_u64().expect("a number"), &chain.world);
+    let merchant =
+        Payer::new(&chain.text("/accounts/merchant/key"), chain.world["chainId"].as_u64().expect("a number"), &chain.world);
     let stranger = chain.text("/accounts/deployer/address");
     let half = Terms { amount: 600_000_000, ..Terms::to(&stranger) };
     let mut payments = vec![
@@ -27,7 +28,11 @@ async fn payments(chain: &Chain) -> Vec<(&'static str, Signed, Option<&'static s
         ("the empty account pays on", merchant.authorize(&Terms::to(&stranger)), Some("invalid_exact_evm_insufficient_balance")),
         ("one payment of more than half", chain.payers[1].authorize(&half), None),
         ("another one of the same payer", chain.payers[1].authorize(&half), None),
-        ("more than the payer has", chain.payers[2].authorize(&Terms { amount: 1_000_000_001, ..half }), Some("invalid_exact_evm_insufficient_balance")),
+        (
+            "more than the payer has",
+            chain.payers[2].authorize(&Terms { amount: 1_000_000_001, ..half }),
+            Some("invalid_exact_evm_insufficient_balance"),
+        ),
     ];
     let owner = address(&chain.payers[3].address());
     let hostile = [
@@ -70,7 +75,11 @@ async fn payments_in_one_simulation_get_the_verdicts_they_get_alone() {
         order.rotate_left(round);
         proxy.reset();
         // The first call is held up, so that the others pile up behind it and share the second.
-        proxy.rule(|method, _, count| if method == "eth_call" && count == 1 { Act::Delay(Duration::from_millis(150)) } else { Act::Forward });
+        proxy.rule(
+            |method, _, count| {
+                if method == "eth_call" && count == 1 { Act::Delay(Duration::from_millis(150)) } else { Act::Forward }
+            },
+        );
         let before = simulations(&facilitator).await;
 
         let verdicts = order.iter().map(|(_, signed, _)| async { facilitator.verify(&signed.v2()).await });

@@ -46,8 +46,11 @@ async fn health_and_every_documented_metric_are_on_the_private_listener_only() {
     let (_, metrics) = text(&facilitator, "/metrics").await;
     let documented = documented_metrics();
     assert!(documented.len() > 30, "the table was found");
-    let missing: Vec<_> =
-        documented.iter().filter(|(name, kind)| !metrics.contains(&format!("# TYPE {name} {kind}\n"))).map(|(name, _)| name).collect();
+    let missing: Vec<_> = documented
+        .iter()
+        .filter(|(name, kind)| !metrics.contains(&format!("# TYPE {name} {kind}\n")))
+        .map(|(name, _)| name)
+        .collect();
     let shown = metrics.lines().filter_map(|line| line.strip_prefix("# TYPE quittance_")?.split(' ').next());
     let undocumented: Vec<_> = shown.filter(|name| !documented.contains_key(&format!("quittance_{name}"))).collect();
     assert!(undocumented.is_empty(), "not in docs/METRICS.md: {undocumented:?}");
@@ -97,7 +100,9 @@ async fn check_says_in_one_line_each_what_is_right_and_what_is_wrong() {
     let good = NetworkOptions::of(&chain);
     let usdc = chain.usdc();
     let dead = format!("http://127.0.0.1:{}/hidden-canary", free_port());
-    let asset = |name: &str| format!("assets = [{{ address = {usdc:?}, symbol = \"USDC\", decimals = 6, name = {name:?}, version = \"2\" }}]\n");
+    let asset = |name: &str| {
+        format!("assets = [{{ address = {usdc:?}, symbol = \"USDC\", decimals = 6, name = {name:?}, version = \"2\" }}]\n")
+    };
     let broke = chain.payers[0].signer().to_bytes().to_string();
 
     let (code, lines) = check(good.clone()).await;
@@ -109,10 +114,25 @@ async fn check_says_in_one_line_each_what_is_right_and_what_is_wrong() {
     let bad = [
         ("another chain", NetworkOptions { id: "eip155:8453".to_owned(), ..good.clone() }, "eip155:8453", "84532"),
         ("another signing domain", NetworkOptions { lines: asset("USD Coin"), ..good.clone() }, "eip155:84532", &usdc),
-        ("no token", NetworkOptions { lines: asset("USDC").replace(&usdc, &chain.text("/multicall3")), ..good.clone() }, "eip155:84532", "0xcA11"),
+        (
+            "no token",
+            NetworkOptions { lines: asset("USDC").replace(&usdc, &chain.text("/multicall3")), ..good.clone() },
+            "eip155:84532",
+            "0xcA11",
+        ),
         ("a dead node", NetworkOptions { rpc: vec![dead], ..good.clone() }, "eip155:84532", "no node"),
-        ("another genesis", NetworkOptions { lines: format!("genesis = \"0x{}\"\n", "12".repeat(32)), ..good.clone() }, "eip155:84532", "genesis"),
-        ("a signer without money", NetworkOptions { keys: vec![broke], ..good.clone() }, "eip155:84532 signer signer-0", "holds 0 wei"),
+        (
+            "another genesis",
+            NetworkOptions { lines: format!("genesis = \"0x{}\"\n", "12".repeat(32)), ..good.clone() },
+            "eip155:84532",
+            "genesis",
+        ),
+        (
+            "a signer without money",
+            NetworkOptions { keys: vec![broke], ..good.clone() },
+            "eip155:84532 signer signer-0",
+            "holds 0 wei",
+        ),
     ];
     for (what, network, subject, words) in bad {
         let (code, lines) = check(network).await;
@@ -153,9 +173,17 @@ cost = {{ payment_max = "1e-3" }}
     let said = String::from_utf8(output.stderr).expect("UTF-8");
     assert_eq!(output.status.code(), Some(1), "{said}");
     for key in [
-        "server.operations_listen", "server.access", "server.body_bytes_max", "server.shutdown_witin_seconds", "networks[0].rpc",
-        "networks[0].answer_at", "networks[0].final", "networks[0].signers[0].name", "networks[0].signers[0].key",
-        "networks[0].signers[1].key", "networks[0].cost.payment_max",
+        "server.operations_listen",
+        "server.access",
+        "server.body_bytes_max",
+        "server.shutdown_witin_seconds",
+        "networks[0].rpc",
+        "networks[0].answer_at",
+        "networks[0].final",
+        "networks[0].signers[0].name",
+        "networks[0].signers[0].key",
+        "networks[0].signers[1].key",
+        "networks[0].cost.payment_max",
     ] {
         assert!(said.lines().any(|line| line.starts_with(&format!("{key}: "))), "{key} is not blamed:\n{said}");
     }
@@ -200,7 +228,8 @@ async fn the_log_is_json_and_holds_no_secret() {
         let line: Value = serde_json::from_str(line).unwrap_or_else(|error| panic!("{error}: {line}"));
         assert!(line["timestamp"].is_string() && line["level"].is_string() && line["target"].is_string(), "{line}");
     }
-    let password = url.expose_secret().split_once("://").and_then(|(_, rest)| rest.split_once('@')?.0.split_once(':')).map(|(_, word)| word);
+    let password =
+        url.expose_secret().split_once("://").and_then(|(_, rest)| rest.split_once('@')?.0.split_once(':')).map(|(_, word)| word);
     let mut secrets = vec![
         ("the signer's key", chain.text("/accounts/signers/0/key")[2..].to_owned()),
         ("the API key", account.key.split_once('.').expect("two halves").1.to_owned()),
@@ -212,6 +241,7 @@ async fn the_log_is_json_and_holds_no_secret() {
         secrets.push(("a signature", signature[2..66].to_owned()));
         secrets.push(("the second half of a signature", signature[66..130].to_owned()));
     }
-    let found: Vec<_> = secrets.iter().filter(|(_, secret)| log.to_lowercase().contains(&secret.to_lowercase())).map(|(what, _)| what).collect();
+    let found: Vec<_> =
+        secrets.iter().filter(|(_, secret)| log.to_lowercase().contains(&secret.to_lowercase())).map(|(what, _)| what).collect();
     assert!(found.is_empty(), "the log holds {found:?}");
 }

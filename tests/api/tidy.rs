@@ -135,7 +135,8 @@ fn every_library_has_its_home() {
                 let mentioned = line.match_indices(library).any(|(at, _)| {
                     let before = line[..at].chars().next_back();
                     let behind = &line[at + library.len()..];
-                    before.is_none_or(|letter| !letter.is_alphanumeric() && letter != '_' && letter != '"') && behind.starts_with("::")
+                    before.is_none_or(|letter| !letter.is_alphanumeric() && letter != '_' && letter != '"')
+                        && behind.starts_with("::")
                 });
                 if mentioned && !at_home {
                     faults.push(format!("src/{}.rs:{number}: {library} does not belong here: {}", source.place, line.trim()));
@@ -148,7 +149,8 @@ fn every_library_has_its_home() {
 
 #[test]
 fn every_file_says_what_it_is_for() {
-    let silent: Vec<_> = sources().into_iter().filter(|source| !source.text.starts_with("//! ")).map(|source| source.place).collect();
+    let silent: Vec<_> =
+        sources().into_iter().filter(|source| !source.text.starts_with("//! ")).map(|source| source.place).collect();
     assert!(silent.is_empty(), "no `//!` in {silent:?}");
 }
 

@@ -60,7 +60,8 @@ fn signature_of(signed: &Signed) -> Vec<u8> {
 fn safe_payment(chain: &Chain, safe: &str) -> Signed {
     let owner: PrivateKeySigner = chain.text("/accounts/safeOwner/key").parse().expect("a key");
     let signed = from(chain, safe);
-    let signature = typed::sign_for_safe(&owner, address(safe), chain.world["chainId"].as_u64().expect("a number"), digest(chain, &signed));
+    let signature =
+        typed::sign_for_safe(&owner, address(safe), chain.world["chainId"].as_u64().expect("a number"), digest(chain, &signed));
     with_signature(signed, &signature)
 }
 
@@ -142,7 +143,8 @@ async fn a_wallet_that_does_not_exist_yet_pays_through_an_allowed_factory_only()
     let closed = serve(&chain, "").await;
     let (owner, salt) = (address(&chain.payers[0].address()), B256::repeat_byte(7));
     let arguments = owner.abi_encode();
-    let code = [hex::decode(contract("EcdsaWallet")["bytecode"].as_str().expect("code")).expect("hexadecimal"), arguments].concat();
+    let code =
+        [hex::decode(contract("EcdsaWallet")["bytecode"].as_str().expect("code")).expect("hexadecimal"), arguments].concat();
     let wallet = typed::create2(address(&factory), salt, &code).to_checksum(None);
     fund(&chain, &wallet).await;
     let deployment = Factory::createWalletCall { owner, salt }.abi_encode();
@@ -154,7 +156,10 @@ async fn a_wallet_that_does_not_exist_yet_pays_through_an_allowed_factory_only()
 
     for refused in [&signed, &safe] {
         let (verified, settled, _) = refusal(&closed, refused).await;
-        assert_eq!((verified.as_str(), settled.as_str()), (Some("eip6492_factory_not_allowed"), Some("eip6492_factory_not_allowed")));
+        assert_eq!(
+            (verified.as_str(), settled.as_str()),
+            (Some("eip6492_factory_not_allowed"), Some("eip6492_factory_not_allowed"))
+        );
         assert_eq!(chain.rpc("eth_getCode", json!([refused.payer, "latest"])).await, "0x");
     }
     is_paid(&chain, &open, &signed, "a wallet of an allowed factory").await;

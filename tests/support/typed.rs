@@ -85,10 +85,12 @@ impl Fields {
         let (after, before) = (valid_after, valid_before);
         match kind {
             Kind::TransferWithAuthorization => {
-                TransferWithAuthorization { from, to, value, validAfter: after, validBefore: before, nonce }.eip712_signing_hash(domain)
+                TransferWithAuthorization { from, to, value, validAfter: after, validBefore: before, nonce }
+                    .eip712_signing_hash(domain)
             }
             Kind::ReceiveWithAuthorization => {
-                ReceiveWithAuthorization { from, to, value, validAfter: after, validBefore: before, nonce }.eip712_signing_hash(domain)
+                ReceiveWithAuthorization { from, to, value, validAfter: after, validBefore: before, nonce }
+                    .eip712_signing_hash(domain)
             }
             Kind::CancelAuthorization => CancelAuthorization { authorizer: from, nonce }.eip712_signing_hash(domain),
             Kind::Permit => {
