@@ -235,6 +235,8 @@ pub struct SignedAttempt {
     pub gas_limit: u64,
     /// What the transaction may cost at most, in wei.
     pub cost_max: u128,
+    /// What it costs if the next block is like the last one, in wei.
+    pub cost_expected: u128,
 }
 
 /// Why there are no signed bytes.

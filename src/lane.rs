@@ -14,7 +14,7 @@ use uuid::Uuid;
 
 use crate::chain::{Broadcast, BuildError, Chain, ChainError, Recheck, Rejection, Sendable, SlotOrder};
 use crate::config::CostLimits;
-use crate::domain::ids::SubmissionId;
+use crate::domain::ids::{PaymentId, SubmissionId};
 use crate::domain::network::Network;
 use crate::domain::reason::Reason;
 use crate::domain::submission::{Care, LanePolicy, care, compose, may_open, next_nonce};
@@ -50,9 +50,20 @@ pub struct Lane {
     cost: CostLimits,
     /// When each slot's bytes were handed to a node last, in this process.
     sent: HashMap<SubmissionId, DateTime<Utc>>,
+    /// Payments whose authorization was found used, and the head at which that was: the watcher has the word until the next one.
+    used: HashMap<PaymentId, u64>,
     last_opened: Option<DateTime<Utc>>,
     next: Option<u64>,
     balance_read: Option<Instant>,
+}
+
+/// How long a lane rests after a turn.
+#[derive(Debug, Clone, Copy)]
+enum Pause {
+    /// Until a payment comes, or the next look at what other replicas left.
+    UntilRung,
+    /// So long, whatever comes.
+    Fixed(Duration),
 }
 
 /// Why a turn came to nothing. The next one begins anew.
@@ -82,6 +93,7 @@ impl Lane {
             policy,
             cost,
             sent: HashMap::new(),
+            used: HashMap::new(),
             last_opened: None,
             next: None,
             balance_read: None,
@@ -98,11 +110,13 @@ impl Lane {
                 Some(lease) => self.turn(&lease).await,
                 None => {
                     self.forget();
-                    ASK_AGAIN
+                    Pause::Fixed(ASK_AGAIN)
                 }
             };
-            let rung = tokio::time::timeout(pause, bell.notified());
-            stop.run_until_cancelled(rung).await;
+            match pause {
+                Pause::UntilRung => drop(stop.run_until_cancelled(tokio::time::timeout(TURN, bell.notified())).await),
+                Pause::Fixed(pause) => drop(stop.run_until_cancelled(tokio::time::sleep(pause)).await),
+            }
         }
         tenure.end().await;
     }
@@ -113,22 +127,22 @@ impl Lane {
         self.next = None;
     }
 
-    async fn turn(&mut self, lease: &Lease) -> Duration {
+    async fn turn(&mut self, lease: &Lease) -> Pause {
         match self.work(lease).await {
             Ok(pause) => pause,
             Err(error) => {
                 tracing::warn!(network = %self.network, signer = self.signer, error = %ErrorChain(&error), "the lane stands still");
                 // Its last step may or may not have been committed, so nothing that was remembered counts.
                 self.forget();
-                ASK_AGAIN
+                Pause::Fixed(ASK_AGAIN)
             }
         }
     }
 
-    async fn work(&mut self, lease: &Lease) -> Result<Duration, LaneError> {
-        let Some(cursor) = self.flows.ledger.cursor(&self.network).await? else { return Ok(TURN) };
+    async fn work(&mut self, lease: &Lease) -> Result<Pause, LaneError> {
+        let Some(cursor) = self.flows.ledger.cursor(&self.network).await? else { return Ok(Pause::Fixed(TURN)) };
         if cursor.halted.is_some() || !self.chain.is_prepared() {
-            return Ok(ASK_AGAIN);
+            return Ok(Pause::Fixed(ASK_AGAIN));
         }
         self.watch_balance().await?;
         let slots = self.flows.ledger.open_slots(&self.network, &self.signer).await?;
@@ -138,30 +152,36 @@ impl Lane {
             self.care_for(lease, slot, cursor.heights.head).await?;
         }
         let now = self.flows.clock.now();
-        if !may_open(&self.policy, slots.len(), self.last_opened, now) {
-            return Ok(self.policy.pace.to_std().unwrap_or(TURN).min(TURN));
+        let mut in_flight = slots.len();
+        if may_open(&self.policy, in_flight, self.last_opened, now) && self.open(lease, cursor.heights.head).await? {
+            in_flight += 1;
         }
-        self.open(lease, cursor.heights.head).await?;
-        Ok(TURN)
+        // With something in flight there is a pace to keep, and payments gather meanwhile.
+        Ok(if in_flight == 0 { Pause::UntilRung } else { Pause::Fixed(self.policy.pace.to_std().unwrap_or(TURN).min(TURN)) })
     }
 
-    /// Takes what waits, looks again at what waited for long, and opens one slot for as much as may go together.
-    async fn open(&mut self, lease: &Lease, head: u64) -> Result<(), LaneError> {
+    /// Takes what waits, looks again at what waited for long, and opens one slot for as much as may go together. Returns whether
+    /// there was anything to open one for.
+    async fn open(&mut self, lease: &Lease, head: u64) -> Result<bool, LaneError> {
         let limit = if self.chain.batches() { self.policy.batch_max } else { 1 };
         let waiting = self.flows.ledger.take_queued(&self.network, &self.signer, self.policy.batch_max).await?;
         let ready = self.recheck(waiting, head).await?;
         let alone: Vec<_> = ready.iter().map(|payment| payment.checked.alone).collect();
         let payments: Vec<_> = compose(&alone, limit).into_iter().map(|index| ready[index].clone()).collect();
         if payments.is_empty() {
-            return Ok(());
+            return Ok(false);
         }
         let nonce = self.next_nonce().await?;
         let order = SlotOrder { signer: &self.signer, nonce, outbid: None };
         let attempt = match self.chain.build(order, &payments).await {
-            Err(BuildError::TooDear) => return self.give_up_all(&payments, Reason::CostExceedsLimit).await,
+            Err(BuildError::TooDear) => {
+                self.give_up_all(&payments, Reason::CostExceedsLimit).await?;
+                return Ok(false);
+            }
             Err(BuildError::Unreadable(id)) => {
                 let unreadable: Vec<_> = payments.into_iter().filter(|payment| payment.id == id).collect();
-                return self.give_up_all(&unreadable, Reason::InvalidPayload).await;
+                self.give_up_all(&unreadable, Reason::InvalidPayload).await?;
+                return Ok(false);
             }
             attempt => attempt?,
         };
@@ -171,16 +191,19 @@ impl Lane {
                 self.next = Some(nonce + 1);
                 self.last_opened = Some(self.flows.clock.now());
                 self.flows.metrics.submission(&self.network, &self.signer, SubmissionKind::New, payments.len());
+                self.flows.metrics.settlement_cost(&self.network, attempt.cost_expected);
                 self.send(slot, &attempt.raw).await;
+                Ok(true)
             }
             // Somebody withdrew one of them in this moment. The others are taken again in the next turn.
-            Opened::PaymentsChanged => {}
+            Opened::PaymentsChanged => Ok(false),
         }
-        Ok(())
     }
 
     /// Payments that were simulated at a block that is not the newest any more are simulated again, all at once.
-    async fn recheck(&self, waiting: Vec<Sendable>, head: u64) -> Result<Vec<Sendable>, LaneError> {
+    async fn recheck(&mut self, mut waiting: Vec<Sendable>, head: u64) -> Result<Vec<Sendable>, LaneError> {
+        self.used.retain(|_, at| *at == head);
+        waiting.retain(|payment| !self.used.contains_key(&payment.id));
         let (stale, mut ready): (Vec<_>, Vec<_>) =
             waiting.into_iter().partition(|payment| payment.checked.block + CHECK_LASTS_BLOCKS < head);
         let looks = stale.into_iter().map(|payment| async {
@@ -201,7 +224,10 @@ impl Lane {
                 Recheck::Good(_) => self.flows.give_up(&self.network, payment.id, Reason::TransactionFailed.into()).await?,
                 Recheck::Refused(refusal) => self.flows.give_up(&self.network, payment.id, refusal).await?,
                 // Never dropped for that: it may have been this very payment that used it.
-                Recheck::Used => drop(self.flows.claim_use(&self.chain, &self.network, &payment, head).await?),
+                Recheck::Used => {
+                    self.used.insert(payment.id, head);
+                    self.flows.claim_use(&self.chain, &self.network, &payment, head).await?;
+                }
             }
         }
         if !found.is_empty() {

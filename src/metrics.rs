@@ -14,7 +14,7 @@ use prometheus::{Gauge, GaugeVec, Registry, TextEncoder};
 
 pub use catalogue::{CATALOGUE, MetricDoc, MetricKind};
 pub use outcome::{
-    Broadcast, ConnectionState, DatabaseError, PaidBy, RpcOutcome, Settlement, StatusClass, SubmissionKind, Verification,
+    Broadcast, ConnectionState, PaidBy, RpcOutcome, Settlement, StatusClass, SubmissionKind, Verification,
 };
 
 use catalogue::Catalogue;
@@ -134,7 +134,7 @@ impl Metrics {
         self.series.broadcasts.with_label_values(&[self.network(network), outcome.label()]).inc();
     }
 
-    /// An included transaction of ours cost this much.
+    /// A transaction was signed that is expected to cost this much.
     pub fn settlement_cost(&self, network: &Network, wei: u128) {
         self.series.settlement_cost.with_label_values(&[self.network(network)]).inc_by(rough(wei));
     }
@@ -219,11 +219,6 @@ impl Metrics {
         }
     }
 
-    /// A database operation failed.
-    pub fn database_error(&self, kind: DatabaseError) {
-        self.series.database_errors.with_label_values(&[kind.label()]).inc();
-    }
-
     /// Whether this process owns a lease. Leases are named after networks and signers, which bounds them.
     pub fn lease(&self, lease: &str, is_held: bool) {
         self.series.lease_held.with_label_values(&[lease]).set(truth(is_held));
@@ -259,9 +254,6 @@ impl Metrics {
         self.series.http_requests_in_flight.with_label_values::<&str>(&[]);
         self.series.payments_waiting.with_label_values::<&str>(&[]);
         self.database_connections(0, 0);
-        for kind in DatabaseError::ALL {
-            self.series.database_errors.with_label_values(&[kind.label()]);
-        }
         for (network, signers) in &self.signers {
             self.start_network_at_zero(network.as_str());
             for signer in signers {
@@ -406,7 +398,6 @@ mod tests {
             "quittance_reorgs_total{network=\"eip155:8453\"}",
             "quittance_payments_included_total{by=\"stranger\",network=\"eip155:8453\"}",
             "quittance_payments_waiting",
-            "quittance_database_errors_total{kind=\"pool\"}",
         ] {
             assert_eq!(value(&metrics, series).as_deref(), Some("0"), "{series}");
         }

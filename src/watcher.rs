@@ -10,17 +10,15 @@ use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 
 use crate::chain::{Chain, ChainError, Head, Observed};
-use crate::domain::block::{BlockHash, Heights, Step, compare};
+use crate::domain::block::{Block, Heights, Step, compare};
 use crate::domain::transfer::Use;
 use crate::flow::Flows;
 use crate::flow::ingest::Ingested;
 use crate::flow::tenure::{ASK_AGAIN, Tenure};
 use crate::ledger::LedgerError;
+use crate::ledger::blocks::Cursor;
 use crate::ledger::leases::Lease;
 use crate::telemetry::ErrorChain;
-
-/// Known blocks that are compared with a node at first; a deeper reorganisation is compared in full.
-const WINDOW_BLOCKS: i64 = 256;
 
 /// When and from where a watcher reads.
 #[derive(Debug, Clone, Copy)]
@@ -40,6 +38,14 @@ pub struct Watcher {
     owner: Uuid,
     pace: Pace,
     rhythm: Rhythm,
+}
+
+/// What a look at the network came to.
+struct Looked {
+    /// Whether there was a new block.
+    found: bool,
+    /// Whether a payment waits for one.
+    busy: bool,
 }
 
 /// Why a look at the network came to nothing. It is made again.
@@ -76,90 +82,84 @@ impl Watcher {
 
     /// Looks once, and says how long to wait before the next look.
     async fn turn(&mut self, lease: &Lease) -> Duration {
-        match self.look(lease).await {
-            Ok(true) => {
-                self.rhythm.block_seen(Instant::now());
-                self.pause()
-            }
-            Ok(false) => self.pause(),
+        let looked = match self.look(lease).await {
+            Ok(looked) => looked,
             Err(error) => {
                 let network = &self.chain.profile().network;
                 tracing::warn!(%network, error = %ErrorChain(&error), "the network could not be watched");
-                self.pace.idle
+                return self.pace.idle;
             }
+        };
+        if looked.found {
+            self.rhythm.block_seen(Instant::now());
         }
+        if looked.busy { self.rhythm.until_due(Instant::now(), self.pace) } else { self.pace.idle }
     }
 
-    fn pause(&self) -> Duration {
-        if self.flows.waiting.is_awaited(&self.chain.profile().network) {
-            self.rhythm.until_due(Instant::now(), self.pace)
-        } else {
-            self.pace.idle
-        }
-    }
-
-    /// Reads what is new. Returns whether there was anything.
-    async fn look(&self, lease: &Lease) -> Result<bool, WatchError> {
+    /// Reads what is new.
+    async fn look(&self, lease: &Lease) -> Result<Looked, WatchError> {
         let network = &self.chain.profile().network;
         let cursor = self.flows.ledger.cursor(network).await?;
         let halted = cursor.as_ref().is_some_and(|cursor| cursor.halted.is_some());
         self.flows.metrics.network_halted(network, halted);
         if halted || !self.chain.is_prepared() {
-            return Ok(false);
+            return Ok(Looked { found: false, busy: false });
         }
         let head = self.chain.head().await?;
         self.flows.metrics.head(network, head.block.number, self.age(&head));
-        let known = self.flows.ledger.canonical_blocks(network, WINDOW_BLOCKS).await?;
-        let finalized = cursor.as_ref().map_or(0, |cursor| cursor.heights.finalized);
-        match self.step(&known, &head, finalized).await? {
-            Step::Nothing => Ok(false),
+        let found = match self.step(cursor.as_ref(), &head).await? {
+            Step::Nothing => false,
             Step::Extend { from } => {
-                let from = if known.is_empty() { self.pace.start_block.unwrap_or(from).min(from) } else { from };
+                let from = if cursor.is_none() { self.pace.start_block.unwrap_or(from).min(from) } else { from };
                 self.extend(lease, from, &head).await?;
-                Ok(true)
+                true
             }
-            Step::Reorg { ancestor } => {
-                let hash = known.iter().find(|(number, _)| *number == ancestor).map(|(_, hash)| hash.clone()).unwrap_or_default();
+            Step::Reorg { ancestor, hash } => {
                 self.flows.reorg(lease, network, (ancestor, hash)).await?;
                 self.extend(lease, ancestor + 1, &head).await?;
-                Ok(true)
+                true
             }
             Step::Impossible { ancestor } => {
+                let finalized = cursor.map_or(0, |cursor| cursor.heights.finalized);
                 let reason = format!(
                     "a node contradicts block {finalized}, which was final; the newest block it shares with us is {ancestor:?}"
                 );
                 tracing::error!(%network, reason, "the network is halted");
                 self.flows.ledger.halt(network, &reason).await?;
-                Ok(false)
+                false
             }
-        }
+        };
+        // Callers of this replica are known here, those of others by the slots that wait for a block.
+        let busy = self.flows.waiting.is_awaited(network) || self.flows.ledger.has_open_slots(network).await?;
+        Ok(Looked { found, busy })
     }
 
     fn age(&self, head: &Head) -> Duration {
         (self.flows.clock.now() - head.block.timestamp).to_std().unwrap_or_default()
     }
 
-    /// Compares the known chain with the node's, reading down only as far as they differ.
-    async fn step(&self, known: &[(u64, BlockHash)], head: &Head, finalized: u64) -> Result<Step, WatchError> {
+    /// Compares the known chain with the node's. Nearly always the newest known block is the head or an ancestor of it; only if
+    /// it is not are the chains compared block by block, down as far as they differ.
+    async fn step(&self, cursor: Option<&Cursor>, head: &Head) -> Result<Step, WatchError> {
+        let Some(cursor) = cursor else { return Ok(Step::Extend { from: head.block.number }) };
+        let top = (cursor.heights.head, cursor.hash.clone());
         let mut seen = vec![(head.block.number, head.block.hash.clone())];
-        let top = known.first().map_or(0, |(number, _)| *number);
-        if top.checked_add(1) == Some(head.block.number) {
-            seen.push((top, head.block.parent_hash.clone()));
+        if head.block.number > top.0 {
+            let hash = if head.block.number == top.0 + 1 { head.block.parent_hash.clone() } else { self.block(top.0).await?.hash };
+            seen.push((top.0, hash));
         }
-        let mut next = top.min(head.block.number.saturating_sub(1));
+        if let Some(step) = compare(&[top], &seen, head.block.number, 0) {
+            return Ok(step);
+        }
+        let finalized = cursor.heights.finalized;
+        let known = self.flows.ledger.canonical_blocks(&self.chain.profile().network, finalized).await?;
         loop {
-            if let Some(step) = compare(known, &seen, head.block.number, finalized) {
+            if let Some(step) = compare(&known, &seen, head.block.number, finalized) {
                 return Ok(step);
             }
-            if seen.iter().all(|(number, _)| *number != next) {
-                let gone = || ChainError::Implausible {
-                    network: self.chain.profile().network.clone(),
-                    what: format!("there is no block {next} below the head"),
-                };
-                let block = self.chain.block(next).await?.ok_or_else(gone)?;
-                seen.push((next, block.hash));
-            }
-            next = next.saturating_sub(1);
+            let lowest = seen.last().map_or(0, |(number, _)| *number);
+            let Some(next) = lowest.checked_sub(1) else { return Ok(Step::Impossible { ancestor: None }) };
+            seen.push((next, self.block(next).await?.hash));
         }
     }
 
@@ -180,7 +180,7 @@ impl Watcher {
         Ok(())
     }
 
-    async fn block(&self, number: u64) -> Result<crate::domain::block::Block, WatchError> {
+    async fn block(&self, number: u64) -> Result<Block, WatchError> {
         let network = self.chain.profile().network.clone();
         let gone = || ChainError::Implausible { network, what: format!("there is no block {number} below the head") };
         Ok(self.chain.block(number).await?.ok_or_else(gone)?)

@@ -436,7 +436,7 @@ impl Chain for EvmChain {
     async fn price(&self, payment: &VerifiedPayment) -> Result<u128, VerifyError> {
         let authorization = self.authorization(payment.examined().request.asset, &payment.examined().payload)?;
         let (_, data) = build::single(self.multicall, &authorization, payment.checked().payer_code == NO_CODE);
-        let gas = build::gas_expected(&data, payment.checked().gas);
+        let gas = build::gas_expected(&data, &[payment.checked().gas]);
         let cost = self.prices().await?.expected(gas, data.len());
         if cost > self.cost.payment_wei_max {
             return Err(Refusal::from(Reason::CostExceedsLimit).into());
@@ -472,7 +472,7 @@ impl Chain for EvmChain {
             })
             .collect::<Result<Vec<_>, BuildError>>()?;
         let call = if ready.is_empty() {
-            build::Call { to: signer.address().into(), data: Bytes::new(), gas_limit: fees::GAS_TRANSACTION }
+            build::Call::nothing(signer.address().into())
         } else {
             build::call(self.multicall, &ready)
         };
@@ -484,6 +484,7 @@ impl Chain for EvmChain {
             return Err(BuildError::CannotOutbid);
         }
         let cost_max = prices.most(fees, call.gas_limit, call.data.len());
+        let cost_expected = prices.expected(call.gas_expected, call.data.len());
         let gas_limit = call.gas_limit;
         let unsigned = build::transaction(self.chain_id, order.nonce, fees, call);
         let signature = signer.sign(unsigned.signature_hash()).await.map_err(|source| ChainError::Signer {
@@ -492,7 +493,7 @@ impl Chain for EvmChain {
             source,
         })?;
         let (transaction, raw) = build::encode(unsigned, signature);
-        Ok(SignedAttempt { transaction, raw, fees, gas_limit, cost_max })
+        Ok(SignedAttempt { transaction, raw, fees, gas_limit, cost_max, cost_expected })
     }
 
     async fn broadcast(&self, raw: &[u8]) -> Broadcast {

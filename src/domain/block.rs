@@ -87,6 +87,8 @@ pub enum Step {
     Reorg {
         /// The newest block that both chains share.
         ancestor: u64,
+        /// Its hash.
+        hash: BlockHash,
     },
     /// The shared part ends below a block that we called final. Nothing may be undone on the word of such a node.
     Impossible {
@@ -97,20 +99,19 @@ pub enum Step {
 
 /// Compares the known chain with what a node says about the same heights.
 ///
-/// `known` and `seen` hold (height, hash), newest first, and `seen` covers the heights of `known` from the top down as far as
-/// the caller has read. Returns `None` while no shared block is among them and the caller must read further down.
+/// `known` and `seen` hold (height, hash), newest first; `seen` begins with the head and goes down as far as the caller has read.
+/// Returns `None` while no shared block is among them and the caller must read further down.
 #[must_use]
 pub fn compare(known: &[(u64, BlockHash)], seen: &[(u64, BlockHash)], head: u64, finalized: u64) -> Option<Step> {
     let Some((top, _)) = known.first() else {
         return Some(Step::Extend { from: head });
     };
-    let shared = known.iter().find(|block| seen.contains(block)).map(|(number, _)| *number);
-    match shared {
+    match known.iter().find(|block| seen.contains(block)) {
         // A node that lags behind the others shows a head that we passed already.
-        Some(number) if number == head => Some(Step::Nothing),
-        Some(number) if number == *top => Some(Step::Extend { from: top + 1 }),
-        Some(ancestor) if ancestor >= finalized => Some(Step::Reorg { ancestor }),
-        Some(ancestor) => Some(Step::Impossible { ancestor: Some(ancestor) }),
+        Some((number, _)) if *number == head => Some(Step::Nothing),
+        Some((number, _)) if number == top => Some(Step::Extend { from: top + 1 }),
+        Some((ancestor, hash)) if *ancestor >= finalized => Some(Step::Reorg { ancestor: *ancestor, hash: hash.clone() }),
+        Some((ancestor, _)) => Some(Step::Impossible { ancestor: Some(*ancestor) }),
         None if seen.iter().any(|(number, _)| *number <= finalized) => Some(Step::Impossible { ancestor: None }),
         None => None,
     }
@@ -137,14 +138,15 @@ mod tests {
     #[test]
     fn a_new_head_extends_replaces_or_contradicts() {
         let known = chain(&[(12, "c"), (11, "b"), (10, "a")]);
+        let reorg = Some(Step::Reorg { ancestor: 11, hash: "b".to_owned() });
         let step = |seen: &[(u64, &str)], head, finalized| compare(&known, &chain(seen), head, finalized);
 
         assert_eq!(step(&[(12, "c")], 12, 5), Some(Step::Nothing));
         assert_eq!(step(&[(11, "b")], 11, 5), Some(Step::Nothing));
         assert_eq!(step(&[(12, "c")], 14, 5), Some(Step::Extend { from: 13 }));
         assert_eq!(step(&[(12, "x")], 12, 5), None);
-        assert_eq!(step(&[(12, "x"), (11, "b")], 12, 5), Some(Step::Reorg { ancestor: 11 }));
-        assert_eq!(step(&[(12, "x"), (11, "b")], 12, 11), Some(Step::Reorg { ancestor: 11 }));
+        assert_eq!(step(&[(12, "x"), (11, "b")], 12, 5), reorg.clone());
+        assert_eq!(step(&[(12, "x"), (11, "b")], 12, 11), reorg.clone());
         assert_eq!(step(&[(12, "x"), (11, "y"), (10, "a")], 12, 11), Some(Step::Impossible { ancestor: Some(10) }));
         assert_eq!(step(&[(12, "x"), (11, "y")], 12, 11), Some(Step::Impossible { ancestor: None }));
         assert_eq!(compare(&[], &[], 7, 0), Some(Step::Extend { from: 7 }));

@@ -17,7 +17,7 @@ use crate::ledger::submissions::{self, NewSlot, Opened};
 use crate::ledger::{LedgerError, commit, notify_block, payments};
 
 impl Flows {
-    /// Commits a slot with its bytes, its payments, and what it may cost for whom.
+    /// Commits a slot with its bytes, its payments, and what it costs for whom.
     ///
     /// # Errors
     /// The lease was lost, or the database could not be reached; then the outcome is open.
@@ -30,7 +30,7 @@ impl Flows {
         attempt: &SignedAttempt,
         payments: &[Sendable],
     ) -> Result<Opened, LedgerError> {
-        let costs = shares(attempt.cost_max, payments);
+        let costs = shares(attempt.cost_expected, payments);
         let new = NewSlot { network, signer, nonce, attempt, payments, costs: &costs };
         self.ledger.open_slot(lease, &new, self.clock.now()).await
     }

@@ -166,11 +166,14 @@ impl Flows {
         }
     }
 
+    fn ticket(&self, errand: &Errand<'_>, payment: PaymentId) -> Ticket {
+        self.waiting.join(&errand.examined.request.network, payment, errand.taker.clone(), errand.answer_at)
+    }
+
     fn join(&self, errand: &Errand<'_>, payment: PaymentId) -> Held {
-        let network = &errand.examined.request.network;
-        let ticket = self.waiting.join(network, payment, errand.taker.clone(), errand.answer_at);
+        let ticket = self.ticket(errand, payment);
         // What we wait for may have happened before we joined.
-        self.waiting.wake(network);
+        self.waiting.wake_one(&errand.examined.request.network, payment);
         Held::Wait(payment, ticket)
     }
 
@@ -215,14 +218,15 @@ impl Flows {
         let verified = self.check_on_chain(chain, errand.examined.clone()).await?;
         self.check_budgets(chain, errand, &verified).await?;
         let id = PaymentId::new();
+        // Joined before it is recorded, so nothing that happens to it can be missed.
+        let ticket = self.ticket(errand, id);
         match self.record(chain, errand, &verified, id).await? {
             Recorded::Yes => {}
             Recorded::HeldBySomebodyElse => return Ok(Held::Again),
             Recorded::Unknown(lost) => return self.find_out(errand, id, lost).await,
         }
-        let held = self.join(errand, id);
         self.bells.ring(&verified.examined().request.network);
-        Ok(held)
+        Ok(Held::Wait(id, ticket))
     }
 
     async fn find_out(&self, errand: &Errand<'_>, id: PaymentId, lost: LedgerError) -> Result<Held, Verdict> {

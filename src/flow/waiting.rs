@@ -53,8 +53,14 @@ struct Waiter {
 #[derive(Default)]
 pub struct Waiting {
     waiters: Mutex<HashMap<PaymentId, (Network, Vec<Waiter>)>>,
-    woken: Mutex<HashSet<Network>>,
+    woken: Mutex<HashMap<Network, Scope>>,
     wake: Notify,
+}
+
+/// Which payments of a network have to be looked at.
+enum Scope {
+    All,
+    Some(HashSet<PaymentId>),
 }
 
 /// A place in the queue. Dropping it leaves the queue.
@@ -85,18 +91,27 @@ impl Waiting {
         self.lock().values().any(|(of, queue)| of == network && queue.iter().any(|waiter| !waiter.done.is_closed()))
     }
 
-    /// Has the payments of a network looked at.
+    /// Has every payment of a network looked at, because a block was read or a lane decided something.
     pub fn wake(&self, network: &Network) {
-        self.woken.lock().unwrap_or_else(PoisonError::into_inner).insert(network.clone());
+        self.lock_woken().insert(network.clone(), Scope::All);
+        self.wake.notify_one();
+    }
+
+    /// Has one payment looked at, because somebody joined those who wait for it.
+    pub fn wake_one(&self, network: &Network, payment: PaymentId) {
+        match self.lock_woken().entry(network.clone()).or_insert_with(|| Scope::Some(HashSet::new())) {
+            Scope::All => {}
+            Scope::Some(payments) => drop(payments.insert(payment)),
+        }
         self.wake.notify_one();
     }
 
     /// Looks at payments whenever it is woken.
     pub async fn run(&self, ledger: &Ledger, clock: &dyn Clock, stop: &CancellationToken) {
         while stop.run_until_cancelled(self.wake.notified()).await.is_some() {
-            let networks = std::mem::take(&mut *self.woken.lock().unwrap_or_else(PoisonError::into_inner));
-            for network in networks {
-                if let Err(error) = self.look(ledger, clock, &network).await {
+            let woken = std::mem::take(&mut *self.lock_woken());
+            for (network, scope) in woken {
+                if let Err(error) = self.look(ledger, clock, &network, &scope).await {
                     // The next block wakes us again, and every caller has a deadline of its own.
                     tracing::warn!(%network, error = %crate::telemetry::ErrorChain(&error), "waiting callers could not be served");
                 }
@@ -104,8 +119,11 @@ impl Waiting {
         }
     }
 
-    async fn look(&self, ledger: &Ledger, clock: &dyn Clock, network: &Network) -> Result<(), LedgerError> {
-        let ids = self.awaited(network);
+    async fn look(&self, ledger: &Ledger, clock: &dyn Clock, network: &Network, scope: &Scope) -> Result<(), LedgerError> {
+        let mut ids = self.awaited(network);
+        if let Scope::Some(wanted) = scope {
+            ids.retain(|id| wanted.contains(id));
+        }
         if ids.is_empty() {
             return Ok(());
         }
@@ -162,6 +180,10 @@ impl Waiting {
                 None => queue.push(waiter),
             }
         }
+    }
+
+    fn lock_woken(&self) -> std::sync::MutexGuard<'_, HashMap<Network, Scope>> {
+        self.woken.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn lock(&self) -> std::sync::MutexGuard<'_, HashMap<PaymentId, (Network, Vec<Waiter>)>> {

@@ -249,6 +249,18 @@ impl Ledger {
             .collect()
     }
 
+    /// Whether any slot of a network waits for a block.
+    ///
+    /// # Errors
+    /// The database could not be reached.
+    pub async fn has_open_slots(&self, network: &Network) -> Result<bool, LedgerError> {
+        let open = sqlx::query_scalar!(
+            r#"SELECT EXISTS (SELECT FROM submissions WHERE network = $1 AND spent_block IS NULL) AS "open!""#,
+            network.as_str()
+        );
+        Ok(open.fetch_one(self.pool()).await?)
+    }
+
     /// The highest account nonce for which a signer ever had a slot.
     ///
     /// # Errors

@@ -142,7 +142,7 @@ catalogue! {
     submission_payments: HistogramVec(BATCH_SIZES), "submission_payments", ["network"], "Payments in a submission.";
     submission_in_flight: GaugeVec, "submission_in_flight", ["network", "signer"], "Submissions that no block holds yet.";
     broadcasts: IntCounterVec, "broadcasts_total", ["network", "outcome"], "What nodes said about transactions they were handed.";
-    settlement_cost: CounterVec, "settlement_cost_wei_total", ["network"], "What included transactions of ours cost, in the smallest unit of the coin.";
+    settlement_cost: CounterVec, "settlement_cost_wei_total", ["network"], "What the signed transactions are expected to cost, in the smallest unit of the coin.";
     signer_balance: GaugeVec, "signer_balance_native", ["network", "signer"], "What a signer holds, in whole coins.";
     signer_short: GaugeVec, "signer_short", ["network", "signer"], "1 while a signer cannot pay for the next hour.";
 
@@ -166,7 +166,6 @@ catalogue! {
     rpc_request_duration: HistogramVec(REQUEST_SECONDS), "rpc_request_duration_seconds", ["network", "method"], "Time that nodes took to answer.";
 
     database_connections: GaugeVec, "database_connections", ["state"], "Connections of the pool.";
-    database_errors: IntCounterVec, "database_errors_total", ["kind"], "Failed database operations.";
 
     lease_held: GaugeVec, "lease_held", ["lease"], "1 while this process owns the lane or watcher.";
     task_restarts: IntCounterVec, "task_restarts_total", ["task"], "Times that a long-lived task failed and was started again.";

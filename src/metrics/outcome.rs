@@ -134,22 +134,6 @@ label! {
 }
 
 label! {
-    /// Why a database operation failed.
-    DatabaseError {
-        /// The server cannot be reached.
-        Connection = "connection",
-        /// No connection became free in time.
-        Pool = "pool",
-        /// The server refused the statement because of another one, which a repetition cures.
-        Conflict = "conflict",
-        /// Data contradict what the code relies on.
-        Integrity = "integrity",
-        /// Anything else.
-        Other = "other",
-    }
-}
-
-label! {
     /// What a connection of the pool is doing.
     ConnectionState {
         /// It is in use.

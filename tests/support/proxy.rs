@@ -42,6 +42,7 @@ struct Shared {
     rule: Mutex<Rule>,
     calls: Mutex<BTreeMap<String, u64>>,
     log: Mutex<Vec<(String, Value)>>,
+    last: Mutex<BTreeMap<String, Value>>,
 }
 
 impl Proxy {
@@ -53,6 +54,7 @@ impl Proxy {
             rule: Mutex::new(Box::new(|_, _, _| Act::Forward)),
             calls: Mutex::default(),
             log: Mutex::default(),
+            last: Mutex::default(),
         });
         let data = web::Data::from(Arc::clone(&shared));
         let server = HttpServer::new(move || {
@@ -95,6 +97,11 @@ impl Proxy {
         self.shared.log.lock().expect("no panic under the lock").clear();
     }
 
+    /// What a method was called with last.
+    pub fn last_params(&self, method: &str) -> Option<Value> {
+        self.shared.last.lock().expect("no panic under the lock").get(method).cloned()
+    }
+
     /// The transactions that were sent through, each once, in order.
     pub fn sent(&self) -> Vec<String> {
         let log = self.shared.log.lock().expect("no panic under the lock");
@@ -130,6 +137,7 @@ async fn handle(shared: web::Data<Shared>, body: web::Bytes) -> actix_web::Resul
             *count += 1;
             *count
         };
+        shared.last.lock().expect("no panic under the lock").insert(method.clone(), call["params"].clone());
         if method == "eth_sendRawTransaction" {
             shared.log.lock().expect("no panic under the lock").push((method.clone(), call["params"].clone()));
         }

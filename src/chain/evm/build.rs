@@ -29,6 +29,15 @@ pub struct Call {
     pub data: Bytes,
     /// The gas limit.
     pub gas_limit: u64,
+    /// The gas that it takes, as far as can be foreseen.
+    pub gas_expected: u64,
+}
+
+impl Call {
+    /// A transfer of nothing from an account to itself, which only spends a nonce.
+    pub fn nothing(account: EvmAddress) -> Self {
+        Self { to: account, data: Bytes::new(), gas_limit: GAS_TRANSACTION, gas_expected: GAS_TRANSACTION }
+    }
 }
 
 /// An authorization and what its newest simulation found.
@@ -40,7 +49,7 @@ pub fn call(multicall: EvmAddress, payments: &[Ready]) -> Call {
     match payments {
         [(payment, checked)] => {
             let (to, data) = single(multicall, payment, checked.payer_code == NO_CODE);
-            Call { gas_limit: gas_limit(&data, &[checked.gas]), to, data }
+            Call { gas_limit: gas_limit(&data, &[checked.gas]), gas_expected: gas_expected(&data, &[checked.gas]), to, data }
         }
         _ => {
             let calls = payments.iter().map(|(payment, _)| Multicall3::Call3 {
@@ -50,7 +59,7 @@ pub fn call(multicall: EvmAddress, payments: &[Ready]) -> Call {
             });
             let data: Bytes = Multicall3::aggregate3Call { calls: calls.collect() }.abi_encode().into();
             let gas: Vec<_> = payments.iter().map(|(_, checked)| checked.gas).collect();
-            Call { to: multicall, gas_limit: gas_limit(&data, &gas), data }
+            Call { to: multicall, gas_limit: gas_limit(&data, &gas), gas_expected: gas_expected(&data, &gas), data }
         }
     }
 }
@@ -80,10 +89,11 @@ pub fn gas_limit(data: &[u8], gas: &[u64]) -> u64 {
     GAS_TRANSACTION + GAS_SPARE + GAS_CALLDATA_BYTE * data.len() as u64 + calls
 }
 
-/// The gas that settling one payment takes, as far as can be foreseen.
+/// The gas that a transaction takes whose calls took `gas` in their simulations.
 #[must_use]
-pub fn gas_expected(data: &[u8], gas: u64) -> u64 {
-    GAS_TRANSACTION + GAS_CALLDATA_BYTE * data.len() as u64 + gas
+pub fn gas_expected(data: &[u8], gas: &[u64]) -> u64 {
+    let calls = gas.iter().fold(0_u64, |sum, gas| sum.saturating_add(*gas));
+    GAS_TRANSACTION + GAS_CALLDATA_BYTE * data.len() as u64 + calls
 }
 
 /// An unsigned transaction (EIP-1559).

@@ -1,0 +1,28 @@
+# Everything a person or a machine runs here. Each target is a script in scripts/, which can be run alone.
+
+.DEFAULT_GOAL := help
+.PHONY: help demo test check sqlx sqlx-check evidence bench
+
+help: ## Lists the targets.
+	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | while IFS="$$(printf '\t')" read -r name what; do printf '%-12s %s\n' "$$name" "$$what"; done
+
+demo: ## Builds the service and shows it at work on local chains; ONCE=1 ends after the payments, SEI=1 adds a second chain.
+	scripts/demo.sh $(if $(ONCE),--once) $(if $(SEI),--sei)
+
+test: ## Runs every test.
+	scripts/test.sh
+
+check: ## Looks at format, lints, documentation, supply chain and queries.
+	scripts/check.sh
+
+sqlx: ## Writes .sqlx anew after a query or a migration changed.
+	scripts/sqlx.sh
+
+sqlx-check: ## Fails if .sqlx is not what `make sqlx` would write.
+	scripts/sqlx.sh --check
+
+evidence: ## Runs the long tests behind docs/RELIABILITY.md.
+	scripts/evidence.sh
+
+bench: ## Takes the measurements behind docs/PERFORMANCE.md.
+	scripts/bench.sh

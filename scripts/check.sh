@@ -1,0 +1,23 @@
+#!/usr/bin/env bash
+# What can be said without running anything: format, lints, documentation, supply chain, and whether .sqlx is up to date.
+source "$(dirname "${BASH_SOURCE[0]}")/env.sh"
+
+scripts/setup.sh postgres deny
+
+say '--- scripts'
+for script in scripts/*.sh .ci/run; do bash -n "$script"; done
+
+say '--- format'
+cargo fmt --check
+
+say '--- lints'
+cargo clippy --locked --all-targets -- --deny warnings
+
+say '--- documentation'
+RUSTDOCFLAGS='--deny warnings' cargo doc --locked --no-deps
+
+say '--- supply chain'
+cargo deny --locked check --hide-inclusion-graph bans licenses sources
+
+say '--- queries'
+scripts/sqlx.sh --check

@@ -1,0 +1,53 @@
+#!/usr/bin/env bash
+# Installs what is missing: setup.sh [postgres] [node] [deny]; without arguments the first two. Does nothing where all is there.
+source "$(dirname "${BASH_SOURCE[0]}")/env.sh"
+
+# Newer versions may judge differently, so everybody runs this one.
+DENY_VERSION=0.20.2
+
+as_root() {
+  if [ "$(id -u)" = 0 ]; then "$@"
+  elif command -v sudo >/dev/null; then sudo "$@"
+  else fail "this needs root or sudo: $*"
+  fi
+}
+
+setup_postgres() {
+  [ -z "$(postgres_bin)" ] || return 0
+  command -v apt-get >/dev/null ||
+    fail "PostgreSQL $POSTGRES_MIN or newer is needed (initdb and postgres in PATH); install it with your system's packages"
+  say "installing PostgreSQL; its programs are used, not the server that Debian may start"
+  as_root apt-get update
+  as_root env DEBIAN_FRONTEND=noninteractive apt-get install --yes --no-install-recommends postgresql
+  [ -n "$(postgres_bin)" ] ||
+    fail "this system's PostgreSQL is older than $POSTGRES_MIN; the PostgreSQL project keeps a repository of newer ones for apt"
+}
+
+setup_node() {
+  command -v node >/dev/null && command -v npm >/dev/null || fail "Node.js 20 or newer is needed, with npm"
+  [ "$(node -p 'process.versions.node.split(".")[0]')" -ge 20 ] || fail "Node.js 20 or newer is needed, here is $(node --version)"
+  # npm writes this file at the end of an installation.
+  if ! [ dev/node_modules/.package-lock.json -nt dev/package-lock.json ]; then
+    say "installing the packages of dev/"
+    (cd dev && npm ci --ignore-scripts)
+  fi
+}
+
+setup_deny() {
+  if [ "$(cargo-deny --version 2>/dev/null)" = "cargo-deny $DENY_VERSION" ]; then return; fi
+  say "installing cargo-deny $DENY_VERSION into $TOOLS"
+  # Built elsewhere, because nothing of it is of use to our own builds.
+  local build status=0
+  build=$(mktemp -d)
+  CARGO_TARGET_DIR="$build" cargo install --locked --root "$TOOLS" --version "$DENY_VERSION" cargo-deny || status=$?
+  rm -rf "$build"
+  return "$status"
+}
+
+[ $# -gt 0 ] || set -- postgres node
+for part in "$@"; do
+  case $part in
+    postgres | node | deny) "setup_$part" ;;
+    *) fail "setup.sh [postgres] [node] [deny]" ;;
+  esac
+done

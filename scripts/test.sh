@@ -1,0 +1,15 @@
+#!/usr/bin/env bash
+# Every test: the library and the service from the outside, the contracts, and the demo from start to end.
+source "$(dirname "${BASH_SOURCE[0]}")/env.sh"
+
+scripts/setup.sh
+
+say '--- cargo test'
+cargo test --locked
+
+say '--- contracts'
+node contracts/build.mjs --check
+node contracts/check-simulator.mjs
+
+say '--- demo'
+QUITTANCE_BIN="$CARGO_TARGET_DIR/debug/quittance" node dev/demo.mjs --once --sei
