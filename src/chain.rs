@@ -185,7 +185,7 @@ pub struct Sendable {
     pub payload: Value,
     /// What the newest simulation found.
     pub checked: Checked,
-    /// How many slots were spent on it in vain.
+    /// How many slots were spent on it alone in vain.
     pub failures: u16,
     /// The scheme's replay guard.
     pub key: AuthorizationKey,

@@ -34,7 +34,7 @@ const TURN: Duration = Duration::from_millis(100);
 const BALANCE_READ: Duration = Duration::from_secs(15);
 
 /// A payment that failed alone this often is given up: what fails twice by itself will fail again, and each time costs gas.
-const FAILURES_MAX: u16 = 3;
+const FAILURES_MAX: u16 = 2;
 
 /// A payment is looked at again if it was last simulated more than this many blocks ago.
 const CHECK_LASTS_BLOCKS: u64 = 1;

@@ -32,6 +32,9 @@ pub mod transfers;
 /// The migrations, compiled in.
 static MIGRATIONS: Migrator = sqlx::migrate!("./migrations");
 
+/// A connection, as functions take it that leave the transaction to their caller.
+pub type Db = PgConnection;
+
 /// The channel on which a replica tells the others that a network's block was read.
 pub const BLOCK_CHANNEL: &str = "quittance_block";
 

@@ -196,14 +196,24 @@ impl EvmChain {
         if self.code_at(evm(*address)).await?.is_empty() {
             return Err(self.misconfigured(format!("{symbol} {address} has no code")));
         }
-        let separator = self.view(evm(*address), Token::DOMAIN_SEPARATORCall {}, "latest").await?;
-        if separator != token.separator {
+        if self.separator_of(evm(*address)).await? != Some(token.separator) {
             return Err(self.misconfigured(format!(
                 "{symbol} {address} has another signing domain than name {:?}, version {:?}",
                 domain.name, domain.version
             )));
         }
         Ok(())
+    }
+
+    /// A token's own word on its signing domain. `None` for a contract that has none to give.
+    async fn separator_of(&self, token: EvmAddress) -> Result<Option<B256>, ChainError> {
+        let call = Token::DOMAIN_SEPARATORCall {}.abi_encode();
+        let request = TransactionRequest::default().to(token).input(TransactionInput::new(call.into()));
+        match self.nodes.call::<_, Bytes>("eth_call", (request, "latest")).await {
+            Ok(answer) => Ok(answer.as_ref().try_into().ok()),
+            Err(CallError::Complaint(_)) => Ok(None),
+            Err(error) => Err(self.nodes.unavailable("eth_call", error)),
+        }
     }
 
     async fn header(&self, tag: &str) -> Result<Option<Header>, ChainError> {

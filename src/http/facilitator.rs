@@ -274,24 +274,6 @@ async fn list_supported(service: Data<Service>, request: HttpRequest) -> HttpRes
         return problem.response();
     }
     let flows = Arc::clone(&service.flows);
-    let offered = service.run(async move { offered(&flows).await }).await;
+    let offered = service.run(async move { flows.offered().await }).await;
     HttpResponse::Ok().json(Supported::of(&offered))
-}
-
-/// The networks that take payments now, with the signers that can still pay. A network whose signers run out is not offered,
-/// before it fails.
-async fn offered(flows: &Flows) -> Vec<(crate::domain::network::Network, Vec<String>)> {
-    let mut offered = Vec::new();
-    for chain in flows.chains.iter().filter(|chain| chain.is_prepared()) {
-        let profile = chain.profile();
-        // A ledger that does not answer says nothing about a network, and servers cache this answer for long.
-        let standing = flows.availability.of(&flows.ledger, &profile.network).await.unwrap_or_default();
-        let able = profile.signers.iter().any(|signer| !standing.short.contains(&signer.name));
-        flows.metrics.network_available(&profile.network, able && standing.halted.is_none());
-        if able && standing.halted.is_none() {
-            let signers = profile.signers.iter().map(|signer| signer.address.clone()).collect();
-            offered.push((profile.network.clone(), signers));
-        }
-    }
-    offered
 }

@@ -353,7 +353,7 @@ pub async fn slots_of(
 }
 
 /// Marks every slot of a signer up to a nonce as spent at a block, and sends the payments in them that the chain did not pay
-/// back to the queue, from now on alone. Returns those payments.
+/// back to the queue, from now on alone. It is their own failure if they were alone already. Returns those payments.
 ///
 /// # Errors
 /// The database could not be reached.
@@ -378,7 +378,8 @@ pub async fn mark_spent(
     .await?;
     let unpaid = sqlx::query_scalar!(
         r#"
-        UPDATE payments p SET submission_id = NULL, lane = NULL, alone = true, failures = failures + 1, checked_block = 0
+        UPDATE payments p SET submission_id = NULL, lane = NULL, alone = true, failures = failures + alone::int::smallint,
+            checked_block = 0
         WHERE p.submission_id = ANY ($1) AND NOT EXISTS (SELECT FROM claims c WHERE c.payment_id = p.id)
         RETURNING p.id
         "#,

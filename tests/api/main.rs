@@ -3,4 +3,12 @@
 #[path = "../support/mod.rs"]
 mod support;
 
+mod access;
+mod answers;
+mod bad_input;
+mod coupling;
+mod golden;
+mod operations;
 mod settle;
+mod tidy;
+mod wallets;

@@ -125,6 +125,21 @@ impl Chain {
         self.rpc("eth_getLogs", json!([filter])).await.as_array().expect("logs").clone()
     }
 
+    /// Sends a transaction of an account that the node holds the key of, waits for its block, and returns the receipt.
+    pub async fn transact(&self, from: &str, to: Option<&str>, data: &[u8]) -> Value {
+        let mut transaction = json!({"from": from, "data": alloy::hex::encode_prefixed(data), "gas": "0x7a1200"});
+        if let Some(to) = to {
+            transaction["to"] = to.into();
+        }
+        let hash = self.rpc("eth_sendTransaction", json!([transaction])).await;
+        let receipt = super::eventually("the transaction's block", std::time::Duration::from_secs(10), || async {
+            Some(self.rpc("eth_getTransactionReceipt", json!([hash])).await).filter(|receipt| !receipt.is_null())
+        });
+        let receipt = receipt.await;
+        assert_eq!(receipt["status"], "0x1", "the transaction reverted: {receipt}");
+        receipt
+    }
+
     /// The newest block's height.
     pub async fn height(&self) -> u64 {
         hex(&self.rpc("eth_blockNumber", json!([])).await)
