@@ -12,18 +12,19 @@ use chrono::{DateTime, Utc};
 use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 
-use crate::chain::{Broadcast, BuildError, Chain, ChainError, Recheck, Rejection, Sendable, SlotOrder};
+use crate::chain::{Broadcast, BuildError, Chain, ChainError, Recheck, Rejection, SlotOrder};
 use crate::config::CostLimits;
 use crate::domain::ids::{PaymentId, SubmissionId};
 use crate::domain::network::Network;
 use crate::domain::reason::Reason;
 use crate::domain::submission::{Care, LanePolicy, care, compose, may_open, next_nonce};
+use crate::domain::verification::{Checked, Sendable};
 use crate::flow::tenure::{ASK_AGAIN, TURN_LASTS_MAX, Tenure};
 use crate::flow::{Flows, Unavailable};
+use crate::ledger::LedgerError;
 use crate::ledger::leases::Lease;
 use crate::ledger::signers::SignerRecord;
 use crate::ledger::submissions::{OpenSlot, Opened};
-use crate::ledger::LedgerError;
 use crate::metrics::{self, SubmissionKind};
 use crate::telemetry::ErrorChain;
 
@@ -34,7 +35,7 @@ const TURN: Duration = Duration::from_millis(100);
 const BALANCE_READ: Duration = Duration::from_secs(15);
 
 /// A payment that failed alone this often is given up: what fails twice by itself will fail again, and each time costs gas.
-const FAILURES_MAX: u16 = 3;
+const FAILURES_MAX: u16 = 2;
 
 /// A payment is looked at again if it was last simulated more than this many blocks ago.
 const CHECK_LASTS_BLOCKS: u64 = 1;
@@ -94,7 +95,14 @@ enum LaneError {
 impl Lane {
     /// The lane of `signer`.
     #[must_use]
-    pub fn new(flows: Arc<Flows>, chain: Arc<dyn Chain>, signer: String, owner: Uuid, policy: LanePolicy, cost: CostLimits) -> Self {
+    pub fn new(
+        flows: Arc<Flows>,
+        chain: Arc<dyn Chain>,
+        signer: String,
+        owner: Uuid,
+        policy: LanePolicy,
+        cost: CostLimits,
+    ) -> Self {
         let network = chain.profile().network.clone();
         Self {
             flows,
@@ -238,7 +246,7 @@ impl Lane {
                     // A payer whose code changed since it was verified keeps out of the others' transaction, and so does a
                     // payment that failed in one.
                     let alone = payment.checked.alone || checked.alone || checked.payer_code != payment.checked.payer_code;
-                    payment.checked = crate::chain::Checked { alone, ..checked };
+                    payment.checked = Checked { alone, ..checked };
                     found.push((payment.id, payment.checked.clone()));
                     ready.push(payment);
                 }

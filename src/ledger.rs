@@ -32,6 +32,9 @@ pub mod transfers;
 /// The migrations, compiled in.
 static MIGRATIONS: Migrator = sqlx::migrate!("./migrations");
 
+/// A connection, as functions take it that leave the transaction to their caller.
+pub type Db = PgConnection;
+
 /// The channel on which a replica tells the others that a network's block was read.
 pub const BLOCK_CHANNEL: &str = "quittance_block";
 
@@ -84,9 +87,10 @@ impl From<sqlx::Error> for LedgerError {
                 Some(code) if ["08", "53", "57", "40"].iter().any(|class| code.starts_with(class)) => Self::Unavailable(error),
                 _ => Self::Refused(error),
             },
-            sqlx::Error::ColumnDecode { .. } | sqlx::Error::Decode(_) | sqlx::Error::RowNotFound | sqlx::Error::ColumnNotFound(_) => {
-                Self::Refused(error)
-            }
+            sqlx::Error::ColumnDecode { .. }
+            | sqlx::Error::Decode(_)
+            | sqlx::Error::RowNotFound
+            | sqlx::Error::ColumnNotFound(_) => Self::Refused(error),
             _ => Self::Unavailable(error),
         }
     }

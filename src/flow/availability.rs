@@ -4,6 +4,7 @@ use std::collections::HashMap;
 use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
+use super::Flows;
 use crate::domain::network::Network;
 use crate::ledger::{Ledger, LedgerError};
 
@@ -46,5 +47,26 @@ impl Availability {
 
     fn lock(&self) -> std::sync::MutexGuard<'_, HashMap<Network, (Standing, Instant)>> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Flows {
+    /// The networks that take payments now, with the addresses of their signers. A network whose signers run out is not
+    /// offered, before it fails.
+    pub async fn offered(&self) -> Vec<(Network, Vec<String>)> {
+        let mut offered = Vec::new();
+        for chain in self.chains.iter() {
+            let profile = chain.profile();
+            // A ledger that does not answer says nothing about a network, and servers cache this answer for long.
+            let standing = self.availability.of(&self.ledger, &profile.network).await.unwrap_or_default();
+            let able = profile.signers.iter().any(|signer| !standing.short.contains(&signer.name));
+            let available = chain.is_prepared() && able && standing.halted.is_none();
+            self.metrics.network_available(&profile.network, available);
+            if available {
+                let signers = profile.signers.iter().map(|signer| signer.address.clone()).collect();
+                offered.push((profile.network.clone(), signers));
+            }
+        }
+        offered
     }
 }

@@ -6,10 +6,9 @@ use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 
 use serde_json::json;
-use sqlx::PgConnection;
 
 use super::{Flows, Unavailable};
-use crate::chain::{Chain, Observed, Sendable};
+use crate::chain::{Chain, Observed};
 use crate::domain::block::{Block, Heights};
 use crate::domain::event::EventKind;
 use crate::domain::ids::PaymentId;
@@ -17,9 +16,10 @@ use crate::domain::network::Network;
 use crate::domain::payment::Payment;
 use crate::domain::reason::Reason;
 use crate::domain::transfer::{AuthorizationUse, Transfer, Verdict, judge};
+use crate::domain::verification::Sendable;
 use crate::ledger::events::{self, NewEvent};
 use crate::ledger::leases::{self, Lease};
-use crate::ledger::{LedgerError, blocks, commit, notify_block, payments, submissions, transfers};
+use crate::ledger::{Db, LedgerError, blocks, commit, notify_block, payments, submissions, transfers};
 use crate::metrics::PaidBy;
 
 /// How taking a block in ended.
@@ -133,7 +133,7 @@ impl Flows {
 }
 
 /// The payments that hold the used authorizations and are not paid yet.
-async fn hold_payments(db: &mut PgConnection, network: &Network, uses: &[AuthorizationUse]) -> Result<Vec<Payment>, LedgerError> {
+async fn hold_payments(db: &mut Db, network: &Network, uses: &[AuthorizationUse]) -> Result<Vec<Payment>, LedgerError> {
     if uses.is_empty() {
         return Ok(Vec::new());
     }
@@ -156,7 +156,7 @@ fn find<'a>(held: &'a [Payment], uses: &'a [AuthorizationUse]) -> Findings<'a> {
 }
 
 async fn settle_findings(
-    db: &mut PgConnection,
+    db: &mut Db,
     network: &Network,
     block: &Block,
     findings: &Findings<'_>,
@@ -188,7 +188,7 @@ async fn settle_findings(
 
 /// Marks what became final between two heights.
 async fn finalize(
-    db: &mut PgConnection,
+    db: &mut Db,
     network: &Network,
     (from, finalized): (u64, u64),
     now: chrono::DateTime<chrono::Utc>,
@@ -199,7 +199,7 @@ async fn finalize(
 }
 
 /// Marks the slots that the block's transactions spent. A slot is spent together with every slot of its signer below it.
-async fn spend_slots(db: &mut PgConnection, network: &Network, observed: &Observed) -> Result<bool, LedgerError> {
+async fn spend_slots(db: &mut Db, network: &Network, observed: &Observed) -> Result<bool, LedgerError> {
     if observed.transactions.is_empty() {
         return Ok(false);
     }

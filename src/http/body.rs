@@ -1,7 +1,9 @@
 //! Reading a body without believing anything about it.
 
+use std::time::Duration;
+
 use actix_web::http::StatusCode;
-use actix_web::http::header::{CONTENT_ENCODING, CONTENT_TYPE};
+use actix_web::http::header::{CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_TYPE};
 use actix_web::web::{Bytes, Payload};
 use actix_web::{HttpRequest, mime};
 
@@ -17,7 +19,13 @@ pub enum BodyError {
     /// The client stopped in the middle.
     #[error("the body ended early")]
     Incomplete,
+    /// The client takes its time, and a connection of ours with it.
+    #[error("the body did not arrive in time")]
+    TooSlow,
 }
+
+/// A body must arrive within this, however many pieces it comes in.
+const BODY_WITHIN: Duration = Duration::from_secs(10);
 
 impl BodyError {
     /// The HTTP status.
@@ -27,6 +35,7 @@ impl BodyError {
             Self::UnsupportedMedia => StatusCode::UNSUPPORTED_MEDIA_TYPE,
             Self::TooLarge => StatusCode::PAYLOAD_TOO_LARGE,
             Self::Incomplete => StatusCode::BAD_REQUEST,
+            Self::TooSlow => StatusCode::REQUEST_TIMEOUT,
         }
     }
 
@@ -37,6 +46,7 @@ impl BodyError {
             Self::UnsupportedMedia => "unsupported_media_type",
             Self::TooLarge => "body_too_large",
             Self::Incomplete => "incomplete_body",
+            Self::TooSlow => "body_too_slow",
         }
     }
 }
@@ -47,11 +57,21 @@ impl BodyError {
 /// See [`BodyError`].
 pub async fn read(request: &HttpRequest, payload: Payload, bytes_max: usize) -> Result<Bytes, BodyError> {
     check_media(request)?;
-    match payload.to_bytes_limited(bytes_max).await {
-        Ok(Ok(bytes)) => Ok(bytes),
-        Ok(Err(_)) => Err(BodyError::Incomplete),
-        Err(_) => Err(BodyError::TooLarge),
+    if announced_bytes(request).is_some_and(|bytes| bytes > bytes_max) {
+        return Err(BodyError::TooLarge);
     }
+    match tokio::time::timeout(BODY_WITHIN, payload.to_bytes_limited(bytes_max)).await {
+        Ok(Ok(Ok(bytes))) => Ok(bytes),
+        Ok(Ok(Err(_))) => Err(BodyError::Incomplete),
+        Ok(Err(_)) => Err(BodyError::TooLarge),
+        Err(_) => Err(BodyError::TooSlow),
+    }
+}
+
+/// The length that the client announces. One beyond any number counts as the largest.
+fn announced_bytes(request: &HttpRequest) -> Option<usize> {
+    let text = request.headers().get(CONTENT_LENGTH)?.to_str().ok()?;
+    Some(text.parse().unwrap_or(usize::MAX))
 }
 
 fn check_media(request: &HttpRequest) -> Result<(), BodyError> {

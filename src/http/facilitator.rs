@@ -35,12 +35,14 @@ pub fn routes(config: &mut ServiceConfig) {
         .service(
             web::resource("/verify")
                 .route(web::post().to(verify))
-                .route(web::get().to(|| async { HttpResponse::Ok().json(supported::VERIFY) })),
+                .route(web::get().to(|| async { HttpResponse::Ok().json(supported::VERIFY) }))
+                .default_service(web::to(|| async { verify_obstacle(&Obstacle::Method) })),
         )
         .service(
             web::resource("/settle")
                 .route(web::post().to(settle))
-                .route(web::get().to(|| async { HttpResponse::Ok().json(supported::SETTLE) })),
+                .route(web::get().to(|| async { HttpResponse::Ok().json(supported::SETTLE) }))
+                .default_service(web::to(|| async { settle_obstacle(&Obstacle::Method) })),
         )
         .service(web::resource("/supported").route(web::get().to(list_supported)))
         .service(web::resource("/health").route(web::get().to(health)))
@@ -59,6 +61,7 @@ async fn health() -> HttpResponse {
 /// Why a request never reached its flow.
 #[derive(Debug)]
 enum Obstacle {
+    Method,
     Access(Problem),
     Body(BodyError),
     IdempotencyKey,
@@ -68,13 +71,20 @@ enum Obstacle {
 impl Obstacle {
     fn parts(&self) -> (StatusCode, &'static str, String) {
         match self {
+            Self::Method => (
+                StatusCode::METHOD_NOT_ALLOWED,
+                "method_not_allowed",
+                "this endpoint takes POST, and GET describes it".to_owned(),
+            ),
             Self::Access(Problem::Unauthorized) => (StatusCode::UNAUTHORIZED, "unauthorized", Problem::Unauthorized.to_string()),
             Self::Access(Problem::Forbidden) => (StatusCode::FORBIDDEN, "forbidden", Problem::Forbidden.to_string()),
             Self::Access(problem) => (StatusCode::SERVICE_UNAVAILABLE, "unavailable", problem.to_string()),
             Self::Body(error) => (error.status(), error.code(), error.to_string()),
-            Self::IdempotencyKey => {
-                (StatusCode::BAD_REQUEST, "invalid_idempotency_key", "an Idempotency-Key has 16 to 128 visible characters".to_owned())
-            }
+            Self::IdempotencyKey => (
+                StatusCode::BAD_REQUEST,
+                "invalid_idempotency_key",
+                "an Idempotency-Key has 16 to 128 visible characters".to_owned(),
+            ),
             Self::KeyReused => {
                 (StatusCode::CONFLICT, "idempotency_key_reused", "this Idempotency-Key was used for another request".to_owned())
             }
@@ -90,6 +100,16 @@ fn respond(status: StatusCode, body: &impl Serialize) -> HttpResponse {
         _ => {}
     }
     response.json(body)
+}
+
+fn verify_obstacle(obstacle: &Obstacle) -> HttpResponse {
+    let (status, code, problem) = obstacle.parts();
+    respond(status, &VerifyResponse::fault(Echo::UNKNOWN, code, &problem))
+}
+
+fn settle_obstacle(obstacle: &Obstacle) -> HttpResponse {
+    let (status, code, problem) = obstacle.parts();
+    respond(status, &SettleResponse::fault(Echo::UNKNOWN, code, &problem))
 }
 
 fn status_of(refusal: &Refusal) -> StatusCode {
@@ -121,10 +141,7 @@ fn report(cause: &Unavailable, what: &'static str) -> String {
 async fn verify(service: Data<Service>, request: HttpRequest, payload: Payload) -> HttpResponse {
     let (caller, bytes) = match enter(&service, &request, payload).await {
         Ok(entered) => entered,
-        Err(obstacle) => {
-            let (status, code, problem) = obstacle.parts();
-            return respond(status, &VerifyResponse::fault(Echo::UNKNOWN, code, &problem));
-        }
+        Err(obstacle) => return verify_obstacle(&obstacle),
     };
     let asked = match parse_request(&bytes) {
         Ok(asked) => asked,
@@ -153,10 +170,7 @@ async fn verify(service: Data<Service>, request: HttpRequest, payload: Payload) 
 async fn settle(service: Data<Service>, request: HttpRequest, payload: Payload) -> HttpResponse {
     match try_settle(&service, &request, payload).await {
         Ok(response) => response,
-        Err(obstacle) => {
-            let (status, code, problem) = obstacle.parts();
-            respond(status, &SettleResponse::fault(Echo::UNKNOWN, code, &problem))
-        }
+        Err(obstacle) => settle_obstacle(&obstacle),
     }
 }
 
@@ -253,11 +267,15 @@ async fn keep(service: &Service, key: &StorageKey, fingerprint: Fingerprint, ans
     let body = serde_json::to_vec(&answer.body).map_err(|_| Obstacle::Access(Problem::Internal))?;
     let given = StoredAnswer { fingerprint, status: answer.status.as_u16(), body };
     let (flows, key) = (Arc::clone(&service.flows), key.clone());
-    let stored = service.run(async move { store(&flows, &key, given).await }).await.map_err(|error| Obstacle::Access(error.into()))?;
-    if stored.fingerprint != fingerprint {
-        return Err(Obstacle::KeyReused);
+    match service.run(async move { store(&flows, &key, given).await }).await {
+        Ok(stored) if stored.fingerprint == fingerprint => Ok(repeat(stored)),
+        Ok(_) => Err(Obstacle::KeyReused),
+        // Money may have moved, and the ledger knows under which key; only the bytes are lost. So this caller gets its answer.
+        Err(error) => {
+            tracing::warn!(error = %ErrorChain(&error), "an answer was not stored under its Idempotency-Key");
+            Ok(answer.into_response())
+        }
     }
-    Ok(repeat(stored))
 }
 
 async fn store(flows: &Flows, key: &StorageKey, answer: StoredAnswer) -> Result<StoredAnswer, LedgerError> {
@@ -274,24 +292,6 @@ async fn list_supported(service: Data<Service>, request: HttpRequest) -> HttpRes
         return problem.response();
     }
     let flows = Arc::clone(&service.flows);
-    let offered = service.run(async move { offered(&flows).await }).await;
+    let offered = service.run(async move { flows.offered().await }).await;
     HttpResponse::Ok().json(Supported::of(&offered))
-}
-
-/// The networks that take payments now, with the signers that can still pay. A network whose signers run out is not offered,
-/// before it fails.
-async fn offered(flows: &Flows) -> Vec<(crate::domain::network::Network, Vec<String>)> {
-    let mut offered = Vec::new();
-    for chain in flows.chains.iter().filter(|chain| chain.is_prepared()) {
-        let profile = chain.profile();
-        // A ledger that does not answer says nothing about a network, and servers cache this answer for long.
-        let standing = flows.availability.of(&flows.ledger, &profile.network).await.unwrap_or_default();
-        let able = profile.signers.iter().any(|signer| !standing.short.contains(&signer.name));
-        flows.metrics.network_available(&profile.network, able && standing.halted.is_none());
-        if able && standing.halted.is_none() {
-            let signers = profile.signers.iter().map(|signer| signer.address.clone()).collect();
-            offered.push((profile.network.clone(), signers));
-        }
-    }
-    offered
 }

@@ -8,9 +8,10 @@ use uuid::Uuid;
 use super::leases::{Lease, require};
 use super::payments::SendableRow;
 use super::{Column, Ledger, LedgerError, budgets, commit, from_bigint, from_decimal, to_bigint, wei_to_decimal};
-use crate::chain::{Checked, Fees, Sendable, SignedAttempt};
 use crate::domain::ids::{PaymentId, SubmissionId};
 use crate::domain::network::Network;
+use crate::domain::submission::{Fees, SignedAttempt};
+use crate::domain::verification::{Checked, Sendable};
 
 /// A slot that is not spent, with its newest signed bytes.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -356,7 +357,7 @@ pub async fn slots_of(
 }
 
 /// Marks every slot of a signer up to a nonce as spent at a block, and sends the payments in them that the chain did not pay
-/// back to the queue, from now on alone. Returns those payments.
+/// back to the queue, from now on alone. It is their own failure if they were alone already. Returns those payments.
 ///
 /// # Errors
 /// The database could not be reached.
@@ -381,7 +382,8 @@ pub async fn mark_spent(
     .await?;
     let unpaid = sqlx::query_scalar!(
         r#"
-        UPDATE payments p SET submission_id = NULL, lane = NULL, alone = true, failures = failures + 1, checked_block = 0
+        UPDATE payments p SET submission_id = NULL, lane = NULL, alone = true, failures = failures + alone::int::smallint,
+            checked_block = 0
         WHERE p.submission_id = ANY ($1) AND NOT EXISTS (SELECT FROM claims c WHERE c.payment_id = p.id)
         RETURNING p.id
         "#,

@@ -3,5 +3,13 @@
 #[path = "../support/mod.rs"]
 mod support;
 
+mod access;
+mod answers;
+mod bad_input;
+mod coupling;
 mod evidence;
+mod golden;
+mod operations;
 mod settle;
+mod tidy;
+mod wallets;

@@ -51,7 +51,8 @@ impl Chain {
             .output()
             .await
             .expect("node runs");
-        let info: Value = serde_json::from_slice(&info.stdout).expect("dev/chain.mjs --info prints JSON; run `make test` once to install dev/");
+        let info: Value =
+            serde_json::from_slice(&info.stdout).expect("dev/chain.mjs --info prints JSON; run `make test` once to install dev/");
         let mut command = Command::new("node");
         command.arg(&script).args(["--chain-id", &id, "--port", "0", "--payers", &payers]);
         command.args(["--block-time", &options.block_time.to_string()]);
@@ -86,7 +87,8 @@ impl Chain {
     pub async fn try_rpc(&self, method: &str, params: Value) -> Result<Value, String> {
         let id = self.ids.fetch_add(1, Ordering::Relaxed);
         let request = json!({"jsonrpc": "2.0", "id": id, "method": method, "params": params});
-        let answer: Value = self.client.post(&self.url).json(&request).send().await.expect("the node answers").json().await.expect("JSON");
+        let answer: Value =
+            self.client.post(&self.url).json(&request).send().await.expect("the node answers").json().await.expect("JSON");
         match answer.get("error") {
             Some(error) => Err(error.to_string()),
             None => Ok(answer["result"].clone()),
@@ -123,6 +125,21 @@ impl Chain {
             "topics": ["0xddf252ad1be2c89b69c2b068fc378daa952ba7f163c4a11628f55a4df523b3ef", null, topic],
         });
         self.rpc("eth_getLogs", json!([filter])).await.as_array().expect("logs").clone()
+    }
+
+    /// Sends a transaction of an account that the node holds the key of, waits for its block, and returns the receipt.
+    pub async fn transact(&self, from: &str, to: Option<&str>, data: &[u8]) -> Value {
+        let mut transaction = json!({"from": from, "data": alloy::hex::encode_prefixed(data), "gas": "0x7a1200"});
+        if let Some(to) = to {
+            transaction["to"] = to.into();
+        }
+        let hash = self.rpc("eth_sendTransaction", json!([transaction])).await;
+        let receipt = super::eventually("the transaction's block", std::time::Duration::from_secs(10), || async {
+            Some(self.rpc("eth_getTransactionReceipt", json!([hash])).await).filter(|receipt| !receipt.is_null())
+        });
+        let receipt = receipt.await;
+        assert_eq!(receipt["status"], "0x1", "the transaction reverted: {receipt}");
+        receipt
     }
 
     /// In which transactions an authorization was used, in canonical blocks. Never more than one, says the token; asked all the same.

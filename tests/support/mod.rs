@@ -4,11 +4,13 @@
 #![allow(dead_code, reason = "each binary that includes these tools uses some of them")]
 
 pub mod chain;
+pub mod cli;
 pub mod database;
 pub mod facilitator;
 pub mod payer;
 pub mod postgres_proxy;
 pub mod proxy;
+pub mod typed;
 
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
@@ -36,4 +38,18 @@ pub fn http_client() -> reqwest::Client {
     // Fails only if it was done before, which is as good. Nothing here uses TLS, but the client wants to know how it would.
     drop(rustls::crypto::ring::default_provider().install_default());
     reqwest::Client::builder().pool_max_idle_per_host(512).build().expect("a client")
+}
+
+/// A contract of ours by its name, as contracts/build.mjs compiled it.
+pub fn contract(name: &str) -> serde_json::Value {
+    let text = std::fs::read_to_string(root().join(format!("contracts/out/{name}.json"))).expect("it is compiled");
+    serde_json::from_str(&text).expect("it is JSON")
+}
+
+/// Deploys a contract with encoded arguments for its constructor, and returns its address.
+pub async fn deploy(chain: &chain::Chain, contract: &serde_json::Value, arguments: &[u8]) -> String {
+    let mut code = alloy::hex::decode(contract["bytecode"].as_str().expect("code")).expect("hexadecimal");
+    code.extend_from_slice(arguments);
+    let receipt = chain.transact(&chain.text("/accounts/deployer/address"), None, &code).await;
+    receipt["contractAddress"].as_str().expect("an address").to_owned()
 }

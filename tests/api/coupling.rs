@@ -1,0 +1,102 @@
+//! Payments that are simulated together must not see each other: each verdict is the one that the payment gets alone.
+
+use std::time::Duration;
+
+use alloy::primitives::{Address, B256, U256};
+use alloy::sol_types::{SolCall, SolValue};
+use serde_json::Value;
+
+use crate::support::chain::{Chain, ChainOptions};
+use crate::support::facilitator::{Facilitator, NetworkOptions, Options};
+use crate::support::payer::{Payer, Signed, Terms};
+use crate::support::proxy::{Act, Proxy};
+use crate::support::typed::Usdc;
+use crate::support::{contract, database, deploy};
+
+fn address(text: &str) -> Address {
+    text.parse().expect("an address")
+}
+
+/// The payments, each with the verdict that it must get.
+async fn payments(chain: &Chain) -> Vec<(&'static str, Signed, Option<&'static str>)> {
+    let merchant =
+        Payer::new(&chain.text("/accounts/merchant/key"), chain.world["chainId"].as_u64().expect("a number"), &chain.world);
+    let stranger = chain.text("/accounts/deployer/address");
+    let half = Terms { amount: 600_000_000, ..Terms::to(&stranger) };
+    let mut payments = vec![
+        ("somebody pays an empty account", chain.payers[0].authorize(&Terms::to(&merchant.address())), None),
+        ("the empty account pays on", merchant.authorize(&Terms::to(&stranger)), Some("invalid_exact_evm_insufficient_balance")),
+        ("one payment of more than half", chain.payers[1].authorize(&half), None),
+        ("another one of the same payer", chain.payers[1].authorize(&half), None),
+        (
+            "more than the payer has",
+            chain.payers[2].authorize(&Terms { amount: 1_000_000_001, ..half }),
+            Some("invalid_exact_evm_insufficient_balance"),
+        ),
+    ];
+    let owner = address(&chain.payers[3].address());
+    let hostile = [
+        ("a wallet that burns all gas", "GasBurnerWallet", Some("invalid_exact_evm_signature")),
+        ("a wallet that answers 1 MiB", "ReturnBombWallet", Some("invalid_exact_evm_signature")),
+        ("a wallet that refuses", "RevertingWallet", Some("invalid_exact_evm_signature")),
+        ("a wallet that agrees", "EcdsaWallet", None),
+    ];
+    for (name, code, verdict) in hostile {
+        let arguments = if code == "EcdsaWallet" { owner.abi_encode() } else { Vec::new() };
+        let wallet = deploy(chain, &contract(code), &arguments).await;
+        let fund = Usdc::transferCall { to: address(&wallet), value: U256::from(1_000_000) };
+        chain.transact(&chain.text("/accounts/buyer/address"), Some(&chain.usdc()), &fund.abi_encode()).await;
+        let nonce = B256::from(rand::random::<[u8; 32]>());
+        payments.push((name, chain.payers[3].authorize_with(&Terms::to(&stranger), nonce, address(&wallet)), verdict));
+    }
+    payments.push(("an honest payer", chain.payers[4].authorize(&Terms::to(&stranger)), None));
+    payments
+}
+
+fn verdict((status, answer): &(u16, Value)) -> Option<&str> {
+    assert_eq!(*status, 200, "{answer}");
+    answer["invalidReason"].as_str()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn payments_in_one_simulation_get_the_verdicts_they_get_alone() {
+    let chain = Chain::start(ChainOptions { block_time: 0.25, ..ChainOptions::default() }).await;
+    let proxy = Proxy::start(&chain.url);
+    let network = NetworkOptions { rpc: vec![proxy.url.clone()], ..NetworkOptions::of(&chain) };
+    let facilitator = Facilitator::start(&Options::new(network, &database::fresh().await)).await;
+    let payments = payments(&chain).await;
+
+    for (name, signed, expected) in &payments {
+        assert_eq!(verdict(&facilitator.verify(&signed.v2()).await), *expected, "alone: {name}");
+    }
+
+    for round in 0..payments.len() {
+        let mut order: Vec<_> = payments.iter().collect();
+        order.rotate_left(round);
+        proxy.reset();
+        // The first call is held up, so that the others pile up behind it and share the second.
+        proxy.rule(
+            |method, _, count| {
+                if method == "eth_call" && count == 1 { Act::Delay(Duration::from_millis(150)) } else { Act::Forward }
+            },
+        );
+        let before = simulations(&facilitator).await;
+
+        let verdicts = order.iter().map(|(_, signed, _)| async { facilitator.verify(&signed.v2()).await });
+        let verdicts = futures_util::future::join_all(verdicts).await;
+
+        for ((name, _, expected), answer) in order.iter().zip(&verdicts) {
+            assert_eq!(verdict(answer), *expected, "together, round {round}: {name}: {answer:?}");
+        }
+        let (calls, simulated) = simulations(&facilitator).await;
+        let (calls, simulated) = (calls - before.0, simulated - before.1);
+        assert!(simulated / calls >= 2.0, "round {round}: {simulated} payments in {calls} calls were not together");
+    }
+}
+
+async fn simulations(facilitator: &Facilitator) -> (f64, f64) {
+    (
+        facilitator.metric("quittance_simulation_batch_size_count").await,
+        facilitator.metric("quittance_simulation_batch_size_sum").await,
+    )
+}
