@@ -49,6 +49,8 @@ struct Shared {
     open: watch::Sender<bool>,
     /// Grows when all present connections fall silent.
     silence: watch::Sender<u64>,
+    /// Grows when the connections that fell silent end.
+    burial: watch::Sender<u64>,
 }
 
 impl PostgresProxy {
@@ -58,7 +60,7 @@ impl PostgresProxy {
         let query = |name: &str| url.query_pairs().find(|(key, _)| key == name).map(|(_, value)| value.into_owned());
         let directory = query("host").expect("the server of the tests has a socket");
         let socket = PathBuf::from(directory).join(format!(".s.PGSQL.{}", query("port").expect("a port")));
-        let shared = Arc::new(Shared { socket, cut: Mutex::default(), cuts: AtomicU64::new(0), open: watch::Sender::new(true), silence: watch::Sender::new(0) });
+        let shared = Arc::new(Shared { socket, cut: Mutex::default(), cuts: AtomicU64::new(0), open: watch::Sender::new(true), silence: watch::Sender::new(0), burial: watch::Sender::new(0) });
         let listener = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
         let port = listener.local_addr().expect("an address").port();
         let (user, password) = (url.username(), url.password().unwrap_or_default());
@@ -86,6 +88,11 @@ impl PostgresProxy {
     /// like that vanished from the network. New connections work.
     pub fn silence(&self) {
         self.shared.silence();
+    }
+
+    /// Ends the connections that fell silent.
+    pub fn bury(&self) {
+        self.shared.burial.send_modify(|burial| *burial += 1);
     }
 
     /// Throws everybody out and lets nobody in.
@@ -178,8 +185,12 @@ async fn serve(shared: Arc<Shared>, client: TcpStream) {
         _ = silence.wait_for(|silence| *silence > before) => true,
     };
     if silent {
+        let mut burial = shared.burial.subscribe();
         // Nobody carries anything any more, but the sockets stay until then.
-        drop(open.wait_for(|open| !open).await);
+        tokio::select! {
+            _ = open.wait_for(|open| !open) => {}
+            _ = burial.changed() => {}
+        }
     }
 }
 

@@ -270,6 +270,7 @@ async fn connections_that_fall_silent_are_given_up() {
         failed += answers.iter().filter(|answer| !is_success(answer)).count();
         assert_eq!(postgres.cuts(), number as u64 + 1);
         paid.extend(part);
+        postgres.bury();
     }
     world.until_idle().await;
     let violations = world.violations(&paid, 0).await;
