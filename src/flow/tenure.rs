@@ -45,17 +45,18 @@ impl Tenure {
     pub async fn lease(&mut self) -> Option<Lease> {
         if self.tried_at.is_none_or(|tried| tried.elapsed() >= RENEWED) {
             self.tried_at = Some(Instant::now());
-            self.held = match tokio::time::timeout(RENEWED_WITHIN, self.flows.ledger.hold_lease(&self.name, self.owner, LASTS)).await {
-                Ok(Ok(lease)) => lease,
-                Ok(Err(error)) => {
-                    tracing::warn!(lease = self.name, error = %ErrorChain(&error), "the lease could not be renewed");
-                    None
-                }
-                Err(_) => {
-                    tracing::warn!(lease = self.name, "the lease could not be renewed in time");
-                    None
-                }
-            };
+            self.held =
+                match tokio::time::timeout(RENEWED_WITHIN, self.flows.ledger.hold_lease(&self.name, self.owner, LASTS)).await {
+                    Ok(Ok(lease)) => lease,
+                    Ok(Err(error)) => {
+                        tracing::warn!(lease = self.name, error = %ErrorChain(&error), "the lease could not be renewed");
+                        None
+                    }
+                    Err(_) => {
+                        tracing::warn!(lease = self.name, "the lease could not be renewed in time");
+                        None
+                    }
+                };
             self.flows.metrics.lease(&self.name, self.held.is_some());
         }
         self.held.clone()

@@ -60,7 +60,14 @@ impl PostgresProxy {
         let query = |name: &str| url.query_pairs().find(|(key, _)| key == name).map(|(_, value)| value.into_owned());
         let directory = query("host").expect("the server of the tests has a socket");
         let socket = PathBuf::from(directory).join(format!(".s.PGSQL.{}", query("port").expect("a port")));
-        let shared = Arc::new(Shared { socket, cut: Mutex::default(), cuts: AtomicU64::new(0), open: watch::Sender::new(true), silence: watch::Sender::new(0), burial: watch::Sender::new(0) });
+        let shared = Arc::new(Shared {
+            socket,
+            cut: Mutex::default(),
+            cuts: AtomicU64::new(0),
+            open: watch::Sender::new(true),
+            silence: watch::Sender::new(0),
+            burial: watch::Sender::new(0),
+        });
         let listener = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
         let port = listener.local_addr().expect("an address").port();
         let (user, password) = (url.username(), url.password().unwrap_or_default());

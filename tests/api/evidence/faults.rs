@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use futures_util::future::join_all;
 use serde_json::{Value, json};
 
-use super::{PATIENCE, SEND, World, is_success, reason, report, scale};
+use super::{COMMITS, PATIENCE, SEND, World, is_success, reason, report, scale};
 use crate::support::chain::ChainOptions;
 use crate::support::eventually;
 use crate::support::facilitator::{Facilitator, Options};
@@ -143,9 +143,6 @@ async fn a_second_node_takes_over() {
     assert_eq!((failed, violations), (0, 0));
 }
 
-/// Everything that is committed on the way of a settlement.
-const COMMITS: [&str; 4] = ["INSERT INTO authorizations", "INSERT INTO attempts", "INSERT INTO claims", "SET handed_out_at"];
-
 #[tokio::test(flavor = "multi_thread")]
 async fn a_commit_whose_answer_is_lost_is_found_out() {
     let rounds = scale(1, 10);
@@ -265,7 +262,8 @@ async fn connections_that_fall_silent_are_given_up() {
         // Whoever makes this commit waits for its answer, and so do some of the others for theirs.
         postgres.cut_next(Cut { statement, fate: Fate::Silent });
         let started = Instant::now();
-        let answers = join_all(part.iter().map(|signed| async { facilitator.settle_patiently(&signed.v2(), SILENCE_ENDS).await })).await;
+        let answers =
+            join_all(part.iter().map(|signed| async { facilitator.settle_patiently(&signed.v2(), SILENCE_ENDS).await })).await;
         slowest = slowest.max(started.elapsed());
         failed += answers.iter().filter(|answer| !is_success(answer)).count();
         assert_eq!(postgres.cuts(), number as u64 + 1);
@@ -276,7 +274,11 @@ async fn connections_that_fall_silent_are_given_up() {
     let violations = world.violations(&paid, 0).await;
     report(
         "faults silent database",
-        &format!("{} payments, {} silences: {failed} failed, all ended within {slowest:?}, {violations} violations", paid.len(), COMMITS.len()),
+        &format!(
+            "{} payments, {} silences: {failed} failed, all ended within {slowest:?}, {violations} violations",
+            paid.len(),
+            COMMITS.len()
+        ),
     );
     assert_eq!((failed, violations), (0, 0));
 }

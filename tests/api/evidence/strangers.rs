@@ -85,7 +85,10 @@ async fn a_payment_that_a_stranger_made_is_not_refused_before_its_block_is_read(
     proxy.behave();
     let last = facilitator.settle_patiently(&signed.v2(), PATIENCE).await;
     let violations = world.violations(&[signed], 0).await;
-    report("strangers unread", &format!("503 before the block was read, then success {}, {violations} violations", last["success"]));
+    report(
+        "strangers unread",
+        &format!("503 before the block was read, then success {}, {violations} violations", last["success"]),
+    );
     assert_eq!((is_success(&last), last["transaction"].as_str(), violations), (true, Some(theirs.as_str()), 0), "{last}");
 }
 
