@@ -1,5 +1,6 @@
 //! Everything at once: replicas are killed at any time, nodes fail one call in twenty, commits lose their answers; under load.
 
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use futures_util::{StreamExt, stream};
@@ -25,7 +26,7 @@ const FAILS: u32 = 20;
 
 #[tokio::test(flavor = "multi_thread")]
 async fn nothing_that_fails_at_random_makes_a_payment_wrong() {
-    let (payments, kills) = (scale(60, 1_000), scale(4, 100));
+    let payments = scale(60, 600);
     let world = World::new(ChainOptions { payers: 40, ..ChainOptions::default() }).await;
     let (node, postgres) = (Proxy::start(&world.chain.url), PostgresProxy::start(&world.database).await);
     let options = Options { database: Some(postgres.url.clone()), ..world.options(&[&node]) };
@@ -39,13 +40,20 @@ async fn nothing_that_fails_at_random_makes_a_payment_wrong() {
 
     let started = Instant::now();
     let asked = paid.iter().enumerate().map(|(number, signed)| settle(&callers, number, signed));
-    let asked = stream::iter(asked).buffer_unordered(CONCURRENCY).collect::<Vec<(bool, bool)>>();
-    let (answers, slowest) = tokio::join!(asked, kill(&mut replicas, &node, &postgres, kills));
+    let done = AtomicBool::new(false);
+    let asked = async {
+        let answers = stream::iter(asked).buffer_unordered(CONCURRENCY).collect::<Vec<(bool, bool)>>().await;
+        done.store(true, Ordering::SeqCst);
+        answers
+    };
+    let (answers, (kills, slowest)) = tokio::join!(asked, kill(&mut replicas, &node, &postgres, &done));
     let took = started.elapsed();
     node.behave();
     world.until_idle().await;
-    let (successes, lost) =
-        (answers.iter().filter(|(success, _)| *success).count(), answers.iter().filter(|(success, broken)| !success && !broken).count());
+    let (successes, lost) = (
+        answers.iter().filter(|(success, _)| *success).count(),
+        answers.iter().filter(|(success, broken)| !success && !broken).count(),
+    );
     let violations = world.violations(&paid, 0).await;
     report(
         "chaos",
@@ -100,19 +108,23 @@ fn is_open(answer: &Value) -> bool {
     ["settlement_pending", "unexpected_settle_error"].contains(&reason(answer))
 }
 
-/// Kills one replica after the other, each after some calls to the node, and starts it again; meanwhile a commit goes wrong.
-/// Returns the longest time until a replica was ready again.
-async fn kill(replicas: &mut [Facilitator], node: &Proxy, postgres: &PostgresProxy, kills: usize) -> Duration {
-    let mut slowest = Duration::ZERO;
-    for _ in 0..kills {
-        let calls = || node.all_calls().values().sum::<u64>();
+/// Until all is done, kills one replica after the other, each after some calls to the node, and starts it again; meanwhile a
+/// commit goes wrong. Returns how often, and the longest time until a replica was ready again.
+async fn kill(replicas: &mut [Facilitator], node: &Proxy, postgres: &PostgresProxy, done: &AtomicBool) -> (usize, Duration) {
+    let (mut kills, mut slowest) = (0, Duration::ZERO);
+    let calls = || node.all_calls().values().sum::<u64>();
+    loop {
         let until = calls() + rand::rng().random_range(1..30);
-        eventually("calls to the node", PATIENCE, || async { (calls() >= until).then_some(()) }).await;
+        eventually("calls to the node", PATIENCE, || async { (calls() >= until || done.load(Ordering::SeqCst)).then_some(()) })
+            .await;
+        if done.load(Ordering::SeqCst) {
+            return (kills, slowest);
+        }
         let fate = if rand::random() { Fate::Unanswered } else { Fate::Undelivered };
         let (statement, replica) = (rand::rng().random_range(0..COMMITS.len()), rand::rng().random_range(0..replicas.len()));
         postgres.cut_next(Cut { statement: COMMITS[statement], fate });
         replicas[replica].kill().await;
         slowest = slowest.max(replicas[replica].restart().await);
+        kills += 1;
     }
-    slowest
 }
