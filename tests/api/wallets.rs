@@ -206,7 +206,7 @@ async fn a_hostile_wallet_costs_neither_time_nor_money() {
 
     // This one is good in every simulation and bad in every block: one transaction is lost on it, and then it is known.
     let signed = from(&chain, &fickle);
-    let first = facilitator.settle_patiently(&signed.v2(), Duration::from_secs(60)).await;
+    let first = facilitator.settle_patiently(&signed.v2(), Duration::from_mins(1)).await;
     let second = facilitator.settle(&signed.v2()).await;
     assert_eq!((&first["success"], &second.1["success"]), (&json!(false), &json!(false)), "{first} {second:?}");
     assert!(proxy.sent().len() <= 2, "{} transactions for a payment that never lands: {first}", proxy.sent().len());

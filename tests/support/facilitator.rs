@@ -84,7 +84,7 @@ impl Facilitator {
     /// Starts the binary and waits until it is ready.
     pub async fn start(options: &Options) -> Self {
         let mut facilitator = Self::spawn(options).await;
-        facilitator.until_ready(Duration::from_secs(60)).await;
+        facilitator.until_ready(Duration::from_mins(1)).await;
         facilitator
     }
 
@@ -140,7 +140,7 @@ impl Facilitator {
     pub async fn restart(&mut self) -> Duration {
         let started = Instant::now();
         self.process = self.launch(None);
-        self.until_ready(Duration::from_secs(60)).await;
+        self.until_ready(Duration::from_mins(1)).await;
         started.elapsed()
     }
 

@@ -79,7 +79,7 @@ async fn a_payment_that_a_reorganisation_dropped_is_sent_again() {
                 println!("violation: depth {depth}: sent {:?}, {payment}, then {again}", proxy.all_calls().get(SEND));
                 wrong += 1;
             }
-            (reorgs, _) = (reorgs + 1, paid.push(signed));
+            (reorgs, ()) = (reorgs + 1, paid.push(signed));
         }
     }
     let counted = facilitator.metric("quittance_reorgs_total").await;
