@@ -245,7 +245,8 @@ async fn settle_now(service: &Service, asked: &FacilitatorRequest, caller: Calle
     answer
 }
 
-/// Stores a terminal answer under its key; of two that race, the first counts for both.
+/// Stores a terminal answer under its key; of two that race, the first counts for both. An answer that cannot be stored is given
+/// all the same: what it says has happened, and whoever asks again under the key is told of the same success.
 async fn keep(service: &Service, key: &StorageKey, fingerprint: Fingerprint, answer: Answer) -> Result<HttpResponse, Obstacle> {
     if !answer.terminal {
         return Ok(answer.into_response());
@@ -253,11 +254,14 @@ async fn keep(service: &Service, key: &StorageKey, fingerprint: Fingerprint, ans
     let body = serde_json::to_vec(&answer.body).map_err(|_| Obstacle::Access(Problem::Internal))?;
     let given = StoredAnswer { fingerprint, status: answer.status.as_u16(), body };
     let (flows, key) = (Arc::clone(&service.flows), key.clone());
-    let stored = service.run(async move { store(&flows, &key, given).await }).await.map_err(|error| Obstacle::Access(error.into()))?;
-    if stored.fingerprint != fingerprint {
-        return Err(Obstacle::KeyReused);
+    match service.run(async move { store(&flows, &key, given).await }).await {
+        Ok(stored) if stored.fingerprint != fingerprint => Err(Obstacle::KeyReused),
+        Ok(stored) => Ok(repeat(stored)),
+        Err(error) => {
+            tracing::error!(error = %ErrorChain(&error), "an answer could not be stored under its Idempotency-Key");
+            Ok(answer.into_response())
+        }
     }
-    Ok(repeat(stored))
 }
 
 async fn store(flows: &Flows, key: &StorageKey, answer: StoredAnswer) -> Result<StoredAnswer, LedgerError> {
