@@ -104,6 +104,12 @@ async fn an_answer_that_cannot_be_stored_is_given_all_the_same() {
     assert_eq!((first.0, &parsed(&first.1)["success"]), (200, &json!(true)), "the money has moved: {first:?}");
     assert_eq!((again.0, &parsed(&again.1)["success"]), (200, &json!(true)), "{again:?}");
     assert_eq!(parsed(&without.1)["errorReason"], "duplicate_settlement", "{without:?}");
+
+    // Where it cannot even be looked up, nothing is settled: it may have been answered already.
+    connection.execute("ALTER TABLE idempotency RENAME TO gone").await.expect("the table is there");
+    let other = chain.payers[1].authorize(&Terms::to(&merchant(&chain))).v2();
+    let (status, text) = settle_raw(&facilitator, &other, &key).await;
+    assert_eq!((status, &parsed(&text)["errorReason"], &parsed(&text)["success"]), (500, &json!("internal"), &json!(false)), "{text}");
     assert_eq!(chain.transfers_to(&merchant(&chain)).await.len(), 1);
 }
 
