@@ -16,6 +16,7 @@ use crate::config::{Config, NetworkConfig};
 use crate::domain::clock::SystemClock;
 use crate::domain::network::Family;
 use crate::flow::availability::Availability;
+use crate::flow::turns::Turns;
 use crate::flow::waiting::Waiting;
 use crate::flow::{Bells, Flows, Patience, Policy};
 use crate::http::{Operations, Service};
@@ -255,6 +256,8 @@ fn flows(config: &Config, ledger: Ledger, metrics: Arc<Metrics>) -> Result<Flows
         availability: Availability::default(),
         policies: config.networks.iter().map(|network| (network.network.clone(), policy(network))).collect(),
         patience: Patience { v1: config.server.answer_within_v1, v2: config.server.answer_within_v2 },
+        errands: Turns::default(),
+        reservations: Turns::default(),
     })
 }
 

@@ -23,6 +23,7 @@ pub mod ingest;
 pub mod reorg;
 pub mod settle;
 pub mod tenure;
+pub mod turns;
 pub mod verify;
 pub mod waiting;
 
@@ -46,6 +47,10 @@ pub struct Flows {
     pub policies: HashMap<Network, Policy>,
     /// How long a caller waits for an answer to a settle.
     pub patience: Patience,
+    /// Callers with the same payment.
+    pub errands: turns::Turns,
+    /// Payments of the same payer that are to be recorded.
+    pub reservations: turns::Turns,
 }
 
 /// The settings of one network that flows need.

@@ -54,7 +54,15 @@ pub struct Lane {
     used: HashMap<PaymentId, u64>,
     last_opened: Option<DateTime<Utc>>,
     next: Option<u64>,
-    balance_read: Option<Instant>,
+    funds: Option<Funds>,
+}
+
+/// What the signer held when it was looked at last.
+#[derive(Debug, Clone, Copy)]
+struct Funds {
+    balance: u128,
+    short: bool,
+    read_at: Instant,
 }
 
 /// How long a lane rests after a turn.
@@ -77,6 +85,8 @@ enum LaneError {
     Build(#[from] BuildError),
     #[error(transparent)]
     Unavailable(#[from] Unavailable),
+    #[error("the signer cannot pay for the transaction")]
+    Penniless,
 }
 
 impl Lane {
@@ -96,7 +106,7 @@ impl Lane {
             used: HashMap::new(),
             last_opened: None,
             next: None,
-            balance_read: None,
+            funds: None,
         }
     }
 
@@ -144,7 +154,7 @@ impl Lane {
         if cursor.halted.is_some() || !self.chain.is_prepared() {
             return Ok(Pause::Fixed(ASK_AGAIN));
         }
-        self.watch_balance().await?;
+        let funds = self.watch_balance().await?;
         let slots = self.flows.ledger.open_slots(&self.network, &self.signer).await?;
         self.sent.retain(|slot, _| slots.iter().any(|open| open.id == *slot));
         self.flows.metrics.submissions_in_flight(&self.network, &self.signer, slots.len());
@@ -153,7 +163,10 @@ impl Lane {
         }
         let now = self.flows.clock.now();
         let mut in_flight = slots.len();
-        if may_open(&self.policy, in_flight, self.last_opened, now) && self.open(lease, cursor.heights.head).await? {
+        if may_open(&self.policy, in_flight, self.last_opened, now)
+            && !(funds.short && self.has_able_neighbour().await?)
+            && self.open(lease, cursor.heights.head).await?
+        {
             in_flight += 1;
         }
         // With something in flight there is a pace to keep, and payments gather meanwhile.
@@ -185,6 +198,11 @@ impl Lane {
             }
             attempt => attempt?,
         };
+        // Bytes that nobody takes must not be committed: their payments would neither be made nor be free to be asked for again.
+        if self.funds.is_none_or(|funds| funds.balance < attempt.cost_max) {
+            self.funds = None;
+            return Err(LaneError::Penniless);
+        }
         let opened = self.flows.open_slot(lease, &self.network, &self.signer, nonce, &attempt, &payments).await?;
         match opened {
             Opened::Committed(slot) => {
@@ -323,13 +341,19 @@ impl Lane {
         answer
     }
 
-    /// Notes what the signer holds, and whether that may not last for another hour at the present rate.
-    async fn watch_balance(&mut self) -> Result<(), LaneError> {
-        if self.balance_read.is_some_and(|read| read.elapsed() < BALANCE_READ) {
-            return Ok(());
+    /// Whether another lane of the network has the funds that this one lacks.
+    async fn has_able_neighbour(&self) -> Result<bool, LaneError> {
+        let standing = self.flows.availability.of(&self.flows.ledger, &self.network).await?;
+        let signers = &self.chain.profile().signers;
+        Ok(signers.iter().any(|signer| signer.name != self.signer && !standing.short.contains(&signer.name)))
+    }
+
+    /// Notes now and then what the signer holds, and whether that may not last for another hour at the present rate.
+    async fn watch_balance(&mut self) -> Result<Funds, LaneError> {
+        if let Some(funds) = self.funds.filter(|funds| funds.read_at.elapsed() < BALANCE_READ) {
+            return Ok(funds);
         }
         let balance = self.chain.signer(&self.signer).await?.balance;
-        self.balance_read = Some(Instant::now());
         let now = self.flows.clock.now();
         let rate = self.flows.ledger.spent_lately(&self.network, now).await?;
         let short = balance < rate.max(self.cost.reserve_wei_min);
@@ -338,7 +362,10 @@ impl Lane {
         }
         self.flows.metrics.signer_balance(&self.network, &self.signer, balance, short);
         let record = SignerRecord { name: self.signer.clone(), balance, short };
-        Ok(self.flows.ledger.note_signer(&self.network, &record, now).await?)
+        self.flows.ledger.note_signer(&self.network, &record, now).await?;
+        let funds = Funds { balance, short, read_at: Instant::now() };
+        self.funds = Some(funds);
+        Ok(funds)
     }
 }
 

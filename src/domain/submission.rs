@@ -56,9 +56,10 @@ pub enum Care {
 pub fn care(policy: &LanePolicy, signed_at: DateTime<Utc>, sent_at: Option<DateTime<Utc>>, now: DateTime<Utc>) -> Care {
     match sent_at {
         None => Care::Resend,
+        // First of all, so that a slot for which no more may be offered does not ask the nodes without a pause.
+        Some(sent) if now - sent < policy.resend_after => Care::Wait,
         Some(_) if now - signed_at >= policy.outbid_after => Care::Outbid,
-        Some(sent) if now - sent >= policy.resend_after => Care::Resend,
-        Some(_) => Care::Wait,
+        Some(_) => Care::Resend,
     }
 }
 
@@ -111,6 +112,7 @@ mod tests {
         assert_eq!(care(&policy(), signed, Some(at(0)), at(4)), Care::Resend);
         assert_eq!(care(&policy(), signed, Some(at(8)), at(11)), Care::Wait);
         assert_eq!(care(&policy(), signed, Some(at(8)), at(12)), Care::Outbid);
+        assert_eq!(care(&policy(), signed, Some(at(12)), at(13)), Care::Wait);
     }
 
     #[test]

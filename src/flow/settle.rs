@@ -119,17 +119,30 @@ impl Flows {
             deadline: Instant::now() + wait.to_std().unwrap_or_default(),
         };
         while Instant::now() < errand.deadline {
-            let held = match self.ledger.find_holder(&errand.examined.request.network, &errand.examined.key).await? {
-                Some(payment) => self.meet(chain, &errand, payment).await?,
-                None => self.accept(chain, &errand).await?,
-            };
-            match held {
+            match self.hold(chain, &errand).await? {
                 Held::Wait(payment, ticket) => return self.wait(&errand, payment, ticket).await,
                 Held::Done(settled) => return Ok(settled),
                 Held::Again => {}
             }
         }
         Err(Unavailable::NotSent.into())
+    }
+
+    /// Finds out who holds the authorization. Of many callers with one payment the first asks the chain and records it, and the
+    /// others, one after the other, find it held.
+    async fn hold(&self, chain: &Arc<dyn Chain>, errand: &Errand<'_>) -> Result<Held, Verdict> {
+        let (network, key) = (&errand.examined.request.network, &errand.examined.key);
+        let Ok(_turn) = tokio::time::timeout_at(errand.deadline, self.errands.take((network, &key.0))).await else {
+            return Err(Unavailable::NotSent.into());
+        };
+        if let Some(payment) = self.ledger.find_holder(network, key).await? {
+            return self.meet(chain, errand, payment).await;
+        }
+        match self.accept(chain, errand).await {
+            // What speaks against the payment may be this very payment: another replica was quicker.
+            Err(Verdict::Refused(_)) if self.ledger.find_holder(network, key).await?.is_some() => Ok(Held::Again),
+            accepted => accepted,
+        }
     }
 
     fn answer_level(&self, chain: &Arc<dyn Chain>, request: &PaymentRequest) -> Level {
@@ -182,7 +195,7 @@ impl Flows {
         let verified = match self.check_on_chain(chain, errand.examined.clone()).await {
             // The watcher will say by whom it was used; it may have been one of our own slots.
             Err(Verdict::Refused(refusal)) if refusal.reason == Reason::NonceAlreadyUsed => {
-                return self.find_stranger(chain, errand, payment, refusal).await;
+                return self.find_stranger(chain, errand, payment).await;
             }
             verified => verified?,
         };
@@ -198,19 +211,11 @@ impl Flows {
         Ok(held)
     }
 
-    /// We hold a payment that the chain says was used, and the watcher has not claimed it: it passed that block before we held
-    /// the payment. So the block is searched for.
-    async fn find_stranger(
-        &self,
-        chain: &Arc<dyn Chain>,
-        errand: &Errand<'_>,
-        payment: &Payment,
-        refusal: Refusal,
-    ) -> Result<Held, Verdict> {
-        if self.claim_found_use(chain, payment).await? {
-            return Ok(self.join(errand, payment.id));
-        }
-        Ok(Held::Done(Settled::Refused { refusal, payment: Some(payment.id), transaction: payment.transaction.clone() }))
+    /// We hold a payment that the chain says was used, and the watcher has not claimed it. If it passed that block before we held
+    /// the payment, the block is searched for; otherwise it has yet to read it. To refuse the payment before that would be a guess.
+    async fn find_stranger(&self, chain: &Arc<dyn Chain>, errand: &Errand<'_>, payment: &Payment) -> Result<Held, Verdict> {
+        self.claim_found_use(chain, payment).await?;
+        Ok(self.join(errand, payment.id))
     }
 
     /// Nobody holds the authorization: asks the chain and records the payment.
@@ -263,15 +268,16 @@ impl Flows {
             wait: errand.wait,
             now: self.clock.now(),
         };
+        let _turn = self.reservations.take((&request.network, request.asset, examined.payer)).await;
         let (mut balance, mut block) = (checked.balance, checked.block);
         for reads_left in (0..BALANCE_READS_MAX).rev() {
             let mut db = self.ledger.begin().await?;
             let under_way = payments::reserve(&mut db, &request.network, request.asset, examined.payer).await?;
             if let Some(sum) = under_way.sum {
                 // A balance counts together with what is under way only if both are of the same block.
-                if block != under_way.cursor && reads_left > 0 {
+                if let Some(cursor) = under_way.cursor.filter(|cursor| *cursor != block && reads_left > 0) {
                     drop(db);
-                    block = under_way.cursor;
+                    block = cursor;
                     balance = chain.balance(request.asset, examined.payer, block).await.map_err(Unavailable::from)?;
                     continue;
                 }

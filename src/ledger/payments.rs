@@ -128,8 +128,8 @@ pub struct NewPayment<'a> {
 pub struct UnderWay {
     /// The sum of it; absent if there is nothing.
     pub sum: Option<Amount>,
-    /// The block up to which the watcher has accounted for it.
-    pub cursor: u64,
+    /// The block up to which the watcher has accounted for it, if it has begun.
+    pub cursor: Option<u64>,
 }
 
 /// Reserves the right to judge a payer's balance until the transaction ends, and says what is under way.
@@ -156,7 +156,7 @@ pub async fn reserve(db: &mut PgConnection, network: &Network, asset: Address, p
     .fetch_one(db)
     .await?;
     let sum = row.sum.map(|sum| read_amount(&sum, TABLE)).transpose()?;
-    Ok(UnderWay { sum, cursor: row.cursor.map_or(0, from_bigint) })
+    Ok(UnderWay { sum, cursor: row.cursor.map(from_bigint) })
 }
 
 /// Records a payment together with its hold on the authorization. Returns whether it did: not if the authorization is held.
@@ -441,8 +441,8 @@ impl Ledger {
         Ok(())
     }
 
-    /// Hands success out, once for each payment, and only while the block that it stands on is canonical. Returns the payments
-    /// for which this call was the one.
+    /// Hands success out, once for each payment, and only while the block that it stands on is canonical: the claim cannot be
+    /// removed before this is committed. Returns the payments for which this call was the one.
     ///
     /// # Errors
     /// The database could not be reached. If the answer to the commit was lost, a later call finds the success taken; the taker
@@ -462,6 +462,7 @@ impl Ledger {
                 WHERE p.handed_out_at IS NULL
                 ORDER BY p.id
                 FOR UPDATE OF p
+                FOR KEY SHARE OF c
             )
             UPDATE payments p SET handed_out_at = $4, handed_out_to = wish.taker
             FROM wish WHERE p.id = wish.id AND p.handed_out_at IS NULL

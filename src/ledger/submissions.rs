@@ -57,7 +57,8 @@ pub enum Opened {
 }
 
 impl Ledger {
-    /// Assigns waiting payments to a lane that has none of its own, and returns all that wait in it, oldest first.
+    /// Assigns waiting payments to a lane, and returns all that wait in it, oldest first. It takes those that have no lane, and
+    /// those of a lane that is short of funds.
     ///
     /// # Errors
     /// The database could not be reached.
@@ -68,7 +69,9 @@ impl Ledger {
             UPDATE payments SET lane = $2
             WHERE id IN (
                 SELECT p.id FROM payments p
-                WHERE p.network = $1 AND p.lane IS NULL AND p.submission_id IS NULL AND p.given_up_at IS NULL
+                WHERE p.network = $1 AND p.submission_id IS NULL AND p.given_up_at IS NULL
+                  AND (p.lane IS NULL
+                       OR p.lane <> $2 AND EXISTS (SELECT FROM signers s WHERE s.network = $1 AND s.name = p.lane AND s.short))
                   AND p.final_at IS NULL AND p.answer_by > clock_timestamp()
                   AND NOT EXISTS (SELECT FROM claims c WHERE c.payment_id = p.id)
                 ORDER BY p.id LIMIT $3 FOR UPDATE SKIP LOCKED

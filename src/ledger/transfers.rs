@@ -80,14 +80,21 @@ pub struct LostClaim {
 /// # Errors
 /// The database could not be reached.
 pub async fn drop_claims_above(db: &mut PgConnection, network: &Network, ancestor: u64) -> Result<Vec<LostClaim>, LedgerError> {
-    let rows = sqlx::query!(
-        r#"
-        DELETE FROM claims c USING payments p
-        WHERE p.id = c.payment_id AND c.network = $1 AND c.block_number > $2
-        RETURNING p.id, p.provider_id, c.transaction, p.handed_out_at IS NOT NULL AS "handed_out!"
-        "#,
+    let dropped = sqlx::query!(
+        "DELETE FROM claims WHERE network = $1 AND block_number > $2 RETURNING payment_id, transaction",
         network.as_str(),
         to_bigint(ancestor),
+    );
+    let (payments, transactions): (Vec<_>, Vec<_>) =
+        dropped.fetch_all(&mut *db).await?.into_iter().map(|row| (row.payment_id, row.transaction)).unzip();
+    // A statement of its own: it sees what was handed out while the first one waited for the claims.
+    let rows = sqlx::query!(
+        r#"
+        SELECT p.id, p.provider_id, lost.transaction AS "transaction!", p.handed_out_at IS NOT NULL AS "handed_out!"
+        FROM unnest($1::uuid[], $2::text[]) AS lost (payment_id, transaction) JOIN payments p ON p.id = lost.payment_id
+        "#,
+        &payments,
+        &transactions,
     );
     let lost = rows.fetch_all(db).await?.into_iter().map(|row| LostClaim {
         payment: PaymentId::from_uuid(row.id),

@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 use tokio::io::{AsyncBufReadExt, BufReader};
 use tokio::process::{Child, Command};
 
-use super::payer::Payer;
+use super::payer::{Payer, Signed};
 
 /// A running chain. It ends when this is dropped.
 pub struct Chain {
@@ -138,6 +138,38 @@ impl Chain {
         let receipt = receipt.await;
         assert_eq!(receipt["status"], "0x1", "the transaction reverted: {receipt}");
         receipt
+
+    /// In which transactions an authorization was used, in canonical blocks. Never more than one, says the token; asked all the same.
+    pub async fn uses_of(&self, signed: &Signed) -> Vec<String> {
+        let payer = format!("0x{:0>64}", signed.payer.trim_start_matches("0x").to_lowercase());
+        let filter = json!({
+            "fromBlock": "0x0", "toBlock": "latest", "address": self.usdc(),
+            "topics": ["0x98de503528ee59b575ef0c0a2576a82497bfc029a5685b209e9ec333479b10a5", payer, signed.nonce],
+        });
+        let logs = self.rpc("eth_getLogs", json!([filter])).await;
+        let transaction = |log: &Value| log["transactionHash"].as_str().expect("a hash").to_owned();
+        logs.as_array().expect("logs").iter().map(transaction).collect()
+    }
+
+    /// Sends a transaction from any account, whoever has its key; returns its hash.
+    pub async fn send_as(&self, from: &str, to: &str, data: &str, tip: u64) -> String {
+        self.rpc("anvil_impersonateAccount", json!([from])).await;
+        self.rpc("anvil_setBalance", json!([from, "0xde0b6b3a7640000"])).await;
+        let fees = (format!("{:#x}", 1_000_000_000_u64 + tip), format!("{tip:#x}"));
+        let request = json!({
+            "from": from, "to": to, "data": data, "gas": "0x493e0", "maxFeePerGas": fees.0, "maxPriorityFeePerGas": fees.1,
+        });
+        let hash = self.rpc("eth_sendTransaction", json!([request])).await;
+        hash.as_str().expect("a hash").to_owned()
+    }
+
+    /// The receipt of a transaction, once it is in a block.
+    pub async fn receipt(&self, transaction: &str) -> Value {
+        super::eventually("a receipt", std::time::Duration::from_secs(20), || async {
+            let receipt = self.rpc("eth_getTransactionReceipt", json!([transaction])).await;
+            (!receipt.is_null()).then_some(receipt)
+        })
+        .await
     }
 
     /// The newest block's height.

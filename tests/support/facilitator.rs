@@ -203,6 +203,11 @@ impl Facilitator {
         self.post("/settle", body).await
     }
 
+    /// `POST /settle`, where the service may not be there yet.
+    pub async fn try_settle(&self, body: &Value) -> Option<(u16, Value)> {
+        self.try_post("/settle", body).await.ok()
+    }
+
     /// A POST with a JSON body; status and answer.
     pub async fn post(&self, path: &str, body: &Value) -> (u16, Value) {
         self.try_post(path, body).await.expect("the facilitator answers")
@@ -210,9 +215,28 @@ impl Facilitator {
 
     /// The same, where the connection may break.
     pub async fn try_post(&self, path: &str, body: &Value) -> Result<(u16, Value), reqwest::Error> {
-        let answer = self.client.post(format!("{}{path}", self.url)).json(body).send().await?;
-        let status = answer.status().as_u16();
-        Ok((status, answer.json().await?))
+        self.caller().try_post(path, body).await
+    }
+
+    /// Somebody who calls from a task of its own, and outlives the process.
+    pub fn caller(&self) -> Caller {
+        Caller { url: self.url.clone(), client: self.client.clone() }
+    }
+
+    /// Sends the process a signal by its name, such as `STOP`.
+    pub fn signal(&self, name: &str) {
+        let pid = self.process.id().expect("it runs").to_string();
+        let done = std::process::Command::new("kill").args([&format!("-{name}"), &pid]).status().expect("kill runs");
+        assert!(done.success());
+    }
+
+    /// Runs another command of the binary on the same configuration; returns whether it succeeded, and its words.
+    pub async fn command(&self, words: &[&str]) -> (bool, String) {
+        let mut command = Command::new(binary());
+        command.args(words).arg("--config").arg(self.config_file()).envs(self.environment.clone()).stdin(Stdio::null());
+        let output = command.output().await.expect("the binary runs");
+        let words = [output.stdout, output.stderr].concat();
+        (output.status.success(), String::from_utf8_lossy(&words).into_owned())
     }
 
     /// A GET; status and answer.
@@ -224,12 +248,7 @@ impl Facilitator {
     /// Settles as the servers of the SDKs do: asks once more, with the same body, after a pending answer; and again while the
     /// service is away, as their callers do.
     pub async fn settle_patiently(&self, body: &Value, within: Duration) -> Value {
-        eventually("an end of the settlement", within, || async {
-            let (_, answer) = self.try_post("/settle", body).await.ok()?;
-            let reason = answer["errorReason"].as_str().unwrap_or_default();
-            (!["settlement_pending", "unexpected_settle_error"].contains(&reason)).then_some(answer)
-        })
-        .await
+        self.caller().settle_patiently(body, within).await
     }
 
     /// One value out of `/metrics`, summed over every series whose line begins with `prefix`.
@@ -237,6 +256,38 @@ impl Facilitator {
         let text = self.client.get(format!("{}/metrics", self.operations)).send().await.expect("metrics").text().await.expect("text");
         let lines = text.lines().filter(|line| line.starts_with(prefix));
         lines.filter_map(|line| line.rsplit(' ').next()?.parse::<f64>().ok()).sum()
+    }
+}
+
+/// Somebody who calls a facilitator.
+#[derive(Clone)]
+pub struct Caller {
+    url: String,
+    client: reqwest::Client,
+}
+
+impl Caller {
+    /// A POST with a JSON body; status and answer.
+    pub async fn try_post(&self, path: &str, body: &Value) -> Result<(u16, Value), reqwest::Error> {
+        self.try_post_text(path, body.to_string()).await
+    }
+
+    /// The same with a body of any form.
+    pub async fn try_post_text(&self, path: &str, body: String) -> Result<(u16, Value), reqwest::Error> {
+        let request = self.client.post(format!("{}{path}", self.url)).header("content-type", "application/json").body(body);
+        let answer = request.send().await?;
+        let status = answer.status().as_u16();
+        Ok((status, answer.json().await?))
+    }
+
+    /// See [`Facilitator::settle_patiently`].
+    pub async fn settle_patiently(&self, body: &Value, within: Duration) -> Value {
+        eventually("an end of the settlement", within, || async {
+            let (_, answer) = self.try_post("/settle", body).await.ok()?;
+            let reason = answer["errorReason"].as_str().unwrap_or_default();
+            (!["settlement_pending", "unexpected_settle_error"].contains(&reason)).then_some(answer)
+        })
+        .await
     }
 }
 

@@ -8,6 +8,7 @@ pub mod cli;
 pub mod database;
 pub mod facilitator;
 pub mod payer;
+pub mod postgres_proxy;
 pub mod proxy;
 pub mod typed;
 

@@ -6,12 +6,22 @@ use std::time::{SystemTime, UNIX_EPOCH};
 use alloy::primitives::{Address, B256, U256};
 use alloy::signers::SignerSync;
 use alloy::signers::local::PrivateKeySigner;
-use alloy::sol_types::{SolStruct, eip712_domain};
+use alloy::sol_types::{Eip712Domain, SolCall, SolStruct, eip712_domain};
 use serde_json::{Value, json};
 
 alloy::sol! {
     struct TransferWithAuthorization {
         address from; address to; uint256 value; uint256 validAfter; uint256 validBefore; bytes32 nonce;
+    }
+
+    struct CancelAuthorization { address authorizer; bytes32 nonce; }
+
+    /// What anybody may call with what a payer signed, and what a payer calls on its own.
+    interface Usdc {
+        function transferWithAuthorization(address from, address to, uint256 value, uint256 validAfter, uint256 validBefore, bytes32 nonce, bytes signature);
+        function cancelAuthorization(address authorizer, bytes32 nonce, bytes signature);
+        function transfer(address to, uint256 value);
+        function blacklist(address account);
     }
 }
 
@@ -84,6 +94,23 @@ impl Payer {
         self.world[name].as_str().unwrap_or_default().to_owned()
     }
 
+    fn domain(&self) -> Eip712Domain {
+        eip712_domain! {
+            name: self.text("usdcName"),
+            version: self.text("usdcVersion"),
+            chain_id: self.chain_id,
+            verifying_contract: self.text("usdc").parse().expect("an address"),
+        }
+    }
+
+    /// The call with which anybody cancels an authorization that the payer wants cancelled.
+    pub fn cancel_call(&self, nonce: B256) -> String {
+        let message = CancelAuthorization { authorizer: self.key.address(), nonce };
+        let signature = self.key.sign_hash_sync(&message.eip712_signing_hash(&self.domain())).expect("it signs");
+        let call = Usdc::cancelAuthorizationCall { authorizer: message.authorizer, nonce, signature: signature.as_bytes().to_vec().into() };
+        alloy::hex::encode_prefixed(call.abi_encode())
+    }
+
     /// Signs an authorization with a fresh nonce.
     pub fn authorize(&self, terms: &Terms) -> Signed {
         self.authorize_with(terms, B256::from(rand::random::<[u8; 32]>()), self.key.address())
@@ -101,13 +128,7 @@ impl Payer {
             validBefore: U256::from(valid_before),
             nonce,
         };
-        let domain = eip712_domain! {
-            name: self.text("usdcName"),
-            version: self.text("usdcVersion"),
-            chain_id: self.chain_id,
-            verifying_contract: self.text("usdc").parse().expect("an address"),
-        };
-        let signature = self.key.sign_hash_sync(&message.eip712_signing_hash(&domain)).expect("it signs");
+        let signature = self.key.sign_hash_sync(&message.eip712_signing_hash(&self.domain())).expect("it signs");
         let payer = from.to_checksum(None);
         let payload = json!({
             "signature": alloy::hex::encode_prefixed(signature.as_bytes()),
@@ -129,7 +150,35 @@ impl Payer {
     }
 }
 
+/// The token's call with which its owner moves money.
+pub fn transfer_call(to: &str, value: u128) -> String {
+    let call = Usdc::transferCall { to: to.parse().expect("an address"), value: U256::from(value) };
+    alloy::hex::encode_prefixed(call.abi_encode())
+}
+
+/// The token's call with which its blacklister bars an account.
+pub fn blacklist_call(account: &str) -> String {
+    let call = Usdc::blacklistCall { account: account.parse().expect("an address") };
+    alloy::hex::encode_prefixed(call.abi_encode())
+}
+
 impl Signed {
+    /// The token's call with which anybody can land this authorization.
+    pub fn call(&self) -> String {
+        let text = |path: &str| self.payload.pointer(path).and_then(Value::as_str).expect("it was put there").to_owned();
+        let number = |path: &str| text(path).parse::<U256>().expect("a number");
+        let call = Usdc::transferWithAuthorizationCall {
+            from: self.payer.parse().expect("an address"),
+            to: self.terms.pay_to.parse().expect("an address"),
+            value: U256::from(self.terms.amount),
+            validAfter: number("/authorization/validAfter"),
+            validBefore: number("/authorization/validBefore"),
+            nonce: self.nonce,
+            signature: text("/signature").parse().expect("hexadecimal"),
+        };
+        alloy::hex::encode_prefixed(call.abi_encode())
+    }
+
     /// The requirements of version 2.
     pub fn requirements(&self) -> Value {
         json!({

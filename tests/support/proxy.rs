@@ -22,6 +22,8 @@ pub enum Act {
     Status(u16),
     /// Hands it on after a while.
     Delay(Duration),
+    /// Hands it on, and hands the answer back after a while.
+    DelayAnswer(Duration),
     /// Hands it on, and answers never (until the client gives up).
     Hang,
 }
@@ -152,6 +154,11 @@ async fn handle(shared: web::Data<Shared>, body: web::Bytes) -> actix_web::Resul
         Act::Delay(while_) => {
             tokio::time::sleep(while_).await;
             forward(&shared, body).await
+        }
+        Act::DelayAnswer(while_) => {
+            let answer = forward(&shared, body).await;
+            tokio::time::sleep(while_).await;
+            answer
         }
         Act::DropAnswer => {
             drop(forward(&shared, body).await?);

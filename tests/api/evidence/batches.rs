@@ -1,0 +1,140 @@
+//! Payments that share a transaction do not share their fate.
+
+use futures_util::future::join_all;
+use serde_json::{Value, json};
+
+use super::{PATIENCE, World, is_success, reason, report, scale};
+use crate::support::chain::{ChainOptions, hex};
+use crate::support::eventually;
+use crate::support::facilitator::Facilitator;
+use crate::support::payer::{Signed, blacklist_call, transfer_call};
+use crate::support::proxy::Proxy;
+
+/// What happens to one payment of a batch after it was verified and sent.
+#[derive(Clone, Copy, Debug, PartialEq)]
+enum Mishap {
+    /// The payer spends everything.
+    Drained,
+    /// The payer cancels the authorization.
+    Cancelled,
+    /// The token bars the payer.
+    Barred,
+    /// The payer becomes a wallet that burns all gas it is given (EIP-7702).
+    Burning,
+}
+
+impl Mishap {
+    const ALL: [Self; 4] = [Self::Drained, Self::Cancelled, Self::Barred, Self::Burning];
+
+    const fn reason(self) -> &'static str {
+        match self {
+            Self::Drained => "invalid_exact_evm_insufficient_balance",
+            Self::Cancelled => "invalid_exact_evm_nonce_already_used",
+            Self::Barred => "invalid_exact_evm_transaction_simulation_failed",
+            // The token asks the wallet, gets no answer, and calls the signature invalid.
+            Self::Burning => "invalid_exact_evm_signature",
+        }
+    }
+
+    /// Makes it happen in the block of the batch, before the batch.
+    async fn happen(self, world: &World, signed: &Signed) {
+        let (chain, usdc) = (&world.chain, world.chain.usdc());
+        let first = 100_000_000;
+        match self {
+            Self::Drained => {
+                let all = transfer_call(&chain.text("/accounts/buyer/address"), chain.usdc_of(&signed.payer).await);
+                drop(chain.send_as(&signed.payer, &usdc, &all, first).await);
+            }
+            Self::Cancelled => {
+                let payer = chain.payers.iter().find(|payer| payer.address() == signed.payer).expect("one of ours");
+                let buyer = chain.text("/accounts/buyer/address");
+                drop(chain.send_as(&buyer, &usdc, &payer.cancel_call(signed.nonce), first).await);
+            }
+            Self::Barred => {
+                let deployer = chain.text("/accounts/deployer/address");
+                drop(chain.send_as(&deployer, &usdc, &blacklist_call(&signed.payer), first).await);
+            }
+            Self::Burning => {
+                let burner = "0x00000000000000000000000000000000000bad00";
+                let artifact = std::fs::read_to_string(crate::support::root().join("contracts/out/BurnerDelegate.json"));
+                let artifact: Value = serde_json::from_str(&artifact.expect("it is committed")).expect("JSON");
+                chain.rpc("anvil_setCode", json!([burner, artifact["deployedBytecode"]])).await;
+                chain.rpc("anvil_setCode", json!([signed.payer, format!("0xef0100{}", &burner[2..])])).await;
+            }
+        }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn one_bad_payment_does_not_spoil_a_batch() {
+    let (size, rounds) = (scale(8, 40), scale(1, 5));
+    let payers = Mishap::ALL.len() * rounds * (size + 1);
+    let world = World::new(ChainOptions { payers, ..ChainOptions::default() }).await;
+    let proxy = Proxy::start(&world.chain.url);
+    let mut options = world.options(&[&proxy]);
+    // Payments gather for two seconds once a slot is in flight, so they go together.
+    options.networks[0].lines.push_str("pace_ms = 2000\n");
+    let facilitator = Facilitator::start(&options).await;
+    let (mut paid, mut wrong, mut bad, mut shared) = (Vec::new(), 0, 0, 0);
+    for round in 0..rounds {
+        for (number, mishap) in Mishap::ALL.into_iter().enumerate() {
+            let first = (round * Mishap::ALL.len() + number) * (size + 1);
+            let mut signed: Vec<_> = (first..=first + size).map(|payer| world.signed(payer)).collect();
+            let answers = settle_together(&world, &proxy, &facilitator, &signed, mishap).await;
+            let victim = 1 + size / 2;
+            for (position, answer) in answers.iter().enumerate() {
+                let right = if position == victim { reason(answer) == mishap.reason() } else { is_success(answer) };
+                if !right {
+                    println!("violation: {mishap:?}, payment {position}: {answer}");
+                    wrong += 1;
+                }
+            }
+            shared += size - 1;
+            bad += 1;
+            signed.remove(victim);
+            paid.append(&mut signed);
+        }
+    }
+    world.until_idle().await;
+    let stuck = "SELECT count(*) FROM payments p LEFT JOIN claims c ON c.payment_id = p.id WHERE c.payment_id IS NULL AND p.given_up_at IS NULL";
+    let alone = world.count("SELECT count(*) FROM payments p JOIN claims c ON c.payment_id = p.id WHERE p.failures > 0").await;
+    let (violations, stuck) = (violations(&world, &paid, bad).await, world.count(stuck).await);
+    report(
+        "batches",
+        &format!("{bad} spoilt batches: {shared} others in them paid ({alone} of them alone, after their batch ran out of gas), {bad} refused for their reason, {stuck} stuck, {wrong} wrong answers, {violations} violations"),
+    );
+    assert_eq!((stuck, wrong, violations), (0, 0, 0));
+}
+
+/// The bad ones are in the ledger too, without a transfer.
+async fn violations(world: &World, paid: &[Signed], bad: usize) -> usize {
+    let given_up = world.rows().await.iter().filter(|row| row.given_up_reason.is_some() && row.claim.is_none()).count();
+    world.violations(paid, 0).await + given_up.abs_diff(bad)
+}
+
+/// Opens a slot with the first payment, lets the others gather and go together behind it, and has the mishap in the same block.
+async fn settle_together(world: &World, proxy: &Proxy, facilitator: &Facilitator, signed: &[Signed], mishap: Mishap) -> Vec<Value> {
+    world.until_idle().await;
+    world.mining(false).await;
+    let sent = proxy.sent().len();
+    let settle = |signed: Signed| {
+        let caller = facilitator.caller();
+        tokio::spawn(async move { caller.settle_patiently(&signed.v2(), PATIENCE).await })
+    };
+    let until_sent = async |count: usize| {
+        eventually("a transaction in the pool", PATIENCE, || async {
+            let pending = hex(&world.chain.rpc("txpool_status", json!([])).await["pending"]) as usize;
+            (pending >= count && proxy.sent().len() >= sent + count).then_some(())
+        })
+        .await;
+    };
+    let mut asked = vec![settle(signed[0].clone())];
+    until_sent(1).await;
+    asked.extend(signed[1..].iter().cloned().map(settle));
+    until_sent(2).await;
+    let together = "SELECT count(*) FROM payments p JOIN submissions s ON s.id = p.submission_id WHERE s.spent_block IS NULL";
+    assert_eq!(world.count(together).await as usize, signed.len(), "the payments did not go together");
+    mishap.happen(world, &signed[1 + (signed.len() - 1) / 2]).await;
+    world.mining(true).await;
+    join_all(asked).await.into_iter().map(|answer| answer.expect("no panic")).collect()
+}

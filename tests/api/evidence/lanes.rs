@@ -1,0 +1,239 @@
+//! Lanes: who runs them, what they do about transactions that do not land, and what they do without money.
+
+use std::collections::BTreeSet;
+use std::time::{Duration, Instant};
+
+use futures_util::future::join_all;
+use serde_json::{Value, json};
+
+use super::{PATIENCE, SEND, World, is_success, reason, report, scale};
+use crate::support::chain::{ChainOptions, hex};
+use crate::support::eventually;
+use crate::support::facilitator::Facilitator;
+use crate::support::payer::Signed;
+use crate::support::proxy::Proxy;
+
+async fn owns(facilitator: &Facilitator, lease: &str) -> bool {
+    facilitator.metric(&format!("quittance_lease_held{{lease=\"{lease}")).await == 1.0
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn another_replica_takes_over_from_one_that_stands_still() {
+    let rounds = scale(1, 10);
+    let world = World::new(ChainOptions::default()).await;
+    let proxy = Proxy::start(&world.chain.url);
+    let options = world.options(&[&proxy]);
+    let mut replicas = vec![Facilitator::start(&options).await];
+    eventually("a first owner", PATIENCE, || async { (owns(&replicas[0], "lane").await && owns(&replicas[0], "watcher").await).then_some(()) }).await;
+    replicas.push(Facilitator::start(&options).await);
+    let (mut paid, mut slowest, mut owner, mut wrong) = (Vec::new(), Duration::ZERO, 0, 0);
+    for round in 0..rounds {
+        let other = 1 - owner;
+        // A payment that its owner has in hand when it is stopped, and one that comes after.
+        let (under_way, later) = (world.signed(2 * round), world.signed(2 * round + 1));
+        let (caller, body, sends) = (replicas[other].caller(), under_way.v2(), proxy.calls(SEND));
+        let asked = tokio::spawn(async move { caller.settle_patiently(&body, PATIENCE).await });
+        eventually("a send", PATIENCE, || async { (proxy.calls(SEND) > sends).then_some(()) }).await;
+        replicas[owner].signal("STOP");
+        let started = Instant::now();
+        let second = replicas[other].settle_patiently(&later.v2(), PATIENCE).await;
+        slowest = slowest.max(started.elapsed());
+        let first = asked.await.expect("no panic");
+        replicas[owner].signal("CONT");
+        // The one that slept is of use again, and neither writes nor sends what it had in mind.
+        let third = world.signed(2 * round + 2);
+        let awake = replicas[owner].settle_patiently(&third.v2(), PATIENCE).await;
+        wrong += [&first, &second, &awake].iter().filter(|answer| !is_success(answer)).count();
+        paid.extend([under_way, later, third]);
+        eventually("one owner", PATIENCE, || async { (!owns(&replicas[owner], "lane").await).then_some(()) }).await;
+        owner = other;
+    }
+    world.until_idle().await;
+    let (violations, sent) = (world.violations(&paid, 0).await, proxy.sent().len());
+    report(
+        "lanes takeover",
+        &format!("{rounds} owners stopped: paid by another within {slowest:?}, {} payments in {sent} transactions, {wrong} wrong, {violations} violations", paid.len()),
+    );
+    assert_eq!((wrong, violations), (0, 0));
+    assert!(sent <= paid.len() && slowest <= Duration::from_secs(9), "{sent} {slowest:?}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_network_whose_signer_runs_out_leaves_the_offer() {
+    let world = World::new(ChainOptions::default()).await;
+    let proxy = Proxy::start(&world.chain.url);
+    let signer = world.chain.text("/accounts/signers/0/address");
+    let fund = async |wei: &str| drop(world.chain.rpc("anvil_setBalance", json!([signer, wei])).await);
+    // Less than the reserve of 0.001 ether, and enough for a few payments.
+    fund("0x2386f26fc1000").await;
+    let facilitator = Facilitator::start(&world.options(&[&proxy])).await;
+    let offered = async || facilitator.get("/supported").await.1["kinds"].as_array().map_or(0, Vec::len);
+    let short = async || facilitator.metric("quittance_signer_short").await;
+    eventually("an alarm", PATIENCE, || async { (short().await == 1.0 && offered().await == 0).then_some(()) }).await;
+    fund("0xde0b6b3a7640000").await;
+    let started = Instant::now();
+    eventually("the end of the alarm", PATIENCE, || async { (short().await == 0.0 && offered().await > 0).then_some(()) }).await;
+    let signed = world.signed(0);
+    let answer = facilitator.settle_patiently(&signed.v2(), PATIENCE).await;
+    let violations = world.violations(&[signed], 0).await;
+    report("lanes short", &format!("not offered while the signer was short, offered {:?} after it was funded, {violations} violations", started.elapsed()));
+    assert!(is_success(&answer), "{answer}");
+    assert_eq!(violations, 0);
+}
+
+/// Settles while no block comes, up to the moment at which the pool has the transaction; returns the answer to wait for.
+async fn settle_into_pool(world: &World, facilitator: &Facilitator, signed: &Signed) -> (tokio::task::JoinHandle<Value>, String) {
+    world.mining(false).await;
+    let (caller, body) = (facilitator.caller(), signed.v2());
+    let asked = tokio::spawn(async move { caller.settle_patiently(&body, PATIENCE).await });
+    let hash = eventually("a transaction in the pool", PATIENCE, || async {
+        let pool = world.chain.rpc("txpool_content", json!([])).await;
+        let account = pool["pending"].as_object()?.values().next()?.as_object()?;
+        Some(account.values().next()?["hash"].as_str()?.to_owned())
+    })
+    .await;
+    (asked, hash)
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_transaction_that_the_pool_lost_is_sent_again() {
+    let rounds = scale(1, 10);
+    let world = World::new(ChainOptions::default()).await;
+    let proxy = Proxy::start(&world.chain.url);
+    let mut options = world.options(&[&proxy]);
+    options.networks[0].lines.push_str("resend_after_ms = 1000\n");
+    let facilitator = Facilitator::start(&options).await;
+    let mut paid = Vec::new();
+    for round in 0..rounds {
+        let signed = world.signed(round);
+        let (asked, hash) = settle_into_pool(&world, &facilitator, &signed).await;
+        let sends = proxy.calls(SEND);
+        world.chain.rpc("anvil_dropTransaction", json!([hash])).await;
+        eventually("the same again", PATIENCE, || async { (proxy.calls(SEND) > sends).then_some(()) }).await;
+        world.mining(true).await;
+        let answer = asked.await.expect("no panic");
+        assert!(is_success(&answer) && answer["transaction"] == json!(hash), "{answer}");
+        paid.push(signed);
+    }
+    let (violations, sent) = (world.violations(&paid, 0).await, proxy.sent().len());
+    report("lanes dropped", &format!("{rounds} transactions lost by the pool: {sent} distinct ones sent, {violations} violations"));
+    assert_eq!((sent, violations), (rounds, 0));
+}
+
+/// The price of gas on the chain of the tests, in wei.
+const USUAL: &str = "0x989680";
+
+/// Mines a block at a price, and waits until the watcher has read it.
+async fn mine_at(world: &World, price: &str) {
+    world.chain.rpc("anvil_setNextBlockBaseFeePerGas", json!([price])).await;
+    world.chain.mine(1).await;
+    let height = world.chain.height().await as i64;
+    let read = "SELECT cursor_number FROM networks";
+    eventually("the watcher at the head", PATIENCE, || async { (world.count(read).await >= height).then_some(()) }).await;
+}
+
+/// The most that one settlement may cost: 0.001 ether.
+const COST_MAX: &str = "SELECT count(*) FROM attempts WHERE cost_wei_max > 1000000000000000";
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_slot_that_became_too_cheap_is_outbid_within_the_limit() {
+    let rounds = scale(1, 5);
+    let world = World::new(ChainOptions::default()).await;
+    let proxy = Proxy::start(&world.chain.url);
+    let mut options = world.options(&[&proxy]);
+    options.networks[0].lines.push_str("resend_after_ms = 1000\noutbid_after_ms = 2000\n");
+    let facilitator = Facilitator::start(&options).await;
+    let mut paid = Vec::new();
+    for round in 0..rounds {
+        // Two hundred times the price, which is within the limit for one payment, until more is offered.
+        let signed = world.signed(round);
+        let (asked, _) = settle_into_pool(&world, &facilitator, &signed).await;
+        while !asked.is_finished() {
+            mine_at(&world, "0x77359400").await;
+        }
+        let answer = asked.await.expect("no panic");
+        assert!(is_success(&answer), "{answer}");
+        paid.push(signed);
+        mine_at(&world, USUAL).await;
+        world.until_idle().await;
+    }
+    let outbid = world.count("SELECT count(*) FROM attempts WHERE number > 1").await;
+
+    // Ten thousand times the price is not: nothing is offered, the old bytes stay out, and nobody is pestered.
+    let signed = world.signed(rounds);
+    let (asked, _) = settle_into_pool(&world, &facilitator, &signed).await;
+    let attempts = world.count("SELECT count(*) FROM attempts").await;
+    proxy.reset();
+    for _ in 0..5 {
+        mine_at(&world, "0x174876e800").await;
+        let sends = proxy.calls(SEND);
+        eventually("another send", PATIENCE, || async { (proxy.calls(SEND) > sends).then_some(()) }).await;
+    }
+    let sends_while_too_dear = proxy.calls(SEND);
+    let calls_while_too_dear = proxy.all_calls().values().sum::<u64>();
+    assert_eq!(world.count("SELECT count(*) FROM attempts").await, attempts);
+    while !asked.is_finished() {
+        mine_at(&world, USUAL).await;
+    }
+    let answer = asked.await.expect("no panic");
+    assert!(is_success(&answer), "{answer}");
+    paid.push(signed);
+    let (violations, above) = (world.violations(&paid, 0).await, world.count(COST_MAX).await);
+    report(
+        "lanes outbid",
+        &format!(
+            "{rounds} slots at 200 times the price: {outbid} attempts that offered more, {above} above the limit; at 10,000 times: \
+             {sends_while_too_dear} sends, {calls_while_too_dear} calls in 5 blocks, then paid; {violations} violations"
+        ),
+    );
+    assert!(outbid >= rounds as i64);
+    assert_eq!((above, violations), (0, 0));
+    assert!(sends_while_too_dear <= 10, "{sends_while_too_dear}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn several_signers_share_the_work() {
+    let payments = scale(60, 300);
+    let world = World::new(ChainOptions { payers: 30, ..ChainOptions::default() }).await;
+    let proxy = Proxy::start(&world.chain.url);
+    let mut options = world.options(&[&proxy]);
+    options.networks[0].keys.push(world.chain.text("/accounts/signers/1/key"));
+    options.networks[0].lines.push_str("batch_max = 10\n");
+    let facilitator = Facilitator::start(&options).await;
+    let paid: Vec<Signed> = (0..payments).map(|number| world.signed(number)).collect();
+    let answers = join_all(paid.iter().map(|signed| async { facilitator.settle_patiently(&signed.v2(), PATIENCE).await })).await;
+    let wrong: Vec<_> = answers.iter().filter(|answer| !is_success(answer)).map(reason).collect();
+    let mut senders = BTreeSet::new();
+    for transaction in answers.iter().filter_map(|answer| answer["transaction"].as_str()).collect::<BTreeSet<_>>() {
+        senders.insert(world.chain.receipt(transaction).await["from"].to_string());
+    }
+    let violations = world.violations(&paid, 0).await;
+    report("lanes signers", &format!("{payments} payments by {} of 2 signers in {} transactions, {} wrong, {violations} violations", senders.len(), proxy.sent().len(), wrong.len()));
+    assert!(wrong.is_empty(), "{wrong:?}");
+    assert_eq!((senders.len(), violations), (2, 0));
+}
+
+/// A signer that cannot pay must not keep payments from one that can.
+#[tokio::test(flavor = "multi_thread")]
+async fn an_empty_signer_does_not_keep_payments_from_a_rich_one() {
+    let payments = scale(20, 100);
+    let world = World::new(ChainOptions::default()).await;
+    let proxy = Proxy::start(&world.chain.url);
+    let empty = world.chain.text("/accounts/signers/0/address");
+    world.chain.rpc("anvil_setBalance", json!([empty, "0x0"])).await;
+    let mut options = world.options(&[&proxy]);
+    options.networks[0].keys.push(world.chain.text("/accounts/signers/1/key"));
+    let facilitator = Facilitator::start(&options).await;
+    let paid: Vec<Signed> = (0..payments).map(|number| world.signed(number)).collect();
+    let mut failed = 0;
+    for signed in &paid {
+        let answer = facilitator.settle(&signed.v2()).await.1;
+        failed += usize::from(!is_success(&answer));
+    }
+    let violations = world.violations(&paid, 0).await;
+    let offered = facilitator.get("/supported").await.1["kinds"].as_array().map_or(0, Vec::len);
+    report("lanes empty signer", &format!("{payments} payments with one of two signers empty: {failed} failed, {violations} violations"));
+    assert_eq!((failed, violations), (0, 0));
+    assert!(offered > 0);
+    assert_eq!(hex(&world.chain.rpc("eth_getTransactionCount", json!([empty, "latest"])).await), 0);
+}

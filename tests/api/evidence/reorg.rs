@@ -1,0 +1,220 @@
+//! Blocks that are replaced: what they paid is paid again with the same bytes, or its owner is told; nobody is told success twice.
+
+use std::time::Duration;
+
+use serde_json::{Value, json};
+
+use super::{PATIENCE, SEND, World, is_success, reason, report, scale};
+use crate::support::chain::{Chain, ChainOptions, hex};
+use crate::support::eventually;
+use crate::support::facilitator::{Facilitator, NetworkOptions, Options};
+use crate::support::payer::{Signed, transfer_call};
+use crate::support::proxy::{Act, Proxy};
+
+/// Settles and replaces the block that paid, together with so many blocks in all, by empty ones.
+async fn settle_and_reorg(world: &World, facilitator: &Facilitator, signed: &Signed, depth: u64) -> Value {
+    let answer = facilitator.settle(&signed.v2()).await.1;
+    assert!(is_success(&answer), "{answer}");
+    let transaction = answer["transaction"].as_str().expect("a transaction");
+    let paid_in = hex(&world.chain.receipt(transaction).await["blockNumber"]);
+    eventually("blocks on top", PATIENCE, || async { (world.chain.height().await + 1 >= paid_in + depth).then_some(()) }).await;
+    world.mining(false).await;
+    let height = world.chain.height().await;
+    world.until("the watcher at the head", "SELECT count(*) FROM networks").await;
+    eventually("the watcher at the head", PATIENCE, || async {
+        (world.count("SELECT cursor_number FROM networks").await == height as i64).then_some(())
+    })
+    .await;
+    world.chain.rpc("anvil_reorg", json!([height + 1 - paid_in, []])).await;
+    answer
+}
+
+/// The payment as its owner reads it.
+async fn shown(facilitator: &Facilitator, answer: &Value) -> Value {
+    let id = answer.pointer("/extra/paymentId").and_then(Value::as_str).expect("a payment");
+    facilitator.get(&format!("/v1/payments/{id}")).await.1
+}
+
+fn events(payment: &Value) -> Vec<&str> {
+    payment["events"].as_array().expect("events").iter().filter_map(|event| event["type"].as_str()).collect()
+}
+
+async fn until_event(facilitator: &Facilitator, answer: &Value, kind: &str) -> Value {
+    eventually(kind, PATIENCE, || async {
+        let payment = shown(facilitator, answer).await;
+        events(&payment).contains(&kind).then_some(payment)
+    })
+    .await
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_payment_that_a_reorganisation_dropped_is_sent_again() {
+    let rounds = scale(1, 10);
+    let world = World::new(ChainOptions::default()).await;
+    let proxy = Proxy::start(&world.chain.url);
+    let facilitator = Facilitator::start(&world.options(&[&proxy])).await;
+    let (mut paid, mut wrong, mut reorgs) = (Vec::new(), 0, 0);
+    for round in 0..rounds {
+        for depth in [1, 3, 6] {
+            let signed = world.signed(round);
+            proxy.reset();
+            let answer = settle_and_reorg(&world, &facilitator, &signed, depth).await;
+            world.mining(true).await;
+            until_event(&facilitator, &answer, "payment.reversed").await;
+            eventually("the transfer again", PATIENCE, || async { (world.chain.uses_of(&signed).await.len() == 1).then_some(()) }).await;
+            world.until_idle().await;
+            world.chain.mine(20).await;
+            let payment = until_event(&facilitator, &answer, "payment.finalized").await;
+            let again = facilitator.settle(&signed.v2()).await.1;
+            let told = ["payment.included", "payment.reversed", "payment.included", "payment.finalized"];
+            let right = proxy.sent().len() == 1
+                && proxy.calls(SEND) >= 2
+                && payment["state"] == "final"
+                && events(&payment) == told
+                && (reason(&again), &again["transaction"]) == ("duplicate_settlement", &answer["transaction"]);
+            if !right {
+                println!("violation: depth {depth}: sent {:?}, {payment}, then {again}", proxy.all_calls().get(SEND));
+                wrong += 1;
+            }
+            (reorgs, _) = (reorgs + 1, paid.push(signed));
+        }
+    }
+    let counted = facilitator.metric("quittance_reorgs_total").await;
+    let violations = world.violations(&paid, 0).await;
+    report(
+        "reorg",
+        &format!("{reorgs} reorganisations of depth 1, 3 and 6: {counted} noticed, {wrong} wrong ends, {violations} violations"),
+    );
+    assert_eq!((counted as usize, wrong, violations), (reorgs, 0, 0));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_payment_whose_money_went_elsewhere_is_reversed() {
+    let rounds = scale(1, 5);
+    let world = World::new(ChainOptions::default()).await;
+    let proxy = Proxy::start(&world.chain.url);
+    let facilitator = Facilitator::start(&world.options(&[&proxy])).await;
+    let (mut reversed, mut successes) = (0, 0);
+    for round in 0..rounds {
+        let signed = world.signed(round);
+        let answer = settle_and_reorg(&world, &facilitator, &signed, 1).await;
+        // Nothing of ours gets in before the payer has spent everything.
+        proxy.rule(|method, _, _| if method == SEND { Act::Swallow } else { Act::Forward });
+        world.mining(true).await;
+        let everything = transfer_call(&world.chain.text("/accounts/buyer/address"), world.chain.usdc_of(&signed.payer).await);
+        let spent = world.chain.send_as(&signed.payer, &world.chain.usdc(), &everything, 100_000_000).await;
+        world.chain.receipt(&spent).await;
+        proxy.behave();
+        until_event(&facilitator, &answer, "payment.reversed").await;
+        world.until_idle().await;
+        reversed += 1;
+        let last = facilitator.settle_patiently(&signed.v2(), PATIENCE).await;
+        successes += usize::from(is_success(&last));
+        assert_eq!(reason(&last), "invalid_exact_evm_insufficient_balance", "{last}");
+    }
+    let violations = world.chain.transfers_to(&world.merchant).await.len();
+    report("reorg reversed", &format!("{reversed} payments lost their money: {reversed} told, {successes} second successes, {violations} violations"));
+    assert_eq!((successes, violations), (0, 0));
+}
+
+/// A block that nobody knows, at the height that was asked for.
+fn invented(template: &Value, height: u64) -> Value {
+    let mut block = template.clone();
+    block["number"] = json!(format!("{height:#x}"));
+    block["hash"] = json!(format!("0x{}", alloy::hex::encode(rand::random::<[u8; 32]>())));
+    block["parentHash"] = json!(format!("0x{}", alloy::hex::encode(rand::random::<[u8; 32]>())));
+    block
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_node_that_contradicts_what_was_final_halts_the_network_until_somebody_looks() {
+    let world = World::new(ChainOptions::default()).await;
+    let proxy = Proxy::start(&world.chain.url);
+    let mut options = world.options(&[&proxy]);
+    options.networks[0].lines = "final = 3\n".to_owned();
+    let mut facilitator = Facilitator::start(&options).await;
+    let signed = [world.signed(0), world.signed(1), world.signed(2)];
+    let first = facilitator.settle(&signed[0].v2()).await.1;
+    assert!(is_success(&first), "{first}");
+    until_event(&facilitator, &first, "payment.finalized").await;
+
+    // A node that was moved to another history: every height has a block that we never saw.
+    let template = world.chain.rpc("eth_getBlockByNumber", json!(["latest", false])).await;
+    let height = hex(&template["number"]);
+    proxy.rule(move |method, params, _| match (method, params[0].as_str()) {
+        ("eth_getBlockByNumber", Some("latest")) => Act::Answer(invented(&template, height)),
+        ("eth_getBlockByNumber", Some(number)) => Act::Answer(invented(&template, hex(&json!(number)))),
+        _ => Act::Forward,
+    });
+    let halted = "SELECT count(*) FROM networks WHERE halted_at IS NOT NULL";
+    world.until("the halt", halted).await;
+    proxy.behave();
+    let refused = async |facilitator: &Facilitator, signed: &Signed| {
+        eventually("a refusal", Duration::from_secs(5), || async {
+            let (status, answer) = facilitator.settle(&signed.v2()).await;
+            (status == 503 && reason(&answer) == "unexpected_settle_error").then_some(())
+        })
+        .await;
+        eventually("the metric", PATIENCE, || async { (facilitator.metric("quittance_network_halted").await == 1.0).then_some(()) }).await;
+    };
+    refused(&facilitator, &signed[1]).await;
+    let offered = facilitator.get("/supported").await.1;
+    assert_eq!(offered["kinds"].as_array().map(Vec::len), Some(0), "{offered}");
+    facilitator.kill().await;
+    facilitator.restart().await;
+    refused(&facilitator, &signed[1]).await;
+    let transfers = world.chain.transfers_to(&world.merchant).await.len();
+
+    let (resumed, words) = facilitator.command(&["network", "resume", &world.chain.network()]).await;
+    assert!(resumed, "{words}");
+    let last = facilitator.settle_patiently(&signed[2].v2(), PATIENCE).await;
+    assert!(is_success(&last), "{last}");
+    assert_eq!(facilitator.metric("quittance_network_halted").await, 0.0);
+    report("reorg deeper than final", &format!("halted, also after a restart, with {} payments made meanwhile; resumed by command", transfers - 1));
+    assert_eq!(transfers, 1);
+}
+
+/// The same with a chain that really went another way, which no node will take back.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_reorganisation_deeper_than_final_undoes_nothing_by_itself() {
+    let world = World::new(ChainOptions::default()).await;
+    let proxy = Proxy::start(&world.chain.url);
+    let mut options = world.options(&[&proxy]);
+    options.networks[0].lines = "final = 2\n".to_owned();
+    let facilitator = Facilitator::start(&options).await;
+    let signed = world.signed(0);
+    let first = facilitator.settle(&signed.v2()).await.1;
+    assert!(is_success(&first), "{first}");
+    let finalized = until_event(&facilitator, &first, "payment.finalized").await;
+    let height = world.chain.height().await;
+    let paid_in = finalized["blockNumber"].as_u64().expect("a block");
+    world.chain.rpc("anvil_reorg", json!([height + 2 - paid_in, []])).await;
+    world.until("the halt", "SELECT count(*) FROM networks WHERE halted_at IS NOT NULL").await;
+
+    let payment = shown(&facilitator, &first).await;
+    let claims = world.count("SELECT count(*) FROM claims").await;
+    report("reorg below final", &format!("halted; the final payment is still {}, {claims} claim", payment["state"]));
+    assert_eq!((payment["state"].as_str(), claims), (Some("final"), 1));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_node_of_another_chain_is_not_believed() {
+    let world = World::new(ChainOptions::default()).await;
+    let other = Chain::start(ChainOptions { chain_id: 8453, payers: 20, ..ChainOptions::default() }).await;
+    let wrong = NetworkOptions { rpc: vec![other.url.clone()], ..NetworkOptions::of(&world.chain) };
+    let alone = Facilitator::spawn(&Options::new(wrong.clone(), &world.database)).await;
+    let signed = world.signed(0);
+    let (status, answer) = eventually("an answer", PATIENCE, || async { alone.try_settle(&signed.v2()).await }).await;
+    assert_eq!((status, reason(&answer)), (503, "unexpected_settle_error"), "{answer}");
+    assert_eq!(world.rows().await.len(), 0);
+    drop(alone);
+
+    let both = NetworkOptions { rpc: vec![other.url.clone(), world.chain.url.clone()], ..wrong };
+    let facilitator = Facilitator::start(&Options::new(both, &world.database)).await;
+    let settled = facilitator.settle_patiently(&signed.v2(), PATIENCE).await;
+    let violations = world.violations(&[signed], 0).await;
+    let there = other.transfers_to(&world.merchant).await.len();
+    report("reorg other chain", &format!("alone: 503; beside the right node: paid there; {there} transfers on the wrong chain, {violations} violations"));
+    assert!(is_success(&settled), "{settled}");
+    assert_eq!((there, violations), (0, 0));
+}

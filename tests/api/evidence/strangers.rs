@@ -1,0 +1,111 @@
+//! Anybody may land an authorization of EIP-3009. Whoever does, the payment is paid once and told once.
+
+use std::time::Duration;
+
+use serde_json::json;
+
+use super::{PATIENCE, SEND, World, is_success, reason, report, scale};
+use crate::support::chain::{ChainOptions, hex};
+use crate::support::eventually;
+use crate::support::facilitator::Facilitator;
+use crate::support::payer::Signed;
+use crate::support::proxy::{Act, Proxy};
+
+/// When the stranger comes.
+#[derive(Clone, Copy, Debug, PartialEq)]
+enum Moment {
+    /// Before we hold the payment, in an older block.
+    BeforeUs,
+    /// After the simulation, before the payment is recorded; the watcher reads the block before that.
+    BeforeTheRow,
+    /// After the bytes are committed, before a node has them.
+    BeforeTheSend,
+    /// In our block, just before us.
+    InOurBlock,
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_stranger_who_is_quicker_pays_once_for_us() {
+    let rounds = scale(1, 10);
+    let world = World::new(ChainOptions::default()).await;
+    let proxy = Proxy::start(&world.chain.url);
+    let mut options = world.options(&[&proxy]);
+    // So that blocks are read even before anybody waits for them.
+    options.networks[0].lines.push_str("poll_idle_ms = 50\n");
+    let facilitator = Facilitator::start(&options).await;
+    let (mut refused, mut by_strangers, mut wrong, mut paid, mut before) = (0, 0, 0, Vec::new(), 0);
+    for round in 0..rounds {
+        for moment in [Moment::BeforeUs, Moment::BeforeTheRow, Moment::BeforeTheSend, Moment::InOurBlock] {
+            let signed = world.signed(round);
+            let (answer, theirs) = race(&world, &proxy, &facilitator, &signed, moment).await;
+            if moment == Moment::BeforeUs {
+                wrong += usize::from(reason(&answer) != "invalid_exact_evm_nonce_already_used");
+                (refused, before) = (refused + 1, before + 1);
+            } else {
+                if !is_success(&answer) || answer["transaction"].as_str() != Some(&theirs) {
+                    println!("violation: {moment:?}: {answer}, theirs {theirs}");
+                    wrong += 1;
+                }
+                by_strangers += usize::from(is_success(&answer));
+                let again = facilitator.settle(&signed.v2()).await.1;
+                wrong += usize::from(reason(&again) != "duplicate_settlement" || again["transaction"].as_str() != Some(&theirs));
+                paid.push(signed);
+            }
+        }
+    }
+    world.until_idle().await;
+    let violations = world.violations(&paid, before).await;
+    report(
+        "strangers",
+        &format!("{refused} before us refused, {by_strangers} in between told once with the stranger's transaction, {wrong} wrong answers, {violations} violations"),
+    );
+    assert_eq!((wrong, violations), (0, 0));
+}
+
+/// Settles while a stranger lands the same authorization at a moment. Returns the answer and the stranger's transaction.
+async fn race(world: &World, proxy: &Proxy, facilitator: &Facilitator, signed: &Signed, moment: Moment) -> (serde_json::Value, String) {
+    let chain = &world.chain;
+    let land = || async { chain.send_as(&chain.text("/accounts/buyer/address"), &chain.usdc(), &signed.call(), 100_000_000).await };
+    if moment == Moment::BeforeUs {
+        let theirs = land().await;
+        chain.receipt(&theirs).await;
+        return (facilitator.settle(&signed.v2()).await.1, theirs);
+    }
+    match moment {
+        Moment::BeforeTheRow => {
+            // Long enough for two blocks, and shorter than our patience with a node.
+            proxy.rule(|method, params, _| {
+                let simulation = method == "eth_call" && params[0].get("to").is_none();
+                if simulation { Act::DelayAnswer(Duration::from_millis(2_500)) } else { Act::Forward }
+            });
+        }
+        Moment::BeforeTheSend => proxy.rule(|method, _, _| if method == SEND { Act::Swallow } else { Act::Forward }),
+        _ => world.mining(false).await,
+    }
+    let (sends, calls) = (proxy.calls(SEND), proxy.calls("eth_call"));
+    let (caller, body) = (facilitator.caller(), signed.v2());
+    let asked = tokio::spawn(async move { caller.settle_patiently(&body, PATIENCE).await });
+    eventually("the moment", PATIENCE, || async {
+        let come = match moment {
+            Moment::BeforeTheRow => proxy.calls("eth_call") > calls,
+            Moment::BeforeTheSend => proxy.calls(SEND) > sends,
+            _ => hex(&chain.rpc("txpool_status", json!([])).await["pending"]) > 0,
+        };
+        come.then_some(())
+    })
+    .await;
+    if moment == Moment::BeforeTheRow {
+        // The simulation must have been made before the stranger's block.
+        let height = chain.height().await;
+        eventually("a block", PATIENCE, || async { (chain.height().await > height).then_some(()) }).await;
+        proxy.behave();
+    }
+    let theirs = land().await;
+    if moment == Moment::InOurBlock {
+        chain.mine(1).await;
+        world.mining(true).await;
+    }
+    chain.receipt(&theirs).await;
+    proxy.behave();
+    (asked.await.expect("no panic"), theirs)
+}
