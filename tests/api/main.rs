@@ -3,16 +3,13 @@
 #[path = "../support/mod.rs"]
 mod support;
 
-<<<<<<< HEAD
 mod access;
 mod answers;
 mod bad_input;
 mod coupling;
+mod evidence;
 mod golden;
 mod operations;
-=======
-mod evidence;
->>>>>>> t2
 mod settle;
 mod tidy;
 mod wallets;
