@@ -67,7 +67,8 @@ async fn ours(report: &mut Report) {
         seed += 1;
         report.add("quittance", load::run(&facilitator.peer(), &chain, &proxy, Kind::Verify, concurrency, requests, seed).await);
     }
-    report.note("verify p50 over a bare eth_call of the same simulation, ms", bare_difference(&chain, &proxy, &facilitator).await);
+    report
+        .note("verify p50 over a bare eth_call of the same simulation, ms", bare_difference(&chain, &proxy, &facilitator).await);
     for (concurrency, requests, _) in SETTLE {
         seed += 1;
         let run = load::run(&facilitator.peer(), &chain, &proxy, Kind::Settle, concurrency, requests, seed).await;

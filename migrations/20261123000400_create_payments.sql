@@ -52,7 +52,7 @@ CREATE TABLE payments (
     amount           numeric(39,0) NOT NULL CHECK (amount > 0),
     resource         text,
     provider_id      uuid          REFERENCES accounts (id),
-    -- What has to be sent. It holds the payer's signature and is erased once the payment is final.
+    -- What has to be sent. It holds the payer's signature and is erased once the payment is final, or can never be made.
     payload          jsonb,
     expires_at       timestamptz   NOT NULL,
     created_at       timestamptz   NOT NULL,

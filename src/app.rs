@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 use std::path::Path;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use chrono::TimeDelta;
 use sqlx::postgres::PgListener;
@@ -214,11 +214,13 @@ async fn serve_on(config: &Config, roles: &BTreeSet<Role>, ledger: Ledger) -> Re
         result = async { match &mut api { Some(api) => api.await, None => std::future::pending().await } } => listener_ended(result),
     };
     tracing::info!("stopping");
+    let within = config.server.shutdown_within.to_std().unwrap_or_default();
+    let stopping = Instant::now();
     // Requests first: while the lanes still run, callers who wait can still be answered.
     if let Some(handle) = api_handle {
-        handle.stop(true).await;
+        drop(tokio::time::timeout(within, handle.stop(true)).await);
     }
-    supervisor.shutdown(config.server.shutdown_within.to_std().unwrap_or_default()).await;
+    supervisor.shutdown(within.saturating_sub(stopping.elapsed()).max(TASKS_WITHIN)).await;
     operations_handle.stop(false).await;
     flows.ledger.pool().close().await;
     ended
@@ -286,6 +288,10 @@ fn start_tasks(config: &Config, roles: &BTreeSet<Role>, flows: &Arc<Flows>, supe
             }
         }
     }
+    if roles.contains(&Role::Worker) {
+        let flows = Arc::clone(flows);
+        supervisor.run("retention", move |stop| crate::worker::run(Arc::clone(&flows), owner, stop));
+    }
     if roles.contains(&Role::Api) {
         let waiting = Arc::clone(flows);
         supervisor.run("waiting", move |stop| {
@@ -300,6 +306,9 @@ fn start_tasks(config: &Config, roles: &BTreeSet<Role>, flows: &Arc<Flows>, supe
 fn std_duration(duration: TimeDelta) -> Duration {
     duration.to_std().unwrap_or(Duration::from_secs(1))
 }
+
+/// Tasks end within this even if requests have used up the time to stop.
+const TASKS_WITHIN: Duration = Duration::from_secs(2);
 
 /// Between two attempts to find the right chain behind the configured nodes.
 const PREPARE_AGAIN: Duration = Duration::from_secs(1);

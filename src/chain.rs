@@ -8,7 +8,6 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 use chrono::{DateTime, Utc};
-use serde_json::Value;
 
 use crate::domain::address::Address;
 use crate::domain::amount::Amount;
@@ -16,9 +15,11 @@ use crate::domain::asset::Asset;
 use crate::domain::block::Block;
 use crate::domain::ids::PaymentId;
 use crate::domain::network::Network;
-use crate::domain::payment::{AuthorizationKey, PaymentRequest};
+use crate::domain::payment::PaymentRequest;
 use crate::domain::reason::{Reason, Refusal};
+use crate::domain::submission::{Fees, SignedAttempt};
 use crate::domain::transfer::{AuthorizationUse, TransactionId};
+use crate::domain::verification::{Checked, ExaminedPayment, Sendable};
 
 pub mod evm;
 
@@ -104,23 +105,6 @@ pub enum VerifyError {
     Unavailable(#[from] ChainError),
 }
 
-/// A request that passed every rule that needs no chain.
-#[derive(Debug, Clone, PartialEq)]
-pub struct ExaminedPayment {
-    /// What was asked.
-    pub request: PaymentRequest,
-    /// What the chain lets be used once.
-    pub key: AuthorizationKey,
-    /// Who pays.
-    pub payer: Address,
-    /// From when the authorization may land.
-    pub valid_after: DateTime<Utc>,
-    /// When it no longer can.
-    pub expires_at: DateTime<Utc>,
-    /// The scheme's payload in the one form that is stored and sent from.
-    pub payload: Value,
-}
-
 /// A payment that the chain itself agrees to, in the state that it had at `checked.block`.
 ///
 /// It can only come from [`Chain::verify`].
@@ -149,48 +133,6 @@ impl VerifiedPayment {
     }
 }
 
-/// What a simulation found.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Checked {
-    /// The block whose state was used.
-    pub block: u64,
-    /// What the payer held there.
-    pub balance: Amount,
-    /// Identifies the payer's code there; a payer whose code changed later is kept out of batches.
-    pub payer_code: String,
-    /// Whether the payment must not share a transaction with others.
-    pub alone: bool,
-    /// The gas, or compute, that the transfer took.
-    pub gas: u64,
-}
-
-/// A payment in the ledger with everything that sending it needs.
-#[derive(Debug, Clone, PartialEq)]
-pub struct Sendable {
-    /// Which payment.
-    pub id: PaymentId,
-    /// The token.
-    pub asset: Address,
-    /// Who pays.
-    pub payer: Address,
-    /// Who is paid.
-    pub pay_to: Address,
-    /// Exactly how much.
-    pub amount: Amount,
-    /// The account that asked, as the budgets name it.
-    pub provider: Option<crate::domain::ids::AccountId>,
-    /// When the authorization can no longer land.
-    pub expires_at: DateTime<Utc>,
-    /// See [`ExaminedPayment::payload`].
-    pub payload: Value,
-    /// What the newest simulation found.
-    pub checked: Checked,
-    /// How many slots were spent on it alone in vain.
-    pub failures: u16,
-    /// The scheme's replay guard.
-    pub key: AuthorizationKey,
-}
-
 /// What a second look at a waiting payment found.
 #[derive(Debug)]
 pub enum Recheck {
@@ -202,15 +144,6 @@ pub enum Recheck {
     Used,
 }
 
-/// Fees of a signed transaction, in the network's smallest native unit per unit of gas.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Fees {
-    /// The most that may be paid per unit.
-    pub fee_per_gas: u128,
-    /// The part of it that the block's builder gets.
-    pub tip_per_gas: u128,
-}
-
 /// Which bytes to sign.
 #[derive(Debug, Clone, Copy)]
 pub struct SlotOrder<'a> {
@@ -220,23 +153,6 @@ pub struct SlotOrder<'a> {
     pub nonce: u64,
     /// The fees of the attempt that this one must outbid, if there is one.
     pub outbid: Option<Fees>,
-}
-
-/// Signed bytes for one slot.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct SignedAttempt {
-    /// The transaction's identifier, known before anything is sent.
-    pub transaction: TransactionId,
-    /// The bytes.
-    pub raw: Vec<u8>,
-    /// The fees.
-    pub fees: Fees,
-    /// The gas limit.
-    pub gas_limit: u64,
-    /// What the transaction may cost at most, in wei.
-    pub cost_max: u128,
-    /// What it costs if the next block is like the last one, in wei.
-    pub cost_expected: u128,
 }
 
 /// Why there are no signed bytes.

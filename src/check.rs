@@ -66,7 +66,8 @@ async fn check_network(chain: &dyn Chain, config: &Config) -> Vec<Finding> {
     }
     let tokens: Vec<_> = profile.assets.iter().map(|asset| format!("{} {}", asset.symbol, asset.address)).collect();
     let batches = if chain.batches() { "payments share transactions" } else { "no Multicall3: every payment goes alone" };
-    let mut findings = vec![good(&subject, &format!("chain id, genesis and signing domains agree ({}); {batches}", tokens.join(", ")))];
+    let mut findings =
+        vec![good(&subject, &format!("chain id, genesis and signing domains agree ({}); {batches}", tokens.join(", ")))];
     let floor = config
         .networks
         .iter()

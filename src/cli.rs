@@ -253,7 +253,10 @@ async fn check(config: &ConfigFile) -> Result<ExitCode, CommandError> {
 }
 
 /// Opens the ledger for one command, and closes it again.
-async fn with_ledger(config: &ConfigFile, work: impl AsyncFnOnce(Ledger) -> Result<(), CommandError>) -> Result<(), CommandError> {
+async fn with_ledger(
+    config: &ConfigFile,
+    work: impl AsyncFnOnce(Ledger) -> Result<(), CommandError>,
+) -> Result<(), CommandError> {
     let OpenLedger { ledger, cluster } = app::open_ledger(&config.load()?).await?;
     let done = work(ledger.clone()).await;
     ledger.pool().close().await;

@@ -16,3 +16,4 @@ pub mod payment;
 pub mod reason;
 pub mod submission;
 pub mod transfer;
+pub mod verification;

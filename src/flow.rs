@@ -21,6 +21,7 @@ pub mod availability;
 pub mod dispatch;
 pub mod ingest;
 pub mod reorg;
+pub mod retention;
 pub mod settle;
 pub mod tenure;
 pub mod turns;

@@ -12,18 +12,19 @@ use chrono::{DateTime, Utc};
 use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 
-use crate::chain::{Broadcast, BuildError, Chain, ChainError, Recheck, Rejection, Sendable, SlotOrder};
+use crate::chain::{Broadcast, BuildError, Chain, ChainError, Recheck, Rejection, SlotOrder};
 use crate::config::CostLimits;
 use crate::domain::ids::{PaymentId, SubmissionId};
 use crate::domain::network::Network;
 use crate::domain::reason::Reason;
 use crate::domain::submission::{Care, LanePolicy, care, compose, may_open, next_nonce};
+use crate::domain::verification::{Checked, Sendable};
 use crate::flow::tenure::{ASK_AGAIN, Tenure};
 use crate::flow::{Flows, Unavailable};
+use crate::ledger::LedgerError;
 use crate::ledger::leases::Lease;
 use crate::ledger::signers::SignerRecord;
 use crate::ledger::submissions::{OpenSlot, Opened};
-use crate::ledger::LedgerError;
 use crate::metrics::{self, SubmissionKind};
 use crate::telemetry::ErrorChain;
 
@@ -92,7 +93,14 @@ enum LaneError {
 impl Lane {
     /// The lane of `signer`.
     #[must_use]
-    pub fn new(flows: Arc<Flows>, chain: Arc<dyn Chain>, signer: String, owner: Uuid, policy: LanePolicy, cost: CostLimits) -> Self {
+    pub fn new(
+        flows: Arc<Flows>,
+        chain: Arc<dyn Chain>,
+        signer: String,
+        owner: Uuid,
+        policy: LanePolicy,
+        cost: CostLimits,
+    ) -> Self {
         let network = chain.profile().network.clone();
         Self {
             flows,
@@ -235,7 +243,7 @@ impl Lane {
                     // A payer whose code changed since it was verified keeps out of the others' transaction, and so does a
                     // payment that failed in one.
                     let alone = payment.checked.alone || checked.alone || checked.payer_code != payment.checked.payer_code;
-                    payment.checked = crate::chain::Checked { alone, ..checked };
+                    payment.checked = Checked { alone, ..checked };
                     found.push((payment.id, payment.checked.clone()));
                     ready.push(payment);
                 }

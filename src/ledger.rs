@@ -80,9 +80,10 @@ impl From<sqlx::Error> for LedgerError {
                 Some(code) if ["08", "53", "57", "40"].iter().any(|class| code.starts_with(class)) => Self::Unavailable(error),
                 _ => Self::Refused(error),
             },
-            sqlx::Error::ColumnDecode { .. } | sqlx::Error::Decode(_) | sqlx::Error::RowNotFound | sqlx::Error::ColumnNotFound(_) => {
-                Self::Refused(error)
-            }
+            sqlx::Error::ColumnDecode { .. }
+            | sqlx::Error::Decode(_)
+            | sqlx::Error::RowNotFound
+            | sqlx::Error::ColumnNotFound(_) => Self::Refused(error),
             _ => Self::Unavailable(error),
         }
     }

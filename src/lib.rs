@@ -21,6 +21,7 @@ pub mod flow;
 pub mod http;
 pub mod lane;
 pub mod watcher;
+pub mod worker;
 
 pub mod app;
 pub mod check;

@@ -13,9 +13,7 @@ use std::time::Duration;
 use prometheus::{Gauge, GaugeVec, Registry, TextEncoder};
 
 pub use catalogue::{CATALOGUE, MetricDoc, MetricKind};
-pub use outcome::{
-    Broadcast, ConnectionState, PaidBy, RpcOutcome, Settlement, StatusClass, SubmissionKind, Verification,
-};
+pub use outcome::{Broadcast, ConnectionState, PaidBy, RpcOutcome, Settlement, StatusClass, SubmissionKind, Verification};
 
 use catalogue::Catalogue;
 

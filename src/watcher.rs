@@ -145,7 +145,8 @@ impl Watcher {
         let top = (cursor.heights.head, cursor.hash.clone());
         let mut seen = vec![(head.block.number, head.block.hash.clone())];
         if head.block.number > top.0 {
-            let hash = if head.block.number == top.0 + 1 { head.block.parent_hash.clone() } else { self.block(top.0).await?.hash };
+            let hash =
+                if head.block.number == top.0 + 1 { head.block.parent_hash.clone() } else { self.block(top.0).await?.hash };
             seen.push((top.0, hash));
         }
         if let Some(step) = compare(&[top], &seen, head.block.number, 0) {
@@ -169,8 +170,7 @@ impl Watcher {
             let block = if number == head.block.number { head.block.clone() } else { self.block(number).await? };
             let observed = self.chain.observe(&block).await?;
             self.check_agreement(&observed).await?;
-            let heights =
-                Heights { head: number, safe: head.safe.min(number), finalized: head.finalized.min(number) };
+            let heights = Heights { head: number, safe: head.safe.min(number), finalized: head.finalized.min(number) };
             match self.flows.ingest(lease, network, &observed, heights).await? {
                 Ingested::Done => {}
                 // The chain moved under our hands. The next look compares again.

@@ -73,7 +73,10 @@ pub async fn run(peer: &Peer, chain: &Chain, proxy: &Proxy, kind: Kind, concurre
             while let Some(body) = bodies.get(next.fetch_add(1, Ordering::Relaxed)) {
                 let sent = Instant::now();
                 let answer = ask(&client, &url, kind, body.clone()).await;
-                answers.push((Answered { took: sent.elapsed(), at: Instant::now(), transaction: answer.clone().flatten() }, answer.is_some()));
+                answers.push((
+                    Answered { took: sent.elapsed(), at: Instant::now(), transaction: answer.clone().flatten() },
+                    answer.is_some(),
+                ));
             }
             answers
         })
@@ -99,7 +102,11 @@ pub async fn run(peer: &Peer, chain: &Chain, proxy: &Proxy, kind: Kind, concurre
     }
     let latencies = answers.iter().map(|(answer, _)| answer.took).collect();
     let run = Run { kind, concurrency, requests, succeeded, took, latencies, calls, gas, after_block, memory };
-    eprintln!("  {kind:?} c={concurrency} n={requests}: {succeeded} good, {:.1}/s, {:.2} calls each", rate(&run), calls as f64 / requests as f64);
+    eprintln!(
+        "  {kind:?} c={concurrency} n={requests}: {succeeded} good, {:.1}/s, {:.2} calls each",
+        rate(&run),
+        calls as f64 / requests as f64
+    );
     run
 }
 

@@ -48,7 +48,11 @@ impl Report {
             let of = |figure: &dyn Fn(&Run) -> f64| median(runs.iter().map(figure).collect());
             let latency = |percent| of(&|run: &Run| milliseconds(percentile(&mut run.latencies.clone(), percent)));
             let share = format!("{:.0} of {:.0}", of(&|run| run.succeeded as f64), of(&|run| run.requests as f64));
-            let gas = if runs.iter().all(|run| run.gas.is_some()) { format!("{:.0}", of(&|run| run.gas.unwrap_or(0.0))) } else { "–".to_owned() };
+            let gas = if runs.iter().all(|run| run.gas.is_some()) {
+                format!("{:.0}", of(&|run| run.gas.unwrap_or(0.0)))
+            } else {
+                "–".to_owned()
+            };
             let after = if runs.iter().any(|run| run.after_block.is_empty()) {
                 "–".to_owned()
             } else {

@@ -22,8 +22,8 @@ use self::observe::{Header, LogEntry};
 use self::rpc::{CallError, Nodes};
 use self::simulate::Simulator;
 use super::{
-    Broadcast, BuildError, Chain, ChainError, ExaminedPayment, Head, Observed, Profile, Recheck, Rejection, Sendable, SignedAttempt,
-    SignerProfile, SignerState, SlotOrder, VerifiedPayment, VerifyError,
+    Broadcast, BuildError, Chain, ChainError, Head, Observed, Profile, Recheck, Rejection, SignerProfile, SignerState, SlotOrder,
+    VerifiedPayment, VerifyError,
 };
 use crate::config::{CostLimits, Finality, NetworkConfig};
 use crate::domain::address::Address;
@@ -32,7 +32,9 @@ use crate::domain::asset::Asset;
 use crate::domain::block::Block;
 use crate::domain::payment::{AuthorizationKey, PaymentRequest, SCHEME_EXACT};
 use crate::domain::reason::{Reason, Refusal};
+use crate::domain::submission::SignedAttempt;
 use crate::domain::transfer::AuthorizationUse;
+use crate::domain::verification::{ExaminedPayment, Sendable};
 use crate::keys::SettlementSigner;
 use crate::metrics::Metrics;
 use crate::x402::exact_evm::Eip3009Payload;
@@ -471,11 +473,8 @@ impl Chain for EvmChain {
                 Ok((authorization, payment.checked.clone()))
             })
             .collect::<Result<Vec<_>, BuildError>>()?;
-        let call = if ready.is_empty() {
-            build::Call::nothing(signer.address().into())
-        } else {
-            build::call(self.multicall, &ready)
-        };
+        let call =
+            if ready.is_empty() { build::Call::nothing(signer.address().into()) } else { build::call(self.multicall, &ready) };
         let prices = self.prices().await?;
         let allowed = self.cost.payment_wei_max.saturating_mul(ready.len().max(1) as u128);
         let offer = prices.offer(order.outbid);
@@ -550,8 +549,11 @@ impl Chain for EvmChain {
     async fn agrees(&self, observed: &Observed) -> Result<bool, ChainError> {
         let other = (self.nodes.preferred() + 1) % self.nodes.len();
         let unavailable = |error| self.nodes.unavailable("eth_getLogs", error);
-        let header: Option<Header> =
-            self.nodes.call_node(other, "eth_getBlockByNumber", (tag(observed.block.number), false)).await.map_err(unavailable)?;
+        let header: Option<Header> = self
+            .nodes
+            .call_node(other, "eth_getBlockByNumber", (tag(observed.block.number), false))
+            .await
+            .map_err(unavailable)?;
         if header.and_then(|header| header.block()).as_ref() != Some(&observed.block) {
             return Ok(false);
         }

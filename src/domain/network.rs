@@ -88,7 +88,18 @@ mod tests {
     fn only_exact_identifiers_are_networks() {
         let base: Network = "eip155:8453".parse().unwrap();
         assert_eq!((base.family(), base.reference()), (Family::Eip155, "8453"));
-        for text in ["base", "eip155:", "eip155:08453", "eip155:0", "eip155:8453 ", "EIP155:8453", "eip155:0x1", "solana:mainnet", "eip155:18446744073709551616", ""] {
+        for text in [
+            "base",
+            "eip155:",
+            "eip155:08453",
+            "eip155:0",
+            "eip155:8453 ",
+            "EIP155:8453",
+            "eip155:0x1",
+            "solana:mainnet",
+            "eip155:18446744073709551616",
+            "",
+        ] {
             assert!(text.parse::<Network>().is_err(), "{text:?}");
         }
     }

@@ -121,10 +121,7 @@ impl Reason {
     /// Whether the request itself is malformed, which HTTP answers with 400; everything else is a business answer.
     #[must_use]
     pub const fn is_malformed(self) -> bool {
-        matches!(
-            self,
-            Self::InvalidJson | Self::MissingParameters | Self::InvalidPayload | Self::InvalidPaymentRequirements
-        )
+        matches!(self, Self::InvalidJson | Self::MissingParameters | Self::InvalidPayload | Self::InvalidPaymentRequirements)
     }
 
     /// Reads a code back from the ledger.

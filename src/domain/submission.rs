@@ -2,6 +2,34 @@
 
 use chrono::{DateTime, TimeDelta, Utc};
 
+use super::transfer::TransactionId;
+
+/// Fees of a signed transaction, in the network's smallest native unit per unit of gas.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Fees {
+    /// The most that may be paid per unit.
+    pub fee_per_gas: u128,
+    /// The part of it that the block's builder gets.
+    pub tip_per_gas: u128,
+}
+
+/// Signed bytes for one slot.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct SignedAttempt {
+    /// The transaction's identifier, known before anything is sent.
+    pub transaction: TransactionId,
+    /// The bytes.
+    pub raw: Vec<u8>,
+    /// The fees.
+    pub fees: Fees,
+    /// The gas limit.
+    pub gas_limit: u64,
+    /// What the transaction may cost at most, in wei.
+    pub cost_max: u128,
+    /// What it costs if the next block is like the last one, in wei.
+    pub cost_expected: u128,
+}
+
 /// How a lane may behave. Every figure is a setting of the network.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct LanePolicy {

@@ -5,12 +5,13 @@ use std::collections::BTreeMap;
 use serde_json::json;
 
 use super::Flows;
-use crate::chain::{Sendable, SignedAttempt};
 use crate::domain::budget::Beneficiaries;
 use crate::domain::event::EventKind;
 use crate::domain::ids::PaymentId;
 use crate::domain::network::Network;
 use crate::domain::reason::Refusal;
+use crate::domain::submission::SignedAttempt;
+use crate::domain::verification::Sendable;
 use crate::ledger::events::{self, NewEvent};
 use crate::ledger::leases::{self, Lease};
 use crate::ledger::submissions::{self, NewSlot, Opened};
@@ -47,7 +48,8 @@ impl Flows {
             return Ok(());
         }
         let data = json!({"reason": refusal.reason.code(), "detail": refusal.detail});
-        events::insert(&mut db, &[NewEvent { kind: EventKind::PaymentFailed, payment: id, account: provider, data }], now).await?;
+        events::insert(&mut db, &[NewEvent { kind: EventKind::PaymentFailed, payment: id, account: provider, data }], now)
+            .await?;
         notify_block(&mut db, network).await?;
         commit(db).await?;
         self.metrics.payment_failed(network, refusal.reason);
@@ -59,7 +61,14 @@ impl Flows {
     ///
     /// # Errors
     /// The lease was lost, or the database could not be reached.
-    pub async fn note_spent(&self, lease: &Lease, network: &Network, signer: &str, nonce: u64, block: u64) -> Result<(), LedgerError> {
+    pub async fn note_spent(
+        &self,
+        lease: &Lease,
+        network: &Network,
+        signer: &str,
+        nonce: u64,
+        block: u64,
+    ) -> Result<(), LedgerError> {
         let mut db = self.ledger.begin().await?;
         leases::require(&mut db, lease).await?;
         let unpaid = submissions::mark_spent(&mut db, network, signer, nonce, block).await?;

@@ -8,7 +8,7 @@ use std::sync::Arc;
 use serde_json::json;
 
 use super::{Flows, Unavailable};
-use crate::chain::{Chain, Observed, Sendable};
+use crate::chain::{Chain, Observed};
 use crate::domain::block::{Block, Heights};
 use crate::domain::event::EventKind;
 use crate::domain::ids::PaymentId;
@@ -16,6 +16,7 @@ use crate::domain::network::Network;
 use crate::domain::payment::Payment;
 use crate::domain::reason::Reason;
 use crate::domain::transfer::{AuthorizationUse, Transfer, Verdict, judge};
+use crate::domain::verification::Sendable;
 use crate::ledger::events::{self, NewEvent};
 use crate::ledger::leases::{self, Lease};
 use crate::ledger::{Db, LedgerError, blocks, commit, notify_block, payments, submissions, transfers};

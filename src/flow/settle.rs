@@ -12,7 +12,7 @@ use uuid::Uuid;
 use super::verify::Verdict;
 use super::waiting::{Outcome, Ticket};
 use super::{Flows, Unavailable};
-use crate::chain::{Chain, ExaminedPayment, VerifiedPayment};
+use crate::chain::{Chain, VerifiedPayment};
 use crate::domain::account::Caller;
 use crate::domain::amount::Amount;
 use crate::domain::block::Level;
@@ -20,6 +20,7 @@ use crate::domain::budget::{Beneficiaries, Budget, fits};
 use crate::domain::ids::PaymentId;
 use crate::domain::payment::{Claim, Fingerprint, Payment, PaymentRequest, State};
 use crate::domain::reason::{Reason, Refusal, Version};
+use crate::domain::verification::ExaminedPayment;
 use crate::ledger::payments::{self, NewPayment};
 use crate::ledger::{LedgerError, commit};
 
@@ -261,7 +262,8 @@ impl Flows {
         let request = &examined.request;
         let new = NewPayment {
             id,
-            verified,
+            examined,
+            checked,
             fingerprint: errand.fingerprint,
             provider: errand.caller.account(),
             answer_at: errand.answer_at,
@@ -294,7 +296,12 @@ impl Flows {
     }
 
     /// Refuses what the operator does not want to pay for.
-    async fn check_budgets(&self, chain: &Arc<dyn Chain>, errand: &Errand<'_>, verified: &VerifiedPayment) -> Result<(), Verdict> {
+    async fn check_budgets(
+        &self,
+        chain: &Arc<dyn Chain>,
+        errand: &Errand<'_>,
+        verified: &VerifiedPayment,
+    ) -> Result<(), Verdict> {
         let request = &verified.examined().request;
         let Some(policy) = self.policies.get(&request.network) else { return Ok(()) };
         let cost = chain.price(verified).await?;
@@ -311,7 +318,9 @@ impl Flows {
                 Budget::PayTo => policy.cost.pay_to_hourly_wei,
             };
             if !fits(spent.get(&name).copied().unwrap_or(0), cost, limit) {
-                return Err(Refusal::because(Reason::CostExceedsLimit, "the hourly budget for settlement costs is used up").into());
+                return Err(
+                    Refusal::because(Reason::CostExceedsLimit, "the hourly budget for settlement costs is used up").into()
+                );
             }
         }
         Ok(())
@@ -351,7 +360,9 @@ fn settled(payment: PaymentId, outcome: Outcome) -> Settled {
             payment: Some(payment),
             transaction: Some(claim.transaction),
         },
-        Outcome::Failed { reason, transaction } => Settled::Refused { refusal: reason.into(), payment: Some(payment), transaction },
+        Outcome::Failed { reason, transaction } => {
+            Settled::Refused { refusal: reason.into(), payment: Some(payment), transaction }
+        }
     }
 }
 

@@ -3,12 +3,13 @@
 use std::sync::Arc;
 
 use super::{Flows, Unavailable};
-use crate::chain::{Chain, ExaminedPayment, VerifiedPayment, VerifyError};
+use crate::chain::{Chain, VerifiedPayment, VerifyError};
 use crate::domain::account::Caller;
 use crate::domain::address::Address;
 use crate::domain::network::Network;
 use crate::domain::payment::{Fingerprint, PaymentRequest};
 use crate::domain::reason::{Reason, Refusal};
+use crate::domain::verification::ExaminedPayment;
 
 /// Why a payment did not pass.
 #[derive(Debug, thiserror::Error)]
@@ -51,7 +52,8 @@ impl Flows {
             // Our own settlement of this very request may have used it, and its success may still be waiting to be collected.
             Err(Verdict::Refused(refusal)) if refusal.reason == Reason::NonceAlreadyUsed => {
                 let holder = self.ledger.find_holder(&network, &key).await?;
-                let collectable = holder.is_some_and(|payment| payment.fingerprint == fingerprint && payment.handed_out.is_none());
+                let collectable =
+                    holder.is_some_and(|payment| payment.fingerprint == fingerprint && payment.handed_out.is_none());
                 if collectable { Ok(payer) } else { Err(refusal.into()) }
             }
             Err(verdict) => Err(verdict),
@@ -71,7 +73,11 @@ impl Flows {
     }
 
     /// The rules that need the time and the chain.
-    pub(super) async fn check_on_chain(&self, chain: &Arc<dyn Chain>, examined: ExaminedPayment) -> Result<VerifiedPayment, Verdict> {
+    pub(super) async fn check_on_chain(
+        &self,
+        chain: &Arc<dyn Chain>,
+        examined: ExaminedPayment,
+    ) -> Result<VerifiedPayment, Verdict> {
         chain.check_window(&examined, self.clock.now())?;
         let verified = chain.verify(examined).await?;
         chain.price(&verified).await?;

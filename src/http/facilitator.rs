@@ -35,12 +35,14 @@ pub fn routes(config: &mut ServiceConfig) {
         .service(
             web::resource("/verify")
                 .route(web::post().to(verify))
-                .route(web::get().to(|| async { HttpResponse::Ok().json(supported::VERIFY) })),
+                .route(web::get().to(|| async { HttpResponse::Ok().json(supported::VERIFY) }))
+                .default_service(web::to(|| async { verify_obstacle(&Obstacle::Method) })),
         )
         .service(
             web::resource("/settle")
                 .route(web::post().to(settle))
-                .route(web::get().to(|| async { HttpResponse::Ok().json(supported::SETTLE) })),
+                .route(web::get().to(|| async { HttpResponse::Ok().json(supported::SETTLE) }))
+                .default_service(web::to(|| async { settle_obstacle(&Obstacle::Method) })),
         )
         .service(web::resource("/supported").route(web::get().to(list_supported)))
         .service(web::resource("/health").route(web::get().to(health)))
@@ -59,6 +61,7 @@ async fn health() -> HttpResponse {
 /// Why a request never reached its flow.
 #[derive(Debug)]
 enum Obstacle {
+    Method,
     Access(Problem),
     Body(BodyError),
     IdempotencyKey,
@@ -68,14 +71,21 @@ enum Obstacle {
 impl Obstacle {
     fn parts(&self) -> (StatusCode, &'static str, String) {
         match self {
+            Self::Method => (
+                StatusCode::METHOD_NOT_ALLOWED,
+                "method_not_allowed",
+                "this endpoint takes POST, and GET describes it".to_owned(),
+            ),
             Self::Access(Problem::Unauthorized) => (StatusCode::UNAUTHORIZED, "unauthorized", Problem::Unauthorized.to_string()),
             Self::Access(Problem::Forbidden) => (StatusCode::FORBIDDEN, "forbidden", Problem::Forbidden.to_string()),
             Self::Access(Problem::Internal) => (StatusCode::INTERNAL_SERVER_ERROR, "internal", Problem::Internal.to_string()),
             Self::Access(problem) => (StatusCode::SERVICE_UNAVAILABLE, "unavailable", problem.to_string()),
             Self::Body(error) => (error.status(), error.code(), error.to_string()),
-            Self::IdempotencyKey => {
-                (StatusCode::BAD_REQUEST, "invalid_idempotency_key", "an Idempotency-Key has 16 to 128 visible characters".to_owned())
-            }
+            Self::IdempotencyKey => (
+                StatusCode::BAD_REQUEST,
+                "invalid_idempotency_key",
+                "an Idempotency-Key has 16 to 128 visible characters".to_owned(),
+            ),
             Self::KeyReused => {
                 (StatusCode::CONFLICT, "idempotency_key_reused", "this Idempotency-Key was used for another request".to_owned())
             }
@@ -91,6 +101,16 @@ fn respond(status: StatusCode, body: &impl Serialize) -> HttpResponse {
         _ => {}
     }
     response.json(body)
+}
+
+fn verify_obstacle(obstacle: &Obstacle) -> HttpResponse {
+    let (status, code, problem) = obstacle.parts();
+    respond(status, &VerifyResponse::fault(Echo::UNKNOWN, code, &problem))
+}
+
+fn settle_obstacle(obstacle: &Obstacle) -> HttpResponse {
+    let (status, code, problem) = obstacle.parts();
+    respond(status, &SettleResponse::fault(Echo::UNKNOWN, code, &problem))
 }
 
 fn status_of(refusal: &Refusal) -> StatusCode {
@@ -122,10 +142,7 @@ fn report(cause: &Unavailable, what: &'static str) -> String {
 async fn verify(service: Data<Service>, request: HttpRequest, payload: Payload) -> HttpResponse {
     let (caller, bytes) = match enter(&service, &request, payload).await {
         Ok(entered) => entered,
-        Err(obstacle) => {
-            let (status, code, problem) = obstacle.parts();
-            return respond(status, &VerifyResponse::fault(Echo::UNKNOWN, code, &problem));
-        }
+        Err(obstacle) => return verify_obstacle(&obstacle),
     };
     let asked = match parse_request(&bytes) {
         Ok(asked) => asked,
@@ -154,10 +171,7 @@ async fn verify(service: Data<Service>, request: HttpRequest, payload: Payload) 
 async fn settle(service: Data<Service>, request: HttpRequest, payload: Payload) -> HttpResponse {
     match try_settle(&service, &request, payload).await {
         Ok(response) => response,
-        Err(obstacle) => {
-            let (status, code, problem) = obstacle.parts();
-            respond(status, &SettleResponse::fault(Echo::UNKNOWN, code, &problem))
-        }
+        Err(obstacle) => settle_obstacle(&obstacle),
     }
 }
 
@@ -246,8 +260,7 @@ async fn settle_now(service: &Service, asked: &FacilitatorRequest, caller: Calle
     answer
 }
 
-/// Stores a terminal answer under its key; of two that race, the first counts for both. An answer that cannot be stored is given
-/// all the same: what it says has happened, and whoever asks again under the key is told of the same success.
+/// Stores a terminal answer under its key; of two that race, the first counts for both.
 async fn keep(service: &Service, key: &StorageKey, fingerprint: Fingerprint, answer: Answer) -> Result<HttpResponse, Obstacle> {
     if !answer.terminal {
         return Ok(answer.into_response());
@@ -256,10 +269,11 @@ async fn keep(service: &Service, key: &StorageKey, fingerprint: Fingerprint, ans
     let given = StoredAnswer { fingerprint, status: answer.status.as_u16(), body };
     let (flows, key) = (Arc::clone(&service.flows), key.clone());
     match service.run(async move { store(&flows, &key, given).await }).await {
-        Ok(stored) if stored.fingerprint != fingerprint => Err(Obstacle::KeyReused),
-        Ok(stored) => Ok(repeat(stored)),
+        Ok(stored) if stored.fingerprint == fingerprint => Ok(repeat(stored)),
+        Ok(_) => Err(Obstacle::KeyReused),
+        // Money may have moved, and the ledger knows under which key; only the bytes are lost. So this caller gets its answer.
         Err(error) => {
-            tracing::error!(error = %ErrorChain(&error), "an answer could not be stored under its Idempotency-Key");
+            tracing::warn!(error = %ErrorChain(&error), "an answer was not stored under its Idempotency-Key");
             Ok(answer.into_response())
         }
     }

@@ -235,7 +235,8 @@ mod tests {
 
     #[test]
     fn an_authorization_is_named_by_what_the_chain_sees() {
-        let (token, payer, nonce) = (format!("0x{}", "11".repeat(20)), format!("0x{}", "22".repeat(20)), format!("0x{}", "33".repeat(32)));
+        let (token, payer, nonce) =
+            (format!("0x{}", "11".repeat(20)), format!("0x{}", "22".repeat(20)), format!("0x{}", "33".repeat(32)));
         let (network, key) = parse_authorization(&format!("eip155:84532:{token}:{payer}:{nonce}")).unwrap();
 
         assert_eq!(network.as_str(), "eip155:84532");

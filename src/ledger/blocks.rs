@@ -158,9 +158,13 @@ pub async fn insert_block(db: &mut PgConnection, network: &Network, block: &Bloc
 /// The database could not be reached.
 pub async fn orphan_above(db: &mut PgConnection, network: &Network, ancestor: u64) -> Result<(), LedgerError> {
     let ancestor = to_bigint(ancestor);
-    sqlx::query!("UPDATE blocks SET canonical = false WHERE network = $1 AND number > $2 AND canonical", network.as_str(), ancestor)
-        .execute(&mut *db)
-        .await?;
+    sqlx::query!(
+        "UPDATE blocks SET canonical = false WHERE network = $1 AND number > $2 AND canonical",
+        network.as_str(),
+        ancestor
+    )
+    .execute(&mut *db)
+    .await?;
     sqlx::query!(
         "UPDATE transfers SET canonical = false WHERE network = $1 AND block_number > $2 AND canonical",
         network.as_str(),

@@ -42,12 +42,26 @@ pub async fn spend(
     Ok(())
 }
 
+/// Removes the budgets of hours before `until`.
+///
+/// # Errors
+/// The database could not be reached.
+pub async fn forget(db: &mut PgConnection, until: DateTime<Utc>) -> Result<(), LedgerError> {
+    sqlx::query!("DELETE FROM budgets WHERE hour < $1", until).execute(db).await?;
+    Ok(())
+}
+
 impl Ledger {
     /// What was spent on these subjects in the present hour. A subject on which nothing was spent is missing.
     ///
     /// # Errors
     /// The database could not be reached.
-    pub async fn spent(&self, network: &Network, subjects: &[String], now: DateTime<Utc>) -> Result<BTreeMap<String, u128>, LedgerError> {
+    pub async fn spent(
+        &self,
+        network: &Network,
+        subjects: &[String],
+        now: DateTime<Utc>,
+    ) -> Result<BTreeMap<String, u128>, LedgerError> {
         let rows = sqlx::query!(
             "SELECT subject, spent_wei FROM budgets WHERE network = $1 AND hour = $2 AND subject = ANY ($3)",
             network.as_str(),

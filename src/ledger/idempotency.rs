@@ -31,9 +31,10 @@ impl Ledger {
     /// # Errors
     /// The database could not be reached.
     pub async fn stored_answer(&self, key: &StorageKey) -> Result<Option<StoredAnswer>, LedgerError> {
-        let row = sqlx::query!("SELECT fingerprint, status, body FROM idempotency WHERE scope = $1 AND key = $2", key.scope, key.key)
-            .fetch_optional(self.pool())
-            .await?;
+        let row =
+            sqlx::query!("SELECT fingerprint, status, body FROM idempotency WHERE scope = $1 AND key = $2", key.scope, key.key)
+                .fetch_optional(self.pool())
+                .await?;
         row.map(|row| {
             let inconsistent = LedgerError::Inconsistent { table: "idempotency", column: "fingerprint" };
             Ok(StoredAnswer {
@@ -49,7 +50,12 @@ impl Ledger {
     ///
     /// # Errors
     /// The database could not be reached.
-    pub async fn store_answer(&self, key: &StorageKey, answer: StoredAnswer, now: DateTime<Utc>) -> Result<StoredAnswer, LedgerError> {
+    pub async fn store_answer(
+        &self,
+        key: &StorageKey,
+        answer: StoredAnswer,
+        now: DateTime<Utc>,
+    ) -> Result<StoredAnswer, LedgerError> {
         sqlx::query!(
             r#"
             INSERT INTO idempotency (scope, key, fingerprint, status, body, created_at) VALUES ($1, $2, $3, $4, $5, $6)

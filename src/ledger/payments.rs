@@ -7,7 +7,6 @@ use sqlx::types::BigDecimal;
 use uuid::Uuid;
 
 use super::{Column, Ledger, LedgerError, commit, from_bigint, read_address, read_amount, to_bigint, to_decimal};
-use crate::chain::{Checked, Sendable, VerifiedPayment};
 use crate::domain::address::Address;
 use crate::domain::amount::Amount;
 use crate::domain::block::Level;
@@ -15,6 +14,7 @@ use crate::domain::ids::{AccountId, PaymentId, SubmissionId};
 use crate::domain::network::Network;
 use crate::domain::payment::{AuthorizationKey, Claim, Fingerprint, HandedOut, Payment};
 use crate::domain::reason::{Reason, Version};
+use crate::domain::verification::{Checked, ExaminedPayment, Sendable};
 
 /// Selects payments with what stands on chain for them; the text behind it says which.
 macro_rules! payments {
@@ -109,9 +109,11 @@ impl TryFrom<PaymentRow> for Payment {
 pub struct NewPayment<'a> {
     /// Our name for it.
     pub id: PaymentId,
-    /// What was verified.
-    pub verified: &'a VerifiedPayment,
-    /// What was asked.
+    /// What was asked, and what the rules read out of it.
+    pub examined: &'a ExaminedPayment,
+    /// What the chain said.
+    pub checked: &'a Checked,
+    /// Binds everything that was asked.
     pub fingerprint: Fingerprint,
     /// Who asked.
     pub provider: Option<AccountId>,
@@ -167,7 +169,7 @@ pub async fn reserve(db: &mut PgConnection, network: &Network, asset: Address, p
 /// # Errors
 /// The database could not be reached.
 pub async fn insert(db: &mut PgConnection, new: &NewPayment<'_>) -> Result<bool, LedgerError> {
-    let (examined, checked) = (new.verified.examined(), new.verified.checked());
+    let (examined, checked) = (new.examined, new.checked);
     let request = &examined.request;
     let done = sqlx::query!(
         r#"
@@ -284,7 +286,11 @@ pub struct PaymentFilter {
 ///
 /// # Errors
 /// The database could not be reached.
-pub async fn lock_holders(db: &mut PgConnection, network: &Network, keys: &[AuthorizationKey]) -> Result<Vec<Payment>, LedgerError> {
+pub async fn lock_holders(
+    db: &mut PgConnection,
+    network: &Network,
+    keys: &[AuthorizationKey],
+) -> Result<Vec<Payment>, LedgerError> {
     let keys: Vec<_> = keys.iter().map(|key| key.0.clone()).collect();
     let rows = payments!(
         "JOIN authorizations h ON h.payment_id = p.id WHERE h.network = $1 AND h.key = ANY ($2) ORDER BY p.id FOR UPDATE OF p",
@@ -337,21 +343,49 @@ pub async fn finalize(
     Ok(rows.into_iter().map(|row| (PaymentId::from_uuid(row.id), row.provider_id.map(AccountId::from_uuid))).collect())
 }
 
+/// Erases the signatures of payments that expired before `until` without being made, and gives up those that were not yet.
+/// Returns the latter.
+///
+/// # Errors
+/// The database could not be reached.
+pub async fn expire(
+    db: &mut PgConnection,
+    until: DateTime<Utc>,
+    now: DateTime<Utc>,
+) -> Result<Vec<(PaymentId, Option<AccountId>)>, LedgerError> {
+    let rows = sqlx::query!(
+        r#"
+        WITH old AS (
+            SELECT p.id, p.given_up_at IS NULL AS open FROM payments p
+            WHERE p.payload IS NOT NULL AND p.final_at IS NULL AND p.expires_at < $1
+              AND NOT EXISTS (SELECT FROM claims c WHERE c.payment_id = p.id)
+              AND NOT EXISTS (SELECT FROM submissions s WHERE s.id = p.submission_id AND s.spent_block IS NULL)
+            FOR UPDATE OF p
+        )
+        UPDATE payments p
+        SET payload = NULL, given_up_at = COALESCE(p.given_up_at, $2), given_up_reason = COALESCE(p.given_up_reason, $3)
+        FROM old WHERE p.id = old.id
+        RETURNING p.id, p.provider_id, old.open AS "open!"
+        "#,
+        until,
+        now,
+        Reason::Expired.code(),
+    );
+    let rows = rows.fetch_all(db).await?.into_iter().filter(|row| row.open);
+    Ok(rows.map(|row| (PaymentId::from_uuid(row.id), row.provider_id.map(AccountId::from_uuid))).collect())
+}
+
 impl Ledger {
     /// The payment that holds an authorization.
     ///
     /// # Errors
     /// The database could not be reached.
     pub async fn find_holder(&self, network: &Network, key: &AuthorizationKey) -> Result<Option<Payment>, LedgerError> {
-        payments!(
-            "JOIN authorizations h ON h.payment_id = p.id WHERE h.network = $1 AND h.key = $2",
-            network.as_str(),
-            key.0
-        )
-        .fetch_optional(self.pool())
-        .await?
-        .map(Payment::try_from)
-        .transpose()
+        payments!("JOIN authorizations h ON h.payment_id = p.id WHERE h.network = $1 AND h.key = $2", network.as_str(), key.0)
+            .fetch_optional(self.pool())
+            .await?
+            .map(Payment::try_from)
+            .transpose()
     }
 
     /// The payment with this identifier.

@@ -44,7 +44,8 @@ impl Ledger {
     /// # Errors
     /// The database could not be reached.
     pub async fn signers(&self, network: &Network) -> Result<Vec<SignerRecord>, LedgerError> {
-        let rows = sqlx::query!("SELECT name, balance_wei, short FROM signers WHERE network = $1 ORDER BY name", network.as_str());
+        let rows =
+            sqlx::query!("SELECT name, balance_wei, short FROM signers WHERE network = $1 ORDER BY name", network.as_str());
         rows.fetch_all(self.pool())
             .await?
             .into_iter()

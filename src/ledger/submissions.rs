@@ -8,9 +8,10 @@ use uuid::Uuid;
 use super::leases::{Lease, require};
 use super::payments::SendableRow;
 use super::{Column, Ledger, LedgerError, budgets, commit, from_bigint, from_decimal, to_bigint, wei_to_decimal};
-use crate::chain::{Checked, Fees, Sendable, SignedAttempt};
 use crate::domain::ids::{PaymentId, SubmissionId};
 use crate::domain::network::Network;
+use crate::domain::submission::{Fees, SignedAttempt};
+use crate::domain::verification::{Checked, Sendable};
 
 /// A slot that is not spent, with its newest signed bytes.
 #[derive(Debug, Clone, PartialEq, Eq)]

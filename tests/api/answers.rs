@@ -109,7 +109,11 @@ async fn an_answer_that_cannot_be_stored_is_given_all_the_same() {
     connection.execute("ALTER TABLE idempotency RENAME TO gone").await.expect("the table is there");
     let other = chain.payers[1].authorize(&Terms::to(&merchant(&chain))).v2();
     let (status, text) = settle_raw(&facilitator, &other, &key).await;
-    assert_eq!((status, &parsed(&text)["errorReason"], &parsed(&text)["success"]), (500, &json!("internal"), &json!(false)), "{text}");
+    assert_eq!(
+        (status, &parsed(&text)["errorReason"], &parsed(&text)["success"]),
+        (500, &json!("internal"), &json!(false)),
+        "{text}"
+    );
     assert_eq!(chain.transfers_to(&merchant(&chain)).await.len(), 1);
 }
 

@@ -51,7 +51,8 @@ impl Chain {
             .output()
             .await
             .expect("node runs");
-        let info: Value = serde_json::from_slice(&info.stdout).expect("dev/chain.mjs --info prints JSON; run `make test` once to install dev/");
+        let info: Value =
+            serde_json::from_slice(&info.stdout).expect("dev/chain.mjs --info prints JSON; run `make test` once to install dev/");
         let mut command = Command::new("node");
         command.arg(&script).args(["--chain-id", &id, "--port", "0", "--payers", &payers]);
         command.args(["--block-time", &options.block_time.to_string()]);
@@ -86,7 +87,8 @@ impl Chain {
     pub async fn try_rpc(&self, method: &str, params: Value) -> Result<Value, String> {
         let id = self.ids.fetch_add(1, Ordering::Relaxed);
         let request = json!({"jsonrpc": "2.0", "id": id, "method": method, "params": params});
-        let answer: Value = self.client.post(&self.url).json(&request).send().await.expect("the node answers").json().await.expect("JSON");
+        let answer: Value =
+            self.client.post(&self.url).json(&request).send().await.expect("the node answers").json().await.expect("JSON");
         match answer.get("error") {
             Some(error) => Err(error.to_string()),
             None => Ok(answer["result"].clone()),

@@ -4,8 +4,8 @@ use std::path::{Path, PathBuf};
 use std::process::Stdio;
 use std::sync::atomic::{AtomicU32, Ordering};
 
-use quittance::ledger::private::PrivateCluster;
 use quittance::ledger::Ledger;
+use quittance::ledger::private::PrivateCluster;
 use secrecy::{ExposeSecret, SecretString};
 use sqlx::{Connection, Executor, PgConnection};
 use tokio::sync::OnceCell;
@@ -20,7 +20,8 @@ struct Server {
 /// A directory for servers that root does not run itself: other users must be able to pass through it.
 pub fn open_directory() -> PathBuf {
     use std::os::unix::fs::PermissionsExt;
-    let directory = std::env::temp_dir().join(format!("quittance-test-{}-{}", std::process::id(), DATABASES.fetch_add(1, Ordering::Relaxed)));
+    let directory =
+        std::env::temp_dir().join(format!("quittance-test-{}-{}", std::process::id(), DATABASES.fetch_add(1, Ordering::Relaxed)));
     std::fs::create_dir_all(&directory).expect("the directory for temporary files is writable");
     std::fs::set_permissions(&directory, std::fs::Permissions::from_mode(0o711)).expect("it is ours");
     directory
@@ -45,7 +46,9 @@ fn end_with_process(directory: &Path) {
     let pid = std::fs::read_to_string(directory.join("postgres/postmaster.pid")).expect("it runs");
     let pid = pid.lines().next().expect("a process id");
     let (ours, directory) = (std::process::id(), directory.display());
-    let script = format!("while kill -0 {ours}; do sleep 0.2; done; kill -INT {pid}; while kill -0 {pid}; do sleep 0.2; done; rm -rf {directory}");
+    let script = format!(
+        "while kill -0 {ours}; do sleep 0.2; done; kill -INT {pid}; while kill -0 {pid}; do sleep 0.2; done; rm -rf {directory}"
+    );
     let mut command = std::process::Command::new("setsid");
     command.args(["sh", "-c", &script]).stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
     command.spawn().expect("sh runs");

@@ -125,7 +125,8 @@ impl Facilitator {
     }
 
     fn launch(&self, roles: Option<&str>) -> Child {
-        let log = std::fs::File::options().create(true).append(true).open(self.directory.join("log")).expect("the log is writable");
+        let log =
+            std::fs::File::options().create(true).append(true).open(self.directory.join("log")).expect("the log is writable");
         let mut command = Command::new(binary());
         command.arg("serve").arg("--config").arg(self.directory.join("quittance.toml"));
         if let Some(roles) = roles {
@@ -253,7 +254,8 @@ impl Facilitator {
 
     /// One value out of `/metrics`, summed over every series whose line begins with `prefix`.
     pub async fn metric(&self, prefix: &str) -> f64 {
-        let text = self.client.get(format!("{}/metrics", self.operations)).send().await.expect("metrics").text().await.expect("text");
+        let text =
+            self.client.get(format!("{}/metrics", self.operations)).send().await.expect("metrics").text().await.expect("text");
         let lines = text.lines().filter(|line| line.starts_with(prefix));
         lines.filter_map(|line| line.rsplit(' ').next()?.parse::<f64>().ok()).sum()
     }

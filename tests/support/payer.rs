@@ -51,7 +51,13 @@ pub struct Terms {
 impl Terms {
     /// A cent to `pay_to`.
     pub fn to(pay_to: &str) -> Self {
-        Self { pay_to: pay_to.to_owned(), amount: 10_000, resource: "http://localhost/inference".to_owned(), valid_for: 120, timeout: 120 }
+        Self {
+            pay_to: pay_to.to_owned(),
+            amount: 10_000,
+            resource: "http://localhost/inference".to_owned(),
+            valid_for: 120,
+            timeout: 120,
+        }
     }
 }
 
@@ -107,7 +113,11 @@ impl Payer {
     pub fn cancel_call(&self, nonce: B256) -> String {
         let message = CancelAuthorization { authorizer: self.key.address(), nonce };
         let signature = self.key.sign_hash_sync(&message.eip712_signing_hash(&self.domain())).expect("it signs");
-        let call = Usdc::cancelAuthorizationCall { authorizer: message.authorizer, nonce, signature: signature.as_bytes().to_vec().into() };
+        let call = Usdc::cancelAuthorizationCall {
+            authorizer: message.authorizer,
+            nonce,
+            signature: signature.as_bytes().to_vec().into(),
+        };
         alloy::hex::encode_prefixed(call.abi_encode())
     }
 

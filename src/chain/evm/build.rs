@@ -9,7 +9,8 @@ use super::abi::Multicall3;
 use super::exact::Authorization;
 use super::exact::verdict::NO_CODE;
 use super::fees::{GAS_CALLDATA_BYTE, GAS_TRANSACTION};
-use crate::chain::{Checked, Fees};
+use crate::domain::submission::Fees;
+use crate::domain::verification::Checked;
 
 /// A transfer can take more gas than in its simulation, because others change the same storage first.
 const GAS_MARGIN_PERCENT: u64 = 20;
@@ -85,7 +86,8 @@ pub fn single(multicall: EvmAddress, payment: &Authorization, payer_has_no_code:
 /// The gas of a transaction whose calls took `gas` in their simulations.
 #[must_use]
 pub fn gas_limit(data: &[u8], gas: &[u64]) -> u64 {
-    let calls = gas.iter().fold(0_u64, |sum, gas| sum.saturating_add(gas + gas * GAS_MARGIN_PERCENT / 100 + GAS_PER_BATCHED_CALL));
+    let calls =
+        gas.iter().fold(0_u64, |sum, gas| sum.saturating_add(gas + gas * GAS_MARGIN_PERCENT / 100 + GAS_PER_BATCHED_CALL));
     GAS_TRANSACTION + GAS_SPARE + GAS_CALLDATA_BYTE * data.len() as u64 + calls
 }
 

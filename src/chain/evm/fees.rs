@@ -3,7 +3,7 @@
 use std::sync::Mutex;
 use std::time::{Duration, Instant};
 
-use crate::chain::Fees;
+use crate::domain::submission::Fees;
 
 /// A slot is outbid by at least this share. Usual nodes refuse a replacement below 10 %.
 const OUTBID_PERCENT: u128 = 25;

@@ -82,7 +82,8 @@ impl Nodes {
     /// Prepares connections; nothing is sent yet.
     pub fn new(config: &NetworkConfig, client: reqwest::Client, metrics: Arc<Metrics>) -> Result<Self, ChainError> {
         let misconfigured = |what: String| ChainError::Misconfigured { network: config.network.clone(), what };
-        let chain_id = config.network.reference().parse().map_err(|_| misconfigured("the chain id is not a number".to_owned()))?;
+        let chain_id =
+            config.network.reference().parse().map_err(|_| misconfigured("the chain id is not a number".to_owned()))?;
         let nodes = config
             .rpc
             .iter()

@@ -204,7 +204,8 @@ fn decode(answer: &[u8], count: usize) -> Option<Vec<Option<Outcome>>> {
             Some(facts.ran.then(|| Outcome {
                 block,
                 success: facts.success,
-                payer_code: (facts.payer_code_size > 0 && outcome.payerCodeHash != KECCAK256_EMPTY).then_some(outcome.payerCodeHash),
+                payer_code:
+                    (facts.payer_code_size > 0 && outcome.payerCodeHash != KECCAK256_EMPTY).then_some(outcome.payerCodeHash),
                 balance: facts.balance_known.then_some(outcome.balance),
                 authorization_used: facts.authorization_known.then_some(facts.authorization_used),
                 gas_used: facts.gas_used,

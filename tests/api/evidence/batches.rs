@@ -101,7 +101,9 @@ async fn one_bad_payment_does_not_spoil_a_batch() {
     let (violations, stuck) = (violations(&world, &paid, bad).await, world.count(stuck).await);
     report(
         "batches",
-        &format!("{bad} spoilt batches: {shared} others in them paid ({alone} of them alone, after their batch ran out of gas), {bad} refused for their reason, {stuck} stuck, {wrong} wrong answers, {violations} violations"),
+        &format!(
+            "{bad} spoilt batches: {shared} others in them paid ({alone} of them alone, after their batch ran out of gas), {bad} refused for their reason, {stuck} stuck, {wrong} wrong answers, {violations} violations"
+        ),
     );
     assert_eq!((stuck, wrong, violations), (0, 0, 0));
 }
@@ -113,7 +115,13 @@ async fn violations(world: &World, paid: &[Signed], bad: usize) -> usize {
 }
 
 /// Opens a slot with the first payment, lets the others gather and go together behind it, and has the mishap in the same block.
-async fn settle_together(world: &World, proxy: &Proxy, facilitator: &Facilitator, signed: &[Signed], mishap: Mishap) -> Vec<Value> {
+async fn settle_together(
+    world: &World,
+    proxy: &Proxy,
+    facilitator: &Facilitator,
+    signed: &[Signed],
+    mishap: Mishap,
+) -> Vec<Value> {
     world.until_idle().await;
     world.mining(false).await;
     let sent = proxy.sent().len();

@@ -36,7 +36,6 @@ const POINTS: [Point; 6] = [Point::Recorded, Point::Committed, Point::Sent, Poin
 /// Ready again within this after a kill.
 const READY: Duration = Duration::from_secs(3);
 
-
 #[tokio::test(flavor = "multi_thread")]
 async fn a_killed_process_loses_and_repeats_nothing() {
     let rounds = scale(1, 10);
@@ -49,7 +48,10 @@ async fn a_killed_process_loses_and_repeats_nothing() {
             (violations, slowest, kills) = (violations + wrong, slowest.max(ready), kills + 1);
         }
     }
-    report("crash", &format!("{kills} kills at {} points: {violations} violations, ready again within {slowest:?}", POINTS.len()));
+    report(
+        "crash",
+        &format!("{kills} kills at {} points: {violations} violations, ready again within {slowest:?}", POINTS.len()),
+    );
     assert_eq!(violations, 0);
     assert!(slowest <= READY, "{slowest:?}");
 }
@@ -84,7 +86,9 @@ async fn crash(world: &World, point: Point, payer: usize) -> (usize, Duration) {
         Point::Committed => reached("a send", || async { proxy.calls(SEND) > 0 }).await,
         Point::Sent => reached("a transaction in the pool", || pending(world)).await,
         Point::Mined => reached("a transfer", || async { world.chain.transfers_to(&world.merchant).await.len() > before }).await,
-        Point::Claimed => world.until("a held answer", "SELECT count(*) FROM pg_locks WHERE locktype = 'advisory' AND NOT granted").await,
+        Point::Claimed => {
+            world.until("a held answer", "SELECT count(*) FROM pg_locks WHERE locktype = 'advisory' AND NOT granted").await
+        }
         Point::HandedOut => reached("a lost answer", || async { postgres.cuts() > 0 }).await,
     }
     facilitator.kill().await;
@@ -164,7 +168,10 @@ async fn nothing_is_sent_after_a_caller_was_told_that_it_was_not() {
         // From here on there is a lane, and blocks come and go.
         facilitator.kill().await;
         facilitator.restart().await;
-        eventually("a lane", PATIENCE, || async { (facilitator.metric("quittance_lease_held{lease=\"lane").await > 0.0).then_some(()) }).await;
+        eventually("a lane", PATIENCE, || async {
+            (facilitator.metric("quittance_lease_held{lease=\"lane").await > 0.0).then_some(())
+        })
+        .await;
         let height = world.chain.height().await;
         eventually("blocks", PATIENCE, || async { (world.chain.height().await >= height + 3).then_some(()) }).await;
         sent += proxy.sent().len() + world.chain.transfers_to(&world.merchant).await.len() - before;
@@ -172,6 +179,9 @@ async fn nothing_is_sent_after_a_caller_was_told_that_it_was_not() {
         let last = facilitator.settle_patiently(&signed.v2(), PATIENCE).await;
         violations += usize::from(!is_success(&last)) + world.violations(&[signed], before).await;
     }
-    report("crash withdrawn", &format!("{rounds} answers of 503: {sent} transactions sent behind the caller's back, {violations} violations"));
+    report(
+        "crash withdrawn",
+        &format!("{rounds} answers of 503: {sent} transactions sent behind the caller's back, {violations} violations"),
+    );
     assert_eq!((sent, violations), (0, 0));
 }

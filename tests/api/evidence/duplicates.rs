@@ -41,7 +41,9 @@ async fn one_of_many_identical_settlements_succeeds() {
             });
             let answers = join_all(asked).await;
             let transaction = answers.iter().find(|answer| is_success(answer)).map(|answer| answer["transaction"].clone());
-            let same = |answer: &&Value| reason(answer) == "duplicate_settlement" && Some(&answer["transaction"]) == transaction.as_ref();
+            let same = |answer: &&Value| {
+                reason(answer) == "duplicate_settlement" && Some(&answer["transaction"]) == transaction.as_ref()
+            };
             let (won, lost) = (answers.iter().filter(|answer| is_success(answer)).count(), answers.iter().filter(same).count());
             assert_eq!((won, lost), (1, CALLERS - 1), "{answers:?}");
             (successes, duplicates, sent) = (successes + won, duplicates + lost, sent + proxy.sent().len());

@@ -45,7 +45,10 @@ async fn a_lost_answer_to_a_send_loses_nothing() {
         paid.push(signed);
     }
     let (violations, sent) = (world.violations(&paid, 0).await, proxy.sent().len());
-    report("faults lost send", &format!("{rounds} answers lost: {sent} transactions, {nameless} answers without one, {violations} violations"));
+    report(
+        "faults lost send",
+        &format!("{rounds} answers lost: {sent} transactions, {nameless} answers without one, {violations} violations"),
+    );
     assert_eq!((sent, nameless, violations), (rounds, 0, 0));
 }
 
@@ -96,7 +99,12 @@ async fn a_node_without_sense_is_no_verdict() {
     }
     let violations = world.violations(&paid, 0).await;
     let kinds = paid.len();
-    report("faults node", &format!("{kinds} kinds of broken nodes: {wrong} verdicts or traces, answered within {slowest:?}, {violations} violations"));
+    report(
+        "faults node",
+        &format!(
+            "{kinds} kinds of broken nodes: {wrong} verdicts or traces, answered within {slowest:?}, {violations} violations"
+        ),
+    );
     assert_eq!((wrong, violations), (0, 0));
     assert!(slowest <= QUICKLY);
 }
@@ -119,12 +127,19 @@ async fn a_second_node_takes_over() {
             }
             if dead.load(Ordering::SeqCst) { act.clone() } else { Act::Forward }
         });
-        let answers = join_all(part.iter().map(|signed| async { facilitator.settle_patiently(&signed.v2(), PATIENCE).await })).await;
+        let answers =
+            join_all(part.iter().map(|signed| async { facilitator.settle_patiently(&signed.v2(), PATIENCE).await })).await;
         failed += answers.iter().filter(|answer| !is_success(answer)).count();
         first.behave();
     }
     let violations = world.violations(&paid, 0).await;
-    report("faults failover", &format!("{payments} payments while one of two nodes dies in {} ways: {failed} failed, {violations} violations", misdeeds().len()));
+    report(
+        "faults failover",
+        &format!(
+            "{payments} payments while one of two nodes dies in {} ways: {failed} failed, {violations} violations",
+            misdeeds().len()
+        ),
+    );
     assert_eq!((failed, violations), (0, 0));
 }
 
@@ -228,7 +243,10 @@ async fn a_database_that_comes_and_goes_loses_no_payment() {
     }
     world.until_idle().await;
     let violations = world.violations(&paid, 0).await;
-    report("faults database under load", &format!("{payments} payments, {outages} outages: {failed} failed, {violations} violations"));
+    report(
+        "faults database under load",
+        &format!("{payments} payments, {outages} outages: {failed} failed, {violations} violations"),
+    );
     assert_eq!((failed, violations), (0, 0));
 }
 

@@ -24,7 +24,10 @@ async fn another_replica_takes_over_from_one_that_stands_still() {
     let proxy = Proxy::start(&world.chain.url);
     let options = world.options(&[&proxy]);
     let mut replicas = vec![Facilitator::start(&options).await];
-    eventually("a first owner", PATIENCE, || async { (owns(&replicas[0], "lane").await && owns(&replicas[0], "watcher").await).then_some(()) }).await;
+    eventually("a first owner", PATIENCE, || async {
+        (owns(&replicas[0], "lane").await && owns(&replicas[0], "watcher").await).then_some(())
+    })
+    .await;
     replicas.push(Facilitator::start(&options).await);
     let (mut paid, mut slowest, mut owner, mut wrong) = (Vec::new(), Duration::ZERO, 0, 0);
     for round in 0..rounds {
@@ -52,7 +55,10 @@ async fn another_replica_takes_over_from_one_that_stands_still() {
     let (violations, sent) = (world.violations(&paid, 0).await, proxy.sent().len());
     report(
         "lanes takeover",
-        &format!("{rounds} owners stopped: paid by another within {slowest:?}, {} payments in {sent} transactions, {wrong} wrong, {violations} violations", paid.len()),
+        &format!(
+            "{rounds} owners stopped: paid by another within {slowest:?}, {} payments in {sent} transactions, {wrong} wrong, {violations} violations",
+            paid.len()
+        ),
     );
     assert_eq!((wrong, violations), (0, 0));
     assert!(sent <= paid.len() && slowest <= Duration::from_secs(9), "{sent} {slowest:?}");
@@ -76,7 +82,13 @@ async fn a_network_whose_signer_runs_out_leaves_the_offer() {
     let signed = world.signed(0);
     let answer = facilitator.settle_patiently(&signed.v2(), PATIENCE).await;
     let violations = world.violations(&[signed], 0).await;
-    report("lanes short", &format!("not offered while the signer was short, offered {:?} after it was funded, {violations} violations", started.elapsed()));
+    report(
+        "lanes short",
+        &format!(
+            "not offered while the signer was short, offered {:?} after it was funded, {violations} violations",
+            started.elapsed()
+        ),
+    );
     assert!(is_success(&answer), "{answer}");
     assert_eq!(violations, 0);
 }
@@ -116,7 +128,10 @@ async fn a_transaction_that_the_pool_lost_is_sent_again() {
         paid.push(signed);
     }
     let (violations, sent) = (world.violations(&paid, 0).await, proxy.sent().len());
-    report("lanes dropped", &format!("{rounds} transactions lost by the pool: {sent} distinct ones sent, {violations} violations"));
+    report(
+        "lanes dropped",
+        &format!("{rounds} transactions lost by the pool: {sent} distinct ones sent, {violations} violations"),
+    );
     assert_eq!((sent, violations), (rounds, 0));
 }
 
@@ -208,7 +223,15 @@ async fn several_signers_share_the_work() {
         senders.insert(world.chain.receipt(transaction).await["from"].to_string());
     }
     let violations = world.violations(&paid, 0).await;
-    report("lanes signers", &format!("{payments} payments by {} of 2 signers in {} transactions, {} wrong, {violations} violations", senders.len(), proxy.sent().len(), wrong.len()));
+    report(
+        "lanes signers",
+        &format!(
+            "{payments} payments by {} of 2 signers in {} transactions, {} wrong, {violations} violations",
+            senders.len(),
+            proxy.sent().len(),
+            wrong.len()
+        ),
+    );
     assert!(wrong.is_empty(), "{wrong:?}");
     assert_eq!((senders.len(), violations), (2, 0));
 }
@@ -232,7 +255,10 @@ async fn an_empty_signer_does_not_keep_payments_from_a_rich_one() {
     }
     let violations = world.violations(&paid, 0).await;
     let offered = facilitator.get("/supported").await.1["kinds"].as_array().map_or(0, Vec::len);
-    report("lanes empty signer", &format!("{payments} payments with one of two signers empty: {failed} failed, {violations} violations"));
+    report(
+        "lanes empty signer",
+        &format!("{payments} payments with one of two signers empty: {failed} failed, {violations} violations"),
+    );
     assert_eq!((failed, violations), (0, 0));
     assert!(offered > 0);
     assert_eq!(hex(&world.chain.rpc("eth_getTransactionCount", json!([empty, "latest"])).await), 0);

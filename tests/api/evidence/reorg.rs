@@ -61,7 +61,10 @@ async fn a_payment_that_a_reorganisation_dropped_is_sent_again() {
             let answer = settle_and_reorg(&world, &facilitator, &signed, depth).await;
             world.mining(true).await;
             until_event(&facilitator, &answer, "payment.reversed").await;
-            eventually("the transfer again", PATIENCE, || async { (world.chain.uses_of(&signed).await.len() == 1).then_some(()) }).await;
+            eventually("the transfer again", PATIENCE, || async {
+                (world.chain.uses_of(&signed).await.len() == 1).then_some(())
+            })
+            .await;
             world.until_idle().await;
             world.chain.mine(20).await;
             let payment = until_event(&facilitator, &answer, "payment.finalized").await;
@@ -113,7 +116,10 @@ async fn a_payment_whose_money_went_elsewhere_is_reversed() {
         assert_eq!(reason(&last), "invalid_exact_evm_insufficient_balance", "{last}");
     }
     let violations = world.chain.transfers_to(&world.merchant).await.len();
-    report("reorg reversed", &format!("{reversed} payments lost their money: {reversed} told, {successes} second successes, {violations} violations"));
+    report(
+        "reorg reversed",
+        &format!("{reversed} payments lost their money: {reversed} told, {successes} second successes, {violations} violations"),
+    );
     assert_eq!((successes, violations), (0, 0));
 }
 
@@ -155,7 +161,10 @@ async fn a_node_that_contradicts_what_was_final_halts_the_network_until_somebody
             (status == 503 && reason(&answer) == "unexpected_settle_error").then_some(())
         })
         .await;
-        eventually("the metric", PATIENCE, || async { (facilitator.metric("quittance_network_halted").await == 1.0).then_some(()) }).await;
+        eventually("the metric", PATIENCE, || async {
+            (facilitator.metric("quittance_network_halted").await == 1.0).then_some(())
+        })
+        .await;
     };
     refused(&facilitator, &signed[1]).await;
     let offered = facilitator.get("/supported").await.1;
@@ -170,7 +179,10 @@ async fn a_node_that_contradicts_what_was_final_halts_the_network_until_somebody
     let last = facilitator.settle_patiently(&signed[2].v2(), PATIENCE).await;
     assert!(is_success(&last), "{last}");
     assert_eq!(facilitator.metric("quittance_network_halted").await, 0.0);
-    report("reorg deeper than final", &format!("halted, also after a restart, with {} payments made meanwhile; resumed by command", transfers - 1));
+    report(
+        "reorg deeper than final",
+        &format!("halted, also after a restart, with {} payments made meanwhile; resumed by command", transfers - 1),
+    );
     assert_eq!(transfers, 1);
 }
 
@@ -214,7 +226,10 @@ async fn a_node_of_another_chain_is_not_believed() {
     let settled = facilitator.settle_patiently(&signed.v2(), PATIENCE).await;
     let violations = world.violations(&[signed], 0).await;
     let there = other.transfers_to(&world.merchant).await.len();
-    report("reorg other chain", &format!("alone: 503; beside the right node: paid there; {there} transfers on the wrong chain, {violations} violations"));
+    report(
+        "reorg other chain",
+        &format!("alone: 503; beside the right node: paid there; {there} transfers on the wrong chain, {violations} violations"),
+    );
     assert!(is_success(&settled), "{settled}");
     assert_eq!((there, violations), (0, 0));
 }

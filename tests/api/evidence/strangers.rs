@@ -57,15 +57,24 @@ async fn a_stranger_who_is_quicker_pays_once_for_us() {
     let violations = world.violations(&paid, before).await;
     report(
         "strangers",
-        &format!("{refused} before us refused, {by_strangers} in between told once with the stranger's transaction, {wrong} wrong answers, {violations} violations"),
+        &format!(
+            "{refused} before us refused, {by_strangers} in between told once with the stranger's transaction, {wrong} wrong answers, {violations} violations"
+        ),
     );
     assert_eq!((wrong, violations), (0, 0));
 }
 
 /// Settles while a stranger lands the same authorization at a moment. Returns the answer and the stranger's transaction.
-async fn race(world: &World, proxy: &Proxy, facilitator: &Facilitator, signed: &Signed, moment: Moment) -> (serde_json::Value, String) {
+async fn race(
+    world: &World,
+    proxy: &Proxy,
+    facilitator: &Facilitator,
+    signed: &Signed,
+    moment: Moment,
+) -> (serde_json::Value, String) {
     let chain = &world.chain;
-    let land = || async { chain.send_as(&chain.text("/accounts/buyer/address"), &chain.usdc(), &signed.call(), 100_000_000).await };
+    let land =
+        || async { chain.send_as(&chain.text("/accounts/buyer/address"), &chain.usdc(), &signed.call(), 100_000_000).await };
     if moment == Moment::BeforeUs {
         let theirs = land().await;
         chain.receipt(&theirs).await;

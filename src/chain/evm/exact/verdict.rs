@@ -4,9 +4,9 @@ use alloy::primitives::{Address as EvmAddress, U256};
 
 use super::super::simulate::Outcome;
 use super::Authorization;
-use crate::chain::Checked;
 use crate::domain::amount::Amount;
 use crate::domain::reason::{Reason, Refusal};
+use crate::domain::verification::Checked;
 
 /// How the ledger writes that the payer has no code.
 pub const NO_CODE: &str = "none";
@@ -49,7 +49,8 @@ fn diagnose(payment: &Authorization, outcome: &Outcome) -> Refusal {
     let text = outcome.revert_text().unwrap_or_default();
     let says = |words: &str| text.to_ascii_lowercase().contains(words);
     let reason = match (outcome.authorization_used, outcome.balance) {
-        (None, _) => Reason::AuthorizationsUnsupported,
+        (None, None) => Reason::AssetNotDeployed,
+        (None, Some(_)) => Reason::AuthorizationsUnsupported,
         (Some(true), _) => Reason::NonceAlreadyUsed,
         _ if says("invalid signature") || says("signermismatch") => Reason::InvalidSignature,
         _ if says("authorization is expired") => Reason::Expired,
@@ -112,7 +113,8 @@ mod tests {
     #[test]
     fn a_wallet_to_be_deployed_needs_an_allowed_factory() {
         let factory = EvmAddress::repeat_byte(4);
-        let payment = Authorization { deployment: Some(Deployment { factory, calldata: Bytes::new() }), plain: None, ..authorization() };
+        let payment =
+            Authorization { deployment: Some(Deployment { factory, calldata: Bytes::new() }), plain: None, ..authorization() };
 
         assert_eq!(refused(&payment, &good()), Reason::FactoryNotAllowed);
         assert!(judge(&payment, &good(), &[factory]).unwrap().alone);
@@ -123,11 +125,13 @@ mod tests {
         let payment = authorization();
         let poor = Outcome { success: false, balance: Some(U256::from(9_999)), ..good() };
         let used = Outcome { authorization_used: Some(true), ..reverted("FiatTokenV2: authorization is used or canceled") };
-        let foreign = Outcome { success: false, authorization_used: None, balance: None, ..good() };
+        let foreign = Outcome { success: false, authorization_used: None, ..good() };
+        let gone = Outcome { balance: None, ..foreign.clone() };
 
         assert_eq!(refused(&payment, &poor), Reason::InsufficientBalance);
         assert_eq!(refused(&payment, &used), Reason::NonceAlreadyUsed);
         assert_eq!(refused(&payment, &foreign), Reason::AuthorizationsUnsupported);
+        assert_eq!(refused(&payment, &gone), Reason::AssetNotDeployed);
         assert_eq!(refused(&payment, &reverted("FiatTokenV2: invalid signature")), Reason::InvalidSignature);
         assert_eq!(refused(&payment, &reverted("FiatTokenV2: authorization is expired")), Reason::Expired);
         assert_eq!(refused(&payment, &reverted("FiatTokenV2: authorization is not yet valid")), Reason::NotYetValid);
