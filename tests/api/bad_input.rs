@@ -455,7 +455,15 @@ async fn no_trick_with_paths_methods_or_lengths_reaches_a_handler_or_keeps_a_con
             let head = format!("{} {} HTTP/1.1\r\nConnection: close\r\nContent-Length: 0", case.method, case.path);
             let answer = exchange(&facilitator, &head);
             let expected = format!("HTTP/1.1 {} ", case.status);
-            (!answer.starts_with(&expected)).then(|| format!("row {} {} {}: {answer}", case.row, case.method, case.path))
+            // Clients look for the typed body before they look at the status. The answer to HEAD has none.
+            let typed = match case.path.as_str() {
+                "/verify" | "/settle" if case.method != "HEAD" => {
+                    answer.contains("method_not_allowed") && answer.contains("\"payer\"")
+                }
+                _ => true,
+            };
+            (!answer.starts_with(&expected) || !typed)
+                .then(|| format!("row {} {} {}: {answer}", case.row, case.method, case.path))
         })
         .collect();
     assert!(faults.is_empty(), "{}", faults.join("\n"));

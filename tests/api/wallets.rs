@@ -209,6 +209,8 @@ async fn a_hostile_wallet_costs_neither_time_nor_money() {
     let first = facilitator.settle_patiently(&signed.v2(), Duration::from_mins(1)).await;
     let second = facilitator.settle(&signed.v2()).await;
     assert_eq!((&first["success"], &second.1["success"]), (&json!(false), &json!(false)), "{first} {second:?}");
+    assert_eq!(first["transaction"].as_str().map(str::len), Some(66), "it names the transaction that did not pay: {first}");
+    assert_eq!(first["transaction"], second.1["transaction"]);
     assert!(proxy.sent().len() <= 2, "{} transactions for a payment that never lands: {first}", proxy.sent().len());
     assert_eq!(chain.transfers_to(&merchant(&chain)).await.len(), 0);
 
