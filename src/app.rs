@@ -6,6 +6,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use chrono::TimeDelta;
+use sqlx::Executor;
 use sqlx::postgres::PgListener;
 use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
@@ -335,14 +336,25 @@ async fn prepare(chain: Arc<dyn Chain>, stop: CancellationToken) {
     stop.cancelled().await;
 }
 
+/// After this long without a block of any network the listener looks whether it is still connected.
+const LISTENER_QUIET_MAX: Duration = Duration::from_secs(10);
+
+/// How long the database may take to say so.
+const LISTENER_ANSWERS_WITHIN: Duration = Duration::from_secs(2);
+
 /// Wakes this replica's waiting callers when another one has read a block.
 async fn listen_for_blocks(flows: Arc<Flows>, stop: CancellationToken) {
     let listening = async {
         let mut listener = PgListener::connect_with(flows.ledger.pool()).await?;
         listener.listen(BLOCK_CHANNEL).await?;
         loop {
-            let notification = listener.recv().await?;
-            if let Ok(network) = notification.payload().parse() {
+            let Ok(notification) = tokio::time::timeout(LISTENER_QUIET_MAX, listener.recv()).await else {
+                // A connection that fell silent does not say so.
+                let answer = tokio::time::timeout(LISTENER_ANSWERS_WITHIN, listener.execute("SELECT 1")).await;
+                answer.unwrap_or(Err(sqlx::Error::PoolTimedOut))?;
+                continue;
+            };
+            if let Ok(network) = notification?.payload().parse() {
                 flows.waiting.wake(&network);
             }
         }

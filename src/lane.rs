@@ -19,7 +19,7 @@ use crate::domain::network::Network;
 use crate::domain::reason::Reason;
 use crate::domain::submission::{Care, LanePolicy, care, compose, may_open, next_nonce};
 use crate::domain::verification::{Checked, Sendable};
-use crate::flow::tenure::{ASK_AGAIN, Tenure};
+use crate::flow::tenure::{ASK_AGAIN, TURN_LASTS_MAX, Tenure};
 use crate::flow::{Flows, Unavailable};
 use crate::ledger::LedgerError;
 use crate::ledger::leases::Lease;
@@ -88,6 +88,8 @@ enum LaneError {
     Unavailable(#[from] Unavailable),
     #[error("the signer cannot pay for the transaction")]
     Penniless,
+    #[error("a turn took too long")]
+    TooLong,
 }
 
 impl Lane {
@@ -149,7 +151,8 @@ impl Lane {
     }
 
     async fn turn(&mut self, lease: &Lease) -> Pause {
-        match self.work(lease).await {
+        let worked = tokio::time::timeout(TURN_LASTS_MAX, self.work(lease)).await;
+        match worked.unwrap_or(Err(LaneError::TooLong)) {
             Ok(pause) => pause,
             Err(error) => {
                 tracing::warn!(network = %self.network, signer = self.signer, error = %ErrorChain(&error), "the lane stands still");

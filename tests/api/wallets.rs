@@ -114,7 +114,7 @@ async fn a_wallet_pays_if_its_own_code_agrees() {
 
     // A wrapper around the signature of a wallet that stands is taken off.
     let again = from(&chain, &chain.text("/safe"));
-    let again = safe_signed_in_wrapper(&chain, again);
+    let again = safe_signed_in_wrapper(&chain, &again);
     let (verified, settled) = (facilitator.verify(&again.v2()).await, facilitator.settle(&again.v2()).await);
     assert_eq!((&verified.1["isValid"], &settled.1["success"]), (&json!(true), &json!(true)), "{verified:?} {settled:?}");
 
@@ -127,7 +127,7 @@ async fn a_wallet_pays_if_its_own_code_agrees() {
     assert_eq!((verified.as_str(), settled.as_str()), (Some("invalid_exact_evm_signature"), Some("invalid_exact_evm_signature")));
 }
 
-fn safe_signed_in_wrapper(chain: &Chain, signed: Signed) -> Signed {
+fn safe_signed_in_wrapper(chain: &Chain, signed: &Signed) -> Signed {
     let signed = safe_payment(chain, &signed.payer);
     let factory = address(&chain.text("/counterfactualSafe/factory"));
     let wrapped = typed::wrap(factory, &[1, 2, 3], &signature_of(&signed));

@@ -83,13 +83,13 @@ pub fn free_port() -> u16 {
 impl Facilitator {
     /// Starts the binary and waits until it is ready.
     pub async fn start(options: &Options) -> Self {
-        let mut facilitator = Self::spawn(options).await;
+        let mut facilitator = Self::spawn(options);
         facilitator.until_ready(Duration::from_mins(1)).await;
         facilitator
     }
 
     /// Starts the binary without waiting.
-    pub async fn spawn(options: &Options) -> Self {
+    pub fn spawn(options: &Options) -> Self {
         let directory = super::database::open_directory();
         let (api, operations) = (free_port(), free_port());
         let mut text = format!(
