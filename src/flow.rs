@@ -13,6 +13,7 @@ use crate::chain::{ChainError, Chains};
 use crate::config::{AnswerPolicy, CostLimits};
 use crate::domain::clock::Clock;
 use crate::domain::network::Network;
+use crate::domain::reason::Version;
 use crate::ledger::{Ledger, LedgerError};
 use crate::metrics::Metrics;
 
@@ -72,6 +73,17 @@ pub struct Patience {
     pub v2: TimeDelta,
 }
 
+impl Patience {
+    /// How long a caller of a version waits.
+    #[must_use]
+    pub const fn of(self, version: Version) -> TimeDelta {
+        match version {
+            Version::V1 => self.v1,
+            Version::V2 => self.v2,
+        }
+    }
+}
+
 /// Why a flow could not give a verdict. The payment may be as good as any.
 #[derive(Debug, thiserror::Error)]
 pub enum Unavailable {
@@ -87,6 +99,9 @@ pub enum Unavailable {
     /// The nodes of the network were not found to be the right ones yet.
     #[error("{0} is not ready")]
     NotReady(Network),
+    /// Something that we depend on neither answered nor failed.
+    #[error("there was no answer in time")]
+    TimedOut,
     /// The payment was not sent in time and will not be. The same request may be made again.
     #[error("the payment was not sent in time")]
     NotSent,

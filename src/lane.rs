@@ -19,7 +19,7 @@ use crate::domain::network::Network;
 use crate::domain::reason::Reason;
 use crate::domain::submission::{Care, LanePolicy, care, compose, may_open, next_nonce};
 use crate::domain::verification::{Checked, Sendable};
-use crate::flow::tenure::{ASK_AGAIN, Tenure};
+use crate::flow::tenure::{ASK_AGAIN, TURN_LASTS_MAX, Tenure};
 use crate::flow::{Flows, Unavailable};
 use crate::ledger::LedgerError;
 use crate::ledger::leases::Lease;
@@ -88,6 +88,8 @@ enum LaneError {
     Unavailable(#[from] Unavailable),
     #[error("the signer cannot pay for the transaction")]
     Penniless,
+    #[error("a turn took too long")]
+    TooLong,
 }
 
 impl Lane {
@@ -124,16 +126,19 @@ impl Lane {
         let mut tenure = Tenure::new(Arc::clone(&self.flows), name, self.owner);
         let bell = self.flows.bells.of(&self.network);
         while !stop.is_cancelled() {
-            let pause = match tenure.lease().await {
-                Some(lease) => self.turn(&lease).await,
-                None => {
-                    self.forget();
-                    Pause::Fixed(ASK_AGAIN)
-                }
+            let pause = if let Some(lease) = tenure.lease().await {
+                self.turn(&lease).await
+            } else {
+                self.forget();
+                Pause::Fixed(ASK_AGAIN)
             };
             match pause {
-                Pause::UntilRung => drop(stop.run_until_cancelled(tokio::time::timeout(TURN, bell.notified())).await),
-                Pause::Fixed(pause) => drop(stop.run_until_cancelled(tokio::time::sleep(pause)).await),
+                Pause::UntilRung => {
+                    stop.run_until_cancelled(tokio::time::timeout(TURN, bell.notified())).await;
+                }
+                Pause::Fixed(pause) => {
+                    stop.run_until_cancelled(tokio::time::sleep(pause)).await;
+                }
             }
         }
         tenure.end().await;
@@ -146,7 +151,8 @@ impl Lane {
     }
 
     async fn turn(&mut self, lease: &Lease) -> Pause {
-        match self.work(lease).await {
+        let worked = tokio::time::timeout(TURN_LASTS_MAX, self.work(lease)).await;
+        match worked.unwrap_or(Err(LaneError::TooLong)) {
             Ok(pause) => pause,
             Err(error) => {
                 tracing::warn!(network = %self.network, signer = self.signer, error = %ErrorChain(&error), "the lane stands still");

@@ -11,7 +11,7 @@ use secrecy::{ExposeSecret, SecretString};
 use sqlx::migrate::Migrator;
 use sqlx::postgres::{PgConnectOptions, PgPoolOptions};
 use sqlx::types::BigDecimal;
-use sqlx::{PgConnection, PgPool, Postgres, Transaction};
+use sqlx::{Connection, PgConnection, PgPool, Postgres, Transaction};
 
 use crate::domain::address::Address;
 use crate::domain::amount::Amount;
@@ -37,6 +37,13 @@ pub type Db = PgConnection;
 
 /// The channel on which a replica tells the others that a network's block was read.
 pub const BLOCK_CHANNEL: &str = "quittance_block";
+
+/// Opens a transaction that the server ends by itself if we fall silent in it, because it holds locks. We are never silent for
+/// long: no node is asked while a transaction is open.
+const BEGIN: &str = "BEGIN; SET LOCAL idle_in_transaction_session_timeout = '10s'";
+
+/// A connection that is given back must answer within this.
+const RELEASE_WITHIN: Duration = Duration::from_secs(2);
 
 /// A pool of connections to the ledger.
 #[derive(Debug, Clone)]
@@ -99,6 +106,14 @@ impl Ledger {
         let pool = PgPoolOptions::new()
             .max_connections(connections_max)
             .acquire_timeout(acquire_within.to_std().unwrap_or(Duration::from_secs(2)))
+            // Whoever gave up on a connection that fell silent gives it back, and it would keep its place in the pool until the
+            // operating system gives up too, which takes a quarter of an hour.
+            .after_release(|connection, _| {
+                Box::pin(async {
+                    let answer = tokio::time::timeout(RELEASE_WITHIN, connection.ping()).await;
+                    answer.unwrap_or(Err(sqlx::Error::PoolTimedOut)).map(|()| true)
+                })
+            })
             .connect_with(options.application_name("quittance"))
             .await?;
         Ok(Self { pool })
@@ -154,7 +169,7 @@ impl Ledger {
     /// # Errors
     /// [`LedgerError::Unavailable`] if there is no connection in time.
     pub async fn begin(&self) -> Result<Transaction<'static, Postgres>, LedgerError> {
-        Ok(self.pool.begin().await?)
+        Ok(self.pool.begin_with(BEGIN).await?)
     }
 
     /// Takes a connection without a transaction.

@@ -14,7 +14,7 @@ use crate::domain::block::{Block, Heights, Step, compare};
 use crate::domain::transfer::Use;
 use crate::flow::Flows;
 use crate::flow::ingest::Ingested;
-use crate::flow::tenure::{ASK_AGAIN, Tenure};
+use crate::flow::tenure::{ASK_AGAIN, TURN_LASTS_MAX, Tenure};
 use crate::ledger::LedgerError;
 use crate::ledger::blocks::Cursor;
 use crate::ledger::leases::Lease;
@@ -40,10 +40,15 @@ pub struct Watcher {
     rhythm: Rhythm,
 }
 
+/// For so long blocks are read in one go.
+const EXTEND_LASTS: Duration = Duration::from_secs(1);
+
 /// What a look at the network came to.
 struct Looked {
     /// Whether there was a new block.
     found: bool,
+    /// Whether there are more that are not read yet.
+    behind: bool,
     /// Whether a payment waits for one.
     busy: bool,
 }
@@ -57,6 +62,8 @@ enum WatchError {
     Ledger(#[from] LedgerError),
     #[error("two nodes disagree about block {0}")]
     Disagreement(u64),
+    #[error("a look took too long")]
+    TooLong,
 }
 
 impl Watcher {
@@ -82,7 +89,8 @@ impl Watcher {
 
     /// Looks once, and says how long to wait before the next look.
     async fn turn(&mut self, lease: &Lease) -> Duration {
-        let looked = match self.look(lease).await {
+        let looked = tokio::time::timeout(TURN_LASTS_MAX, self.look(lease)).await;
+        let looked = match looked.unwrap_or(Err(WatchError::TooLong)) {
             Ok(looked) => looked,
             Err(error) => {
                 let network = &self.chain.profile().network;
@@ -92,6 +100,9 @@ impl Watcher {
         };
         if looked.found {
             self.rhythm.block_seen(Instant::now());
+        }
+        if looked.behind {
+            return Duration::ZERO;
         }
         if looked.busy { self.rhythm.until_due(Instant::now(), self.pace) } else { self.pace.idle }
     }
@@ -103,21 +114,19 @@ impl Watcher {
         let halted = cursor.as_ref().is_some_and(|cursor| cursor.halted.is_some());
         self.flows.metrics.network_halted(network, halted);
         if halted || !self.chain.is_prepared() {
-            return Ok(Looked { found: false, busy: false });
+            return Ok(Looked { found: false, behind: false, busy: false });
         }
         let head = self.chain.head().await?;
         self.flows.metrics.head(network, head.block.number, self.age(&head));
-        let found = match self.step(cursor.as_ref(), &head).await? {
-            Step::Nothing => false,
+        let (found, behind) = match self.step(cursor.as_ref(), &head).await? {
+            Step::Nothing => (false, false),
             Step::Extend { from } => {
                 let from = if cursor.is_none() { self.pace.start_block.unwrap_or(from).min(from) } else { from };
-                self.extend(lease, from, &head).await?;
-                true
+                (true, !self.extend(lease, from, &head).await?)
             }
             Step::Reorg { ancestor, hash } => {
                 self.flows.reorg(lease, network, (ancestor, hash)).await?;
-                self.extend(lease, ancestor + 1, &head).await?;
-                true
+                (true, !self.extend(lease, ancestor + 1, &head).await?)
             }
             Step::Impossible { ancestor } => {
                 let finalized = cursor.map_or(0, |cursor| cursor.heights.finalized);
@@ -126,12 +135,12 @@ impl Watcher {
                 );
                 tracing::error!(%network, reason, "the network is halted");
                 self.flows.ledger.halt(network, &reason).await?;
-                false
+                (false, false)
             }
         };
         // Callers of this replica are known here, those of others by the slots that wait for a block.
         let busy = self.flows.waiting.is_awaited(network) || self.flows.ledger.has_open_slots(network).await?;
-        Ok(Looked { found, busy })
+        Ok(Looked { found, behind, busy })
     }
 
     fn age(&self, head: &Head) -> Duration {
@@ -164,9 +173,15 @@ impl Watcher {
         }
     }
 
-    async fn extend(&self, lease: &Lease, from: u64, head: &Head) -> Result<(), WatchError> {
+    /// Takes in the blocks up to the head, and returns whether it got there: after a while the lease has to be renewed.
+    async fn extend(&self, lease: &Lease, from: u64, head: &Head) -> Result<bool, WatchError> {
         let network = &self.chain.profile().network;
+        let started = Instant::now();
         for number in from..=head.block.number {
+            if started.elapsed() >= EXTEND_LASTS {
+                tracing::info!(%network, block.number = number, head = head.block.number, "catching up");
+                return Ok(false);
+            }
             let block = if number == head.block.number { head.block.clone() } else { self.block(number).await? };
             let observed = self.chain.observe(&block).await?;
             self.check_agreement(&observed).await?;
@@ -174,10 +189,10 @@ impl Watcher {
             match self.flows.ingest(lease, network, &observed, heights).await? {
                 Ingested::Done => {}
                 // The chain moved under our hands. The next look compares again.
-                Ingested::DoesNotFollow => return Ok(()),
+                Ingested::DoesNotFollow => return Ok(true),
             }
         }
-        Ok(())
+        Ok(true)
     }
 
     async fn block(&self, number: u64) -> Result<Block, WatchError> {

@@ -19,7 +19,7 @@ use crate::domain::block::Level;
 use crate::domain::budget::{Beneficiaries, Budget, fits};
 use crate::domain::ids::PaymentId;
 use crate::domain::payment::{Claim, Fingerprint, Payment, PaymentRequest, State};
-use crate::domain::reason::{Reason, Refusal, Version};
+use crate::domain::reason::{Reason, Refusal};
 use crate::domain::verification::ExaminedPayment;
 use crate::ledger::payments::{self, NewPayment};
 use crate::ledger::{LedgerError, commit};
@@ -63,6 +63,9 @@ const BALANCE_READS_MAX: usize = 3;
 /// Pause between attempts to find out whether a lost COMMIT went through.
 const FIND_OUT_PAUSE: std::time::Duration = std::time::Duration::from_millis(200);
 
+/// After its deadline a request is given up on if it has not come to an end by itself.
+const GRACE: std::time::Duration = std::time::Duration::from_secs(2);
+
 /// One settle request on its way.
 struct Errand<'a> {
     examined: ExaminedPayment,
@@ -70,8 +73,14 @@ struct Errand<'a> {
     caller: &'a Caller,
     taker: String,
     answer_at: Level,
-    wait: TimeDelta,
     deadline: Instant,
+}
+
+impl Errand<'_> {
+    /// How long the caller still waits.
+    fn wait(&self) -> TimeDelta {
+        TimeDelta::from_std(self.deadline.saturating_duration_since(Instant::now())).unwrap_or_default()
+    }
 }
 
 /// How recording a payment ended.
@@ -96,28 +105,35 @@ impl Flows {
     /// Settles a payment. `repeat` names the request under the caller's `Idempotency-Key`, if it has one: the same name is
     /// told of the same success again.
     pub async fn settle(&self, request: PaymentRequest, caller: &Caller, repeat: Option<String>) -> Settled {
-        match self.try_settle(request, caller, repeat).await {
+        let wait = self.patience.of(request.version);
+        // Everything has a limit of its own but a database that falls silent. What it may have recorded by then is past the time
+        // at which it may still be sent.
+        let limit = wait.to_std().unwrap_or_default() + GRACE;
+        let settled = tokio::time::timeout(limit, self.try_settle(request, caller, repeat, wait)).await;
+        match settled.unwrap_or(Err(Unavailable::TimedOut.into())) {
             Ok(settled) => settled,
             Err(Verdict::Refused(refusal)) => Settled::Refused { refusal, payment: None, transaction: None },
             Err(Verdict::Unavailable(cause)) => Settled::Unavailable(cause),
         }
     }
 
-    async fn try_settle(&self, request: PaymentRequest, caller: &Caller, repeat: Option<String>) -> Result<Settled, Verdict> {
+    async fn try_settle(
+        &self,
+        request: PaymentRequest,
+        caller: &Caller,
+        repeat: Option<String>,
+        wait: TimeDelta,
+    ) -> Result<Settled, Verdict> {
+        let deadline = Instant::now() + wait.to_std().unwrap_or_default();
         let fingerprint = Fingerprint::of(&request, caller);
         let chain = self.open_chain(&request.network).await?;
-        let wait = match request.version {
-            Version::V1 => self.patience.v1,
-            Version::V2 => self.patience.v2,
-        };
         let errand = Errand {
             answer_at: self.answer_level(chain, &request),
             examined: chain.examine(request)?,
             fingerprint,
             caller,
             taker: repeat.unwrap_or_else(|| format!("request:{}", Uuid::now_v7().simple())),
-            wait,
-            deadline: Instant::now() + wait.to_std().unwrap_or_default(),
+            deadline,
         };
         while Instant::now() < errand.deadline {
             match self.hold(chain, &errand).await? {
@@ -167,7 +183,7 @@ impl Flows {
             }
             State::Included { .. } | State::Submitted { .. } => Ok(self.join(errand, payment.id)),
             State::Queued => {
-                self.ledger.prolong(payment.id, errand.wait).await?;
+                self.ledger.prolong(payment.id, errand.wait()).await?;
                 Ok(self.join(errand, payment.id))
             }
             // Prices fall again, so this failure alone is not for ever.
@@ -202,7 +218,7 @@ impl Flows {
         };
         self.check_budgets(chain, errand, &verified).await?;
         let mut db = self.ledger.acquire().await?;
-        let revived = payments::revive(&mut db, payment.id, verified.checked(), errand.wait).await?;
+        let revived = payments::revive(&mut db, payment.id, verified.checked(), errand.wait()).await?;
         drop(db);
         if !revived {
             return Ok(Held::Again);
@@ -267,7 +283,7 @@ impl Flows {
             fingerprint: errand.fingerprint,
             provider: errand.caller.account(),
             answer_at: errand.answer_at,
-            wait: errand.wait,
+            wait: errand.wait(),
             now: self.clock.now(),
         };
         let _turn = self.reservations.take((&request.network, request.asset, examined.payer)).await;

@@ -16,6 +16,13 @@ const LASTS: TimeDelta = TimeDelta::seconds(3);
 /// How often it is renewed.
 const RENEWED: Duration = Duration::from_secs(1);
 
+/// A renewal that takes longer comes too late.
+const RENEWED_WITHIN: Duration = Duration::from_secs(3);
+
+/// What is done under a lease is given up on after this and begun anew, as after a crash: only a database that neither answers nor
+/// fails takes so long.
+pub const TURN_LASTS_MAX: Duration = Duration::from_secs(15);
+
 /// One process's claim to run a lane or a watcher.
 pub struct Tenure {
     flows: Arc<Flows>,
@@ -38,10 +45,18 @@ impl Tenure {
     pub async fn lease(&mut self) -> Option<Lease> {
         if self.tried_at.is_none_or(|tried| tried.elapsed() >= RENEWED) {
             self.tried_at = Some(Instant::now());
-            self.held = self.flows.ledger.hold_lease(&self.name, self.owner, LASTS).await.unwrap_or_else(|error| {
-                tracing::warn!(lease = self.name, error = %ErrorChain(&error), "the lease could not be renewed");
-                None
-            });
+            self.held =
+                match tokio::time::timeout(RENEWED_WITHIN, self.flows.ledger.hold_lease(&self.name, self.owner, LASTS)).await {
+                    Ok(Ok(lease)) => lease,
+                    Ok(Err(error)) => {
+                        tracing::warn!(lease = self.name, error = %ErrorChain(&error), "the lease could not be renewed");
+                        None
+                    }
+                    Err(_) => {
+                        tracing::warn!(lease = self.name, "the lease could not be renewed in time");
+                        None
+                    }
+                };
             self.flows.metrics.lease(&self.name, self.held.is_some());
         }
         self.held.clone()

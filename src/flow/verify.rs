@@ -43,6 +43,11 @@ impl Flows {
     /// # Errors
     /// A refusal, or no verdict.
     pub async fn verify(&self, request: PaymentRequest, caller: &Caller) -> Result<Address, Verdict> {
+        let limit = self.patience.v2.to_std().unwrap_or_default();
+        tokio::time::timeout(limit, self.try_verify(request, caller)).await.unwrap_or(Err(Unavailable::TimedOut.into()))
+    }
+
+    async fn try_verify(&self, request: PaymentRequest, caller: &Caller) -> Result<Address, Verdict> {
         let fingerprint = Fingerprint::of(&request, caller);
         let chain = self.open_chain(&request.network).await?;
         let examined = chain.examine(request)?;

@@ -6,6 +6,7 @@
 
 use std::collections::{HashMap, HashSet};
 use std::sync::{Mutex, PoisonError};
+use std::time::Duration;
 
 use tokio::sync::{Notify, oneshot};
 use tokio_util::sync::CancellationToken;
@@ -18,6 +19,9 @@ use crate::domain::payment::{Claim, Payment, State};
 use crate::domain::reason::Reason;
 use crate::ledger::payments::Taker;
 use crate::ledger::{Ledger, LedgerError};
+
+/// A look at the payments is given up on after this: only a database that neither answers nor fails takes so long.
+const LOOK_LASTS_MAX: Duration = Duration::from_secs(5);
 
 /// How waiting ended.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -111,9 +115,14 @@ impl Waiting {
         while stop.run_until_cancelled(self.wake.notified()).await.is_some() {
             let woken = std::mem::take(&mut *self.lock_woken());
             for (network, scope) in woken {
-                if let Err(error) = self.look(ledger, clock, &network, &scope).await {
-                    // The next block wakes us again, and every caller has a deadline of its own.
-                    tracing::warn!(%network, error = %crate::telemetry::ErrorChain(&error), "waiting callers could not be served");
+                // If it fails, the next block wakes us again, and every caller has a deadline of its own.
+                match tokio::time::timeout(LOOK_LASTS_MAX, self.look(ledger, clock, &network, &scope)).await {
+                    Ok(Ok(())) => {}
+                    Ok(Err(error)) => {
+                        let error = crate::telemetry::ErrorChain(&error);
+                        tracing::warn!(%network, %error, "waiting callers could not be served");
+                    }
+                    Err(_) => tracing::warn!(%network, "waiting callers could not be served in time"),
                 }
             }
         }

@@ -1,4 +1,4 @@
-//! Bad input: every row of the list of bad inputs is data in tests/vectors/bad_input, and is sent to both endpoints.
+//! Bad input: every row of the list of bad inputs is data in `tests/vectors/bad_input`, and is sent to both endpoints.
 //!
 //! A row begins with a valid payment, signed anew, and says what is changed about it. Rows that look bad and are fine say
 //! `accepted`: they must be verified, settled, and paid on chain.

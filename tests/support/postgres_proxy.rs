@@ -13,13 +13,24 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream, UnixStream};
 use tokio::sync::watch;
 
-/// Which COMMIT loses its answer, and whether it reaches the server.
+/// Which COMMIT something happens to.
 #[derive(Clone, Debug)]
 pub struct Cut {
     /// A piece of a statement in the transaction.
     pub statement: &'static str,
-    /// Whether the server gets the COMMIT.
-    pub delivered: bool,
+    /// What happens to it.
+    pub fate: Fate,
+}
+
+/// What happens to a COMMIT.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub enum Fate {
+    /// The server never gets it, and the connection ends.
+    Undelivered,
+    /// The server does it, and the connection ends before its answer.
+    Unanswered,
+    /// The server never gets it, and every present connection falls silent; see [`PostgresProxy::silence`].
+    Silent,
 }
 
 /// A running proxy. It ends when this is dropped.
@@ -36,6 +47,8 @@ struct Shared {
     cuts: AtomicU64,
     /// Whether clients are let through. Those that are connected are thrown out when it changes to false.
     open: watch::Sender<bool>,
+    /// Grows when all present connections fall silent.
+    silence: watch::Sender<u64>,
 }
 
 impl PostgresProxy {
@@ -45,7 +58,13 @@ impl PostgresProxy {
         let query = |name: &str| url.query_pairs().find(|(key, _)| key == name).map(|(_, value)| value.into_owned());
         let directory = query("host").expect("the server of the tests has a socket");
         let socket = PathBuf::from(directory).join(format!(".s.PGSQL.{}", query("port").expect("a port")));
-        let shared = Arc::new(Shared { socket, cut: Mutex::default(), cuts: AtomicU64::new(0), open: watch::Sender::new(true) });
+        let shared = Arc::new(Shared {
+            socket,
+            cut: Mutex::default(),
+            cuts: AtomicU64::new(0),
+            open: watch::Sender::new(true),
+            silence: watch::Sender::new(0),
+        });
         let listener = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
         let port = listener.local_addr().expect("an address").port();
         let (user, password) = (url.username(), url.password().unwrap_or_default());
@@ -59,14 +78,20 @@ impl PostgresProxy {
         Self { url: through.into(), shared, task }
     }
 
-    /// Loses the answer to the next COMMIT that fits.
+    /// Something happens to the next COMMIT that fits.
     pub fn cut_next(&self, cut: Cut) {
         *self.shared.cut.lock().expect("no panic under the lock") = Some(cut);
     }
 
-    /// How many answers were lost so far.
+    /// How often it happened so far.
     pub fn cuts(&self) -> u64 {
         self.shared.cuts.load(Ordering::SeqCst)
+    }
+
+    /// From now on nothing passes through the present connections, in neither direction, and they stay open: what a server looks
+    /// like that vanished from the network. New connections work.
+    pub fn silence(&self) {
+        self.shared.silence();
     }
 
     /// Throws everybody out and lets nobody in.
@@ -88,6 +113,10 @@ impl Drop for PostgresProxy {
 }
 
 impl Shared {
+    fn silence(&self) {
+        self.silence.send_modify(|silence| *silence += 1);
+    }
+
     /// The cut for a transaction that is about to commit, if it is the one that was waited for.
     fn take_cut(&self, watched: &Watched) -> Option<Cut> {
         let fits = |cut: &mut Cut| watched.ran.iter().any(|text| text.contains(cut.statement));
@@ -99,6 +128,8 @@ impl Shared {
 
 async fn serve(shared: Arc<Shared>, client: TcpStream) {
     let mut open = shared.open.subscribe();
+    let mut silence = shared.silence.subscribe();
+    let before = *silence.borrow_and_update();
     if !*open.borrow_and_update() {
         return;
     }
@@ -124,13 +155,16 @@ async fn serve(shared: Arc<Shared>, client: TcpStream) {
                 && watched.is_commit(&message)
                 && let Some(cut) = shared.take_cut(&watched)
             {
-                cut_here.send_replace(true);
-                if cut.delivered {
-                    drop(to_server.write_all(&message).await);
-                    // The other direction ends the connection when the server has answered.
-                    std::future::pending::<()>().await;
+                match cut.fate {
+                    Fate::Undelivered => return,
+                    Fate::Unanswered => {
+                        cut_here.send_replace(true);
+                        drop(to_server.write_all(&message).await);
+                    }
+                    Fate::Silent => shared.silence(),
                 }
-                return;
+                // Ended by the other direction when the server has answered, or by the silence.
+                std::future::pending::<()>().await;
             }
             startup = false;
             if to_server.write_all(&message).await.is_err() {
@@ -138,10 +172,20 @@ async fn serve(shared: Arc<Shared>, client: TcpStream) {
             }
         }
     };
-    tokio::select! {
-        () = back => {}
-        () = forth => {}
-        _ = open.wait_for(|open| !open) => {}
+    let mut talk = std::pin::pin!(async {
+        tokio::select! {
+            () = back => {}
+            () = forth => {}
+        }
+    });
+    let silent = tokio::select! {
+        () = &mut talk => false,
+        _ = open.wait_for(|open| !open) => false,
+        _ = silence.wait_for(|silence| *silence > before) => true,
+    };
+    if silent {
+        // Nobody carries anything any more, but the sockets stay until then.
+        drop(open.wait_for(|open| !open).await);
     }
 }
 

@@ -67,7 +67,7 @@ impl Mishap {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn one_bad_payment_does_not_spoil_a_batch() {
-    let (size, rounds) = (scale(8, 40), scale(1, 5));
+    let (size, rounds) = (scale(8, 20), scale(1, 5));
     let payers = Mishap::ALL.len() * rounds * (size + 1);
     let world = World::new(ChainOptions { payers, ..ChainOptions::default() }).await;
     let proxy = Proxy::start(&world.chain.url);

@@ -11,7 +11,7 @@ use super::{PATIENCE, SEND, World, is_success, reason, report, scale};
 use crate::support::chain::{ChainOptions, hex};
 use crate::support::eventually;
 use crate::support::facilitator::{Facilitator, Options};
-use crate::support::postgres_proxy::{Cut, PostgresProxy};
+use crate::support::postgres_proxy::{Cut, Fate, PostgresProxy};
 use crate::support::proxy::{Act, Proxy};
 
 /// Where the process is killed.
@@ -74,7 +74,7 @@ async fn crash(world: &World, point: Point, payer: usize) -> (usize, Duration) {
         Point::Sent => proxy.rule(|method, _, _| if method == SEND { Act::Hang } else { Act::Forward }),
         Point::Mined => blind_after_send(&proxy),
         Point::Claimed => brake.execute(BRAKE).await.map(drop).expect("the database is ours"),
-        Point::HandedOut => postgres.cut_next(Cut { statement: "SET handed_out_at", delivered: true }),
+        Point::HandedOut => postgres.cut_next(Cut { statement: "SET handed_out_at", fate: Fate::Unanswered }),
     }
     // What is not mined yet at the point must not be mined before the kill.
     world.mining(!matches!(point, Point::Recorded | Point::Committed | Point::Sent)).await;
@@ -87,12 +87,12 @@ async fn crash(world: &World, point: Point, payer: usize) -> (usize, Duration) {
         Point::Sent => reached("a transaction in the pool", || pending(world)).await,
         Point::Mined => reached("a transfer", || async { world.chain.transfers_to(&world.merchant).await.len() > before }).await,
         Point::Claimed => {
-            world.until("a held answer", "SELECT count(*) FROM pg_locks WHERE locktype = 'advisory' AND NOT granted").await
+            world.until("a held answer", "SELECT count(*) FROM pg_locks WHERE locktype = 'advisory' AND NOT granted").await;
         }
         Point::HandedOut => reached("a lost answer", || async { postgres.cuts() > 0 }).await,
     }
     facilitator.kill().await;
-    let first = first.await.expect("no panic").map(|(_, answer)| answer).unwrap_or(Value::Null);
+    let first = first.await.expect("no panic").map_or(Value::Null, |(_, answer)| answer);
     if point == Point::Claimed {
         brake.execute(RELEASE).await.expect("the database is ours");
     }

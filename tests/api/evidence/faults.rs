@@ -12,7 +12,7 @@ use crate::support::chain::ChainOptions;
 use crate::support::eventually;
 use crate::support::facilitator::{Facilitator, Options};
 use crate::support::payer::Signed;
-use crate::support::postgres_proxy::{Cut, PostgresProxy};
+use crate::support::postgres_proxy::{Cut, Fate, PostgresProxy};
 use crate::support::proxy::{Act, Proxy};
 
 /// Without a database or a node the caller hears so within this.
@@ -156,14 +156,14 @@ async fn a_commit_whose_answer_is_lost_is_found_out() {
     let (mut paid, mut successes, mut wrong) = (Vec::new(), 0, 0);
     for round in 0..rounds {
         for (number, statement) in COMMITS.into_iter().enumerate() {
-            for delivered in [true, false] {
+            for fate in [Fate::Unanswered, Fate::Undelivered] {
                 let signed = world.signed(round * COMMITS.len() + number);
                 let cuts = postgres.cuts();
-                postgres.cut_next(Cut { statement, delivered });
+                postgres.cut_next(Cut { statement, fate });
                 let (status, answer) = facilitator.settle(&signed.v2()).await;
                 let hit = postgres.cuts() == cuts + 1;
                 if !hit || !is_success(&answer) {
-                    println!("violation: {statement}, delivered {delivered}, hit {hit}: {status} {answer}");
+                    println!("violation: {statement}, {fate:?}, hit {hit}: {status} {answer}");
                     wrong += 1;
                 }
                 successes += usize::from(is_success(&answer));
@@ -249,6 +249,44 @@ async fn a_database_that_comes_and_goes_loses_no_payment() {
     );
     assert_eq!((failed, violations), (0, 0));
 }
+
+/// The database's server vanishes from the network and another takes its place, as in a failover: the old connections never end.
+#[tokio::test(flavor = "multi_thread")]
+async fn connections_that_fall_silent_are_given_up() {
+    let world = World::new(ChainOptions::default()).await;
+    let (node, postgres) = (Proxy::start(&world.chain.url), PostgresProxy::start(&world.database).await);
+    let server = "access = \"open\"\nanswer_within_v2_seconds = 5\n".to_owned();
+    let options = Options { database: Some(postgres.url.clone()), server, ..world.options(&[&node]) };
+    let facilitator = Facilitator::start(&options).await;
+    let payments = scale(10, 40);
+    let (mut paid, mut failed, mut slowest) = (Vec::new(), 0, Duration::ZERO);
+    for (number, statement) in COMMITS.into_iter().enumerate() {
+        let part: Vec<Signed> = (0..payments).map(|payment| world.signed(number * payments + payment)).collect();
+        // Whoever makes this commit waits for its answer, and so do some of the others for theirs.
+        postgres.cut_next(Cut { statement, fate: Fate::Silent });
+        let started = Instant::now();
+        let answers =
+            join_all(part.iter().map(|signed| async { facilitator.settle_patiently(&signed.v2(), SILENCE_ENDS).await })).await;
+        slowest = slowest.max(started.elapsed());
+        failed += answers.iter().filter(|answer| !is_success(answer)).count();
+        assert_eq!(postgres.cuts(), number as u64 + 1);
+        paid.extend(part);
+    }
+    world.until_idle().await;
+    let violations = world.violations(&paid, 0).await;
+    report(
+        "faults silent database",
+        &format!(
+            "{} payments, {} silences: {failed} failed, all ended within {slowest:?}, {violations} violations",
+            paid.len(),
+            COMMITS.len()
+        ),
+    );
+    assert_eq!((failed, violations), (0, 0));
+}
+
+/// Connections that fell silent are replaced within this.
+const SILENCE_ENDS: Duration = Duration::from_mins(1);
 
 async fn readyz(facilitator: &Facilitator) -> u16 {
     let answer = facilitator.client().get(format!("{}/readyz", facilitator.operations)).send().await;

@@ -7,7 +7,7 @@ use serde_json::json;
 use super::{PATIENCE, SEND, World, is_success, reason, report, scale};
 use crate::support::chain::{ChainOptions, hex};
 use crate::support::eventually;
-use crate::support::facilitator::Facilitator;
+use crate::support::facilitator::{Facilitator, Options};
 use crate::support::payer::Signed;
 use crate::support::proxy::{Act, Proxy};
 
@@ -62,6 +62,34 @@ async fn a_stranger_who_is_quicker_pays_once_for_us() {
         ),
     );
     assert_eq!((wrong, violations), (0, 0));
+}
+
+/// Nobody waits for a payment any more, so it is not sent. A stranger lands it, in a block that we have yet to read.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_payment_that_a_stranger_made_is_not_refused_before_its_block_is_read() {
+    let world = World::new(ChainOptions::default()).await;
+    let proxy = Proxy::start(&world.chain.url);
+    let server = "access = \"open\"\nanswer_within_v2_seconds = 1\n".to_owned();
+    let options = Options { roles: Some("api,watcher".to_owned()), server, ..world.options(&[&proxy]) };
+    let facilitator = Facilitator::start(&options).await;
+    let signed = world.signed(0);
+    let (status, first) = facilitator.settle(&signed.v2()).await;
+    assert_eq!((status, reason(&first)), (503, "unexpected_settle_error"), "{first}");
+
+    proxy.rule(|method, _, _| if method == "eth_getBlockByNumber" { Act::Swallow } else { Act::Forward });
+    let chain = &world.chain;
+    let theirs = chain.send_as(&chain.text("/accounts/buyer/address"), &chain.usdc(), &signed.call(), 100_000_000).await;
+    chain.receipt(&theirs).await;
+    let (status, second) = facilitator.settle(&signed.v2()).await;
+    assert_eq!((status, reason(&second)), (503, "unexpected_settle_error"), "{second}");
+    proxy.behave();
+    let last = facilitator.settle_patiently(&signed.v2(), PATIENCE).await;
+    let violations = world.violations(&[signed], 0).await;
+    report(
+        "strangers unread",
+        &format!("503 before the block was read, then success {}, {violations} violations", last["success"]),
+    );
+    assert_eq!((is_success(&last), last["transaction"].as_str(), violations), (true, Some(theirs.as_str()), 0), "{last}");
 }
 
 /// Settles while a stranger lands the same authorization at a moment. Returns the answer and the stranger's transaction.
