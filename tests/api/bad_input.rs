@@ -5,10 +5,11 @@
 
 use std::collections::BTreeMap;
 use std::io::{Read, Write};
-use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+use std::time::{Duration, Instant};
 
 use alloy::primitives::{Address, Bytes, U256, hex};
 use alloy::sol_types::Eip712Domain;
+use quittance::domain::clock::{Clock, SystemClock};
 use serde::Deserialize;
 use serde_json::{Map, Value};
 use sqlx::{Connection, PgConnection};
@@ -161,8 +162,8 @@ impl World<'_> {
 
     fn word(&self, word: &str) -> Value {
         if let Some(offset) = word.strip_prefix("now") {
-            let now = SystemTime::now().duration_since(UNIX_EPOCH).expect("after 1970").as_secs();
-            return now.saturating_add_signed(offset.parse().expect("seconds")).to_string().into();
+            let offset: i64 = offset.parse().expect("seconds");
+            return (SystemClock.now().timestamp() + offset).to_string().into();
         }
         if let Some((name, argument)) = word.strip_suffix(')').and_then(|word| word.split_once('(')) {
             return match name {

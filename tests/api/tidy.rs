@@ -21,11 +21,11 @@ const LAYERS: [&[&str]; 6] = [
 const NEIGHBOURS: [(&str, &str); 5] =
     [("telemetry", "config"), ("supervisor", "metrics"), ("check", "app"), ("cli", "app"), ("cli", "check")];
 
-/// A library, and the only places that may know of it.
+/// A library, and the only places that may know of it; `app` wires what others hold.
 const HOMES: [(&str, &[&str]); 5] = [
     ("alloy", &["chain/evm", "keys", "signing"]),
     ("sqlx", &["ledger", "app"]),
-    ("actix_web", &["http"]),
+    ("actix_web", &["http", "app"]),
     ("prometheus", &["metrics"]),
     ("figment", &["config"]),
 ];
