@@ -3,4 +3,4 @@
 source "$(dirname "${BASH_SOURCE[0]}")/env.sh"
 
 scripts/setup.sh
-exec cargo test --locked --release --test evidence -- "$@"
+QUITTANCE_EVIDENCE=full exec cargo test --locked --release --test api evidence:: -- --nocapture --test-threads=1 "$@"

@@ -19,6 +19,7 @@ use crate::support::proxy::Proxy;
 
 mod batches;
 mod burst;
+mod chaos;
 mod crash;
 mod duplicates;
 mod faults;
@@ -31,6 +32,9 @@ const SEND: &str = "eth_sendRawTransaction";
 
 /// Long enough for a settlement that has to survive something, and short enough for a test that fails.
 const PATIENCE: Duration = Duration::from_secs(40);
+
+/// Everything that is committed on the way of a settlement.
+const COMMITS: [&str; 4] = ["INSERT INTO authorizations", "INSERT INTO attempts", "INSERT INTO claims", "SET handed_out_at"];
 
 /// How often something is done: in `make test`, and for the record.
 fn scale(short: usize, full: usize) -> usize {

@@ -49,6 +49,8 @@ struct Shared {
     open: watch::Sender<bool>,
     /// Grows when all present connections fall silent.
     silence: watch::Sender<u64>,
+    /// Grows when the connections that fell silent end.
+    burial: watch::Sender<u64>,
 }
 
 impl PostgresProxy {
@@ -64,6 +66,7 @@ impl PostgresProxy {
             cuts: AtomicU64::new(0),
             open: watch::Sender::new(true),
             silence: watch::Sender::new(0),
+            burial: watch::Sender::new(0),
         });
         let listener = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
         let port = listener.local_addr().expect("an address").port();
@@ -92,6 +95,11 @@ impl PostgresProxy {
     /// like that vanished from the network. New connections work.
     pub fn silence(&self) {
         self.shared.silence();
+    }
+
+    /// Ends the connections that fell silent.
+    pub fn bury(&self) {
+        self.shared.burial.send_modify(|burial| *burial += 1);
     }
 
     /// Throws everybody out and lets nobody in.
@@ -184,8 +192,12 @@ async fn serve(shared: Arc<Shared>, client: TcpStream) {
         _ = silence.wait_for(|silence| *silence > before) => true,
     };
     if silent {
+        let mut burial = shared.burial.subscribe();
         // Nobody carries anything any more, but the sockets stay until then.
-        drop(open.wait_for(|open| !open).await);
+        tokio::select! {
+            _ = open.wait_for(|open| !open) => {}
+            _ = burial.changed() => {}
+        }
     }
 }
 

@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use futures_util::future::join_all;
 use serde_json::{Value, json};
 
-use super::{PATIENCE, SEND, World, is_success, reason, report, scale};
+use super::{COMMITS, PATIENCE, SEND, World, is_success, reason, report, scale};
 use crate::support::chain::ChainOptions;
 use crate::support::eventually;
 use crate::support::facilitator::{Facilitator, Options};
@@ -143,9 +143,6 @@ async fn a_second_node_takes_over() {
     assert_eq!((failed, violations), (0, 0));
 }
 
-/// Everything that is committed on the way of a settlement.
-const COMMITS: [&str; 4] = ["INSERT INTO authorizations", "INSERT INTO attempts", "INSERT INTO claims", "SET handed_out_at"];
-
 #[tokio::test(flavor = "multi_thread")]
 async fn a_commit_whose_answer_is_lost_is_found_out() {
     let rounds = scale(1, 10);
@@ -271,6 +268,7 @@ async fn connections_that_fall_silent_are_given_up() {
         failed += answers.iter().filter(|answer| !is_success(answer)).count();
         assert_eq!(postgres.cuts(), number as u64 + 1);
         paid.extend(part);
+        postgres.bury();
     }
     world.until_idle().await;
     let violations = world.violations(&paid, 0).await;
