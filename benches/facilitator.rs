@@ -3,6 +3,16 @@
 //!
 //! `cargo bench --bench facilitator` prints the tables and writes them into docs/PERFORMANCE.md. `BENCH_ROUNDS=1` is quicker.
 
+#![expect(
+    clippy::cast_precision_loss,
+    clippy::disallowed_methods,
+    clippy::format_push_string,
+    clippy::similar_names,
+    clippy::unnecessary_debug_formatting,
+    clippy::zombie_processes,
+    reason = "a benchmark counts small numbers, runs tasks and processes of its own, and reads clocks"
+)]
+
 #[path = "../tests/support/mod.rs"]
 mod support;
 

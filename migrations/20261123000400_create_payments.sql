@@ -62,7 +62,9 @@ CREATE TABLE payments (
     submission_id    uuid          REFERENCES submissions (id),
     -- Must not share a transaction with others: a contract wallet, or a payment that failed in a batch.
     alone            boolean       NOT NULL,
-    -- Slots that were spent without the transfer.
+    -- The newest slot that was spent without the transfer. A payment that is given up names its transaction.
+    failed_submission_id uuid      REFERENCES submissions (id),
+    -- Slots that were spent without the transfer while the payment was alone in them.
     failures         smallint      NOT NULL DEFAULT 0 CHECK (failures >= 0),
     -- The block at which the payment was simulated before it was recorded. Its authorization was unused there.
     accepted_block   bigint        NOT NULL CHECK (accepted_block >= 0),

@@ -21,7 +21,7 @@ use crate::flow::turns::Turns;
 use crate::flow::waiting::Waiting;
 use crate::flow::{Bells, Flows, Patience, Policy};
 use crate::http::{Operations, Service};
-use crate::keys::{KeyError, SettlementKey, SettlementSigner};
+use crate::keys::{KeyError, NamedSigner, SettlementKey, SettlementSigner};
 use crate::lane::Lane;
 use crate::ledger::private::{PrivateCluster, PrivateClusterError};
 use crate::ledger::{BLOCK_CHANNEL, Ledger, LedgerError};
@@ -153,13 +153,13 @@ pub fn chains(config: &Config, metrics: &Arc<Metrics>) -> Result<Chains, AppErro
     for network in &config.networks {
         let client = reqwest::Client::builder().pool_idle_timeout(Duration::from_secs(30)).tcp_nodelay(true).build()?;
         chains.push(match network.network.family() {
-            Family::Eip155 => Arc::new(EvmChain::new(network, signers(network)?, client, Arc::clone(metrics))?),
+            Family::Eip155 => Arc::new(EvmChain::new(network, signers(network)?, &client, Arc::clone(metrics))?),
         });
     }
     Ok(Chains::new(chains))
 }
 
-fn signers(network: &NetworkConfig) -> Result<Vec<(String, Arc<dyn SettlementSigner>)>, AppError> {
+fn signers(network: &NetworkConfig) -> Result<Vec<NamedSigner>, AppError> {
     let read = |signer: &crate::config::SignerConfig| {
         let key = SettlementKey::parse(&signer.key).map_err(|source| AppError::Key {
             network: network.network.to_string(),
@@ -196,7 +196,7 @@ async fn serve_on(config: &Config, roles: &BTreeSet<Role>, ledger: Ledger) -> Re
     let address = config.server.operations_listen;
     let (operations, operations_address) = operations.listen(address).map_err(listen_error(address))?;
     let operations_handle = operations.handle();
-    let mut operations = tokio::spawn(operations);
+    let mut operations = spawn_listener(operations);
     let mut api = None;
     let mut api_handle = None;
     if roles.contains(&Role::Api) {
@@ -204,7 +204,7 @@ async fn serve_on(config: &Config, roles: &BTreeSet<Role>, ledger: Ledger) -> Re
         let address = config.server.listen;
         let (server, api_address) = crate::http::api(Arc::new(service)).map_err(listen_error(address))?;
         api_handle = Some(server.handle());
-        api = Some(tokio::spawn(server));
+        api = Some(spawn_listener(server));
         tracing::info!(listen = %api_address, operations = %operations_address, "Facilitator listening");
     } else {
         tracing::info!(operations = %operations_address, "Facilitator without an API is running");
@@ -225,6 +225,14 @@ async fn serve_on(config: &Config, roles: &BTreeSet<Role>, ledger: Ledger) -> Re
     operations_handle.stop(false).await;
     flows.ledger.pool().close().await;
     ended
+}
+
+#[expect(
+    clippy::disallowed_methods,
+    reason = "a listener is not restarted: its end is the end of the service, and is waited for"
+)]
+fn spawn_listener(server: actix_web::dev::Server) -> tokio::task::JoinHandle<std::io::Result<()>> {
+    tokio::spawn(server)
 }
 
 fn listener_ended(result: Result<std::io::Result<()>, tokio::task::JoinError>) -> Result<(), AppError> {
@@ -248,7 +256,7 @@ async fn stop_signal() -> Result<(), AppError> {
 
 fn flows(config: &Config, ledger: Ledger, metrics: Arc<Metrics>) -> Result<Flows, AppError> {
     let networks = || config.networks.iter().map(|network| network.network.clone());
-    let policy = |network: &NetworkConfig| Policy { answer: network.answer.clone(), cost: network.cost.clone() };
+    let policy = |network: &NetworkConfig| Policy { answer: network.answer.clone(), cost: network.cost };
     Ok(Flows {
         ledger,
         chains: chains(config, &metrics)?,
@@ -282,9 +290,9 @@ fn start_tasks(config: &Config, roles: &BTreeSet<Role>, flows: &Arc<Flows>, supe
         if roles.contains(&Role::Lane) {
             for signer in &network.signers {
                 let (flows, chain, name) = (Arc::clone(flows), Arc::clone(&chain), signer.name.clone());
-                let (policy, cost) = (network.lane, network.cost.clone());
+                let (policy, cost) = (network.lane, network.cost);
                 supervisor.run("lane", move |stop| {
-                    Lane::new(Arc::clone(&flows), Arc::clone(&chain), name.clone(), owner, policy, cost.clone()).run(stop)
+                    Lane::new(Arc::clone(&flows), Arc::clone(&chain), name.clone(), owner, policy, cost).run(stop)
                 });
             }
         }
@@ -340,17 +348,14 @@ async fn listen_for_blocks(flows: Arc<Flows>, stop: CancellationToken) {
         let mut listener = PgListener::connect_with(flows.ledger.pool()).await?;
         listener.listen(BLOCK_CHANNEL).await?;
         loop {
-            match tokio::time::timeout(LISTENER_QUIET_MAX, listener.recv()).await {
-                Ok(notification) => {
-                    if let Ok(network) = notification?.payload().parse() {
-                        flows.waiting.wake(&network);
-                    }
-                }
+            let Ok(notification) = tokio::time::timeout(LISTENER_QUIET_MAX, listener.recv()).await else {
                 // A connection that fell silent does not say so.
-                Err(_) => {
-                    let answer = tokio::time::timeout(LISTENER_ANSWERS_WITHIN, listener.execute("SELECT 1")).await;
-                    answer.unwrap_or(Err(sqlx::Error::PoolTimedOut))?;
-                }
+                let answer = tokio::time::timeout(LISTENER_ANSWERS_WITHIN, listener.execute("SELECT 1")).await;
+                answer.unwrap_or(Err(sqlx::Error::PoolTimedOut))?;
+                continue;
+            };
+            if let Ok(network) = notification?.payload().parse() {
+                flows.waiting.wake(&network);
             }
         }
     };

@@ -27,7 +27,7 @@ pub struct Cli {
 
 #[derive(Debug, Args)]
 struct ConfigFile {
-    /// The configuration file; every key can also come as QUITTANCE_SECTION__KEY from the environment.
+    /// The configuration file; every key can also come as `QUITTANCE_SECTION__KEY` from the environment.
     #[arg(long, value_name = "FILE", global = true)]
     config: Option<PathBuf>,
 }

@@ -4,6 +4,7 @@
 //! shows the address. Receipts are signed by other keys.
 
 use std::fmt;
+use std::sync::Arc;
 
 use alloy::primitives::{B256, Signature};
 use alloy::signers::SignerSync;
@@ -28,6 +29,9 @@ pub trait SettlementSigner: fmt::Debug + Send + Sync {
     async fn sign(&self, hash: B256) -> Result<Signature, KeyError>;
 }
 
+/// A signer under the operator's name for it.
+pub type NamedSigner = (String, Arc<dyn SettlementSigner>);
+
 /// A key in the memory of this process. It is overwritten when it is dropped.
 #[derive(Clone)]
 pub struct SettlementKey(PrivateKeySigner);
@@ -43,7 +47,7 @@ pub enum KeyError {
     NotOnCurve,
     /// The signer failed.
     #[error("signing failed")]
-    Signing(#[from] alloy::signers::Error),
+    Signing(#[source] Box<alloy::signers::Error>),
 }
 
 impl SettlementKey {
@@ -70,7 +74,7 @@ impl SettlementKey {
     /// # Errors
     /// The curve's arithmetic failed, which does not happen with a valid key.
     pub fn sign_transaction_hash(&self, hash: B256) -> Result<Signature, KeyError> {
-        Ok(self.0.sign_hash_sync(&hash)?)
+        self.0.sign_hash_sync(&hash).map_err(|error| KeyError::Signing(Box::new(error)))
     }
 }
 

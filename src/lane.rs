@@ -126,16 +126,19 @@ impl Lane {
         let mut tenure = Tenure::new(Arc::clone(&self.flows), name, self.owner);
         let bell = self.flows.bells.of(&self.network);
         while !stop.is_cancelled() {
-            let pause = match tenure.lease().await {
-                Some(lease) => self.turn(&lease).await,
-                None => {
-                    self.forget();
-                    Pause::Fixed(ASK_AGAIN)
-                }
+            let pause = if let Some(lease) = tenure.lease().await {
+                self.turn(&lease).await
+            } else {
+                self.forget();
+                Pause::Fixed(ASK_AGAIN)
             };
             match pause {
-                Pause::UntilRung => drop(stop.run_until_cancelled(tokio::time::timeout(TURN, bell.notified())).await),
-                Pause::Fixed(pause) => drop(stop.run_until_cancelled(tokio::time::sleep(pause)).await),
+                Pause::UntilRung => {
+                    stop.run_until_cancelled(tokio::time::timeout(TURN, bell.notified())).await;
+                }
+                Pause::Fixed(pause) => {
+                    stop.run_until_cancelled(tokio::time::sleep(pause)).await;
+                }
             }
         }
         tenure.end().await;

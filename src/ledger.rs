@@ -42,6 +42,9 @@ pub const BLOCK_CHANNEL: &str = "quittance_block";
 /// long: no node is asked while a transaction is open.
 const BEGIN: &str = "BEGIN; SET LOCAL idle_in_transaction_session_timeout = '10s'";
 
+/// Connections that are kept open.
+const CONNECTIONS_MIN: u32 = 8;
+
 /// A connection that is given back must answer within this.
 const RELEASE_WITHIN: Duration = Duration::from_secs(2);
 
@@ -105,6 +108,8 @@ impl Ledger {
         let options: PgConnectOptions = url.expose_secret().parse()?;
         let pool = PgPoolOptions::new()
             .max_connections(connections_max)
+            // A connection takes a while to open, and the first requests after a start often come all at once.
+            .min_connections(connections_max.min(CONNECTIONS_MIN))
             .acquire_timeout(acquire_within.to_std().unwrap_or(Duration::from_secs(2)))
             // Whoever gave up on a connection that fell silent gives it back, and it would keep its place in the pool until the
             // operating system gives up too, which takes a quarter of an hour.

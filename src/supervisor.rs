@@ -148,7 +148,7 @@ mod tests {
         Supervisor { backoff, ..Supervisor::new(Arc::new(Metrics::new(&[]))) }
     }
 
-    const LONG: Duration = Duration::from_secs(600);
+    const LONG: Duration = Duration::from_mins(10);
 
     #[tokio::test]
     async fn a_task_that_panics_or_ends_is_started_again() {

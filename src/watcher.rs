@@ -40,10 +40,15 @@ pub struct Watcher {
     rhythm: Rhythm,
 }
 
+/// For so long blocks are read in one go.
+const EXTEND_LASTS: Duration = Duration::from_secs(1);
+
 /// What a look at the network came to.
 struct Looked {
     /// Whether there was a new block.
     found: bool,
+    /// Whether there are more that are not read yet.
+    behind: bool,
     /// Whether a payment waits for one.
     busy: bool,
 }
@@ -96,6 +101,9 @@ impl Watcher {
         if looked.found {
             self.rhythm.block_seen(Instant::now());
         }
+        if looked.behind {
+            return Duration::ZERO;
+        }
         if looked.busy { self.rhythm.until_due(Instant::now(), self.pace) } else { self.pace.idle }
     }
 
@@ -106,21 +114,19 @@ impl Watcher {
         let halted = cursor.as_ref().is_some_and(|cursor| cursor.halted.is_some());
         self.flows.metrics.network_halted(network, halted);
         if halted || !self.chain.is_prepared() {
-            return Ok(Looked { found: false, busy: false });
+            return Ok(Looked { found: false, behind: false, busy: false });
         }
         let head = self.chain.head().await?;
         self.flows.metrics.head(network, head.block.number, self.age(&head));
-        let found = match self.step(cursor.as_ref(), &head).await? {
-            Step::Nothing => false,
+        let (found, behind) = match self.step(cursor.as_ref(), &head).await? {
+            Step::Nothing => (false, false),
             Step::Extend { from } => {
                 let from = if cursor.is_none() { self.pace.start_block.unwrap_or(from).min(from) } else { from };
-                self.extend(lease, from, &head).await?;
-                true
+                (true, !self.extend(lease, from, &head).await?)
             }
             Step::Reorg { ancestor, hash } => {
                 self.flows.reorg(lease, network, (ancestor, hash)).await?;
-                self.extend(lease, ancestor + 1, &head).await?;
-                true
+                (true, !self.extend(lease, ancestor + 1, &head).await?)
             }
             Step::Impossible { ancestor } => {
                 let finalized = cursor.map_or(0, |cursor| cursor.heights.finalized);
@@ -129,12 +135,12 @@ impl Watcher {
                 );
                 tracing::error!(%network, reason, "the network is halted");
                 self.flows.ledger.halt(network, &reason).await?;
-                false
+                (false, false)
             }
         };
         // Callers of this replica are known here, those of others by the slots that wait for a block.
         let busy = self.flows.waiting.is_awaited(network) || self.flows.ledger.has_open_slots(network).await?;
-        Ok(Looked { found, busy })
+        Ok(Looked { found, behind, busy })
     }
 
     fn age(&self, head: &Head) -> Duration {
@@ -167,9 +173,15 @@ impl Watcher {
         }
     }
 
-    async fn extend(&self, lease: &Lease, from: u64, head: &Head) -> Result<(), WatchError> {
+    /// Takes in the blocks up to the head, and returns whether it got there: after a while the lease has to be renewed.
+    async fn extend(&self, lease: &Lease, from: u64, head: &Head) -> Result<bool, WatchError> {
         let network = &self.chain.profile().network;
+        let started = Instant::now();
         for number in from..=head.block.number {
+            if started.elapsed() >= EXTEND_LASTS {
+                tracing::info!(%network, block.number = number, head = head.block.number, "catching up");
+                return Ok(false);
+            }
             let block = if number == head.block.number { head.block.clone() } else { self.block(number).await? };
             let observed = self.chain.observe(&block).await?;
             self.check_agreement(&observed).await?;
@@ -177,10 +189,10 @@ impl Watcher {
             match self.flows.ingest(lease, network, &observed, heights).await? {
                 Ingested::Done => {}
                 // The chain moved under our hands. The next look compares again.
-                Ingested::DoesNotFollow => return Ok(()),
+                Ingested::DoesNotFollow => return Ok(true),
             }
         }
-        Ok(())
+        Ok(true)
     }
 
     async fn block(&self, number: u64) -> Result<Block, WatchError> {

@@ -11,7 +11,7 @@ use crate::flow::tenure::Tenure;
 use crate::telemetry::ErrorChain;
 
 /// Between two looks at what may be forgotten.
-const FORGET_EVERY: Duration = Duration::from_secs(600);
+const FORGET_EVERY: Duration = Duration::from_mins(10);
 
 /// Between two looks at whether it is this replica's turn.
 const TURN: Duration = Duration::from_secs(1);

@@ -35,7 +35,7 @@ use crate::domain::reason::{Reason, Refusal};
 use crate::domain::submission::SignedAttempt;
 use crate::domain::transfer::AuthorizationUse;
 use crate::domain::verification::{ExaminedPayment, Sendable};
-use crate::keys::SettlementSigner;
+use crate::keys::{NamedSigner, SettlementSigner};
 use crate::metrics::Metrics;
 use crate::x402::exact_evm::Eip3009Payload;
 
@@ -96,8 +96,8 @@ impl EvmChain {
     /// A chain id or node address that cannot be one.
     pub fn new(
         config: &NetworkConfig,
-        signers: Vec<(String, Arc<dyn SettlementSigner>)>,
-        client: reqwest::Client,
+        signers: Vec<NamedSigner>,
+        client: &reqwest::Client,
         metrics: Arc<Metrics>,
     ) -> Result<Self, ChainError> {
         let nodes = Arc::new(Nodes::new(config, client, Arc::clone(&metrics))?);
@@ -128,8 +128,8 @@ impl EvmChain {
             factories: config.factories.iter().copied().map(evm).collect(),
             multicall: evm(config.multicall),
             l1_fee_oracle: config.l1_fee_oracle.map(evm),
-            cost: config.cost.clone(),
-            finality: config.finality.clone(),
+            cost: config.cost,
+            finality: config.finality,
             agree_above: config.agree_above.clone(),
             validity_slack: config.validity_slack,
             tip_min: config.priority_fee_min_wei,

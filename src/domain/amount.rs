@@ -85,8 +85,7 @@ impl Amount {
 #[must_use]
 pub fn is_decimal_integer(text: &str) -> bool {
     match text.as_bytes() {
-        [] => false,
-        [b'0', _, ..] => false,
+        [] | [b'0', _, ..] => false,
         digits => digits.iter().all(u8::is_ascii_digit),
     }
 }

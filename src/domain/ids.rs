@@ -1,4 +1,4 @@
-//! Identifiers of our own things: UUIDv7 in the ledger, a prefix and 32 hexadecimal digits on the outside.
+//! Identifiers of our own things: `UUIDv7` in the ledger, a prefix and 32 hexadecimal digits on the outside.
 
 use std::fmt;
 use std::str::FromStr;

@@ -128,7 +128,7 @@ pub struct Payment {
     pub answer_at: Level,
     /// The slot that carries it now.
     pub submission: Option<SubmissionId>,
-    /// The newest transaction of that slot.
+    /// The newest transaction of that slot; of a payment that was given up, the newest that was included and did not pay.
     pub transaction: Option<TransactionId>,
     /// Why we will not send it again.
     pub given_up: Option<Reason>,

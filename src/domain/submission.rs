@@ -83,11 +83,10 @@ pub enum Care {
 #[must_use]
 pub fn care(policy: &LanePolicy, signed_at: DateTime<Utc>, sent_at: Option<DateTime<Utc>>, now: DateTime<Utc>) -> Care {
     match sent_at {
-        None => Care::Resend,
         // First of all, so that a slot for which no more may be offered does not ask the nodes without a pause.
         Some(sent) if now - sent < policy.resend_after => Care::Wait,
         Some(_) if now - signed_at >= policy.outbid_after => Care::Outbid,
-        Some(_) => Care::Resend,
+        Some(_) | None => Care::Resend,
     }
 }
 

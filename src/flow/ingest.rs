@@ -103,6 +103,9 @@ impl Flows {
     }
 
     /// The same for a payment that waits in a lane.
+    ///
+    /// # Errors
+    /// The network could not be read, or the database could not be reached.
     pub async fn claim_use(
         &self,
         chain: &Arc<dyn Chain>,

@@ -26,7 +26,7 @@ impl Default for Turns {
 impl Turns {
     /// Waits for one's turn. It ends when the guard is dropped.
     pub async fn take(&self, of: impl Hash) -> MutexGuard<'_, ()> {
-        let queue = self.hasher.hash_one(of) as usize % QUEUES;
-        self.queues[queue].lock().await
+        let [low, high, ..] = self.hasher.hash_one(of).to_le_bytes();
+        self.queues[usize::from(u16::from_le_bytes([low, high])) % QUEUES].lock().await
     }
 }

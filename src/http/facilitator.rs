@@ -78,6 +78,7 @@ impl Obstacle {
             ),
             Self::Access(Problem::Unauthorized) => (StatusCode::UNAUTHORIZED, "unauthorized", Problem::Unauthorized.to_string()),
             Self::Access(Problem::Forbidden) => (StatusCode::FORBIDDEN, "forbidden", Problem::Forbidden.to_string()),
+            Self::Access(Problem::Internal) => (StatusCode::INTERNAL_SERVER_ERROR, "internal", Problem::Internal.to_string()),
             Self::Access(problem) => (StatusCode::SERVICE_UNAVAILABLE, "unavailable", problem.to_string()),
             Self::Body(error) => (error.status(), error.code(), error.to_string()),
             Self::IdempotencyKey => (

@@ -28,8 +28,9 @@ macro_rules! payments {
                    p.created_at AS "created_at!", p.answer_by AS "answer_by!", p.answer_at AS "answer_at!", p.submission_id,
                    p.given_up_reason, p.handed_out_at, p.handed_out_to, c.transaction AS "claim_transaction?", c.block_number AS "claim_number?",
                    c.block_hash AS "claim_hash?", c.index AS "claim_index?",
-                   (SELECT a.transaction FROM attempts a WHERE a.submission_id = p.submission_id ORDER BY a.number DESC LIMIT 1)
-                       AS "attempt?"
+                   (SELECT a.transaction FROM attempts a
+                    WHERE a.submission_id = COALESCE(p.submission_id, CASE WHEN p.given_up_at IS NOT NULL THEN p.failed_submission_id END)
+                    ORDER BY a.number DESC LIMIT 1) AS "attempt?"
             FROM payments p LEFT JOIN claims c ON c.payment_id = p.id
             "# + $rest
             $(, $argument)*
@@ -415,7 +416,8 @@ impl Ledger {
             WHERE ($1::uuid IS NULL OR p.provider_id = $1)
               AND ($2::uuid IS NULL OR p.id < $2)
               AND ($3::text IS NULL OR c.transaction = $3
-                   OR p.submission_id IN (SELECT a.submission_id FROM attempts a WHERE a.transaction = $3))
+                   OR p.submission_id IN (SELECT a.submission_id FROM attempts a WHERE a.transaction = $3)
+                   OR p.failed_submission_id IN (SELECT a.submission_id FROM attempts a WHERE a.transaction = $3))
               AND ($4::text IS NULL OR $4 = CASE
                   WHEN c.payment_id IS NOT NULL AND p.final_at IS NOT NULL THEN 'final'
                   WHEN c.payment_id IS NOT NULL THEN 'included'

@@ -382,8 +382,8 @@ pub async fn mark_spent(
     .await?;
     let unpaid = sqlx::query_scalar!(
         r#"
-        UPDATE payments p SET submission_id = NULL, lane = NULL, alone = true, failures = failures + alone::int::smallint,
-            checked_block = 0
+        UPDATE payments p SET submission_id = NULL, failed_submission_id = submission_id, lane = NULL, alone = true,
+            failures = failures + alone::int::smallint, checked_block = 0
         WHERE p.submission_id = ANY ($1) AND NOT EXISTS (SELECT FROM claims c WHERE c.payment_id = p.id)
         RETURNING p.id
         "#,

@@ -7,7 +7,9 @@ use alloy::sol_types::SolCall;
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use futures_util::future::join_all;
+use secrecy::ExposeSecret;
 use serde_json::{Value, json};
+use sqlx::{Connection, Executor, PgConnection};
 
 use crate::support::chain::{Chain, ChainOptions};
 use crate::support::facilitator::{Facilitator, NetworkOptions, Options};
@@ -82,6 +84,37 @@ async fn an_idempotency_key_repeats_an_answer_byte_for_byte() {
     let anonymous = settle_raw(&facilitator, &other, &shortest[..1]).await;
     assert_eq!(parsed(&anonymous.1)["success"], true, "{anonymous:?}");
     assert_eq!(chain.transfers_to(&merchant(&chain)).await.len(), 3);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_answer_that_cannot_be_stored_is_given_all_the_same() {
+    let chain = Chain::start(ChainOptions { block_time: 0.25, ..ChainOptions::default() }).await;
+    let url = database::fresh().await;
+    let facilitator = Facilitator::start(&Options::new(NetworkOptions::of(&chain), &url)).await;
+    let mut connection = PgConnection::connect(url.expose_secret()).await.expect("PostgreSQL answers");
+    let refusal = "ALTER TABLE idempotency ADD CONSTRAINT nothing_goes CHECK (false) NOT VALID";
+    connection.execute(refusal).await.expect("the table is there");
+    let body = chain.payers[0].authorize(&Terms::to(&merchant(&chain))).v2();
+    let key = [("idempotency-key", "0123456789abcdef")];
+
+    let first = settle_raw(&facilitator, &body, &key).await;
+    let again = settle_raw(&facilitator, &body, &key).await;
+    let without = settle_raw(&facilitator, &body, &[]).await;
+
+    assert_eq!((first.0, &parsed(&first.1)["success"]), (200, &json!(true)), "the money has moved: {first:?}");
+    assert_eq!((again.0, &parsed(&again.1)["success"]), (200, &json!(true)), "{again:?}");
+    assert_eq!(parsed(&without.1)["errorReason"], "duplicate_settlement", "{without:?}");
+
+    // Where it cannot even be looked up, nothing is settled: it may have been answered already.
+    connection.execute("ALTER TABLE idempotency RENAME TO gone").await.expect("the table is there");
+    let other = chain.payers[1].authorize(&Terms::to(&merchant(&chain))).v2();
+    let (status, text) = settle_raw(&facilitator, &other, &key).await;
+    assert_eq!(
+        (status, &parsed(&text)["errorReason"], &parsed(&text)["success"]),
+        (500, &json!("internal"), &json!(false)),
+        "{text}"
+    );
+    assert_eq!(chain.transfers_to(&merchant(&chain)).await.len(), 1);
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -1,14 +1,15 @@
-//! Bad input: every row of the list of bad inputs is data in tests/vectors/bad_input, and is sent to both endpoints.
+//! Bad input: every row of the list of bad inputs is data in `tests/vectors/bad_input`, and is sent to both endpoints.
 //!
 //! A row begins with a valid payment, signed anew, and says what is changed about it. Rows that look bad and are fine say
 //! `accepted`: they must be verified, settled, and paid on chain.
 
 use std::collections::BTreeMap;
 use std::io::{Read, Write};
-use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+use std::time::{Duration, Instant};
 
 use alloy::primitives::{Address, Bytes, U256, hex};
 use alloy::sol_types::Eip712Domain;
+use quittance::domain::clock::{Clock, SystemClock};
 use serde::Deserialize;
 use serde_json::{Map, Value};
 use sqlx::{Connection, PgConnection};
@@ -161,8 +162,8 @@ impl World<'_> {
 
     fn word(&self, word: &str) -> Value {
         if let Some(offset) = word.strip_prefix("now") {
-            let now = SystemTime::now().duration_since(UNIX_EPOCH).expect("after 1970").as_secs();
-            return now.saturating_add_signed(offset.parse().expect("seconds")).to_string().into();
+            let offset: i64 = offset.parse().expect("seconds");
+            return (SystemClock.now().timestamp() + offset).to_string().into();
         }
         if let Some((name, argument)) = word.strip_suffix(')').and_then(|word| word.split_once('(')) {
             return match name {
@@ -455,7 +456,15 @@ async fn no_trick_with_paths_methods_or_lengths_reaches_a_handler_or_keeps_a_con
             let head = format!("{} {} HTTP/1.1\r\nConnection: close\r\nContent-Length: 0", case.method, case.path);
             let answer = exchange(&facilitator, &head);
             let expected = format!("HTTP/1.1 {} ", case.status);
-            (!answer.starts_with(&expected)).then(|| format!("row {} {} {}: {answer}", case.row, case.method, case.path))
+            // Clients look for the typed body before they look at the status. The answer to HEAD has none.
+            let typed = match case.path.as_str() {
+                "/verify" | "/settle" if case.method != "HEAD" => {
+                    answer.contains("method_not_allowed") && answer.contains("\"payer\"")
+                }
+                _ => true,
+            };
+            (!answer.starts_with(&expected) || !typed)
+                .then(|| format!("row {} {} {}: {answer}", case.row, case.method, case.path))
         })
         .collect();
     assert!(faults.is_empty(), "{}", faults.join("\n"));

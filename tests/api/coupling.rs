@@ -1,5 +1,6 @@
 //! Payments that are simulated together must not see each other: each verdict is the one that the payment gets alone.
 
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use alloy::primitives::{Address, B256, U256};
@@ -73,13 +74,12 @@ async fn payments_in_one_simulation_get_the_verdicts_they_get_alone() {
     for round in 0..payments.len() {
         let mut order: Vec<_> = payments.iter().collect();
         order.rotate_left(round);
-        proxy.reset();
-        // The first call is held up, so that the others pile up behind it and share the second.
-        proxy.rule(
-            |method, _, count| {
-                if method == "eth_call" && count == 1 { Act::Delay(Duration::from_millis(150)) } else { Act::Forward }
-            },
-        );
+        // The first simulation is held up, so that the others pile up behind it and share the second. It names no contract.
+        let held = AtomicBool::new(false);
+        proxy.rule(move |method, params, _| {
+            let simulation = method == "eth_call" && params[0].get("to").is_none_or(Value::is_null);
+            if simulation && !held.swap(true, Ordering::Relaxed) { Act::Delay(Duration::from_millis(300)) } else { Act::Forward }
+        });
         let before = simulations(&facilitator).await;
 
         let verdicts = order.iter().map(|(_, signed, _)| async { facilitator.verify(&signed.v2()).await });

@@ -1,5 +1,19 @@
 //! The service from the outside: the real binary, a real chain, a real database.
 
+#![expect(
+    clippy::cast_possible_truncation,
+    clippy::cast_possible_wrap,
+    clippy::cast_precision_loss,
+    clippy::cast_sign_loss,
+    clippy::disallowed_methods,
+    clippy::float_cmp,
+    clippy::format_push_string,
+    clippy::similar_names,
+    clippy::unnecessary_debug_formatting,
+    clippy::zombie_processes,
+    reason = "tests count small numbers, run tasks and processes of their own, and know what time it is"
+)]
+
 #[path = "../support/mod.rs"]
 mod support;
 

@@ -84,7 +84,7 @@ async fn health_and_every_documented_metric_are_on_the_private_listener_only() {
 /// The lines of `check` and its exit code.
 async fn check(network: NetworkOptions) -> (Option<i32>, Vec<String>) {
     let options = Options { roles: Some("api".to_owned()), ..Options::new(network, &database::fresh().await) };
-    let facilitator = Facilitator::spawn(&options).await;
+    let facilitator = Facilitator::spawn(&options);
     let output = cli::run(&facilitator, &["check"]).await;
     let lines = String::from_utf8(output.stdout).expect("UTF-8").lines().map(str::to_owned).collect();
     (output.status.code(), lines)

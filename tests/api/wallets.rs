@@ -114,7 +114,7 @@ async fn a_wallet_pays_if_its_own_code_agrees() {
 
     // A wrapper around the signature of a wallet that stands is taken off.
     let again = from(&chain, &chain.text("/safe"));
-    let again = safe_signed_in_wrapper(&chain, again);
+    let again = safe_signed_in_wrapper(&chain, &again);
     let (verified, settled) = (facilitator.verify(&again.v2()).await, facilitator.settle(&again.v2()).await);
     assert_eq!((&verified.1["isValid"], &settled.1["success"]), (&json!(true), &json!(true)), "{verified:?} {settled:?}");
 
@@ -127,7 +127,7 @@ async fn a_wallet_pays_if_its_own_code_agrees() {
     assert_eq!((verified.as_str(), settled.as_str()), (Some("invalid_exact_evm_signature"), Some("invalid_exact_evm_signature")));
 }
 
-fn safe_signed_in_wrapper(chain: &Chain, signed: Signed) -> Signed {
+fn safe_signed_in_wrapper(chain: &Chain, signed: &Signed) -> Signed {
     let signed = safe_payment(chain, &signed.payer);
     let factory = address(&chain.text("/counterfactualSafe/factory"));
     let wrapped = typed::wrap(factory, &[1, 2, 3], &signature_of(&signed));
@@ -206,9 +206,11 @@ async fn a_hostile_wallet_costs_neither_time_nor_money() {
 
     // This one is good in every simulation and bad in every block: one transaction is lost on it, and then it is known.
     let signed = from(&chain, &fickle);
-    let first = facilitator.settle_patiently(&signed.v2(), Duration::from_secs(60)).await;
+    let first = facilitator.settle_patiently(&signed.v2(), Duration::from_mins(1)).await;
     let second = facilitator.settle(&signed.v2()).await;
     assert_eq!((&first["success"], &second.1["success"]), (&json!(false), &json!(false)), "{first} {second:?}");
+    assert_eq!(first["transaction"].as_str().map(str::len), Some(66), "it names the transaction that did not pay: {first}");
+    assert_eq!(first["transaction"], second.1["transaction"]);
     assert!(proxy.sent().len() <= 2, "{} transactions for a payment that never lands: {first}", proxy.sent().len());
     assert_eq!(chain.transfers_to(&merchant(&chain)).await.len(), 0);
 

@@ -134,10 +134,7 @@ impl Chain {
             transaction["to"] = to.into();
         }
         let hash = self.rpc("eth_sendTransaction", json!([transaction])).await;
-        let receipt = super::eventually("the transaction's block", std::time::Duration::from_secs(10), || async {
-            Some(self.rpc("eth_getTransactionReceipt", json!([hash])).await).filter(|receipt| !receipt.is_null())
-        });
-        let receipt = receipt.await;
+        let receipt = self.receipt(hash.as_str().expect("a hash")).await;
         assert_eq!(receipt["status"], "0x1", "the transaction reverted: {receipt}");
         receipt
     }

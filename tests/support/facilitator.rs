@@ -83,13 +83,13 @@ pub fn free_port() -> u16 {
 impl Facilitator {
     /// Starts the binary and waits until it is ready.
     pub async fn start(options: &Options) -> Self {
-        let mut facilitator = Self::spawn(options).await;
-        facilitator.until_ready(Duration::from_secs(60)).await;
+        let mut facilitator = Self::spawn(options);
+        facilitator.until_ready(Duration::from_mins(1)).await;
         facilitator
     }
 
     /// Starts the binary without waiting.
-    pub async fn spawn(options: &Options) -> Self {
+    pub fn spawn(options: &Options) -> Self {
         let directory = super::database::open_directory();
         let (api, operations) = (free_port(), free_port());
         let mut text = format!(
@@ -140,7 +140,7 @@ impl Facilitator {
     pub async fn restart(&mut self) -> Duration {
         let started = Instant::now();
         self.process = self.launch(None);
-        self.until_ready(Duration::from_secs(60)).await;
+        self.until_ready(Duration::from_mins(1)).await;
         started.elapsed()
     }
 

@@ -47,21 +47,18 @@ pub type Ready = (Authorization, Checked);
 /// The call that makes these payments: one directly, several through Multicall3, each allowed to fail alone.
 #[must_use]
 pub fn call(multicall: EvmAddress, payments: &[Ready]) -> Call {
-    match payments {
-        [(payment, checked)] => {
-            let (to, data) = single(multicall, payment, checked.payer_code == NO_CODE);
-            Call { gas_limit: gas_limit(&data, &[checked.gas]), gas_expected: gas_expected(&data, &[checked.gas]), to, data }
-        }
-        _ => {
-            let calls = payments.iter().map(|(payment, _)| Multicall3::Call3 {
-                target: payment.token,
-                allowFailure: true,
-                callData: payment.transfer_call(),
-            });
-            let data: Bytes = Multicall3::aggregate3Call { calls: calls.collect() }.abi_encode().into();
-            let gas: Vec<_> = payments.iter().map(|(_, checked)| checked.gas).collect();
-            Call { to: multicall, gas_limit: gas_limit(&data, &gas), gas_expected: gas_expected(&data, &gas), data }
-        }
+    if let [(payment, checked)] = payments {
+        let (to, data) = single(multicall, payment, checked.payer_code == NO_CODE);
+        Call { gas_limit: gas_limit(&data, &[checked.gas]), gas_expected: gas_expected(&data, &[checked.gas]), to, data }
+    } else {
+        let calls = payments.iter().map(|(payment, _)| Multicall3::Call3 {
+            target: payment.token,
+            allowFailure: true,
+            callData: payment.transfer_call(),
+        });
+        let data: Bytes = Multicall3::aggregate3Call { calls: calls.collect() }.abi_encode().into();
+        let gas: Vec<_> = payments.iter().map(|(_, checked)| checked.gas).collect();
+        Call { to: multicall, gas_limit: gas_limit(&data, &gas), gas_expected: gas_expected(&data, &gas), data }
     }
 }
 

@@ -28,7 +28,7 @@ pub struct Nodes {
     chain_id: u64,
     genesis: Option<String>,
     timeout: Duration,
-    nodes: Vec<Node>,
+    list: Vec<Node>,
     preferred: AtomicUsize,
     metrics: Arc<Metrics>,
 }
@@ -80,11 +80,14 @@ pub enum NodeFailure {
 
 impl Nodes {
     /// Prepares connections; nothing is sent yet.
-    pub fn new(config: &NetworkConfig, client: reqwest::Client, metrics: Arc<Metrics>) -> Result<Self, ChainError> {
+    ///
+    /// # Errors
+    /// A chain id or an address that cannot be one.
+    pub fn new(config: &NetworkConfig, client: &reqwest::Client, metrics: Arc<Metrics>) -> Result<Self, ChainError> {
         let misconfigured = |what: String| ChainError::Misconfigured { network: config.network.clone(), what };
         let chain_id =
             config.network.reference().parse().map_err(|_| misconfigured("the chain id is not a number".to_owned()))?;
-        let nodes = config
+        let list = config
             .rpc
             .iter()
             .map(|url| {
@@ -98,7 +101,7 @@ impl Nodes {
             chain_id,
             genesis: config.genesis.clone(),
             timeout: config.rpc_timeout.to_std().unwrap_or(Duration::from_secs(5)),
-            nodes,
+            list,
             preferred: AtomicUsize::new(0),
             metrics,
         })
@@ -111,23 +114,23 @@ impl Nodes {
 
     /// How many nodes there are.
     pub fn len(&self) -> usize {
-        self.nodes.len()
+        self.list.len()
     }
 
     /// The index of the node that reads go to now.
     pub fn preferred(&self) -> usize {
-        self.preferred.load(Ordering::Relaxed) % self.nodes.len()
+        self.preferred.load(Ordering::Relaxed) % self.list.len()
     }
 
     /// Asks the preferred node, and the others in turn while nobody gives a usable answer.
     pub async fn call<P: RpcSend, R: RpcRecv>(&self, method: &'static str, params: P) -> Result<R, CallError> {
         let first = self.preferred();
         let mut last = NodeFailure::Broken;
-        for offset in 0..self.nodes.len() {
-            let index = (first + offset) % self.nodes.len();
+        for offset in 0..self.list.len() {
+            let index = (first + offset) % self.list.len();
             match self.call_node(index, method, params.clone()).await {
                 Err(CallError::Unavailable(failure)) => {
-                    tracing::warn!(network = %self.network, node = self.nodes[index].host, method, %failure, "a node failed");
+                    tracing::warn!(network = %self.network, node = self.list[index].host, method, %failure, "a node failed");
                     last = failure;
                 }
                 answer => {
@@ -148,7 +151,7 @@ impl Nodes {
 
     /// Asks one particular node.
     pub async fn call_node<P: RpcSend, R: RpcRecv>(&self, index: usize, method: &'static str, params: P) -> Result<R, CallError> {
-        let node = &self.nodes[index];
+        let node = &self.list[index];
         if !node.trusted.load(Ordering::Acquire) {
             self.check_chain(index).await?;
             node.trusted.store(true, Ordering::Release);
@@ -181,7 +184,7 @@ impl Nodes {
 
     async fn request<P: RpcSend, R: RpcRecv>(&self, index: usize, method: &'static str, params: P) -> Result<R, CallError> {
         let started = Instant::now();
-        let answer = tokio::time::timeout(self.timeout, self.nodes[index].client.request(method, params)).await;
+        let answer = tokio::time::timeout(self.timeout, self.list[index].client.request(method, params)).await;
         let answer = answer.map_or(Err(CallError::Unavailable(NodeFailure::Timeout)), |answer| answer.map_err(classify));
         let outcome = match &answer {
             Ok(_) => RpcOutcome::Ok,
@@ -214,7 +217,7 @@ fn classify(error: TransportRpcError<TransportErrorKind>) -> CallError {
 
 impl fmt::Debug for Nodes {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let hosts: Vec<_> = self.nodes.iter().map(|node| &node.host).collect();
+        let hosts: Vec<_> = self.list.iter().map(|node| &node.host).collect();
         formatter.debug_struct("Nodes").field("network", &self.network).field("hosts", &hosts).finish_non_exhaustive()
     }
 }

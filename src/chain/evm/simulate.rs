@@ -216,6 +216,7 @@ fn decode(answer: &[u8], count: usize) -> Option<Vec<Option<Outcome>>> {
 }
 
 /// The word of small values in an outcome; contracts/Simulator.sol has its layout.
+#[expect(clippy::struct_excessive_bools, reason = "the contract's word has these flags, and they are independent")]
 struct Facts {
     ran: bool,
     success: bool,

@@ -87,12 +87,12 @@ async fn crash(world: &World, point: Point, payer: usize) -> (usize, Duration) {
         Point::Sent => reached("a transaction in the pool", || pending(world)).await,
         Point::Mined => reached("a transfer", || async { world.chain.transfers_to(&world.merchant).await.len() > before }).await,
         Point::Claimed => {
-            world.until("a held answer", "SELECT count(*) FROM pg_locks WHERE locktype = 'advisory' AND NOT granted").await
+            world.until("a held answer", "SELECT count(*) FROM pg_locks WHERE locktype = 'advisory' AND NOT granted").await;
         }
         Point::HandedOut => reached("a lost answer", || async { postgres.cuts() > 0 }).await,
     }
     facilitator.kill().await;
-    let first = first.await.expect("no panic").map(|(_, answer)| answer).unwrap_or(Value::Null);
+    let first = first.await.expect("no panic").map_or(Value::Null, |(_, answer)| answer);
     if point == Point::Claimed {
         brake.execute(RELEASE).await.expect("the database is ours");
     }

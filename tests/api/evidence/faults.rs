@@ -284,7 +284,7 @@ async fn connections_that_fall_silent_are_given_up() {
 }
 
 /// Connections that fell silent are replaced within this.
-const SILENCE_ENDS: Duration = Duration::from_secs(60);
+const SILENCE_ENDS: Duration = Duration::from_mins(1);
 
 async fn readyz(facilitator: &Facilitator) -> u16 {
     let answer = facilitator.client().get(format!("{}/readyz", facilitator.operations)).send().await;

@@ -79,7 +79,7 @@ async fn a_payment_that_a_reorganisation_dropped_is_sent_again() {
                 println!("violation: depth {depth}: sent {:?}, {payment}, then {again}", proxy.all_calls().get(SEND));
                 wrong += 1;
             }
-            (reorgs, _) = (reorgs + 1, paid.push(signed));
+            (reorgs, ()) = (reorgs + 1, paid.push(signed));
         }
     }
     let counted = facilitator.metric("quittance_reorgs_total").await;
@@ -214,7 +214,7 @@ async fn a_node_of_another_chain_is_not_believed() {
     let world = World::new(ChainOptions::default()).await;
     let other = Chain::start(ChainOptions { chain_id: 8453, payers: 20, ..ChainOptions::default() }).await;
     let wrong = NetworkOptions { rpc: vec![other.url.clone()], ..NetworkOptions::of(&world.chain) };
-    let alone = Facilitator::spawn(&Options::new(wrong.clone(), &world.database)).await;
+    let alone = Facilitator::spawn(&Options::new(wrong.clone(), &world.database));
     let signed = world.signed(0);
     let (status, answer) = eventually("an answer", PATIENCE, || async { alone.try_settle(&signed.v2()).await }).await;
     assert_eq!((status, reason(&answer)), (503, "unexpected_settle_error"), "{answer}");

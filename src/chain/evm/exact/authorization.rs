@@ -5,6 +5,9 @@ use crate::domain::reason::{Reason, Refusal};
 use crate::x402::exact_evm::Eip3009Payload;
 
 /// Compares what was signed with what the resource server requires.
+///
+/// # Errors
+/// [`Reason::RecipientMismatch`] or [`Reason::ValueMismatch`].
 pub fn check(request: &PaymentRequest, message: &Eip3009Payload) -> Result<(), Refusal> {
     if message.to != request.pay_to {
         return Err(Reason::RecipientMismatch.into());

@@ -12,6 +12,9 @@ const PERMIT2: &str = "000000000022d473030f116ddee9f6b43ac78ba3";
 const DEAD: &str = "000000000000000000000000000000000000dead";
 
 /// Checks scheme, network and signing domain against the token's entry in our table.
+///
+/// # Errors
+/// The first of them that differs.
 pub fn check_agreement(request: &PaymentRequest, asset: &Asset) -> Result<(), Refusal> {
     if request.accepted_scheme != SCHEME_EXACT {
         return Err(Reason::SchemeMismatch.into());
@@ -39,6 +42,9 @@ fn check_domain(request: &PaymentRequest, asset: &Asset) -> Result<(), Refusal> 
 }
 
 /// Refuses recipients that are surely a mistake, or a way to make us pay gas for nothing.
+///
+/// # Errors
+/// [`Reason::InvalidPaymentRequirements`].
 pub fn check_recipient(request: &PaymentRequest, payer: Address, signers: &[Address]) -> Result<(), Refusal> {
     let refused = |why: &str| Err(Refusal::because(Reason::InvalidPaymentRequirements, format!("payTo is {why}")));
     let pay_to = request.pay_to;

@@ -38,9 +38,8 @@ fn check_signer(payment: &Authorization, outcome: &Outcome, factories: &[EvmAddr
     }
     match &payment.deployment {
         Some(deployment) if !factories.contains(&deployment.factory) => Err(Reason::FactoryNotAllowed.into()),
-        Some(_) => Ok(()),
         None if payment.plain.is_none() => Err(Reason::InvalidSignature.into()),
-        None => Ok(()),
+        Some(_) | None => Ok(()),
     }
 }
 

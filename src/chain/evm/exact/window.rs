@@ -10,6 +10,9 @@ pub const REMAINING_SECONDS_MIN: i64 = 6;
 /// Checks `validAfter <= now`, `now + REMAINING_SECONDS_MIN <= validBefore` and `validBefore <= now + longest`.
 ///
 /// A signature is a bearer instrument: one that stays valid for years is worth stealing from a log, so its life is bounded.
+///
+/// # Errors
+/// [`Reason::Expired`] or [`Reason::NotYetValid`].
 pub fn check(after: DateTime<Utc>, before: DateTime<Utc>, longest: TimeDelta, now: DateTime<Utc>) -> Result<(), Refusal> {
     if before < now + TimeDelta::seconds(REMAINING_SECONDS_MIN) {
         return Err(Refusal::because(Reason::Expired, "the authorization has expired or is about to"));
