@@ -330,18 +330,20 @@ impl Lane {
         Ok(())
     }
 
-    async fn check_spent(&self, lease: &Lease, slot: &OpenSlot, cursor: u64) -> Result<(), LaneError> {
+    async fn check_spent(&mut self, lease: &Lease, slot: &OpenSlot, cursor: u64) -> Result<(), LaneError> {
         self.check_spent_by_nonce(lease, slot, cursor).await.map(drop)
     }
 
     /// Whether the signer's nonce passed the slot in a block that the watcher has read. If so, and the watcher did not find our
     /// transaction there, somebody else used the nonce, and the payments go back to the queue.
-    async fn check_spent_by_nonce(&self, lease: &Lease, slot: &OpenSlot, cursor: u64) -> Result<bool, LaneError> {
+    async fn check_spent_by_nonce(&mut self, lease: &Lease, slot: &OpenSlot, cursor: u64) -> Result<bool, LaneError> {
         let nonce = self.chain.nonce_at(&self.signer, cursor).await?;
         if nonce <= slot.nonce {
             return Ok(false);
         }
         self.flows.note_spent(lease, &self.network, &self.signer, slot.nonce, cursor).await?;
+        // Whoever used this nonce may have used the next ones too.
+        self.next = None;
         Ok(true)
     }
 

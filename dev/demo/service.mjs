@@ -1,7 +1,8 @@
 // Starts the built service the way an operator would: a configuration file, keys in the environment, one command.
 
 import { spawn } from 'node:child_process';
-import { closeSync, existsSync, mkdirSync, openSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { chmodSync, closeSync, existsSync, mkdtempSync, openSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { fileURLToPath } from 'node:url';
@@ -50,9 +51,10 @@ ${networks.join('')}`;
 /** Starts `quittance serve` on the chains and resolves when it says that it is ready. */
 export async function startQuittance({ chains, signerKey }) {
   const executable = binary();
-  // A ledger remembers its chain, and every run has a new chain, so every run has a new ledger.
-  const directory = join(DEV, '.state/demo', String(process.pid));
-  mkdirSync(directory, { recursive: true });
+  // A ledger remembers its chain, and every run has a new chain, so every run has a new ledger. It lies where the user that root
+  // runs PostgreSQL as can reach it; a checkout below root's home is closed to everybody else.
+  const directory = mkdtempSync(join(tmpdir(), 'quittance-demo-'));
+  chmodSync(directory, 0o711);
   const configFile = join(directory, 'quittance.toml');
   const logFile = join(directory, 'quittance.log');
   const [api, operations] = [await freePort(4020), await freePort(9464)];

@@ -15,7 +15,7 @@ use crate::support::chain::{Chain, ChainOptions};
 use crate::support::facilitator::{Facilitator, NetworkOptions, Options};
 use crate::support::payer::Terms;
 use crate::support::typed::Usdc;
-use crate::support::{cli, database};
+use crate::support::{cli, database, eventually};
 
 async fn start(server: &str) -> (Chain, Facilitator) {
     let chain = Chain::start(ChainOptions { block_time: 0.25, ..ChainOptions::default() }).await;
@@ -221,7 +221,10 @@ async fn a_caller_who_wants_finality_is_told_pending_until_it_is_reached() {
     assert_eq!((status, &pending["errorReason"]), (200, &json!("settlement_pending")), "{pending}");
     assert!(pending["transaction"].as_str().is_some_and(|hash| hash.len() == 66), "{pending}");
     assert_eq!((&pending["success"], &pending["payer"]), (&json!(false), &json!(signed.payer)));
-    assert_eq!(chain.transfers_to(&merchant(&chain)).await.len(), 1, "the money has moved");
+    eventually("the transfer", Duration::from_secs(20), || async {
+        (chain.transfers_to(&merchant(&chain)).await.len() == 1).then_some(())
+    })
+    .await;
 
     // Used on chain, by our own settlement, whose success nobody has collected: the same request is still good.
     let (_, verified) = facilitator.verify(&body).await;

@@ -16,7 +16,7 @@ use crate::support::postgres_proxy::{Cut, Fate, PostgresProxy};
 use crate::support::proxy::{Act, Proxy};
 
 /// A caller that goes from replica to replica ends with an answer within this.
-const PATIENCE: Duration = Duration::from_secs(120);
+const PATIENCE: Duration = Duration::from_mins(2);
 
 /// Payments under way at a time.
 const CONCURRENCY: usize = 24;
