@@ -165,7 +165,10 @@ impl Lane {
 
     async fn work(&mut self, lease: &Lease) -> Result<Pause, LaneError> {
         let Some(cursor) = self.flows.ledger.cursor(&self.network).await? else { return Ok(Pause::Fixed(TURN)) };
-        if cursor.halted.is_some() || !self.chain.is_prepared() {
+        if !self.chain.is_prepared() {
+            return Ok(Pause::Fixed(TURN));
+        }
+        if cursor.halted.is_some() {
             return Ok(Pause::Fixed(ASK_AGAIN));
         }
         let funds = self.watch_balance().await?;

@@ -113,8 +113,10 @@ impl Watcher {
         let cursor = self.flows.ledger.cursor(network).await?;
         let halted = cursor.as_ref().is_some_and(|cursor| cursor.halted.is_some());
         self.flows.metrics.network_halted(network, halted);
-        if halted || !self.chain.is_prepared() {
-            return Ok(Looked { found: false, behind: false, busy: false });
+        let prepared = self.chain.is_prepared();
+        if halted || !prepared {
+            // Until the nodes are known to be the right ones nothing is asked of them, so looking often costs nothing.
+            return Ok(Looked { found: false, behind: false, busy: !prepared });
         }
         let head = self.chain.head().await?;
         self.flows.metrics.head(network, head.block.number, self.age(&head));

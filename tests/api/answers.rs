@@ -211,7 +211,7 @@ async fn a_caller_who_wants_finality_is_told_pending_until_it_is_reached() {
     // Far more confirmations than come by themselves while the test runs.
     let network = NetworkOptions { lines: "final = 600\n".to_owned(), ..NetworkOptions::of(&chain) };
     let mut options = Options::new(network, &database::fresh().await);
-    options.server.push_str("answer_within_v2_seconds = 1\n");
+    options.server.push_str("answer_within_v2_seconds = 3\n");
     let facilitator = Facilitator::start(&options).await;
     let signed = chain.payers[0].authorize(&Terms::to(&merchant(&chain)));
     let mut body = signed.v2();
