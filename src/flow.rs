@@ -22,6 +22,7 @@ pub mod availability;
 pub mod dispatch;
 pub mod ingest;
 pub mod reorg;
+mod reserve;
 pub mod retention;
 pub mod settle;
 pub mod tenure;

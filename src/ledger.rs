@@ -35,6 +35,9 @@ static MIGRATIONS: Migrator = sqlx::migrate!("./migrations");
 /// A connection, as functions take it that leave the transaction to their caller.
 pub type Db = PgConnection;
 
+/// An open transaction. It is rolled back when it is dropped.
+pub type DbTransaction = Transaction<'static, Postgres>;
+
 /// The channel on which a replica tells the others that a network's block was read.
 pub const BLOCK_CHANNEL: &str = "quittance_block";
 
@@ -173,7 +176,7 @@ impl Ledger {
     ///
     /// # Errors
     /// [`LedgerError::Unavailable`] if there is no connection in time.
-    pub async fn begin(&self) -> Result<Transaction<'static, Postgres>, LedgerError> {
+    pub async fn begin(&self) -> Result<DbTransaction, LedgerError> {
         Ok(self.pool.begin_with(BEGIN).await?)
     }
 

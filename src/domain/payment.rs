@@ -130,6 +130,8 @@ pub struct Payment {
     pub submission: Option<SubmissionId>,
     /// The newest transaction of that slot; of a payment that was given up, the newest that was included and did not pay.
     pub transaction: Option<TransactionId>,
+    /// The newest transaction of the last slot that was spent without paying. After a reorganisation it may land after all.
+    pub failed_transaction: Option<TransactionId>,
     /// Why we will not send it again.
     pub given_up: Option<Reason>,
     /// To whom success was handed out. It is, once.
@@ -202,6 +204,13 @@ impl State {
 }
 
 impl Payment {
+    /// The transaction to name to whoever asks: the one that paid, that may pay, or that did not.
+    #[must_use]
+    pub fn known_transaction(&self) -> Option<TransactionId> {
+        let paid = self.claim.as_ref().map(|claim| claim.transaction.clone());
+        paid.or_else(|| self.transaction.clone()).or_else(|| self.failed_transaction.clone())
+    }
+
     /// Derives where the payment stands. What the chain says comes before everything that we decided.
     #[must_use]
     pub fn state(&self, heights: Heights, now: DateTime<Utc>) -> State {
@@ -265,6 +274,7 @@ pub(crate) mod tests {
             answer_at: Level::Included,
             submission: None,
             transaction: None,
+            failed_transaction: None,
             given_up: None,
             handed_out: None,
             claim: None,

@@ -33,7 +33,11 @@ impl Flows {
     ) -> Result<Opened, LedgerError> {
         let costs = shares(attempt.cost_expected, payments);
         let new = NewSlot { network, signer, nonce, attempt, payments, costs: &costs };
-        self.ledger.open_slot(lease, &new, self.clock.now()).await
+        let opened = self.ledger.open_slot(lease, &new, self.clock.now()).await?;
+        if let Opened::Committed(_) = opened {
+            self.waiting.note_sent(payments.iter().map(|payment| payment.id), &attempt.transaction);
+        }
+        Ok(opened)
     }
 
     /// Gives a waiting payment up and tells those who wait for it.

@@ -10,11 +10,10 @@ use tokio::time::Instant;
 use uuid::Uuid;
 
 use super::verify::Verdict;
-use super::waiting::{Outcome, Ticket};
+use super::waiting::{Outcome, Sent, Ticket};
 use super::{Flows, Unavailable};
 use crate::chain::{Chain, VerifiedPayment};
 use crate::domain::account::Caller;
-use crate::domain::amount::Amount;
 use crate::domain::block::Level;
 use crate::domain::budget::{Beneficiaries, Budget, fits};
 use crate::domain::ids::PaymentId;
@@ -56,12 +55,11 @@ pub enum Settled {
     Unavailable(Unavailable),
 }
 
-/// Times that a balance is read again because the watcher moved on in between. After that the newest reading counts: the chain
-/// is the judge in the end, and the cost of being wrong is bounded.
-const BALANCE_READS_MAX: usize = 3;
-
 /// Pause between attempts to find out whether a lost COMMIT went through.
 const FIND_OUT_PAUSE: std::time::Duration = std::time::Duration::from_millis(200);
+
+/// Pause before the ledger is asked again about a payment that changed while it was looked at.
+const LOOK_AGAIN: std::time::Duration = std::time::Duration::from_millis(20);
 
 /// After its deadline a request is given up on if it has not come to an end by itself.
 const GRACE: std::time::Duration = std::time::Duration::from_secs(2);
@@ -74,6 +72,7 @@ struct Errand<'a> {
     taker: String,
     answer_at: Level,
     deadline: Instant,
+    sent: Arc<Sent>,
 }
 
 impl Errand<'_> {
@@ -106,14 +105,20 @@ impl Flows {
     /// told of the same success again.
     pub async fn settle(&self, request: PaymentRequest, caller: &Caller, repeat: Option<String>) -> Settled {
         let wait = self.patience.of(request.version);
+        let sent = Arc::new(Sent::default());
         // Everything has a limit of its own but a database that falls silent. What it may have recorded by then is past the time
         // at which it may still be sent.
-        let limit = wait.to_std().unwrap_or_default() + GRACE;
-        let settled = tokio::time::timeout(limit, self.try_settle(request, caller, repeat, wait)).await;
-        match settled.unwrap_or(Err(Unavailable::TimedOut.into())) {
-            Ok(settled) => settled,
-            Err(Verdict::Refused(refusal)) => Settled::Refused { refusal, payment: None, transaction: None },
-            Err(Verdict::Unavailable(cause)) => Settled::Unavailable(cause),
+        let limit = wait.to_std().unwrap_or_default() + 2 * GRACE;
+        let settled = tokio::time::timeout(limit, self.try_settle(request, caller, repeat, wait, &sent)).await;
+        match (settled.unwrap_or(Err(Unavailable::TimedOut.into())), sent.transaction()) {
+            (Ok(settled), _) => settled,
+            (Err(Verdict::Refused(refusal)), _) => Settled::Refused { refusal, payment: None, transaction: None },
+            // Bytes are committed, whatever the ledger says or does not say now.
+            (Err(Verdict::Unavailable(cause)), Some((payment, transaction))) => {
+                tracing::warn!(error = %crate::telemetry::ErrorChain(&cause), payment.id = %payment, "a settlement is left pending");
+                Settled::Pending { payment, transaction }
+            }
+            (Err(Verdict::Unavailable(cause)), None) => Settled::Unavailable(cause),
         }
     }
 
@@ -123,6 +128,7 @@ impl Flows {
         caller: &Caller,
         repeat: Option<String>,
         wait: TimeDelta,
+        sent: &Arc<Sent>,
     ) -> Result<Settled, Verdict> {
         let deadline = Instant::now() + wait.to_std().unwrap_or_default();
         let fingerprint = Fingerprint::of(&request, caller);
@@ -134,12 +140,18 @@ impl Flows {
             caller,
             taker: repeat.unwrap_or_else(|| format!("request:{}", Uuid::now_v7().simple())),
             deadline,
+            sent: Arc::clone(sent),
         };
         while Instant::now() < errand.deadline {
             match self.hold(chain, &errand).await? {
-                Held::Wait(payment, ticket) => return self.wait(&errand, payment, ticket).await,
+                Held::Wait(payment, ticket) => {
+                    if let Some(settled) = self.wait(&errand, payment, ticket).await? {
+                        return Ok(settled);
+                    }
+                }
                 Held::Done(settled) => return Ok(settled),
-                Held::Again => {}
+                // Whoever was quicker needs a moment, too.
+                Held::Again => tokio::time::sleep(LOOK_AGAIN).await,
             }
         }
         Err(Unavailable::NotSent.into())
@@ -191,13 +203,14 @@ impl Flows {
             State::GivenUp { reason } => Ok(Held::Done(Settled::Refused {
                 refusal: reason.into(),
                 payment: Some(payment.id),
-                transaction: payment.transaction.clone(),
+                transaction: payment.known_transaction(),
             })),
         }
     }
 
     fn ticket(&self, errand: &Errand<'_>, payment: PaymentId) -> Ticket {
-        self.waiting.join(&errand.examined.request.network, payment, errand.taker.clone(), errand.answer_at)
+        let network = &errand.examined.request.network;
+        self.waiting.join(network, payment, errand.taker.clone(), errand.answer_at, Arc::clone(&errand.sent))
     }
 
     fn join(&self, errand: &Errand<'_>, payment: PaymentId) -> Held {
@@ -217,12 +230,13 @@ impl Flows {
             verified => verified?,
         };
         self.check_budgets(chain, errand, &verified).await?;
-        let mut db = self.ledger.acquire().await?;
-        let revived = payments::revive(&mut db, payment.id, verified.checked(), errand.wait()).await?;
-        drop(db);
-        if !revived {
+        let (turn, mut db) = self.reserve(chain, &verified).await?;
+        if !payments::revive(&mut db, payment.id, verified.checked(), errand.wait()).await? {
             return Ok(Held::Again);
         }
+        // If the answer to the COMMIT is lost, the payment is found queued, or is revived by whoever asks next.
+        commit(db).await?;
+        drop(turn);
         let held = self.join(errand, payment.id);
         self.bells.ring(&payment.network);
         Ok(held)
@@ -274,41 +288,22 @@ impl Flows {
         verified: &VerifiedPayment,
         id: PaymentId,
     ) -> Result<Recorded, Verdict> {
-        let (examined, checked) = (verified.examined(), verified.checked());
-        let request = &examined.request;
+        let (_turn, mut db) = self.reserve(chain, verified).await?;
         let new = NewPayment {
             id,
-            examined,
-            checked,
+            examined: verified.examined(),
+            checked: verified.checked(),
             fingerprint: errand.fingerprint,
             provider: errand.caller.account(),
             answer_at: errand.answer_at,
+            // Only now: what comes before may have taken a while, and nothing may be sent after the caller has left.
             wait: errand.wait(),
             now: self.clock.now(),
         };
-        let _turn = self.reservations.take((&request.network, request.asset, examined.payer)).await;
-        let (mut balance, mut block) = (checked.balance, checked.block);
-        for reads_left in (0..BALANCE_READS_MAX).rev() {
-            let mut db = self.ledger.begin().await?;
-            let under_way = payments::reserve(&mut db, &request.network, request.asset, examined.payer).await?;
-            if let Some(sum) = under_way.sum {
-                // A balance counts together with what is under way only if both are of the same block.
-                if let Some(cursor) = under_way.cursor.filter(|cursor| *cursor != block && reads_left > 0) {
-                    drop(db);
-                    block = cursor;
-                    balance = chain.balance(request.asset, examined.payer, block).await.map_err(Unavailable::from)?;
-                    continue;
-                }
-                if !covers(balance, sum, request.amount) {
-                    return Err(Refusal::from(Reason::InsufficientFunds).into());
-                }
-            }
-            if !payments::insert(&mut db, &new).await? {
-                return Ok(Recorded::HeldBySomebodyElse);
-            }
-            return Ok(commit(db).await.map_or_else(Recorded::Unknown, |()| Recorded::Yes));
+        if !payments::insert(&mut db, &new).await? {
+            return Ok(Recorded::HeldBySomebodyElse);
         }
-        Ok(Recorded::HeldBySomebodyElse)
+        Ok(commit(db).await.map_or_else(Recorded::Unknown, |()| Recorded::Yes))
     }
 
     /// Refuses what the operator does not want to pay for.
@@ -342,66 +337,64 @@ impl Flows {
         Ok(())
     }
 
-    async fn wait(&self, errand: &Errand<'_>, payment: PaymentId, mut ticket: Ticket) -> Result<Settled, Verdict> {
+    /// Waits for the end. `None` if somebody took the payment out of the queue, and it has to be put back.
+    async fn wait(&self, errand: &Errand<'_>, payment: PaymentId, mut ticket: Ticket) -> Result<Option<Settled>, Verdict> {
         let _waiting = self.metrics.payment_waiting();
-        match tokio::time::timeout_at(errand.deadline, ticket.outcome()).await {
-            Ok(Some(outcome)) => Ok(settled(payment, outcome)),
-            Ok(None) | Err(_) => self.leave(payment).await,
+        if let Ok(Some(outcome)) = tokio::time::timeout_at(errand.deadline, ticket.outcome()).await {
+            return Ok(settled(payment, outcome));
         }
+        // The success may be taken in this caller's name at this very moment. To answer anything else now would lose it.
+        if !self.waiting.leave(&ticket)
+            && let Ok(Some(outcome)) = tokio::time::timeout(GRACE, ticket.outcome()).await
+        {
+            return Ok(settled(payment, outcome));
+        }
+        self.leave(errand, payment).await.map(Some)
     }
 
-    /// Patience is over: either signed bytes are committed, and then the caller learns their name, or the payment is taken out
-    /// of the queue for certain.
-    async fn leave(&self, id: PaymentId) -> Result<Settled, Verdict> {
-        if self.ledger.withdraw(id).await? {
-            return Err(Unavailable::NotSent.into());
+    /// Patience is over: either bytes are or were committed, and then the caller learns their name, or the payment is taken out of
+    /// the queue for certain.
+    async fn leave(&self, errand: &Errand<'_>, id: PaymentId) -> Result<Settled, Verdict> {
+        let withdrawn = self.ledger.withdraw(id).await?;
+        if withdrawn {
+            // Others who wait for it and still have patience put it back.
+            self.waiting.wake_one(&errand.examined.request.network, id);
         }
-        let payment = self.ledger.find_payment(id).await?;
-        Ok(match payment {
-            Some(Payment { claim: Some(claim), .. }) => Settled::Pending { payment: id, transaction: claim.transaction },
-            Some(Payment { given_up: Some(reason), transaction, .. }) => {
-                Settled::Refused { refusal: reason.into(), payment: Some(id), transaction }
+        let Some(payment) = self.ledger.find_payment(id).await? else { return Err(Unavailable::NotSent.into()) };
+        if let (Some(claim), Some(handed_out)) = (&payment.claim, &payment.handed_out)
+            && handed_out.to == errand.taker
+        {
+            let heights = self.ledger.cursor(&payment.network).await?.map(|cursor| cursor.heights);
+            let level = heights.map_or(Level::Included, |heights| heights.level(claim.block_number));
+            return Ok(Settled::Success { payment: id, claim: claim.clone(), level });
+        }
+        let transaction = payment.known_transaction();
+        match (payment.given_up, transaction) {
+            (Some(reason), transaction) if payment.claim.is_none() => {
+                Ok(Settled::Refused { refusal: reason.into(), payment: Some(id), transaction })
             }
-            Some(Payment { transaction: Some(transaction), .. }) => Settled::Pending { payment: id, transaction },
-            _ => return Err(Unavailable::NotSent.into()),
-        })
+            // Also if its slot was spent in vain: after a reorganisation the same bytes may land.
+            (_, Some(transaction)) => Ok(Settled::Pending { payment: id, transaction }),
+            (_, None) => Err(Unavailable::NotSent.into()),
+        }
     }
 }
 
-fn settled(payment: PaymentId, outcome: Outcome) -> Settled {
+fn settled(payment: PaymentId, outcome: Outcome) -> Option<Settled> {
     match outcome {
-        Outcome::Success { claim, level } => Settled::Success { payment, claim, level },
-        Outcome::Duplicate { claim } => Settled::Refused {
+        Outcome::Success { claim, level } => Some(Settled::Success { payment, claim, level }),
+        Outcome::Duplicate { claim } => Some(Settled::Refused {
             refusal: Reason::DuplicateSettlement.into(),
             payment: Some(payment),
             transaction: Some(claim.transaction),
-        },
+        }),
         Outcome::Failed { reason, transaction } => {
-            Settled::Refused { refusal: reason.into(), payment: Some(payment), transaction }
+            Some(Settled::Refused { refusal: reason.into(), payment: Some(payment), transaction })
         }
+        Outcome::Withdrawn => None,
     }
 }
 
 fn duplicate(payment: &Payment) -> Settled {
-    let transaction = payment.claim.as_ref().map(|claim| claim.transaction.clone()).or_else(|| payment.transaction.clone());
-    Settled::Refused { refusal: Reason::DuplicateSettlement.into(), payment: None, transaction }
-}
-
-/// Whether a balance covers a payment on top of those under way.
-fn covers(balance: Amount, under_way: Amount, amount: Amount) -> bool {
-    under_way.checked_add(amount).is_some_and(|sum| sum <= balance)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_balance_is_promised_once() {
-        let amount = Amount::new;
-
-        assert!(covers(amount(100), amount(60), amount(40)));
-        assert!(!covers(amount(100), amount(61), amount(40)));
-        assert!(!covers(amount(u128::MAX), amount(u128::MAX), amount(1)));
-    }
+    Settled::Refused { refusal: Reason::DuplicateSettlement.into(), payment: None, transaction: payment.known_transaction() }
 }

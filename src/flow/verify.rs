@@ -57,8 +57,10 @@ impl Flows {
             // Our own settlement of this very request may have used it, and its success may still be waiting to be collected.
             Err(Verdict::Refused(refusal)) if refusal.reason == Reason::NonceAlreadyUsed => {
                 let holder = self.ledger.find_holder(&network, &key).await?;
-                let collectable =
-                    holder.is_some_and(|payment| payment.fingerprint == fingerprint && payment.handed_out.is_none());
+                let collectable = holder.is_some_and(|payment| {
+                    let payable = payment.claim.is_some() || payment.given_up.is_none();
+                    payment.fingerprint == fingerprint && payment.handed_out.is_none() && payable
+                });
                 if collectable { Ok(payer) } else { Err(refusal.into()) }
             }
             Err(verdict) => Err(verdict),

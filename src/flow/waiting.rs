@@ -5,7 +5,8 @@
 //! between replicas; here it is only made cheap.
 
 use std::collections::{HashMap, HashSet};
-use std::sync::{Mutex, PoisonError};
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use tokio::sync::{Notify, oneshot};
@@ -17,6 +18,7 @@ use crate::domain::ids::PaymentId;
 use crate::domain::network::Network;
 use crate::domain::payment::{Claim, Payment, State};
 use crate::domain::reason::Reason;
+use crate::domain::transfer::TransactionId;
 use crate::ledger::payments::Taker;
 use crate::ledger::{Ledger, LedgerError};
 
@@ -38,6 +40,8 @@ pub enum Outcome {
         /// The transfer.
         claim: Claim,
     },
+    /// A caller whose patience was over took it out of the queue. Whoever still has patience puts it back.
+    Withdrawn,
     /// It will not be paid.
     Failed {
         /// Why.
@@ -48,9 +52,31 @@ pub enum Outcome {
 }
 
 struct Waiter {
+    id: u64,
     taker: String,
     level: Level,
     done: oneshot::Sender<Outcome>,
+    /// Where the transaction is written as soon as there is one.
+    sent: Arc<Sent>,
+    /// Whether the ledger is being asked for the success in this waiter's name. It must not leave while that is so: the success
+    /// would be handed out to nobody.
+    claiming: bool,
+}
+
+/// What is known of a payment's way to the chain, even if the ledger falls silent later.
+#[derive(Debug, Default)]
+pub struct Sent(Mutex<Option<(PaymentId, TransactionId)>>);
+
+impl Sent {
+    /// The payment and the newest transaction that may make it.
+    #[must_use]
+    pub fn transaction(&self) -> Option<(PaymentId, TransactionId)> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    fn note(&self, payment: PaymentId, transaction: &str) {
+        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = Some((payment, transaction.to_owned()));
+    }
 }
 
 /// The waiting callers of one process.
@@ -59,6 +85,7 @@ pub struct Waiting {
     waiters: Mutex<HashMap<PaymentId, (Network, Vec<Waiter>)>>,
     woken: Mutex<HashMap<Network, Scope>>,
     wake: Notify,
+    joined: AtomicU64,
 }
 
 /// Which payments of a network have to be looked at.
@@ -69,6 +96,8 @@ enum Scope {
 
 /// A place in the queue. Dropping it leaves the queue.
 pub struct Ticket {
+    id: u64,
+    payment: PaymentId,
     done: oneshot::Receiver<Outcome>,
 }
 
@@ -82,11 +111,32 @@ impl Ticket {
 impl Waiting {
     /// Joins those who wait for a payment. `taker` names the request for the record; a request that comes again under the same
     /// name gets the success again.
-    pub fn join(&self, network: &Network, payment: PaymentId, taker: String, level: Level) -> Ticket {
+    pub fn join(&self, network: &Network, payment: PaymentId, taker: String, level: Level, sent: Arc<Sent>) -> Ticket {
         let (done, receiver) = oneshot::channel();
+        let id = self.joined.fetch_add(1, Ordering::Relaxed);
+        let waiter = Waiter { id, taker, level, done, sent, claiming: false };
+        self.lock().entry(payment).or_insert_with(|| (network.clone(), Vec::new())).1.push(waiter);
+        Ticket { id, payment, done: receiver }
+    }
+
+    /// Leaves the queue. Returns whether that was possible: not while the success is being taken in this caller's name. Then
+    /// the outcome comes in a moment.
+    #[must_use]
+    pub fn leave(&self, ticket: &Ticket) -> bool {
         let mut waiters = self.lock();
-        waiters.entry(payment).or_insert_with(|| (network.clone(), Vec::new())).1.push(Waiter { taker, level, done });
-        Ticket { done: receiver }
+        let Some((_, queue)) = waiters.get_mut(&ticket.payment) else { return true };
+        queue.retain(|waiter| waiter.id != ticket.id || waiter.claiming);
+        queue.iter().all(|waiter| waiter.id != ticket.id)
+    }
+
+    /// Tells those who wait that bytes for their payment are committed.
+    pub fn note_sent(&self, payments: impl IntoIterator<Item = PaymentId>, transaction: &str) {
+        let waiters = self.lock();
+        for payment in payments {
+            for waiter in waiters.get(&payment).into_iter().flat_map(|(_, queue)| queue) {
+                waiter.sent.note(payment, transaction);
+            }
+        }
     }
 
     /// Whether anybody in this process waits for a payment on a network.
@@ -124,6 +174,7 @@ impl Waiting {
                     }
                     Err(_) => tracing::warn!(%network, "waiting callers could not be served in time"),
                 }
+                self.stop_claiming();
             }
         }
     }
@@ -161,16 +212,23 @@ impl Waiting {
         waiters.iter().filter(|(_, (of, _))| of == network).map(|(id, _)| *id).collect()
     }
 
+    fn stop_claiming(&self) {
+        for waiter in self.lock().values_mut().flat_map(|(_, queue)| queue) {
+            waiter.claiming = false;
+        }
+    }
+
     /// For each payment that can be handed out, the first caller whose level it has reached.
     fn takers(&self, payments: &[Payment], heights: Heights, clock: &dyn Clock) -> Vec<Taker> {
-        let waiters = self.lock();
+        let mut waiters = self.lock();
         payments
             .iter()
             .filter(|payment| payment.handed_out.is_none())
             .filter_map(|payment| {
                 let State::Included { claim, level } = payment.state(heights, clock.now()) else { return None };
-                let queue = &waiters.get(&payment.id)?.1;
-                let first = queue.iter().find(|waiter| waiter.level <= level && !waiter.done.is_closed())?;
+                let queue = &mut waiters.get_mut(&payment.id)?.1;
+                let first = queue.iter_mut().find(|waiter| waiter.level <= level && !waiter.done.is_closed())?;
+                first.claiming = true;
                 Some(Taker { payment: payment.id, block_hash: claim.block_hash, taker: first.taker.clone() })
             })
             .collect()
@@ -183,7 +241,10 @@ impl Waiting {
         let mut waiters = self.lock();
         let Some((_, queue)) = waiters.get_mut(&payment.id) else { return };
         for waiter in std::mem::take(queue) {
-            match outcome(&state, payment.transaction.as_ref(), taken, &waiter) {
+            if let Some(transaction) = &payment.transaction {
+                waiter.sent.note(payment.id, transaction);
+            }
+            match outcome(&state, payment.known_transaction(), taken, &waiter) {
                 // A caller who left just now loses what it was told; the ledger has it, and the provider can ask there.
                 Some(outcome) => drop(waiter.done.send(outcome)),
                 None => queue.push(waiter),
@@ -200,15 +261,16 @@ impl Waiting {
     }
 }
 
-fn outcome(state: &State, transaction: Option<&String>, taken: Option<&String>, waiter: &Waiter) -> Option<Outcome> {
+fn outcome(state: &State, transaction: Option<TransactionId>, taken: Option<&String>, waiter: &Waiter) -> Option<Outcome> {
     match state {
         State::Included { claim, level } => match taken {
             Some(taken) if *taken == waiter.taker => Some(Outcome::Success { claim: claim.clone(), level: *level }),
             Some(_) => Some(Outcome::Duplicate { claim: claim.clone() }),
             None => None,
         },
-        State::GivenUp { reason } => Some(Outcome::Failed { reason: *reason, transaction: transaction.cloned() }),
-        State::Queued | State::Withdrawn | State::Submitted { .. } => None,
+        State::GivenUp { reason } => Some(Outcome::Failed { reason: *reason, transaction }),
+        State::Withdrawn => Some(Outcome::Withdrawn),
+        State::Queued | State::Submitted { .. } => None,
     }
 }
 
@@ -217,7 +279,14 @@ mod tests {
     use super::*;
 
     fn waiter(taker: &str) -> Waiter {
-        Waiter { taker: taker.to_owned(), level: Level::Included, done: oneshot::channel().0 }
+        Waiter {
+            id: 0,
+            taker: taker.to_owned(),
+            level: Level::Included,
+            done: oneshot::channel().0,
+            sent: Arc::default(),
+            claiming: false,
+        }
     }
 
     fn included() -> State {
@@ -237,8 +306,22 @@ mod tests {
 
     #[test]
     fn a_payment_under_way_wakes_nobody() {
-        for state in [State::Queued, State::Withdrawn, State::Submitted { transaction: "0x01".to_owned() }] {
+        for state in [State::Queued, State::Submitted { transaction: "0x01".to_owned() }] {
             assert_eq!(outcome(&state, None, None, &waiter("one")), None);
         }
+    }
+
+    #[test]
+    fn nobody_leaves_while_the_success_is_taken_in_his_name() {
+        let waiting = Waiting::default();
+        let network: Network = "eip155:84532".parse().unwrap();
+        let payment = PaymentId::new();
+        let ticket = waiting.join(&network, payment, "one".to_owned(), Level::Included, Arc::default());
+        waiting.lock().get_mut(&payment).unwrap().1[0].claiming = true;
+
+        assert!(!waiting.leave(&ticket));
+        waiting.stop_claiming();
+        assert!(waiting.leave(&ticket));
+        assert!(waiting.lock()[&payment].1.is_empty());
     }
 }

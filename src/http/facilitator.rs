@@ -18,11 +18,11 @@ use super::problem::{Problem, RETRY_AFTER_SECONDS};
 use crate::domain::account::Caller;
 use crate::domain::payment::Fingerprint;
 use crate::domain::reason::{Reason, Refusal};
+use crate::flow::Unavailable;
 use crate::flow::settle::Settled;
 use crate::flow::verify::Verdict;
-use crate::flow::{Flows, Unavailable};
 use crate::ledger::LedgerError;
-use crate::ledger::idempotency::{StorageKey, StoredAnswer};
+use crate::ledger::idempotency::{Binding, StorageKey, StoredAnswer};
 use crate::metrics::{Settlement, Verification};
 use crate::telemetry::ErrorChain;
 use crate::x402::request::{FacilitatorRequest, parse_request};
@@ -187,14 +187,15 @@ async fn try_settle(service: &Service, request: &HttpRequest, payload: Payload) 
     };
     let flows = Arc::clone(&service.flows);
     let wanted = key.clone();
-    match service.run(async move { flows.ledger.stored_answer(&wanted).await }).await {
-        Ok(Some(stored)) if stored.fingerprint != fingerprint => return Err(Obstacle::KeyReused),
-        Ok(Some(stored)) => return Ok(repeat(stored)),
-        Ok(None) => {}
+    // The key is bound before any money moves: of two requests that race for it, the second must not be settled.
+    match service.run(async move { flows.ledger.bind_key(&wanted, fingerprint, flows.clock.now()).await }).await {
+        Ok(bound) if bound.fingerprint != fingerprint => return Err(Obstacle::KeyReused),
+        Ok(Binding { answer: Some(stored), .. }) => return Ok(repeat(stored)),
+        Ok(Binding { answer: None, .. }) => {}
         Err(error) => return Err(Obstacle::Access(error.into())),
     }
     let answer = settle_now(service, &asked, caller, Some(format!("key:{}:{}", key.scope, key.key))).await;
-    keep(service, &key, fingerprint, answer).await
+    keep(service, key, answer).await
 }
 
 /// Where the caller's `Idempotency-Key` counts: in its account, or for this very request if it has none.
@@ -261,26 +262,21 @@ async fn settle_now(service: &Service, asked: &FacilitatorRequest, caller: Calle
 }
 
 /// Stores a terminal answer under its key; of two that race, the first counts for both.
-async fn keep(service: &Service, key: &StorageKey, fingerprint: Fingerprint, answer: Answer) -> Result<HttpResponse, Obstacle> {
+async fn keep(service: &Service, key: StorageKey, answer: Answer) -> Result<HttpResponse, Obstacle> {
     if !answer.terminal {
         return Ok(answer.into_response());
     }
     let body = serde_json::to_vec(&answer.body).map_err(|_| Obstacle::Access(Problem::Internal))?;
-    let given = StoredAnswer { fingerprint, status: answer.status.as_u16(), body };
-    let (flows, key) = (Arc::clone(&service.flows), key.clone());
-    match service.run(async move { store(&flows, &key, given).await }).await {
-        Ok(stored) if stored.fingerprint == fingerprint => Ok(repeat(stored)),
-        Ok(_) => Err(Obstacle::KeyReused),
+    let given = StoredAnswer { status: answer.status.as_u16(), body };
+    let flows = Arc::clone(&service.flows);
+    match service.run(async move { flows.ledger.store_answer(&key, given).await }).await {
+        Ok(stored) => Ok(repeat(stored)),
         // Money may have moved, and the ledger knows under which key; only the bytes are lost. So this caller gets its answer.
         Err(error) => {
             tracing::warn!(error = %ErrorChain(&error), "an answer was not stored under its Idempotency-Key");
             Ok(answer.into_response())
         }
     }
-}
-
-async fn store(flows: &Flows, key: &StorageKey, answer: StoredAnswer) -> Result<StoredAnswer, LedgerError> {
-    flows.ledger.store_answer(key, answer, flows.clock.now()).await
 }
 
 fn repeat(stored: StoredAnswer) -> HttpResponse {

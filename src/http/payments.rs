@@ -85,6 +85,7 @@ struct Page {
 fn view(payment: Payment, heights: Option<Heights>, now: DateTime<Utc>, events: Option<Vec<PastEvent>>) -> PaymentView {
     let heights = heights.unwrap_or(Heights { head: 0, safe: 0, finalized: 0 });
     let state = payment.state(heights, now);
+    let transaction = payment.known_transaction();
     let claim = payment.claim;
     PaymentView {
         id: payment.id.to_string(),
@@ -102,7 +103,7 @@ fn view(payment: Payment, heights: Option<Heights>, now: DateTime<Utc>, events: 
         payer: payment.payer.to_string(),
         pay_to: payment.pay_to.to_string(),
         amount: payment.amount.to_string(),
-        transaction: claim.as_ref().map(|claim| claim.transaction.clone()).or(payment.transaction),
+        transaction,
         block_number: claim.as_ref().map(|claim| claim.block_number),
         block_hash: claim.map(|claim| claim.block_hash),
         resource: payment.resource,

@@ -2,7 +2,7 @@
 
 use chrono::{DateTime, Utc};
 
-use super::{Ledger, LedgerError};
+use super::{Column, Ledger, LedgerError};
 use crate::domain::payment::Fingerprint;
 
 /// Where a key counts: within an account, or for one request of a caller without an account.
@@ -14,62 +14,66 @@ pub struct StorageKey {
     pub key: String,
 }
 
-/// A stored answer.
+/// An answer to be repeated.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct StoredAnswer {
-    /// The request that it answered.
-    pub fingerprint: Fingerprint,
     /// The HTTP status.
     pub status: u16,
     /// The body.
     pub body: Vec<u8>,
 }
 
-impl Ledger {
-    /// The answer under a key, if one was given.
-    ///
-    /// # Errors
-    /// The database could not be reached.
-    pub async fn stored_answer(&self, key: &StorageKey) -> Result<Option<StoredAnswer>, LedgerError> {
-        let row =
-            sqlx::query!("SELECT fingerprint, status, body FROM idempotency WHERE scope = $1 AND key = $2", key.scope, key.key)
-                .fetch_optional(self.pool())
-                .await?;
-        row.map(|row| {
-            let inconsistent = LedgerError::Inconsistent { table: "idempotency", column: "fingerprint" };
-            Ok(StoredAnswer {
-                fingerprint: Fingerprint(row.fingerprint.try_into().map_err(|_| inconsistent)?),
-                status: u16::try_from(row.status).unwrap_or(500),
-                body: row.body,
-            })
-        })
-        .transpose()
-    }
+/// What a key is bound to.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Binding {
+    /// The request.
+    pub fingerprint: Fingerprint,
+    /// Its answer, once there is one.
+    pub answer: Option<StoredAnswer>,
+}
 
-    /// Stores an answer unless there is one, and returns the one that counts: of two that race, the first.
+impl Ledger {
+    /// Binds a key to a request, unless it is bound already, and returns what it is bound to: of two that race, the first counts.
     ///
     /// # Errors
     /// The database could not be reached.
-    pub async fn store_answer(
-        &self,
-        key: &StorageKey,
-        answer: StoredAnswer,
-        now: DateTime<Utc>,
-    ) -> Result<StoredAnswer, LedgerError> {
+    pub async fn bind_key(&self, key: &StorageKey, fingerprint: Fingerprint, now: DateTime<Utc>) -> Result<Binding, LedgerError> {
         sqlx::query!(
-            r#"
-            INSERT INTO idempotency (scope, key, fingerprint, status, body, created_at) VALUES ($1, $2, $3, $4, $5, $6)
-            ON CONFLICT (scope, key) DO NOTHING
-            "#,
+            "INSERT INTO idempotency (scope, key, fingerprint, created_at) VALUES ($1, $2, $3, $4) ON CONFLICT (scope, key) DO NOTHING",
             key.scope,
             key.key,
-            &answer.fingerprint.0[..],
-            i16::try_from(answer.status).unwrap_or(500),
-            answer.body,
+            &fingerprint.0[..],
             now,
         )
         .execute(self.pool())
         .await?;
-        Ok(self.stored_answer(key).await?.unwrap_or(answer))
+        self.binding(key).await
+    }
+
+    /// Stores the answer under a key, unless there is one, and returns the one that counts.
+    ///
+    /// # Errors
+    /// The database could not be reached.
+    pub async fn store_answer(&self, key: &StorageKey, answer: StoredAnswer) -> Result<StoredAnswer, LedgerError> {
+        sqlx::query!(
+            "UPDATE idempotency SET status = $3, body = $4 WHERE scope = $1 AND key = $2 AND body IS NULL",
+            key.scope,
+            key.key,
+            i16::try_from(answer.status).unwrap_or(500),
+            answer.body,
+        )
+        .execute(self.pool())
+        .await?;
+        Ok(self.binding(key).await?.answer.unwrap_or(answer))
+    }
+
+    async fn binding(&self, key: &StorageKey) -> Result<Binding, LedgerError> {
+        let row =
+            sqlx::query!("SELECT fingerprint, status, body FROM idempotency WHERE scope = $1 AND key = $2", key.scope, key.key)
+                .fetch_one(self.pool())
+                .await?;
+        let answer =
+            row.status.zip(row.body).map(|(status, body)| StoredAnswer { status: u16::try_from(status).unwrap_or(500), body });
+        Ok(Binding { fingerprint: Fingerprint(row.fingerprint.try_into().column("idempotency", "fingerprint")?), answer })
     }
 }

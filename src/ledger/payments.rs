@@ -28,9 +28,10 @@ macro_rules! payments {
                    p.created_at AS "created_at!", p.answer_by AS "answer_by!", p.answer_at AS "answer_at!", p.submission_id,
                    p.given_up_reason, p.handed_out_at, p.handed_out_to, c.transaction AS "claim_transaction?", c.block_number AS "claim_number?",
                    c.block_hash AS "claim_hash?", c.index AS "claim_index?",
-                   (SELECT a.transaction FROM attempts a
-                    WHERE a.submission_id = COALESCE(p.submission_id, CASE WHEN p.given_up_at IS NOT NULL THEN p.failed_submission_id END)
-                    ORDER BY a.number DESC LIMIT 1) AS "attempt?"
+                   (SELECT a.transaction FROM attempts a WHERE a.submission_id = p.submission_id ORDER BY a.number DESC LIMIT 1)
+                       AS "attempt?",
+                   (SELECT a.transaction FROM attempts a WHERE a.submission_id = p.failed_submission_id
+                    ORDER BY a.number DESC LIMIT 1) AS "failed_attempt?"
             FROM payments p LEFT JOIN claims c ON c.payment_id = p.id
             "# + $rest
             $(, $argument)*
@@ -63,6 +64,7 @@ struct PaymentRow {
     claim_hash: Option<String>,
     claim_index: Option<i32>,
     attempt: Option<String>,
+    failed_attempt: Option<String>,
 }
 
 const TABLE: &str = "payments";
@@ -98,6 +100,7 @@ impl TryFrom<PaymentRow> for Payment {
             answer_at: Level::parse(&row.answer_at).column(TABLE, "answer_at")?,
             submission: row.submission_id.map(SubmissionId::from_uuid),
             transaction: row.attempt,
+            failed_transaction: row.failed_attempt,
             given_up: row.given_up_reason.map(|code| Reason::from_code(&code).column(TABLE, "given_up_reason")).transpose()?,
             handed_out: row.handed_out_at.zip(row.handed_out_to).map(|(at, to)| HandedOut { at, to }),
             claim,

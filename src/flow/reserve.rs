@@ -1,0 +1,67 @@
+//! A payer's balance is promised once, to whichever of its payments comes first.
+
+use std::sync::Arc;
+
+use tokio::sync::MutexGuard;
+
+use super::verify::Verdict;
+use super::{Flows, Unavailable};
+use crate::chain::{Chain, VerifiedPayment};
+use crate::domain::amount::Amount;
+use crate::domain::reason::{Reason, Refusal};
+use crate::ledger::{DbTransaction, payments};
+
+/// Times that a balance is read again because the watcher moved on in between. After that the newest reading counts: the chain
+/// is the judge in the end, and the cost of being wrong is bounded.
+const BALANCE_READS_MAX: usize = 3;
+
+impl Flows {
+    /// Opens a transaction in which no other payment of the payer can be recorded, having made sure that the balance covers this
+    /// one together with those under way.
+    pub(super) async fn reserve(
+        &self,
+        chain: &Arc<dyn Chain>,
+        verified: &VerifiedPayment,
+    ) -> Result<(MutexGuard<'_, ()>, DbTransaction), Verdict> {
+        let (payer, request, checked) = (verified.examined().payer, &verified.examined().request, verified.checked());
+        let turn = self.reservations.take((&request.network, request.asset, payer)).await;
+        let (mut balance, mut block) = (checked.balance, checked.block);
+        for reads_left in (0..BALANCE_READS_MAX).rev() {
+            let mut db = self.ledger.begin().await?;
+            let under_way = payments::reserve(&mut db, &request.network, request.asset, payer).await?;
+            // A payer with nothing under way was judged by the simulation already.
+            let Some(sum) = under_way.sum else { return Ok((turn, db)) };
+            // A balance counts together with what is under way only if both are of the same block.
+            if let Some(cursor) = under_way.cursor.filter(|cursor| *cursor != block && reads_left > 0) {
+                drop(db);
+                block = cursor;
+                balance = chain.balance(request.asset, payer, block).await.map_err(Unavailable::from)?;
+                continue;
+            }
+            if covers(balance, sum, request.amount) {
+                return Ok((turn, db));
+            }
+            break;
+        }
+        Err(Refusal::from(Reason::InsufficientFunds).into())
+    }
+}
+
+/// Whether a balance covers a payment on top of those under way.
+fn covers(balance: Amount, under_way: Amount, amount: Amount) -> bool {
+    under_way.checked_add(amount).is_some_and(|sum| sum <= balance)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_balance_is_promised_once() {
+        let amount = Amount::new;
+
+        assert!(covers(amount(100), amount(60), amount(40)));
+        assert!(!covers(amount(100), amount(61), amount(40)));
+        assert!(!covers(amount(u128::MAX), amount(u128::MAX), amount(1)));
+    }
+}
