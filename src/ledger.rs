@@ -46,7 +46,7 @@ pub const BLOCK_CHANNEL: &str = "quittance_block";
 const BEGIN: &str = "BEGIN; SET LOCAL idle_in_transaction_session_timeout = '10s'";
 
 /// Connections that are kept open.
-const CONNECTIONS_MIN: u32 = 8;
+const CONNECTIONS_MIN: u32 = 4;
 
 /// A connection that is given back must answer within this.
 const RELEASE_WITHIN: Duration = Duration::from_secs(2);

@@ -92,7 +92,7 @@ async fn an_answer_that_cannot_be_stored_is_given_all_the_same() {
     let url = database::fresh().await;
     let facilitator = Facilitator::start(&Options::new(NetworkOptions::of(&chain), &url)).await;
     let mut connection = PgConnection::connect(url.expose_secret()).await.expect("PostgreSQL answers");
-    let refusal = "ALTER TABLE idempotency ADD CONSTRAINT nothing_goes CHECK (false) NOT VALID";
+    let refusal = "ALTER TABLE idempotency ADD CONSTRAINT nothing_goes CHECK (body IS NULL) NOT VALID";
     connection.execute(refusal).await.expect("the table is there");
     let body = chain.payers[0].authorize(&Terms::to(&merchant(&chain))).v2();
     let key = [("idempotency-key", "0123456789abcdef")];
@@ -138,6 +138,25 @@ async fn concurrent_repeats_under_one_key_share_one_success_and_others_get_none(
         assert!(answer["success"] == true || answer["errorReason"] == "duplicate_settlement", "{answer}");
     }
     assert_eq!(chain.transfers_to(&merchant(&chain)).await.len(), 2);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn of_two_requests_that_race_for_a_key_only_one_is_settled() {
+    let (chain, facilitator) = start("").await;
+    let account = cli::open_account(&facilitator, "provider").await;
+    let terms = Terms::to(&merchant(&chain));
+    let authorization = format!("Bearer {}", account.key);
+    let headers = [("idempotency-key", "one-key-for-two-buyers"), ("authorization", authorization.as_str())];
+    let bodies = [chain.payers[0].authorize(&terms).v2(), chain.payers[1].authorize(&terms).v2()];
+
+    let answers = join_all(bodies.iter().map(|body| settle_raw(&facilitator, body, &headers))).await;
+
+    let mut statuses: Vec<_> = answers.iter().map(|(status, _)| *status).collect();
+    statuses.sort_unstable();
+    assert_eq!(statuses, [200, 409], "{answers:?}");
+    let refused = answers.iter().find(|(status, _)| *status == 409).map(|(_, text)| parsed(text)).expect("one is refused");
+    assert_eq!(refused["errorReason"], "idempotency_key_reused");
+    assert_eq!(chain.transfers_to(&merchant(&chain)).await.len(), 1, "the refused one was not settled");
 }
 
 #[tokio::test(flavor = "multi_thread")]

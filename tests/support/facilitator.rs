@@ -77,7 +77,14 @@ pub fn binary() -> PathBuf {
 
 /// A port that was free a moment ago.
 pub fn free_port() -> u16 {
-    std::net::TcpListener::bind("127.0.0.1:0").and_then(|listener| listener.local_addr()).expect("a free port").port()
+    let [port] = free_ports();
+    port
+}
+
+/// Ports that were free a moment ago, all at once, so that no two are the same.
+pub fn free_ports<const N: usize>() -> [u16; N] {
+    let listeners = std::array::from_fn::<_, N, _>(|_| std::net::TcpListener::bind("127.0.0.1:0").expect("a free port"));
+    listeners.map(|listener| listener.local_addr().expect("an address").port())
 }
 
 impl Facilitator {
@@ -91,7 +98,7 @@ impl Facilitator {
     /// Starts the binary without waiting.
     pub fn spawn(options: &Options) -> Self {
         let directory = super::database::open_directory();
-        let (api, operations) = (free_port(), free_port());
+        let [api, operations] = free_ports();
         let mut text = format!(
             "[server]\nlisten = \"127.0.0.1:{api}\"\noperations_listen = \"127.0.0.1:{operations}\"\n{}\n[database]\ndata_dir = {:?}\n",
             options.server,
