@@ -40,6 +40,8 @@ CREATE TABLE attempts (
     CONSTRAINT attempts_are_numbered UNIQUE (submission_id, number)
 );
 
+CREATE INDEX attempts_by_transaction ON attempts (transaction);
+
 CREATE TABLE payments (
     id               uuid          PRIMARY KEY,
     network          text          NOT NULL,
@@ -87,6 +89,7 @@ CREATE INDEX payments_waiting_for_a_lane ON payments (network, answer_by)
     WHERE submission_id IS NULL AND given_up_at IS NULL AND final_at IS NULL;
 CREATE INDEX payments_by_submission ON payments (submission_id) WHERE submission_id IS NOT NULL;
 CREATE INDEX payments_under_way ON payments (network, asset, payer) WHERE given_up_at IS NULL AND final_at IS NULL;
+CREATE INDEX payments_unpaid_by_expiry ON payments (expires_at) WHERE payload IS NOT NULL AND final_at IS NULL;
 CREATE INDEX payments_by_provider ON payments (provider_id, id) WHERE provider_id IS NOT NULL;
 
 -- The replay guard. Narrow, apart from the payments, and never pruned before the chain itself forbids reuse; the payments can be

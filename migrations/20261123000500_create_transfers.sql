@@ -13,7 +13,6 @@ CREATE TABLE transfers (
     PRIMARY KEY (network, block_hash, index)
 );
 
-CREATE INDEX transfers_by_transaction ON transfers (network, transaction);
 CREATE INDEX transfers_by_block ON transfers (network, block_number);
 
 -- Business rules: a transfer pays at most one thing, and a payment is paid by at most one transfer.
@@ -30,3 +29,4 @@ CREATE TABLE claims (
 );
 
 CREATE INDEX claims_by_block ON claims (network, block_number);
+CREATE INDEX claims_by_transaction ON claims (transaction);

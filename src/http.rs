@@ -75,7 +75,8 @@ pub fn api(service: Arc<Service>) -> std::io::Result<(actix_web::dev::Server, st
             .default_service(web::to(|| async { problem::not_found() }))
     })
     .workers(WORKERS)
-    .max_connections(connections)
+    // The limit is for each worker.
+    .max_connections(connections.div_ceil(WORKERS))
     .client_request_timeout(HEADERS_WITHIN)
     .shutdown_timeout(grace)
     .disable_signals()

@@ -89,8 +89,11 @@ impl From<sqlx::Error> for LedgerError {
     fn from(error: sqlx::Error) -> Self {
         match &error {
             sqlx::Error::Database(database) => match database.code().as_deref() {
-                // Connection exceptions, insufficient resources, operator intervention, serialization failures and deadlocks.
-                Some(code) if ["08", "53", "57", "40"].iter().any(|class| code.starts_with(class)) => Self::Unavailable(error),
+                // Connection exceptions, insufficient resources, operator intervention, serialization failures and deadlocks, and
+                // a transaction that was silent for too long.
+                Some(code) if ["08", "53", "57", "40", "25P03"].iter().any(|class| code.starts_with(class)) => {
+                    Self::Unavailable(error)
+                }
                 _ => Self::Refused(error),
             },
             sqlx::Error::ColumnDecode { .. }

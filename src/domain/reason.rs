@@ -84,6 +84,8 @@ reasons! {
     ValueMismatchV1 = "invalid_exact_evm_authorization_value",
     /// The payer did not sign this authorization.
     InvalidSignature = "invalid_exact_evm_signature",
+    /// The signature is wrapped with a wallet's deployment (ERC-6492), and the wrapper cannot be read.
+    SignatureUnreadable = "invalid_exact_evm_failed_to_parse_signature",
     /// The wallet's factory is not on the operator's list (ERC-6492).
     FactoryNotAllowed = "eip6492_factory_not_allowed",
     /// The token has no code.

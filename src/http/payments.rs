@@ -52,6 +52,7 @@ struct PaymentView {
     #[serde(skip_serializing_if = "Option::is_none")]
     resource: Option<String>,
     x402_version: u8,
+    answer_at: Level,
     created_at: DateTime<Utc>,
     expires_at: DateTime<Utc>,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -108,6 +109,7 @@ fn view(payment: Payment, heights: Option<Heights>, now: DateTime<Utc>, events: 
         block_hash: claim.map(|claim| claim.block_hash),
         resource: payment.resource,
         x402_version: payment.version.number(),
+        answer_at: payment.answer_at,
         created_at: payment.created_at,
         expires_at: payment.expires_at,
         answered_at: payment.handed_out.map(|handed_out| handed_out.at),

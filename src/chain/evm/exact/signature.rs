@@ -65,16 +65,16 @@ pub fn digest(separator: B256, message: &Eip3009Payload) -> B256 {
 /// Takes off the wrapper of ERC-6492, if there is one. A zero factory deploys nothing.
 ///
 /// # Errors
-/// [`Reason::FactoryNotAllowed`] for a wrapper that cannot be read, or one inside another: no factory that we allow makes them.
+/// [`Reason::SignatureUnreadable`] for a wrapper that cannot be read, [`Reason::FactoryNotAllowed`] for one inside another: no
+/// factory that we allow makes such.
 pub fn unwrap(signature: &[u8]) -> Result<(Bytes, Option<Deployment>), Refusal> {
     let Some(wrapped) = signature.strip_suffix(WRAPPER.as_slice()) else {
         return Ok((signature.to_vec().into(), None));
     };
-    let refused = |why: &str| Refusal::because(Reason::FactoryNotAllowed, why);
     let (factory, calldata, inner) = <(EvmAddress, Bytes, Bytes)>::abi_decode_params_validate(wrapped)
-        .map_err(|_| refused("the signature's wrapper cannot be read"))?;
+        .map_err(|_| Refusal::from(Reason::SignatureUnreadable))?;
     if inner.ends_with(WRAPPER.as_slice()) {
-        return Err(refused("the signature is wrapped twice"));
+        return Err(Refusal::because(Reason::FactoryNotAllowed, "the signature is wrapped twice"));
     }
     let deployment = (!factory.is_zero()).then_some(Deployment { factory, calldata });
     Ok((inner, deployment))
@@ -165,8 +165,9 @@ mod tests {
         assert_eq!(inner.as_ref(), [0xab, 0xcd]);
         assert_eq!(deployment, Some(Deployment { factory, calldata: Bytes::from_static(&[0x12, 0x34]) }));
         assert_eq!(unwrap(&wrap(EvmAddress::ZERO, &[0xab])).unwrap(), (Bytes::from_static(&[0xab]), None));
-        for refused in [wrap(factory, &once), [&once[..40], WRAPPER.as_slice()].concat(), WRAPPER.to_vec()] {
-            assert_eq!(unwrap(&refused).unwrap_err().reason, Reason::FactoryNotAllowed);
+        assert_eq!(unwrap(&wrap(factory, &once)).unwrap_err().reason, Reason::FactoryNotAllowed);
+        for unreadable in [[&once[..40], WRAPPER.as_slice()].concat(), WRAPPER.to_vec()] {
+            assert_eq!(unwrap(&unreadable).unwrap_err().reason, Reason::SignatureUnreadable);
         }
     }
 }
