@@ -55,6 +55,8 @@ pub struct Lane {
     used: HashMap<PaymentId, u64>,
     last_opened: Option<DateTime<Utc>>,
     next: Option<u64>,
+    /// The fence under which the above was learnt.
+    fence: Option<i64>,
     funds: Option<Funds>,
 }
 
@@ -116,6 +118,7 @@ impl Lane {
             used: HashMap::new(),
             last_opened: None,
             next: None,
+            fence: None,
             funds: None,
         }
     }
@@ -126,11 +129,16 @@ impl Lane {
         let mut tenure = Tenure::new(Arc::clone(&self.flows), name, self.owner);
         let bell = self.flows.bells.of(&self.network);
         while !stop.is_cancelled() {
-            let pause = if let Some(lease) = tenure.lease().await {
-                self.turn(&lease).await
-            } else {
-                self.forget();
-                Pause::Fixed(ASK_AGAIN)
+            let pause = match tenure.lease().await {
+                Some(lease) => {
+                    // Whoever ran the lane in between may have opened slots that we do not know. The fence tells, even if the
+                    // lease was lost and came back within one turn.
+                    if self.fence.replace(lease.fence) != Some(lease.fence) {
+                        self.forget();
+                    }
+                    self.turn(&lease).await
+                }
+                None => Pause::Fixed(ASK_AGAIN),
             };
             match pause {
                 Pause::UntilRung => {
@@ -144,7 +152,6 @@ impl Lane {
         tenure.end().await;
     }
 
-    /// Whoever ran the lane in between may have opened slots that we do not know.
     fn forget(&mut self) {
         self.sent.clear();
         self.next = None;
