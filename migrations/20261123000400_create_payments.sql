@@ -7,6 +7,7 @@
 CREATE TABLE submissions (
     id           uuid        PRIMARY KEY,
     network      text        NOT NULL,
+    -- The address of the account, not the operator's name for it: nonces belong to the account.
     signer       text        NOT NULL,
     nonce        bigint      CHECK (nonce >= 0),
     message      bytea,
@@ -58,6 +59,7 @@ CREATE TABLE payments (
     created_at       timestamptz   NOT NULL,
     answer_by        timestamptz   NOT NULL,
     answer_at        text          NOT NULL CHECK (answer_at IN ('included', 'safe', 'final')),
+    -- The address of the signer that is to send it.
     lane             text,
     submission_id    uuid          REFERENCES submissions (id),
     -- Must not share a transaction with others: a contract wallet, or a payment that failed in a batch.

@@ -12,7 +12,7 @@ use chrono::{DateTime, Utc};
 use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 
-use crate::chain::{Broadcast, BuildError, Chain, ChainError, Recheck, Rejection, SlotOrder};
+use crate::chain::{Broadcast, BuildError, Chain, ChainError, Recheck, Rejection, SignerProfile, SlotOrder};
 use crate::config::CostLimits;
 use crate::domain::ids::{PaymentId, SubmissionId};
 use crate::domain::network::Network;
@@ -45,7 +45,8 @@ pub struct Lane {
     flows: Arc<Flows>,
     chain: Arc<dyn Chain>,
     network: Network,
-    signer: String,
+    /// Its name is for people and may change; what is stored names its address, to which nonces belong.
+    signer: SignerProfile,
     owner: Uuid,
     policy: LanePolicy,
     cost: CostLimits,
@@ -100,7 +101,7 @@ impl Lane {
     pub fn new(
         flows: Arc<Flows>,
         chain: Arc<dyn Chain>,
-        signer: String,
+        signer: SignerProfile,
         owner: Uuid,
         policy: LanePolicy,
         cost: CostLimits,
@@ -125,7 +126,7 @@ impl Lane {
 
     /// Runs the lane until it is told to stop.
     pub async fn run(mut self, stop: CancellationToken) {
-        let name = format!("lane:{}:{}", self.network, self.signer);
+        let name = format!("lane:{}:{}", self.network, self.signer.address);
         let mut tenure = Tenure::new(Arc::clone(&self.flows), name, self.owner);
         let bell = self.flows.bells.of(&self.network);
         while !stop.is_cancelled() {
@@ -162,7 +163,7 @@ impl Lane {
         match worked.unwrap_or(Err(LaneError::TooLong)) {
             Ok(pause) => pause,
             Err(error) => {
-                tracing::warn!(network = %self.network, signer = self.signer, error = %ErrorChain(&error), "the lane stands still");
+                tracing::warn!(network = %self.network, signer = self.signer.name, error = %ErrorChain(&error), "the lane stands still");
                 // Its last step may or may not have been committed, so nothing that was remembered counts.
                 self.forget();
                 Pause::Fixed(ASK_AGAIN)
@@ -179,9 +180,9 @@ impl Lane {
             return Ok(Pause::Fixed(ASK_AGAIN));
         }
         let funds = self.watch_balance().await?;
-        let slots = self.flows.ledger.open_slots(&self.network, &self.signer).await?;
+        let slots = self.flows.ledger.open_slots(&self.network, &self.signer.address).await?;
         self.sent.retain(|slot, _| slots.iter().any(|open| open.id == *slot));
-        self.flows.metrics.submissions_in_flight(&self.network, &self.signer, slots.len());
+        self.flows.metrics.submissions_in_flight(&self.network, &self.signer.name, slots.len());
         for slot in &slots {
             self.care_for(lease, slot, cursor.heights.head).await?;
         }
@@ -201,7 +202,7 @@ impl Lane {
     /// there was anything to open one for.
     async fn open(&mut self, lease: &Lease, head: u64) -> Result<bool, LaneError> {
         let limit = if self.chain.batches() { self.policy.batch_max } else { 1 };
-        let waiting = self.flows.ledger.take_queued(&self.network, &self.signer, self.policy.batch_max).await?;
+        let waiting = self.flows.ledger.take_queued(&self.network, &self.signer.address, self.policy.batch_max).await?;
         let ready = self.recheck(waiting, head).await?;
         let alone: Vec<_> = ready.iter().map(|payment| payment.checked.alone).collect();
         let payments: Vec<_> = compose(&alone, limit).into_iter().map(|index| ready[index].clone()).collect();
@@ -209,7 +210,7 @@ impl Lane {
             return Ok(false);
         }
         let nonce = self.next_nonce().await?;
-        let order = SlotOrder { signer: &self.signer, nonce, outbid: None };
+        let order = SlotOrder { signer: &self.signer.name, nonce, outbid: None };
         let attempt = match self.chain.build(order, &payments).await {
             Err(BuildError::TooDear) => {
                 self.give_up_all(&payments, Reason::CostExceedsLimit).await?;
@@ -227,12 +228,12 @@ impl Lane {
             self.funds = None;
             return Err(LaneError::Penniless);
         }
-        let opened = self.flows.open_slot(lease, &self.network, &self.signer, nonce, &attempt, &payments).await?;
+        let opened = self.flows.open_slot(lease, &self.network, &self.signer.address, nonce, &attempt, &payments).await?;
         match opened {
             Opened::Committed(slot) => {
                 self.next = Some(nonce + 1);
                 self.last_opened = Some(self.flows.clock.now());
-                self.flows.metrics.submission(&self.network, &self.signer, SubmissionKind::New, payments.len());
+                self.flows.metrics.submission(&self.network, &self.signer.name, SubmissionKind::New, payments.len());
                 self.flows.metrics.settlement_cost(&self.network, attempt.cost_expected);
                 self.send(slot, &attempt.raw).await;
                 Ok(true)
@@ -290,8 +291,8 @@ impl Lane {
         if let Some(next) = self.next {
             return Ok(next);
         }
-        let own = self.flows.ledger.highest_nonce(&self.network, &self.signer).await?;
-        let chain = self.chain.signer(&self.signer).await?.nonce;
+        let own = self.flows.ledger.highest_nonce(&self.network, &self.signer.address).await?;
+        let chain = self.chain.signer(&self.signer.name).await?.nonce;
         Ok(next_nonce(chain, own))
     }
 
@@ -306,7 +307,7 @@ impl Lane {
     }
 
     async fn resend(&mut self, lease: &Lease, slot: &OpenSlot, cursor: u64) -> Result<(), LaneError> {
-        self.flows.metrics.submission(&self.network, &self.signer, SubmissionKind::Resend, 0);
+        self.flows.metrics.submission(&self.network, &self.signer.name, SubmissionKind::Resend, 0);
         match self.send(slot.id, &slot.raw).await {
             // Ours or a stranger's transaction took the nonce; the chain says which block knows.
             Broadcast::Rejected(Rejection::NonceTooLow) => self.check_spent(lease, slot, cursor).await,
@@ -324,7 +325,7 @@ impl Lane {
         let mut payments = self.flows.ledger.carried_by(slot.id).await?;
         payments.retain(|payment| payment.expires_at > now);
         let kind = if payments.is_empty() { SubmissionKind::Cancel } else { SubmissionKind::Outbid };
-        let order = SlotOrder { signer: &self.signer, nonce: slot.nonce, outbid: Some(slot.fees) };
+        let order = SlotOrder { signer: &self.signer.name, nonce: slot.nonce, outbid: Some(slot.fees) };
         let attempt = match self.chain.build(order, &payments).await {
             // More is not allowed. The bytes that are out stay out.
             Err(BuildError::TooDear | BuildError::CannotOutbid) => {
@@ -334,7 +335,7 @@ impl Lane {
             attempt => attempt?,
         };
         if self.flows.ledger.add_attempt(lease, &self.network, slot, &attempt, now).await? {
-            self.flows.metrics.submission(&self.network, &self.signer, kind, 0);
+            self.flows.metrics.submission(&self.network, &self.signer.name, kind, 0);
             self.send(slot.id, &attempt.raw).await;
         }
         Ok(())
@@ -347,11 +348,11 @@ impl Lane {
     /// Whether the signer's nonce passed the slot in a block that the watcher has read. If so, and the watcher did not find our
     /// transaction there, somebody else used the nonce, and the payments go back to the queue.
     async fn check_spent_by_nonce(&mut self, lease: &Lease, slot: &OpenSlot, cursor: u64) -> Result<bool, LaneError> {
-        let nonce = self.chain.nonce_at(&self.signer, cursor).await?;
+        let nonce = self.chain.nonce_at(&self.signer.name, cursor).await?;
         if nonce <= slot.nonce {
             return Ok(false);
         }
-        self.flows.note_spent(lease, &self.network, &self.signer, slot.nonce, cursor).await?;
+        self.flows.note_spent(lease, &self.network, &self.signer.address, slot.nonce, cursor).await?;
         // Whoever used this nonce may have used the next ones too.
         self.next = None;
         Ok(true)
@@ -362,7 +363,7 @@ impl Lane {
         self.sent.insert(slot, self.flows.clock.now());
         self.flows.metrics.broadcast(&self.network, counted(&answer));
         if let Broadcast::Rejected(rejection) = &answer {
-            tracing::warn!(network = %self.network, signer = self.signer, ?rejection, "the nodes refused a transaction");
+            tracing::warn!(network = %self.network, signer = self.signer.name, ?rejection, "the nodes refused a transaction");
         }
         answer
     }
@@ -371,7 +372,7 @@ impl Lane {
     async fn has_able_neighbour(&self) -> Result<bool, LaneError> {
         let standing = self.flows.availability.of(&self.flows.ledger, &self.network).await?;
         let signers = &self.chain.profile().signers;
-        Ok(signers.iter().any(|signer| signer.name != self.signer && !standing.short.contains(&signer.name)))
+        Ok(signers.iter().any(|signer| signer.address != self.signer.address && !standing.short.contains(&signer.address)))
     }
 
     /// Notes now and then what the signer holds, and whether that may not last for another hour at the present rate.
@@ -379,15 +380,16 @@ impl Lane {
         if let Some(funds) = self.funds.filter(|funds| funds.read_at.elapsed() < BALANCE_READ) {
             return Ok(funds);
         }
-        let balance = self.chain.signer(&self.signer).await?.balance;
+        let balance = self.chain.signer(&self.signer.name).await?.balance;
         let now = self.flows.clock.now();
         let rate = self.flows.ledger.spent_lately(&self.network, now).await?;
         let short = balance < rate.max(self.cost.reserve_wei_min);
         if short {
-            tracing::error!(network = %self.network, signer = self.signer, balance_wei = %balance, "the signer runs out of funds");
+            tracing::error!(network = %self.network, signer = self.signer.name, balance_wei = %balance, "the signer runs out of funds");
         }
-        self.flows.metrics.signer_balance(&self.network, &self.signer, balance, short);
-        let record = SignerRecord { name: self.signer.clone(), balance, short };
+        self.flows.metrics.signer_balance(&self.network, &self.signer.name, balance, short);
+        let SignerProfile { name, address } = self.signer.clone();
+        let record = SignerRecord { address, name, balance, short };
         self.flows.ledger.note_signer(&self.network, &record, now).await?;
         let funds = Funds { balance, short, read_at: Instant::now() };
         self.funds = Some(funds);

@@ -36,7 +36,7 @@ pub struct OpenSlot {
 pub struct NewSlot<'a> {
     /// Which network.
     pub network: &'a Network,
-    /// Whose account.
+    /// The address of the account.
     pub signer: &'a str,
     /// Which account nonce.
     pub nonce: u64,
@@ -58,7 +58,7 @@ pub enum Opened {
 }
 
 impl Ledger {
-    /// Assigns waiting payments to a lane, and returns all that wait in it, oldest first. It takes those that have no lane, and
+    /// Assigns waiting payments to the lane of a signer's address, and returns all that wait in it, oldest first. It takes those that have no lane, and
     /// those of a lane that is short of funds.
     ///
     /// # Errors
@@ -72,7 +72,7 @@ impl Ledger {
                 SELECT p.id FROM payments p
                 WHERE p.network = $1 AND p.submission_id IS NULL AND p.given_up_at IS NULL
                   AND (p.lane IS NULL
-                       OR p.lane <> $2 AND EXISTS (SELECT FROM signers s WHERE s.network = $1 AND s.name = p.lane AND s.short))
+                       OR p.lane <> $2 AND EXISTS (SELECT FROM signers s WHERE s.network = $1 AND s.address = p.lane AND s.short))
                   AND p.final_at IS NULL AND p.answer_by > clock_timestamp()
                   AND NOT EXISTS (SELECT FROM claims c WHERE c.payment_id = p.id)
                 ORDER BY p.id LIMIT $3 FOR UPDATE SKIP LOCKED
