@@ -210,37 +210,44 @@ impl Lane {
             return Ok(false);
         }
         let nonce = self.next_nonce().await?;
-        let order = SlotOrder { signer: &self.signer.name, nonce, outbid: None };
-        let attempt = match self.chain.build(order, &payments).await {
-            Err(BuildError::TooDear) => {
+        match self.open_at(lease, nonce, &payments).await {
+            Err(LaneError::Build(BuildError::TooDear)) => {
                 self.give_up_all(&payments, Reason::CostExceedsLimit).await?;
-                return Ok(false);
+                Ok(false)
             }
-            Err(BuildError::Unreadable(id)) => {
+            Err(LaneError::Build(BuildError::Unreadable(id))) => {
                 let unreadable: Vec<_> = payments.into_iter().filter(|payment| payment.id == id).collect();
                 self.give_up_all(&unreadable, Reason::InvalidPayload).await?;
-                return Ok(false);
+                Ok(false)
             }
-            attempt => attempt?,
-        };
+            opened => {
+                let opened = opened?;
+                if opened {
+                    self.next = Some(nonce + 1);
+                    self.last_opened = Some(self.flows.clock.now());
+                }
+                Ok(opened)
+            }
+        }
+    }
+
+    /// Signs, commits and sends a slot. Returns whether it did: not if one of the payments was withdrawn in this moment; the
+    /// others are taken again in the next turn.
+    async fn open_at(&mut self, lease: &Lease, nonce: u64, payments: &[Sendable]) -> Result<bool, LaneError> {
+        let order = SlotOrder { signer: &self.signer.name, nonce, outbid: None };
+        let attempt = self.chain.build(order, payments).await?;
         // Bytes that nobody takes must not be committed: their payments would neither be made nor be free to be asked for again.
         if self.funds.is_none_or(|funds| funds.balance < attempt.cost_max) {
             self.funds = None;
             return Err(LaneError::Penniless);
         }
-        let opened = self.flows.open_slot(lease, &self.network, &self.signer.address, nonce, &attempt, &payments).await?;
-        match opened {
-            Opened::Committed(slot) => {
-                self.next = Some(nonce + 1);
-                self.last_opened = Some(self.flows.clock.now());
-                self.flows.metrics.submission(&self.network, &self.signer.name, SubmissionKind::New, payments.len());
-                self.flows.metrics.settlement_cost(&self.network, attempt.cost_expected);
-                self.send(slot, &attempt.raw).await;
-                Ok(true)
-            }
-            // Somebody withdrew one of them in this moment. The others are taken again in the next turn.
-            Opened::PaymentsChanged => Ok(false),
-        }
+        let opened = self.flows.open_slot(lease, &self.network, &self.signer.address, nonce, &attempt, payments).await?;
+        let Opened::Committed(slot) = opened else { return Ok(false) };
+        let kind = if payments.is_empty() { SubmissionKind::Cancel } else { SubmissionKind::New };
+        self.flows.metrics.submission(&self.network, &self.signer.name, kind, payments.len());
+        self.flows.metrics.settlement_cost(&self.network, attempt.cost_expected);
+        self.send(slot, &attempt.raw).await;
+        Ok(true)
     }
 
     /// Payments that were simulated at a block that is not the newest any more are simulated again, all at once.
@@ -318,7 +325,11 @@ impl Lane {
 
     /// Signs a further attempt that offers more. A slot whose payments can no longer land is freed by a transfer of nothing.
     async fn outbid(&mut self, lease: &Lease, slot: &OpenSlot, cursor: u64) -> Result<(), LaneError> {
-        if self.check_spent_by_nonce(lease, slot, cursor).await? {
+        let nonce = self.chain.nonce_at(&self.signer.name, cursor).await?;
+        if nonce > slot.nonce {
+            return self.note_spent(lease, slot, cursor).await;
+        }
+        if self.fill_gap(lease, nonce, slot.nonce).await? {
             return Ok(());
         }
         let now = self.flows.clock.now();
@@ -341,21 +352,33 @@ impl Lane {
         Ok(())
     }
 
-    async fn check_spent(&mut self, lease: &Lease, slot: &OpenSlot, cursor: u64) -> Result<(), LaneError> {
-        self.check_spent_by_nonce(lease, slot, cursor).await.map(drop)
-    }
-
     /// Whether the signer's nonce passed the slot in a block that the watcher has read. If so, and the watcher did not find our
     /// transaction there, somebody else used the nonce, and the payments go back to the queue.
-    async fn check_spent_by_nonce(&mut self, lease: &Lease, slot: &OpenSlot, cursor: u64) -> Result<bool, LaneError> {
-        let nonce = self.chain.nonce_at(&self.signer.name, cursor).await?;
-        if nonce <= slot.nonce {
-            return Ok(false);
+    async fn check_spent(&mut self, lease: &Lease, slot: &OpenSlot, cursor: u64) -> Result<(), LaneError> {
+        if self.chain.nonce_at(&self.signer.name, cursor).await? > slot.nonce {
+            self.note_spent(lease, slot, cursor).await?;
         }
+        Ok(())
+    }
+
+    async fn note_spent(&mut self, lease: &Lease, slot: &OpenSlot, cursor: u64) -> Result<(), LaneError> {
         self.flows.note_spent(lease, &self.network, &self.signer.address, slot.nonce, cursor).await?;
         // Whoever used this nonce may have used the next ones too.
         self.next = None;
-        Ok(true)
+        Ok(())
+    }
+
+    /// Opens slots without payments for the nonces that the chain waits for and that we never used. Returns whether there were
+    /// any. A stranger's transaction had used them before the network replaced its block, or a restored database forgot them; no
+    /// price moves what is behind such a gap.
+    async fn fill_gap(&mut self, lease: &Lease, next: u64, slot: u64) -> Result<bool, LaneError> {
+        let limit = self.policy.in_flight_max;
+        let missing = self.flows.ledger.missing_nonces(&self.network, &self.signer.address, next, slot, limit).await?;
+        for nonce in &missing {
+            tracing::warn!(network = %self.network, signer = self.signer.name, nonce, "a nonce that nothing uses is filled");
+            self.open_at(lease, *nonce, &[]).await?;
+        }
+        Ok(!missing.is_empty())
     }
 
     async fn send(&mut self, slot: SubmissionId, raw: &[u8]) -> Broadcast {

@@ -278,6 +278,33 @@ impl Ledger {
         Ok(highest.fetch_one(self.pool()).await?.map(from_bigint))
     }
 
+    /// The first nonces from `from` on and below `until` for which a signer never had a slot.
+    ///
+    /// # Errors
+    /// The database could not be reached.
+    pub async fn missing_nonces(
+        &self,
+        network: &Network,
+        signer: &str,
+        from: u64,
+        until: u64,
+        limit: usize,
+    ) -> Result<Vec<u64>, LedgerError> {
+        let missing = sqlx::query_scalar!(
+            r#"
+            SELECT nonce AS "nonce!" FROM generate_series($3::bigint, $4::bigint - 1) AS nonce
+            WHERE NOT EXISTS (SELECT FROM submissions s WHERE s.network = $1 AND s.signer = $2 AND s.nonce = nonce.nonce)
+            ORDER BY nonce LIMIT $5
+            "#,
+            network.as_str(),
+            signer,
+            to_bigint(from),
+            to_bigint(until),
+            i64::try_from(limit).unwrap_or(i64::MAX),
+        );
+        Ok(missing.fetch_all(self.pool()).await?.into_iter().map(from_bigint).collect())
+    }
+
     /// Notes what a second look at waiting payments found.
     ///
     /// # Errors
