@@ -87,8 +87,6 @@ enum LaneError {
     Ledger(#[from] LedgerError),
     #[error(transparent)]
     Build(#[from] BuildError),
-    #[error(transparent)]
-    Unavailable(#[from] Unavailable),
     #[error("the signer cannot pay for the transaction")]
     Penniless,
     #[error("a turn took too long")]
@@ -184,7 +182,15 @@ impl Lane {
         self.sent.retain(|slot, _| slots.iter().any(|open| open.id == *slot));
         self.flows.metrics.submissions_in_flight(&self.network, &self.signer.name, slots.len());
         for slot in &slots {
-            self.care_for(lease, slot, cursor.heights.head).await?;
+            match self.care_for(lease, slot, cursor.heights.head).await {
+                Err(LaneError::Ledger(error)) => return Err(error.into()),
+                Err(error) => {
+                    tracing::warn!(network = %self.network, signer = self.signer.name, nonce = slot.nonce, error = %ErrorChain(&error), "a slot could not be cared for");
+                    // As if it had been sent: what keeps failing must not keep the others waiting every time.
+                    self.sent.insert(slot.id, self.flows.clock.now());
+                }
+                Ok(()) => {}
+            }
         }
         let now = self.flows.clock.now();
         let mut in_flight = slots.len();
@@ -250,7 +256,8 @@ impl Lane {
         Ok(true)
     }
 
-    /// Payments that were simulated at a block that is not the newest any more are simulated again, all at once.
+    /// Payments that were simulated at a block that is not the newest any more are simulated again, all at once. One about
+    /// which the nodes say nothing is left for the next turn and does not keep the others.
     async fn recheck(&mut self, mut waiting: Vec<Sendable>, head: u64) -> Result<Vec<Sendable>, LaneError> {
         self.used.retain(|_, at| *at == head);
         waiting.retain(|payment| !self.used.contains_key(&payment.id));
@@ -260,9 +267,17 @@ impl Lane {
             let found = self.chain.recheck(&payment).await;
             (payment, found)
         });
-        let mut found = Vec::new();
+        let (mut found, mut failed) = (Vec::new(), None);
         for (mut payment, look) in futures_util::future::join_all(looks).await {
-            match look? {
+            let look = match look {
+                Ok(look) => look,
+                Err(error) => {
+                    tracing::warn!(network = %self.network, payment = %payment.id, error = %ErrorChain(&error), "a payment could not be looked at again");
+                    failed = Some(error);
+                    continue;
+                }
+            };
+            match look {
                 Recheck::Good(checked) if payment.failures < FAILURES_MAX => {
                     // A payer whose code changed since it was verified keeps out of the others' transaction, and so does a
                     // payment that failed in one.
@@ -276,7 +291,13 @@ impl Lane {
                 // Never dropped for that: it may have been this very payment that used it.
                 Recheck::Used => {
                     self.used.insert(payment.id, head);
-                    self.flows.claim_use(&self.chain, &self.network, &payment, head).await?;
+                    match self.flows.claim_use(&self.chain, &self.network, &payment, head).await {
+                        Err(Unavailable::Ledger(error)) => return Err(error.into()),
+                        Err(error) => {
+                            tracing::warn!(network = %self.network, payment = %payment.id, error = %ErrorChain(&error), "the use of a payment's authorization could not be looked for");
+                        }
+                        Ok(_) => {}
+                    }
                 }
             }
         }
@@ -284,7 +305,11 @@ impl Lane {
             self.flows.ledger.note_checked(&found).await?;
         }
         ready.sort_by_key(|payment| payment.id);
-        Ok(ready)
+        match failed {
+            // Then it is not the payments.
+            Some(error) if ready.is_empty() => Err(error.into()),
+            _ => Ok(ready),
+        }
     }
 
     async fn give_up_all(&self, payments: &[Sendable], reason: Reason) -> Result<(), LaneError> {
