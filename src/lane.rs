@@ -210,8 +210,8 @@ impl Lane {
         let limit = if self.chain.batches() { self.policy.batch_max } else { 1 };
         let waiting = self.flows.ledger.take_queued(&self.network, &self.signer.address, self.policy.batch_max).await?;
         let ready = self.recheck(waiting, head).await?;
-        let alone: Vec<_> = ready.iter().map(|payment| payment.checked.alone).collect();
-        let payments: Vec<_> = compose(&alone, limit).into_iter().map(|index| ready[index].clone()).collect();
+        let checked: Vec<_> = ready.iter().map(|payment| &payment.checked).collect();
+        let payments: Vec<_> = compose(&checked, limit).into_iter().map(|index| ready[index].clone()).collect();
         if payments.is_empty() {
             return Ok(false);
         }
