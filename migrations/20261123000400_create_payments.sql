@@ -88,6 +88,7 @@ CREATE TABLE payments (
 CREATE INDEX payments_waiting_for_a_lane ON payments (network, answer_by)
     WHERE submission_id IS NULL AND given_up_at IS NULL AND final_at IS NULL;
 CREATE INDEX payments_by_submission ON payments (submission_id) WHERE submission_id IS NOT NULL;
+CREATE INDEX payments_by_failed_submission ON payments (failed_submission_id) WHERE failed_submission_id IS NOT NULL;
 CREATE INDEX payments_under_way ON payments (network, asset, payer) WHERE given_up_at IS NULL AND final_at IS NULL;
 CREATE INDEX payments_by_provider ON payments (provider_id, id) WHERE provider_id IS NOT NULL;
 
