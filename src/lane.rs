@@ -59,6 +59,8 @@ pub struct Lane {
     /// The fence under which the above was learnt.
     fence: Option<i64>,
     funds: Option<Funds>,
+    /// What the open slots may still take of them.
+    committed: u128,
 }
 
 /// What the signer held when it was looked at last.
@@ -119,6 +121,7 @@ impl Lane {
             next: None,
             fence: None,
             funds: None,
+            committed: 0,
         }
     }
 
@@ -179,6 +182,7 @@ impl Lane {
         }
         let funds = self.watch_balance().await?;
         let slots = self.flows.ledger.open_slots(&self.network, &self.signer.address).await?;
+        self.committed = slots.iter().fold(0, |sum, slot| sum.saturating_add(slot.cost_max));
         self.sent.retain(|slot, _| slots.iter().any(|open| open.id == *slot));
         self.flows.metrics.submissions_in_flight(&self.network, &self.signer.name, slots.len());
         for slot in &slots {
@@ -243,12 +247,13 @@ impl Lane {
         let order = SlotOrder { signer: &self.signer.name, nonce, outbid: None };
         let attempt = self.chain.build(order, payments).await?;
         // Bytes that nobody takes must not be committed: their payments would neither be made nor be free to be asked for again.
-        if self.funds.is_none_or(|funds| funds.balance < attempt.cost_max) {
+        if self.funds.is_none_or(|funds| funds.balance < self.committed.saturating_add(attempt.cost_max)) {
             self.funds = None;
             return Err(LaneError::Penniless);
         }
         let opened = self.flows.open_slot(lease, &self.network, &self.signer.address, nonce, &attempt, payments).await?;
         let Opened::Committed(slot) = opened else { return Ok(false) };
+        self.committed = self.committed.saturating_add(attempt.cost_max);
         let kind = if payments.is_empty() { SubmissionKind::Cancel } else { SubmissionKind::New };
         self.flows.metrics.submission(&self.network, &self.signer.name, kind, payments.len());
         self.flows.metrics.settlement_cost(&self.network, attempt.cost_expected);

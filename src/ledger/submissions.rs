@@ -28,6 +28,8 @@ pub struct OpenSlot {
     pub raw: Vec<u8>,
     /// Its fees.
     pub fees: Fees,
+    /// What it may cost at most, in wei.
+    pub cost_max: u128,
     /// When it was signed.
     pub signed_at: DateTime<Utc>,
 }
@@ -224,7 +226,8 @@ impl Ledger {
     pub async fn open_slots(&self, network: &Network, signer: &str) -> Result<Vec<OpenSlot>, LedgerError> {
         let rows = sqlx::query!(
             r#"
-            SELECT s.id, s.nonce AS "nonce!", a.number, a.transaction, a.raw, a.fee_per_gas, a.tip_per_gas, a.signed_at
+            SELECT s.id, s.nonce AS "nonce!", a.number, a.transaction, a.raw, a.fee_per_gas, a.tip_per_gas,
+                   a.cost_wei_max, a.signed_at
             FROM submissions s
             JOIN LATERAL (SELECT * FROM attempts WHERE submission_id = s.id ORDER BY number DESC LIMIT 1) a ON true
             WHERE s.network = $1 AND s.signer = $2 AND s.spent_block IS NULL AND s.nonce IS NOT NULL
@@ -247,6 +250,7 @@ impl Ledger {
                         fee_per_gas: from_decimal(&row.fee_per_gas).column("attempts", "fee_per_gas")?,
                         tip_per_gas: from_decimal(&row.tip_per_gas).column("attempts", "tip_per_gas")?,
                     },
+                    cost_max: from_decimal(&row.cost_wei_max).column("attempts", "cost_wei_max")?,
                     signed_at: row.signed_at,
                 })
             })
