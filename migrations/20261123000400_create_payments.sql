@@ -90,6 +90,7 @@ CREATE INDEX payments_waiting_for_a_lane ON payments (network, answer_by)
 CREATE INDEX payments_by_submission ON payments (submission_id) WHERE submission_id IS NOT NULL;
 CREATE INDEX payments_by_failed_submission ON payments (failed_submission_id) WHERE failed_submission_id IS NOT NULL;
 CREATE INDEX payments_under_way ON payments (network, asset, payer) WHERE given_up_at IS NULL AND final_at IS NULL;
+CREATE INDEX payments_with_signatures ON payments (expires_at) WHERE payload IS NOT NULL AND final_at IS NULL;
 CREATE INDEX payments_by_provider ON payments (provider_id, id) WHERE provider_id IS NOT NULL;
 
 -- The replay guard. Narrow, apart from the payments, and never pruned before the chain itself forbids reuse; the payments can be
