@@ -7,6 +7,7 @@
 CREATE TABLE submissions (
     id           uuid        PRIMARY KEY,
     network      text        NOT NULL,
+    -- The address of the account, not the operator's name for it: nonces belong to the account.
     signer       text        NOT NULL,
     nonce        bigint      CHECK (nonce >= 0),
     message      bytea,
@@ -60,6 +61,7 @@ CREATE TABLE payments (
     created_at       timestamptz   NOT NULL,
     answer_by        timestamptz   NOT NULL,
     answer_at        text          NOT NULL CHECK (answer_at IN ('included', 'safe', 'final')),
+    -- The address of the signer that is to send it.
     lane             text,
     submission_id    uuid          REFERENCES submissions (id),
     -- Must not share a transaction with others: a contract wallet, or a payment that failed in a batch.
@@ -88,8 +90,9 @@ CREATE TABLE payments (
 CREATE INDEX payments_waiting_for_a_lane ON payments (network, answer_by)
     WHERE submission_id IS NULL AND given_up_at IS NULL AND final_at IS NULL;
 CREATE INDEX payments_by_submission ON payments (submission_id) WHERE submission_id IS NOT NULL;
+CREATE INDEX payments_by_failed_submission ON payments (failed_submission_id) WHERE failed_submission_id IS NOT NULL;
 CREATE INDEX payments_under_way ON payments (network, asset, payer) WHERE given_up_at IS NULL AND final_at IS NULL;
-CREATE INDEX payments_unpaid_by_expiry ON payments (expires_at) WHERE payload IS NOT NULL AND final_at IS NULL;
+CREATE INDEX payments_with_signatures ON payments (expires_at) WHERE payload IS NOT NULL AND final_at IS NULL;
 CREATE INDEX payments_by_provider ON payments (provider_id, id) WHERE provider_id IS NOT NULL;
 
 -- The replay guard. Narrow, apart from the payments, and never pruned before the chain itself forbids reuse; the payments can be

@@ -288,11 +288,11 @@ fn start_tasks(config: &Config, roles: &BTreeSet<Role>, flows: &Arc<Flows>, supe
             supervisor.run("watcher", move |stop| Watcher::new(Arc::clone(&flows), Arc::clone(&chain), owner, pace).run(stop));
         }
         if roles.contains(&Role::Lane) {
-            for signer in &network.signers {
-                let (flows, chain, name) = (Arc::clone(flows), Arc::clone(&chain), signer.name.clone());
+            for signer in &chain.profile().signers {
+                let (flows, chain, signer) = (Arc::clone(flows), Arc::clone(&chain), signer.clone());
                 let (policy, cost) = (network.lane, network.cost);
                 supervisor.run("lane", move |stop| {
-                    Lane::new(Arc::clone(&flows), Arc::clone(&chain), name.clone(), owner, policy, cost).run(stop)
+                    Lane::new(Arc::clone(&flows), Arc::clone(&chain), signer.clone(), owner, policy, cost).run(stop)
                 });
             }
         }

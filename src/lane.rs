@@ -12,7 +12,7 @@ use chrono::{DateTime, Utc};
 use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 
-use crate::chain::{Broadcast, BuildError, Chain, ChainError, Recheck, Rejection, SlotOrder};
+use crate::chain::{Broadcast, BuildError, Chain, ChainError, Recheck, Rejection, SignerProfile, SlotOrder};
 use crate::config::CostLimits;
 use crate::domain::ids::{PaymentId, SubmissionId};
 use crate::domain::network::Network;
@@ -45,7 +45,8 @@ pub struct Lane {
     flows: Arc<Flows>,
     chain: Arc<dyn Chain>,
     network: Network,
-    signer: String,
+    /// Its name is for people and may change; what is stored names its address, to which nonces belong.
+    signer: SignerProfile,
     owner: Uuid,
     policy: LanePolicy,
     cost: CostLimits,
@@ -55,7 +56,11 @@ pub struct Lane {
     used: HashMap<PaymentId, u64>,
     last_opened: Option<DateTime<Utc>>,
     next: Option<u64>,
+    /// The fence under which the above was learnt.
+    fence: Option<i64>,
     funds: Option<Funds>,
+    /// What the open slots may still take of them.
+    committed: u128,
 }
 
 /// What the signer held when it was looked at last.
@@ -84,8 +89,6 @@ enum LaneError {
     Ledger(#[from] LedgerError),
     #[error(transparent)]
     Build(#[from] BuildError),
-    #[error(transparent)]
-    Unavailable(#[from] Unavailable),
     #[error("the signer cannot pay for the transaction")]
     Penniless,
     #[error("a turn took too long")]
@@ -98,7 +101,7 @@ impl Lane {
     pub fn new(
         flows: Arc<Flows>,
         chain: Arc<dyn Chain>,
-        signer: String,
+        signer: SignerProfile,
         owner: Uuid,
         policy: LanePolicy,
         cost: CostLimits,
@@ -116,21 +119,28 @@ impl Lane {
             used: HashMap::new(),
             last_opened: None,
             next: None,
+            fence: None,
             funds: None,
+            committed: 0,
         }
     }
 
     /// Runs the lane until it is told to stop.
     pub async fn run(mut self, stop: CancellationToken) {
-        let name = format!("lane:{}:{}", self.network, self.signer);
+        let name = format!("lane:{}:{}", self.network, self.signer.address);
         let mut tenure = Tenure::new(Arc::clone(&self.flows), name, self.owner);
         let bell = self.flows.bells.of(&self.network);
         while !stop.is_cancelled() {
-            let pause = if let Some(lease) = tenure.lease().await {
-                self.turn(&lease).await
-            } else {
-                self.forget();
-                Pause::Fixed(ASK_AGAIN)
+            let pause = match tenure.lease().await {
+                Some(lease) => {
+                    // Whoever ran the lane in between may have opened slots that we do not know. The fence tells, even if the
+                    // lease was lost and came back within one turn.
+                    if self.fence.replace(lease.fence) != Some(lease.fence) {
+                        self.forget();
+                    }
+                    self.turn(&lease).await
+                }
+                None => Pause::Fixed(ASK_AGAIN),
             };
             match pause {
                 Pause::UntilRung => {
@@ -144,7 +154,6 @@ impl Lane {
         tenure.end().await;
     }
 
-    /// Whoever ran the lane in between may have opened slots that we do not know.
     fn forget(&mut self) {
         self.sent.clear();
         self.next = None;
@@ -155,7 +164,7 @@ impl Lane {
         match worked.unwrap_or(Err(LaneError::TooLong)) {
             Ok(pause) => pause,
             Err(error) => {
-                tracing::warn!(network = %self.network, signer = self.signer, error = %ErrorChain(&error), "the lane stands still");
+                tracing::warn!(network = %self.network, signer = self.signer.name, error = %ErrorChain(&error), "the lane stands still");
                 // Its last step may or may not have been committed, so nothing that was remembered counts.
                 self.forget();
                 Pause::Fixed(ASK_AGAIN)
@@ -172,11 +181,20 @@ impl Lane {
             return Ok(Pause::Fixed(ASK_AGAIN));
         }
         let funds = self.watch_balance().await?;
-        let slots = self.flows.ledger.open_slots(&self.network, &self.signer).await?;
+        let slots = self.flows.ledger.open_slots(&self.network, &self.signer.address).await?;
+        self.committed = slots.iter().fold(0, |sum, slot| sum.saturating_add(slot.cost_max));
         self.sent.retain(|slot, _| slots.iter().any(|open| open.id == *slot));
-        self.flows.metrics.submissions_in_flight(&self.network, &self.signer, slots.len());
+        self.flows.metrics.submissions_in_flight(&self.network, &self.signer.name, slots.len());
         for slot in &slots {
-            self.care_for(lease, slot, cursor.heights.head).await?;
+            match self.care_for(lease, slot, cursor.heights.head).await {
+                Err(LaneError::Ledger(error)) => return Err(error.into()),
+                Err(error) => {
+                    tracing::warn!(network = %self.network, signer = self.signer.name, nonce = slot.nonce, error = %ErrorChain(&error), "a slot could not be cared for");
+                    // As if it had been sent: what keeps failing must not keep the others waiting every time.
+                    self.sent.insert(slot.id, self.flows.clock.now());
+                }
+                Ok(()) => {}
+            }
         }
         let now = self.flows.clock.now();
         let mut in_flight = slots.len();
@@ -194,48 +212,57 @@ impl Lane {
     /// there was anything to open one for.
     async fn open(&mut self, lease: &Lease, head: u64) -> Result<bool, LaneError> {
         let limit = if self.chain.batches() { self.policy.batch_max } else { 1 };
-        let waiting = self.flows.ledger.take_queued(&self.network, &self.signer, self.policy.batch_max).await?;
+        let waiting = self.flows.ledger.take_queued(&self.network, &self.signer.address, self.policy.batch_max).await?;
         let ready = self.recheck(waiting, head).await?;
-        let alone: Vec<_> = ready.iter().map(|payment| payment.checked.alone).collect();
-        let payments: Vec<_> = compose(&alone, limit).into_iter().map(|index| ready[index].clone()).collect();
+        let checked: Vec<_> = ready.iter().map(|payment| &payment.checked).collect();
+        let payments: Vec<_> = compose(&checked, limit).into_iter().map(|index| ready[index].clone()).collect();
         if payments.is_empty() {
             return Ok(false);
         }
         let nonce = self.next_nonce().await?;
-        let order = SlotOrder { signer: &self.signer, nonce, outbid: None };
-        let attempt = match self.chain.build(order, &payments).await {
-            Err(BuildError::TooDear) => {
+        match self.open_at(lease, nonce, &payments).await {
+            Err(LaneError::Build(BuildError::TooDear)) => {
                 self.give_up_all(&payments, Reason::CostExceedsLimit).await?;
-                return Ok(false);
+                Ok(false)
             }
-            Err(BuildError::Unreadable(id)) => {
+            Err(LaneError::Build(BuildError::Unreadable(id))) => {
                 let unreadable: Vec<_> = payments.into_iter().filter(|payment| payment.id == id).collect();
                 self.give_up_all(&unreadable, Reason::InvalidPayload).await?;
-                return Ok(false);
+                Ok(false)
             }
-            attempt => attempt?,
-        };
-        // Bytes that nobody takes must not be committed: their payments would neither be made nor be free to be asked for again.
-        if self.funds.is_none_or(|funds| funds.balance < attempt.cost_max) {
-            self.funds = None;
-            return Err(LaneError::Penniless);
-        }
-        let opened = self.flows.open_slot(lease, &self.network, &self.signer, nonce, &attempt, &payments).await?;
-        match opened {
-            Opened::Committed(slot) => {
-                self.next = Some(nonce + 1);
-                self.last_opened = Some(self.flows.clock.now());
-                self.flows.metrics.submission(&self.network, &self.signer, SubmissionKind::New, payments.len());
-                self.flows.metrics.settlement_cost(&self.network, attempt.cost_expected);
-                self.send(slot, &attempt.raw).await;
-                Ok(true)
+            opened => {
+                let opened = opened?;
+                if opened {
+                    self.next = Some(nonce + 1);
+                    self.last_opened = Some(self.flows.clock.now());
+                }
+                Ok(opened)
             }
-            // Somebody withdrew one of them in this moment. The others are taken again in the next turn.
-            Opened::PaymentsChanged => Ok(false),
         }
     }
 
-    /// Payments that were simulated at a block that is not the newest any more are simulated again, all at once.
+    /// Signs, commits and sends a slot. Returns whether it did: not if one of the payments was withdrawn in this moment; the
+    /// others are taken again in the next turn.
+    async fn open_at(&mut self, lease: &Lease, nonce: u64, payments: &[Sendable]) -> Result<bool, LaneError> {
+        let order = SlotOrder { signer: &self.signer.name, nonce, outbid: None };
+        let attempt = self.chain.build(order, payments).await?;
+        // Bytes that nobody takes must not be committed: their payments would neither be made nor be free to be asked for again.
+        if self.funds.is_none_or(|funds| funds.balance < self.committed.saturating_add(attempt.cost_max)) {
+            self.funds = None;
+            return Err(LaneError::Penniless);
+        }
+        let opened = self.flows.open_slot(lease, &self.network, &self.signer.address, nonce, &attempt, payments).await?;
+        let Opened::Committed(slot) = opened else { return Ok(false) };
+        self.committed = self.committed.saturating_add(attempt.cost_max);
+        let kind = if payments.is_empty() { SubmissionKind::Cancel } else { SubmissionKind::New };
+        self.flows.metrics.submission(&self.network, &self.signer.name, kind, payments.len());
+        self.flows.metrics.settlement_cost(&self.network, attempt.cost_expected);
+        self.send(slot, &attempt.raw).await;
+        Ok(true)
+    }
+
+    /// Payments that were simulated at a block that is not the newest any more are simulated again, all at once. One about
+    /// which the nodes say nothing is left for the next turn and does not keep the others.
     async fn recheck(&mut self, mut waiting: Vec<Sendable>, head: u64) -> Result<Vec<Sendable>, LaneError> {
         self.used.retain(|_, at| *at == head);
         waiting.retain(|payment| !self.used.contains_key(&payment.id));
@@ -245,9 +272,17 @@ impl Lane {
             let found = self.chain.recheck(&payment).await;
             (payment, found)
         });
-        let mut found = Vec::new();
+        let (mut found, mut failed) = (Vec::new(), None);
         for (mut payment, look) in futures_util::future::join_all(looks).await {
-            match look? {
+            let look = match look {
+                Ok(look) => look,
+                Err(error) => {
+                    tracing::warn!(network = %self.network, payment = %payment.id, error = %ErrorChain(&error), "a payment could not be looked at again");
+                    failed = Some(error);
+                    continue;
+                }
+            };
+            match look {
                 Recheck::Good(checked) if payment.failures < FAILURES_MAX => {
                     // A payer whose code changed since it was verified keeps out of the others' transaction, and so does a
                     // payment that failed in one.
@@ -261,7 +296,13 @@ impl Lane {
                 // Never dropped for that: it may have been this very payment that used it.
                 Recheck::Used => {
                     self.used.insert(payment.id, head);
-                    self.flows.claim_use(&self.chain, &self.network, &payment, head).await?;
+                    match self.flows.claim_use(&self.chain, &self.network, &payment, head).await {
+                        Err(Unavailable::Ledger(error)) => return Err(error.into()),
+                        Err(error) => {
+                            tracing::warn!(network = %self.network, payment = %payment.id, error = %ErrorChain(&error), "the use of a payment's authorization could not be looked for");
+                        }
+                        Ok(_) => {}
+                    }
                 }
             }
         }
@@ -269,7 +310,11 @@ impl Lane {
             self.flows.ledger.note_checked(&found).await?;
         }
         ready.sort_by_key(|payment| payment.id);
-        Ok(ready)
+        match failed {
+            // Then it is not the payments.
+            Some(error) if ready.is_empty() => Err(error.into()),
+            _ => Ok(ready),
+        }
     }
 
     async fn give_up_all(&self, payments: &[Sendable], reason: Reason) -> Result<(), LaneError> {
@@ -283,8 +328,8 @@ impl Lane {
         if let Some(next) = self.next {
             return Ok(next);
         }
-        let own = self.flows.ledger.highest_nonce(&self.network, &self.signer).await?;
-        let chain = self.chain.signer(&self.signer).await?.nonce;
+        let own = self.flows.ledger.highest_nonce(&self.network, &self.signer.address).await?;
+        let chain = self.chain.signer(&self.signer.name).await?.nonce;
         Ok(next_nonce(chain, own))
     }
 
@@ -299,7 +344,7 @@ impl Lane {
     }
 
     async fn resend(&mut self, lease: &Lease, slot: &OpenSlot, cursor: u64) -> Result<(), LaneError> {
-        self.flows.metrics.submission(&self.network, &self.signer, SubmissionKind::Resend, 0);
+        self.flows.metrics.submission(&self.network, &self.signer.name, SubmissionKind::Resend, 0);
         match self.send(slot.id, &slot.raw).await {
             // Ours or a stranger's transaction took the nonce; the chain says which block knows.
             Broadcast::Rejected(Rejection::NonceTooLow) => self.check_spent(lease, slot, cursor).await,
@@ -310,14 +355,18 @@ impl Lane {
 
     /// Signs a further attempt that offers more. A slot whose payments can no longer land is freed by a transfer of nothing.
     async fn outbid(&mut self, lease: &Lease, slot: &OpenSlot, cursor: u64) -> Result<(), LaneError> {
-        if self.check_spent_by_nonce(lease, slot, cursor).await? {
+        let nonce = self.chain.nonce_at(&self.signer.name, cursor).await?;
+        if nonce > slot.nonce {
+            return self.note_spent(lease, slot, cursor).await;
+        }
+        if self.fill_gap(lease, nonce, slot.nonce).await? {
             return Ok(());
         }
         let now = self.flows.clock.now();
         let mut payments = self.flows.ledger.carried_by(slot.id).await?;
         payments.retain(|payment| payment.expires_at > now);
         let kind = if payments.is_empty() { SubmissionKind::Cancel } else { SubmissionKind::Outbid };
-        let order = SlotOrder { signer: &self.signer, nonce: slot.nonce, outbid: Some(slot.fees) };
+        let order = SlotOrder { signer: &self.signer.name, nonce: slot.nonce, outbid: Some(slot.fees) };
         let attempt = match self.chain.build(order, &payments).await {
             // More is not allowed. The bytes that are out stay out.
             Err(BuildError::TooDear | BuildError::CannotOutbid) => {
@@ -327,27 +376,39 @@ impl Lane {
             attempt => attempt?,
         };
         if self.flows.ledger.add_attempt(lease, &self.network, slot, &attempt, now).await? {
-            self.flows.metrics.submission(&self.network, &self.signer, kind, 0);
+            self.flows.metrics.submission(&self.network, &self.signer.name, kind, 0);
             self.send(slot.id, &attempt.raw).await;
         }
         Ok(())
     }
 
-    async fn check_spent(&mut self, lease: &Lease, slot: &OpenSlot, cursor: u64) -> Result<(), LaneError> {
-        self.check_spent_by_nonce(lease, slot, cursor).await.map(drop)
-    }
-
     /// Whether the signer's nonce passed the slot in a block that the watcher has read. If so, and the watcher did not find our
     /// transaction there, somebody else used the nonce, and the payments go back to the queue.
-    async fn check_spent_by_nonce(&mut self, lease: &Lease, slot: &OpenSlot, cursor: u64) -> Result<bool, LaneError> {
-        let nonce = self.chain.nonce_at(&self.signer, cursor).await?;
-        if nonce <= slot.nonce {
-            return Ok(false);
+    async fn check_spent(&mut self, lease: &Lease, slot: &OpenSlot, cursor: u64) -> Result<(), LaneError> {
+        if self.chain.nonce_at(&self.signer.name, cursor).await? > slot.nonce {
+            self.note_spent(lease, slot, cursor).await?;
         }
-        self.flows.note_spent(lease, &self.network, &self.signer, slot.nonce, cursor).await?;
+        Ok(())
+    }
+
+    async fn note_spent(&mut self, lease: &Lease, slot: &OpenSlot, cursor: u64) -> Result<(), LaneError> {
+        self.flows.note_spent(lease, &self.network, &self.signer.address, slot.nonce, cursor).await?;
         // Whoever used this nonce may have used the next ones too.
         self.next = None;
-        Ok(true)
+        Ok(())
+    }
+
+    /// Opens slots without payments for the nonces that the chain waits for and that we never used. Returns whether there were
+    /// any. A stranger's transaction had used them before the network replaced its block, or a restored database forgot them; no
+    /// price moves what is behind such a gap.
+    async fn fill_gap(&mut self, lease: &Lease, next: u64, slot: u64) -> Result<bool, LaneError> {
+        let limit = self.policy.in_flight_max;
+        let missing = self.flows.ledger.missing_nonces(&self.network, &self.signer.address, next, slot, limit).await?;
+        for nonce in &missing {
+            tracing::warn!(network = %self.network, signer = self.signer.name, nonce, "a nonce that nothing uses is filled");
+            self.open_at(lease, *nonce, &[]).await?;
+        }
+        Ok(!missing.is_empty())
     }
 
     async fn send(&mut self, slot: SubmissionId, raw: &[u8]) -> Broadcast {
@@ -355,7 +416,7 @@ impl Lane {
         self.sent.insert(slot, self.flows.clock.now());
         self.flows.metrics.broadcast(&self.network, counted(&answer));
         if let Broadcast::Rejected(rejection) = &answer {
-            tracing::warn!(network = %self.network, signer = self.signer, ?rejection, "the nodes refused a transaction");
+            tracing::warn!(network = %self.network, signer = self.signer.name, ?rejection, "the nodes refused a transaction");
         }
         answer
     }
@@ -364,7 +425,7 @@ impl Lane {
     async fn has_able_neighbour(&self) -> Result<bool, LaneError> {
         let standing = self.flows.availability.of(&self.flows.ledger, &self.network).await?;
         let signers = &self.chain.profile().signers;
-        Ok(signers.iter().any(|signer| signer.name != self.signer && !standing.short.contains(&signer.name)))
+        Ok(signers.iter().any(|signer| signer.address != self.signer.address && !standing.short.contains(&signer.address)))
     }
 
     /// Notes now and then what the signer holds, and whether that may not last for another hour at the present rate.
@@ -372,15 +433,16 @@ impl Lane {
         if let Some(funds) = self.funds.filter(|funds| funds.read_at.elapsed() < BALANCE_READ) {
             return Ok(funds);
         }
-        let balance = self.chain.signer(&self.signer).await?.balance;
+        let balance = self.chain.signer(&self.signer.name).await?.balance;
         let now = self.flows.clock.now();
         let rate = self.flows.ledger.spent_lately(&self.network, now).await?;
         let short = balance < rate.max(self.cost.reserve_wei_min);
         if short {
-            tracing::error!(network = %self.network, signer = self.signer, balance_wei = %balance, "the signer runs out of funds");
+            tracing::error!(network = %self.network, signer = self.signer.name, balance_wei = %balance, "the signer runs out of funds");
         }
-        self.flows.metrics.signer_balance(&self.network, &self.signer, balance, short);
-        let record = SignerRecord { name: self.signer.clone(), balance, short };
+        self.flows.metrics.signer_balance(&self.network, &self.signer.name, balance, short);
+        let SignerProfile { name, address } = self.signer.clone();
+        let record = SignerRecord { address, name, balance, short };
         self.flows.ledger.note_signer(&self.network, &record, now).await?;
         let funds = Funds { balance, short, read_at: Instant::now() };
         self.funds = Some(funds);

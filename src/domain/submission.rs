@@ -3,6 +3,7 @@
 use chrono::{DateTime, TimeDelta, Utc};
 
 use super::transfer::TransactionId;
+use super::verification::Checked;
 
 /// Fees of a signed transaction, in the network's smallest native unit per unit of gas.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -56,16 +57,25 @@ pub fn may_open(policy: &LanePolicy, in_flight: usize, last_opened: Option<DateT
     }
 }
 
-/// How many of the waiting payments, oldest first, go into the next submission. `alone` says of each whether it must not share.
+/// The gas that the payments of one transaction may have taken in their simulations. A network takes no transaction of more than
+/// 16,777,216 (EIP-7825); the rest is for the margin of a fifth that each payment gets, and for what goes around them.
+const BATCH_GAS_MAX: u64 = 11_000_000;
+
+/// Which of the waiting payments, oldest first, go into the next submission: at least one, however much gas it takes.
 ///
 /// A payment that must go alone neither joins a batch nor waits for one: if it is the oldest it goes now, by itself.
 #[must_use]
-pub fn compose(alone: &[bool], batch_max: usize) -> Vec<usize> {
-    match alone.first() {
-        None => Vec::new(),
-        Some(true) => vec![0],
-        Some(false) => alone.iter().enumerate().filter(|(_, alone)| !**alone).map(|(index, _)| index).take(batch_max).collect(),
+pub fn compose(waiting: &[&Checked], batch_max: usize) -> Vec<usize> {
+    let Some(oldest) = waiting.first() else { return Vec::new() };
+    if oldest.alone {
+        return vec![0];
     }
+    let sharing = waiting.iter().enumerate().filter(|(_, checked)| !checked.alone);
+    let fitting = sharing.scan(0_u64, |gas, (index, checked)| {
+        *gas = gas.saturating_add(checked.gas);
+        (index == 0 || *gas <= BATCH_GAS_MAX).then_some(index)
+    });
+    fitting.take(batch_max).collect()
 }
 
 /// What to do for a slot that is not spent.
@@ -100,6 +110,7 @@ pub fn next_nonce(chain: u64, own_highest: Option<u64>) -> u64 {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::domain::amount::Amount;
 
     fn policy() -> LanePolicy {
         LanePolicy {
@@ -122,11 +133,35 @@ mod tests {
         assert!(!may_open(&policy(), 2, before(1000), now));
     }
 
+    fn composed(waiting: &[(bool, u64)]) -> Vec<usize> {
+        let checked = |(alone, gas): &(bool, u64)| Checked {
+            block: 1,
+            balance: Amount::ZERO,
+            payer_code: String::new(),
+            alone: *alone,
+            gas: *gas,
+        };
+        let waiting: Vec<_> = waiting.iter().map(checked).collect();
+        compose(&waiting.iter().collect::<Vec<_>>(), 3)
+    }
+
     #[test]
     fn a_batch_takes_the_oldest_that_may_share() {
-        assert_eq!(compose(&[], 3), Vec::<usize>::new());
-        assert_eq!(compose(&[true, false, false], 3), vec![0]);
-        assert_eq!(compose(&[false, true, false, false, false], 3), vec![0, 2, 3]);
+        let (alone, sharing) = ((true, 50_000), (false, 50_000));
+
+        assert_eq!(composed(&[]), Vec::<usize>::new());
+        assert_eq!(composed(&[alone, sharing, sharing]), vec![0]);
+        assert_eq!(composed(&[sharing, alone, sharing, sharing, sharing]), vec![0, 2, 3]);
+    }
+
+    #[test]
+    fn a_batch_takes_no_more_gas_than_a_transaction_may() {
+        let (usual, half, huge) = ((false, 50_000), (false, BATCH_GAS_MAX / 2), (false, u64::MAX));
+
+        assert_eq!(composed(&[half, half, usual]), vec![0, 1]);
+        // What does not fit is the oldest the next time, and is not overtaken until then.
+        assert_eq!(composed(&[usual, huge, usual]), vec![0]);
+        assert_eq!(composed(&[huge, usual]), vec![0]);
     }
 
     #[test]

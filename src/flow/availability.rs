@@ -16,7 +16,7 @@ const BELIEVED: Duration = Duration::from_secs(1);
 pub struct Standing {
     /// Why it was halted, if it was.
     pub halted: Option<String>,
-    /// The signers whose balance may not last for another hour.
+    /// The addresses of the signers whose balance may not last for another hour.
     pub short: Vec<String>,
 }
 
@@ -35,7 +35,7 @@ impl Availability {
         }
         let halted = ledger.cursor(network).await?.and_then(|cursor| cursor.halted);
         let signers = ledger.signers(network).await?;
-        let short = signers.into_iter().filter(|signer| signer.short).map(|signer| signer.name).collect();
+        let short = signers.into_iter().filter(|signer| signer.short).map(|signer| signer.address).collect();
         let standing = Standing { halted, short };
         self.lock().insert(network.clone(), (standing.clone(), Instant::now()));
         Ok(standing)
@@ -59,7 +59,7 @@ impl Flows {
             let profile = chain.profile();
             // A ledger that does not answer says nothing about a network, and servers cache this answer for long.
             let standing = self.availability.of(&self.ledger, &profile.network).await.unwrap_or_default();
-            let able = profile.signers.iter().any(|signer| !standing.short.contains(&signer.name));
+            let able = profile.signers.iter().any(|signer| !standing.short.contains(&signer.address));
             let available = chain.is_prepared() && able && standing.halted.is_none();
             self.metrics.network_available(&profile.network, available);
             if available {

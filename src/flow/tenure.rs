@@ -1,9 +1,11 @@
 //! Holding a lease for as long as there is work under it.
 
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use chrono::TimeDelta;
+use tokio::sync::watch;
+use tokio_util::task::AbortOnDropHandle;
 use uuid::Uuid;
 
 use super::Flows;
@@ -28,48 +30,79 @@ pub struct Tenure {
     flows: Arc<Flows>,
     name: String,
     owner: Uuid,
-    held: Option<Lease>,
-    tried_at: Option<Instant>,
+    renewal: Option<Renewal>,
+}
+
+/// Renews a lease beside the work that is done under it: a node may take longer to answer than the lease lasts.
+struct Renewal {
+    held: watch::Receiver<Option<Lease>>,
+    task: AbortOnDropHandle<()>,
 }
 
 impl Tenure {
     /// A claim that is not made yet.
     #[must_use]
     pub const fn new(flows: Arc<Flows>, name: String, owner: Uuid) -> Self {
-        Self { flows, name, owner, held: None, tried_at: None }
+        Self { flows, name, owner, renewal: None }
     }
 
-    /// The lease, if it is ours, renewed when it is time.
+    /// The lease, if it is ours.
     ///
     /// That it was ours a moment ago proves nothing: every write names the lease and is refused if it was lost.
     pub async fn lease(&mut self) -> Option<Lease> {
-        if self.tried_at.is_none_or(|tried| tried.elapsed() >= RENEWED) {
-            self.tried_at = Some(Instant::now());
-            self.held =
-                match tokio::time::timeout(RENEWED_WITHIN, self.flows.ledger.hold_lease(&self.name, self.owner, LASTS)).await {
-                    Ok(Ok(lease)) => lease,
-                    Ok(Err(error)) => {
-                        tracing::warn!(lease = self.name, error = %ErrorChain(&error), "the lease could not be renewed");
-                        None
-                    }
-                    Err(_) => {
-                        tracing::warn!(lease = self.name, "the lease could not be renewed in time");
-                        None
-                    }
-                };
-            self.flows.metrics.lease(&self.name, self.held.is_some());
-        }
-        self.held.clone()
+        let renewal = match self.renewal.take().filter(|renewal| !renewal.task.is_finished()) {
+            Some(renewal) => renewal,
+            None => self.begin().await,
+        };
+        let held = renewal.held.borrow().clone();
+        self.renewal = Some(renewal);
+        held
+    }
+
+    #[expect(clippy::disallowed_methods, reason = "it ends with its tenure, which starts it again if it should fail")]
+    async fn begin(&self) -> Renewal {
+        let (publish, mut held) = watch::channel(None);
+        let (flows, name, owner) = (Arc::clone(&self.flows), self.name.clone(), self.owner);
+        let task = AbortOnDropHandle::new(tokio::spawn(async move {
+            loop {
+                publish.send_replace(renew(&flows, &name, owner).await);
+                tokio::time::sleep(RENEWED).await;
+            }
+        }));
+        // Until the first answer nothing is known. If the task fails before it, the lease is not held.
+        drop(held.changed().await);
+        Renewal { held, task }
     }
 
     /// Gives the lease back, so that the next owner need not wait.
     pub async fn end(self) {
-        if let Some(lease) = &self.held {
+        let Some(Renewal { held, task }) = self.renewal else { return };
+        // It must have ended before the lease is given back, or it might take it again.
+        task.abort();
+        drop(task.await);
+        let lease = held.borrow().clone();
+        if let Some(lease) = lease {
             // If this fails, the lease runs out by itself.
-            drop(self.flows.ledger.release_lease(lease).await);
+            drop(self.flows.ledger.release_lease(&lease).await);
             self.flows.metrics.lease(&self.name, false);
         }
     }
+}
+
+async fn renew(flows: &Flows, name: &str, owner: Uuid) -> Option<Lease> {
+    let held = match tokio::time::timeout(RENEWED_WITHIN, flows.ledger.hold_lease(name, owner, LASTS)).await {
+        Ok(Ok(lease)) => lease,
+        Ok(Err(error)) => {
+            tracing::warn!(lease = name, error = %ErrorChain(&error), "the lease could not be renewed");
+            None
+        }
+        Err(_) => {
+            tracing::warn!(lease = name, "the lease could not be renewed in time");
+            None
+        }
+    };
+    flows.metrics.lease(name, held.is_some());
+    held
 }
 
 /// How long to wait before asking again for a lease that somebody else holds.

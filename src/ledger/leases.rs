@@ -9,7 +9,7 @@ use super::{Ledger, LedgerError};
 /// Ownership of a name until it is lost or given back. The fence goes into every write that is made under it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Lease {
-    /// What is owned, for example `lane:eip155:8453:base-1`.
+    /// What is owned, for example `watcher:eip155:8453`.
     pub name: String,
     /// The owning process.
     pub owner: Uuid,

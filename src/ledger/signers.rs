@@ -8,7 +8,9 @@ use crate::domain::network::Network;
 /// What is known of a signer.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct SignerRecord {
-    /// Its name.
+    /// Its address, by which it is known.
+    pub address: String,
+    /// The operator's name for it.
     pub name: String,
     /// What it holds, in wei.
     pub balance: u128,
@@ -24,11 +26,12 @@ impl Ledger {
     pub async fn note_signer(&self, network: &Network, record: &SignerRecord, now: DateTime<Utc>) -> Result<(), LedgerError> {
         sqlx::query!(
             r#"
-            INSERT INTO signers (network, name, balance_wei, short, seen_at) VALUES ($1, $2, $3, $4, $5)
-            ON CONFLICT (network, name) DO UPDATE
-            SET balance_wei = excluded.balance_wei, short = excluded.short, seen_at = excluded.seen_at
+            INSERT INTO signers (network, address, name, balance_wei, short, seen_at) VALUES ($1, $2, $3, $4, $5, $6)
+            ON CONFLICT (network, address) DO UPDATE
+            SET name = excluded.name, balance_wei = excluded.balance_wei, short = excluded.short, seen_at = excluded.seen_at
             "#,
             network.as_str(),
+            record.address,
             record.name,
             wei_to_decimal(record.balance),
             record.short,
@@ -44,14 +47,16 @@ impl Ledger {
     /// # Errors
     /// The database could not be reached.
     pub async fn signers(&self, network: &Network) -> Result<Vec<SignerRecord>, LedgerError> {
-        let rows =
-            sqlx::query!("SELECT name, balance_wei, short FROM signers WHERE network = $1 ORDER BY name", network.as_str());
+        let rows = sqlx::query!(
+            "SELECT address, name, balance_wei, short FROM signers WHERE network = $1 ORDER BY name, address",
+            network.as_str()
+        );
         rows.fetch_all(self.pool())
             .await?
             .into_iter()
             .map(|row| {
                 let balance = from_decimal(&row.balance_wei).column("signers", "balance_wei")?;
-                Ok(SignerRecord { name: row.name, balance, short: row.short })
+                Ok(SignerRecord { address: row.address, name: row.name, balance, short: row.short })
             })
             .collect()
     }

@@ -28,6 +28,8 @@ pub struct OpenSlot {
     pub raw: Vec<u8>,
     /// Its fees.
     pub fees: Fees,
+    /// What it may cost at most, in wei.
+    pub cost_max: u128,
     /// When it was signed.
     pub signed_at: DateTime<Utc>,
 }
@@ -36,7 +38,7 @@ pub struct OpenSlot {
 pub struct NewSlot<'a> {
     /// Which network.
     pub network: &'a Network,
-    /// Whose account.
+    /// The address of the account.
     pub signer: &'a str,
     /// Which account nonce.
     pub nonce: u64,
@@ -58,7 +60,7 @@ pub enum Opened {
 }
 
 impl Ledger {
-    /// Assigns waiting payments to a lane, and returns all that wait in it, oldest first. It takes those that have no lane, and
+    /// Assigns waiting payments to the lane of a signer's address, and returns all that wait in it, oldest first. It takes those that have no lane, and
     /// those of a lane that is short of funds.
     ///
     /// # Errors
@@ -72,7 +74,7 @@ impl Ledger {
                 SELECT p.id FROM payments p
                 WHERE p.network = $1 AND p.submission_id IS NULL AND p.given_up_at IS NULL
                   AND (p.lane IS NULL
-                       OR p.lane <> $2 AND EXISTS (SELECT FROM signers s WHERE s.network = $1 AND s.name = p.lane AND s.short))
+                       OR p.lane <> $2 AND EXISTS (SELECT FROM signers s WHERE s.network = $1 AND s.address = p.lane AND s.short))
                   AND p.final_at IS NULL AND p.answer_by > clock_timestamp()
                   AND NOT EXISTS (SELECT FROM claims c WHERE c.payment_id = p.id)
                 ORDER BY p.id LIMIT $3 FOR UPDATE SKIP LOCKED
@@ -224,7 +226,8 @@ impl Ledger {
     pub async fn open_slots(&self, network: &Network, signer: &str) -> Result<Vec<OpenSlot>, LedgerError> {
         let rows = sqlx::query!(
             r#"
-            SELECT s.id, s.nonce AS "nonce!", a.number, a.transaction, a.raw, a.fee_per_gas, a.tip_per_gas, a.signed_at
+            SELECT s.id, s.nonce AS "nonce!", a.number, a.transaction, a.raw, a.fee_per_gas, a.tip_per_gas,
+                   a.cost_wei_max, a.signed_at
             FROM submissions s
             JOIN LATERAL (SELECT * FROM attempts WHERE submission_id = s.id ORDER BY number DESC LIMIT 1) a ON true
             WHERE s.network = $1 AND s.signer = $2 AND s.spent_block IS NULL AND s.nonce IS NOT NULL
@@ -247,6 +250,7 @@ impl Ledger {
                         fee_per_gas: from_decimal(&row.fee_per_gas).column("attempts", "fee_per_gas")?,
                         tip_per_gas: from_decimal(&row.tip_per_gas).column("attempts", "tip_per_gas")?,
                     },
+                    cost_max: from_decimal(&row.cost_wei_max).column("attempts", "cost_wei_max")?,
                     signed_at: row.signed_at,
                 })
             })
@@ -276,6 +280,33 @@ impl Ledger {
             signer
         );
         Ok(highest.fetch_one(self.pool()).await?.map(from_bigint))
+    }
+
+    /// The first nonces from `from` on and below `until` for which a signer never had a slot.
+    ///
+    /// # Errors
+    /// The database could not be reached.
+    pub async fn missing_nonces(
+        &self,
+        network: &Network,
+        signer: &str,
+        from: u64,
+        until: u64,
+        limit: usize,
+    ) -> Result<Vec<u64>, LedgerError> {
+        let missing = sqlx::query_scalar!(
+            r#"
+            SELECT nonce AS "nonce!" FROM generate_series($3::bigint, $4::bigint - 1) AS nonce
+            WHERE NOT EXISTS (SELECT FROM submissions s WHERE s.network = $1 AND s.signer = $2 AND s.nonce = nonce.nonce)
+            ORDER BY nonce LIMIT $5
+            "#,
+            network.as_str(),
+            signer,
+            to_bigint(from),
+            to_bigint(until),
+            i64::try_from(limit).unwrap_or(i64::MAX),
+        );
+        Ok(missing.fetch_all(self.pool()).await?.into_iter().map(from_bigint).collect())
     }
 
     /// Notes what a second look at waiting payments found.

@@ -206,6 +206,32 @@ async fn a_slot_that_became_too_cheap_is_outbid_within_the_limit() {
     assert!(sends_while_too_dear <= 10, "{sends_while_too_dear}");
 }
 
+/// The account's nonce goes back below an open slot, as after a reorganisation that dropped somebody else's transactions.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_gap_below_a_slot_is_filled() {
+    let world = World::new(ChainOptions::default()).await;
+    let proxy = Proxy::start(&world.chain.url);
+    let signer = world.chain.text("/accounts/signers/0/address");
+    let nonce = async |nonce: &str| drop(world.chain.rpc("anvil_setNonce", json!([signer, nonce])).await);
+    nonce("0x2").await;
+    world.chain.mine(1).await;
+    let mut options = world.options(&[&proxy]);
+    options.networks[0].lines.push_str("resend_after_ms = 1000\noutbid_after_ms = 2000\n");
+    let facilitator = Facilitator::start(&options).await;
+    let signed = world.signed(0);
+    let (asked, _) = settle_into_pool(&world, &facilitator, &signed).await;
+    world.chain.rpc("anvil_dropAllTransactions", json!([])).await;
+    nonce("0x0").await;
+    world.mining(true).await;
+    let answer = asked.await.expect("no panic");
+    world.until_idle().await;
+    let fillers = world.count("SELECT count(*) FROM submissions WHERE nonce < 2 AND spent_block IS NOT NULL").await;
+    let violations = world.violations(&[signed], 0).await;
+    report("lanes gap", &format!("2 nonces below a slot: {fillers} filled, then paid; {violations} violations"));
+    assert!(is_success(&answer), "{answer}");
+    assert_eq!((fillers, violations), (2, 0));
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn several_signers_share_the_work() {
     let payments = scale(60, 300);

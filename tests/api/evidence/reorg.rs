@@ -233,3 +233,40 @@ async fn a_node_of_another_chain_is_not_believed() {
     assert!(is_success(&settled), "{settled}");
     assert_eq!((there, violations), (0, 0));
 }
+
+/// Somebody who has the signer's key uses a slot's nonce, and the block in which that happened is replaced.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_slot_that_a_stranger_spent_is_open_again_when_that_block_is_replaced() {
+    let world = World::new(ChainOptions::default()).await;
+    let proxy = Proxy::start(&world.chain.url);
+    let mut options = world.options(&[&proxy]);
+    options.networks[0].lines.push_str("resend_after_ms = 1000\noutbid_after_ms = 2000\n");
+    let facilitator = Facilitator::start(&options).await;
+    let signer = world.chain.text("/accounts/signers/0/address");
+    world.mining(false).await;
+    let signed = world.signed(0);
+    let (caller, body) = (facilitator.caller(), signed.v2());
+    let asked = tokio::spawn(async move { caller.settle_patiently(&body, PATIENCE).await });
+    world.until("a slot", "SELECT count(*) FROM payments WHERE submission_id IS NOT NULL").await;
+    // Nothing of ours gets in, and nothing can be looked at again, so that the payment goes into no newer slot.
+    proxy.rule(|method, _, _| match method {
+        SEND => Act::Swallow,
+        "eth_call" => Act::Status(500),
+        _ => Act::Forward,
+    });
+    world.chain.rpc("anvil_dropAllTransactions", json!([])).await;
+    world.chain.send_as(&signer, &signer, "0x", 100_000_000).await;
+    world.chain.mine(1).await;
+    let queued = "SELECT count(*) FROM payments WHERE submission_id IS NULL AND failed_submission_id IS NOT NULL";
+    world.until("the slot spent without its payment", queued).await;
+    world.chain.rpc("anvil_reorg", json!([1, []])).await;
+    world.until("the payment in its slot again", "SELECT count(*) FROM payments WHERE submission_id IS NOT NULL").await;
+    proxy.behave();
+    world.mining(true).await;
+    let answer = asked.await.expect("no panic");
+    world.until_idle().await;
+    let (slots, violations) = (world.count("SELECT count(*) FROM submissions").await, world.violations(&[signed], 0).await);
+    report("reorg of a stranger's transaction", &format!("paid through {slots} slot, {violations} violations"));
+    assert!(is_success(&answer), "{answer}");
+    assert_eq!((slots, violations), (1, 0));
+}
