@@ -130,11 +130,8 @@ impl Watcher {
                 self.flows.reorg(lease, network, (ancestor, hash)).await?;
                 (true, !self.extend(lease, ancestor + 1, &head).await?)
             }
-            Step::Impossible { ancestor } => {
-                let finalized = cursor.map_or(0, |cursor| cursor.heights.finalized);
-                let reason = format!(
-                    "a node contradicts block {finalized}, which was final; the newest block it shares with us is {ancestor:?}"
-                );
+            Step::Impossible { number } => {
+                let reason = format!("a node contradicts block {number}, which was final");
                 tracing::error!(%network, reason, "the network is halted");
                 self.flows.ledger.halt(network, &reason).await?;
                 (false, false)
@@ -160,17 +157,25 @@ impl Watcher {
                 if head.block.number == top.0 + 1 { head.block.parent_hash.clone() } else { self.block(top.0).await?.hash };
             seen.push((top.0, hash));
         }
-        if let Some(step) = compare(&[top], &seen, head.block.number, 0) {
-            return Ok(step);
+        if seen.last() == Some(&top) {
+            return Ok(if head.block.number == top.0 { Step::Nothing } else { Step::Extend { from: top.0 + 1 } });
         }
-        let finalized = cursor.heights.finalized;
-        let known = self.flows.ledger.canonical_blocks(&self.chain.profile().network, finalized).await?;
+        let network = &self.chain.profile().network;
+        let mut known = self.flows.ledger.canonical_blocks(network).await?;
+        if known.is_empty() {
+            // Everything that we had read was replaced; then the cursor stands at a block that was never taken in.
+            known.push(top);
+        }
+        if known.last().is_some_and(|(lowest, _)| head.block.number < *lowest) {
+            tracing::warn!(%network, head = head.block.number, cursor = cursor.heights.head, "a node lags far behind");
+        }
         loop {
-            if let Some(step) = compare(&known, &seen, head.block.number, finalized) {
+            if let Some(step) = compare(&known, &seen, head.block.number, cursor.heights.finalized) {
                 return Ok(step);
             }
             let lowest = seen.last().map_or(0, |(number, _)| *number);
-            let Some(next) = lowest.checked_sub(1) else { return Ok(Step::Impossible { ancestor: None }) };
+            // Height 0 is always final, so the comparison ends there at the latest.
+            let Some(next) = lowest.checked_sub(1) else { return Ok(Step::Nothing) };
             seen.push((next, self.block(next).await?.hash));
         }
     }
