@@ -219,7 +219,7 @@ impl EvmChain {
     }
 
     async fn header(&self, tag: &str) -> Result<Option<Header>, ChainError> {
-        self.nodes.read("eth_getBlockByNumber", (tag, false)).await
+        self.nodes.find("eth_getBlockByNumber", (tag, false)).await
     }
 
     fn note_price(&self, header: &Header) {
@@ -318,7 +318,7 @@ impl EvmChain {
         if let Some(header) = remembered {
             return Ok(header);
         }
-        let header: Option<Header> = self.nodes.read("eth_getBlockByHash", (&block.hash, false)).await?;
+        let header: Option<Header> = self.nodes.find("eth_getBlockByHash", (&block.hash, false)).await?;
         header.filter(|header| header.is(block)).ok_or_else(|| self.implausible(format!("block {} is gone", block.hash)))
     }
 
