@@ -453,6 +453,10 @@ impl Chain for EvmChain {
         let outcome = self.simulate(&authorization).await?;
         Ok(match exact::verdict::judge(&authorization, &outcome, &self.factories) {
             Ok(checked) => Recheck::Good(checked),
+            // The payment passed in a later state, so this node only lags behind the one that said so.
+            Err(_) if outcome.block < payment.checked.block => {
+                return Err(self.implausible(format!("block {} is older than what was known already", outcome.block)));
+            }
             Err(refusal) if refusal.reason == Reason::NonceAlreadyUsed => Recheck::Used,
             Err(refusal) => Recheck::Refused(refusal),
         })
