@@ -9,12 +9,11 @@ use std::time::{Duration, Instant};
 use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 
-use crate::chain::{Chain, ChainError, Head, Observed};
+use crate::chain::{Chain, ChainError, Head};
 use crate::domain::block::{Block, Heights, Step, compare};
-use crate::domain::transfer::Use;
-use crate::flow::Flows;
 use crate::flow::ingest::Ingested;
 use crate::flow::tenure::{ASK_AGAIN, TURN_LASTS_MAX, Tenure};
+use crate::flow::{Flows, Unavailable};
 use crate::ledger::LedgerError;
 use crate::ledger::blocks::Cursor;
 use crate::ledger::leases::Lease;
@@ -60,8 +59,8 @@ enum WatchError {
     Chain(#[from] ChainError),
     #[error(transparent)]
     Ledger(#[from] LedgerError),
-    #[error("two nodes disagree about block {0}")]
-    Disagreement(u64),
+    #[error(transparent)]
+    Flow(#[from] Unavailable),
     #[error("a look took too long")]
     TooLong,
 }
@@ -191,7 +190,7 @@ impl Watcher {
             }
             let block = if number == head.block.number { head.block.clone() } else { self.block(number).await? };
             let observed = self.chain.observe(&block).await?;
-            self.check_agreement(&observed).await?;
+            self.flows.check_agreement(&self.chain, &observed).await?;
             let heights = Heights { head: number, safe: head.safe.min(number), finalized: head.finalized.min(number) };
             match self.flows.ingest(lease, network, &observed, heights).await? {
                 Ingested::Done => {}
@@ -206,21 +205,6 @@ impl Watcher {
         let network = self.chain.profile().network.clone();
         let gone = || ChainError::Implausible { network, what: format!("there is no block {number} below the head") };
         Ok(self.chain.block(number).await?.ok_or_else(gone)?)
-    }
-
-    /// Above the operator's amount one node's word is not enough for a transfer to count.
-    async fn check_agreement(&self, observed: &Observed) -> Result<(), WatchError> {
-        let counts = observed.uses.iter().any(|entry| match &entry.outcome {
-            Use::Spent(Some(transfer)) => {
-                let limit = self.chain.agree_above(transfer.asset);
-                limit.zip(transfer.amount).is_some_and(|(limit, amount)| amount > limit)
-            }
-            Use::Spent(None) | Use::Cancelled => false,
-        });
-        if counts && !self.chain.agrees(observed).await? {
-            return Err(WatchError::Disagreement(observed.block.number));
-        }
-        Ok(())
     }
 }
 
