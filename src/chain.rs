@@ -220,6 +220,8 @@ pub struct Observed {
     pub uses: Vec<AuthorizationUse>,
     /// The transactions in it.
     pub transactions: Vec<TransactionId>,
+    /// Which of the network's nodes said what was used, so that another one can be asked whether that is so.
+    pub node: usize,
 }
 
 /// Where a lane stands on chain.
@@ -294,15 +296,15 @@ pub trait Chain: Send + Sync {
     /// What a block holds.
     async fn observe(&self, block: &Block) -> Result<Observed, ChainError>;
 
-    /// Whether a second node says the same about a block and the uses in it.
+    /// Whether another node than the one that was asked says the same about a block and the uses in it.
     async fn agrees(&self, observed: &Observed) -> Result<bool, ChainError>;
 
     /// The amount of `asset` above which two nodes must agree.
     fn agree_above(&self, asset: Address) -> Option<Amount>;
 
     /// Searches for the use of one authorization in a range of blocks: the slow path, for what the watcher passed before we
-    /// held the payment.
-    async fn lookup(&self, payment: &Sendable, from: u64, to: u64) -> Result<Option<(Block, AuthorizationUse)>, ChainError>;
+    /// held the payment. Returns the whole block that holds it.
+    async fn lookup(&self, payment: &Sendable, from: u64, to: u64) -> Result<Option<Observed>, ChainError>;
 }
 
 /// The configured networks.

@@ -9,12 +9,11 @@ use std::time::{Duration, Instant};
 use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 
-use crate::chain::{Chain, ChainError, Head, Observed};
+use crate::chain::{Chain, ChainError, Head};
 use crate::domain::block::{Block, Heights, Step, compare};
-use crate::domain::transfer::Use;
-use crate::flow::Flows;
 use crate::flow::ingest::Ingested;
 use crate::flow::tenure::{ASK_AGAIN, TURN_LASTS_MAX, Tenure};
+use crate::flow::{Flows, Unavailable};
 use crate::ledger::LedgerError;
 use crate::ledger::blocks::Cursor;
 use crate::ledger::leases::Lease;
@@ -60,8 +59,8 @@ enum WatchError {
     Chain(#[from] ChainError),
     #[error(transparent)]
     Ledger(#[from] LedgerError),
-    #[error("two nodes disagree about block {0}")]
-    Disagreement(u64),
+    #[error(transparent)]
+    Flow(#[from] Unavailable),
     #[error("a look took too long")]
     TooLong,
 }
@@ -130,11 +129,8 @@ impl Watcher {
                 self.flows.reorg(lease, network, (ancestor, hash)).await?;
                 (true, !self.extend(lease, ancestor + 1, &head).await?)
             }
-            Step::Impossible { ancestor } => {
-                let finalized = cursor.map_or(0, |cursor| cursor.heights.finalized);
-                let reason = format!(
-                    "a node contradicts block {finalized}, which was final; the newest block it shares with us is {ancestor:?}"
-                );
+            Step::Impossible { number } => {
+                let reason = format!("a node contradicts block {number}, which was final");
                 tracing::error!(%network, reason, "the network is halted");
                 self.flows.ledger.halt(network, &reason).await?;
                 (false, false)
@@ -160,17 +156,25 @@ impl Watcher {
                 if head.block.number == top.0 + 1 { head.block.parent_hash.clone() } else { self.block(top.0).await?.hash };
             seen.push((top.0, hash));
         }
-        if let Some(step) = compare(&[top], &seen, head.block.number, 0) {
-            return Ok(step);
+        if seen.last() == Some(&top) {
+            return Ok(if head.block.number == top.0 { Step::Nothing } else { Step::Extend { from: top.0 + 1 } });
         }
-        let finalized = cursor.heights.finalized;
-        let known = self.flows.ledger.canonical_blocks(&self.chain.profile().network, finalized).await?;
+        let network = &self.chain.profile().network;
+        let mut known = self.flows.ledger.canonical_blocks(network).await?;
+        if known.is_empty() {
+            // Everything that we had read was replaced; then the cursor stands at a block that was never taken in.
+            known.push(top);
+        }
+        if known.last().is_some_and(|(lowest, _)| head.block.number < *lowest) {
+            tracing::warn!(%network, head = head.block.number, cursor = cursor.heights.head, "a node lags far behind");
+        }
         loop {
-            if let Some(step) = compare(&known, &seen, head.block.number, finalized) {
+            if let Some(step) = compare(&known, &seen, head.block.number, cursor.heights.finalized) {
                 return Ok(step);
             }
             let lowest = seen.last().map_or(0, |(number, _)| *number);
-            let Some(next) = lowest.checked_sub(1) else { return Ok(Step::Impossible { ancestor: None }) };
+            // Height 0 is always final, so the comparison ends there at the latest.
+            let Some(next) = lowest.checked_sub(1) else { return Ok(Step::Nothing) };
             seen.push((next, self.block(next).await?.hash));
         }
     }
@@ -186,7 +190,7 @@ impl Watcher {
             }
             let block = if number == head.block.number { head.block.clone() } else { self.block(number).await? };
             let observed = self.chain.observe(&block).await?;
-            self.check_agreement(&observed).await?;
+            self.flows.check_agreement(&self.chain, &observed).await?;
             let heights = Heights { head: number, safe: head.safe.min(number), finalized: head.finalized.min(number) };
             match self.flows.ingest(lease, network, &observed, heights).await? {
                 Ingested::Done => {}
@@ -201,21 +205,6 @@ impl Watcher {
         let network = self.chain.profile().network.clone();
         let gone = || ChainError::Implausible { network, what: format!("there is no block {number} below the head") };
         Ok(self.chain.block(number).await?.ok_or_else(gone)?)
-    }
-
-    /// Above the operator's amount one node's word is not enough for a transfer to count.
-    async fn check_agreement(&self, observed: &Observed) -> Result<(), WatchError> {
-        let counts = observed.uses.iter().any(|entry| match &entry.outcome {
-            Use::Spent(Some(transfer)) => {
-                let limit = self.chain.agree_above(transfer.asset);
-                limit.zip(transfer.amount).is_some_and(|(limit, amount)| amount > limit)
-            }
-            Use::Spent(None) | Use::Cancelled => false,
-        });
-        if counts && !self.chain.agrees(observed).await? {
-            return Err(WatchError::Disagreement(observed.block.number));
-        }
-        Ok(())
     }
 }
 

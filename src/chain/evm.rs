@@ -19,7 +19,7 @@ use self::exact::verdict::NO_CODE;
 use self::exact::{Authorization, evm};
 use self::fees::{BlockPrice, PriceBoard, Prices, SlowPrices};
 use self::observe::{Header, LogEntry};
-use self::rpc::{CallError, Nodes};
+use self::rpc::{CallError, NodeFailure, Nodes};
 use self::simulate::Simulator;
 use super::{
     Broadcast, BuildError, Chain, ChainError, Head, Observed, Profile, Recheck, Rejection, SignerProfile, SignerState, SlotOrder,
@@ -29,8 +29,8 @@ use crate::config::{CostLimits, Finality, NetworkConfig};
 use crate::domain::address::Address;
 use crate::domain::amount::Amount;
 use crate::domain::asset::Asset;
-use crate::domain::block::Block;
-use crate::domain::payment::{AuthorizationKey, PaymentRequest, SCHEME_EXACT};
+use crate::domain::block::{Block, BlockHash};
+use crate::domain::payment::{PaymentRequest, SCHEME_EXACT};
 use crate::domain::reason::{Reason, Refusal};
 use crate::domain::submission::SignedAttempt;
 use crate::domain::transfer::AuthorizationUse;
@@ -56,6 +56,9 @@ const HEADERS_KEPT: usize = 32;
 /// Blocks in one search for an authorization's use; public nodes refuse much longer ranges.
 const LOOKUP_BLOCKS: u64 = 1_000;
 
+/// So often a block's logs are asked for again if the block's filter promises some and every node has none.
+const DOUBTS_MAX: u32 = 3;
+
 /// What the OP stack's oracle is asked for: the price of this many bytes.
 const DATA_SAMPLE_BYTES: u64 = 1_024;
 
@@ -80,6 +83,8 @@ pub struct EvmChain {
     pricing: tokio::sync::Mutex<()>,
     levels: Mutex<Option<(u64, u64, Instant)>>,
     headers: Mutex<VecDeque<Header>>,
+    /// The block whose logs were doubted last, and how often.
+    doubted: Mutex<(BlockHash, u32)>,
     prepared: AtomicBool,
     batches: AtomicBool,
 }
@@ -137,6 +142,7 @@ impl EvmChain {
             pricing: tokio::sync::Mutex::new(()),
             levels: Mutex::new(None),
             headers: Mutex::default(),
+            doubted: Mutex::default(),
             prepared: AtomicBool::new(false),
             batches: AtomicBool::new(false),
         })
@@ -219,7 +225,7 @@ impl EvmChain {
     }
 
     async fn header(&self, tag: &str) -> Result<Option<Header>, ChainError> {
-        self.nodes.read("eth_getBlockByNumber", (tag, false)).await
+        self.nodes.find("eth_getBlockByNumber", (tag, false)).await
     }
 
     fn note_price(&self, header: &Header) {
@@ -284,33 +290,53 @@ impl EvmChain {
         self.nodes.call_node(node, "eth_getLogs", (filter,)).await
     }
 
-    /// A block's uses from the first node that finds any; a node that finds none is believed only if the block's own filter agrees
-    /// or every node says the same. Nodes are known to answer an empty list for a block whose logs they have not indexed yet.
-    async fn uses_in(&self, block: &Block, header: &Header) -> Result<Vec<AuthorizationUse>, ChainError> {
+    /// A block's uses from the first node that finds any, with its index; a node that finds none is believed only if the block's
+    /// own filter agrees or every node says the same, and says it repeatedly. Nodes are known to answer an empty list for a block
+    /// whose logs they have not indexed yet.
+    async fn uses_in(&self, block: &Block, header: &Header) -> Result<(Vec<AuthorizationUse>, usize), ChainError> {
         let doubtful = header.logs_bloom.is_some() && header.may_hold_uses(&self.token_addresses());
         let first = self.nodes.preferred();
-        let mut last = None;
+        let (mut found, mut failure, mut any_logs) = (None, None, false);
         for offset in 0..self.nodes.len() {
-            match self.logs((first + offset) % self.nodes.len(), &block.hash).await {
+            let node = (first + offset) % self.nodes.len();
+            match self.logs(node, &block.hash).await {
                 Ok(logs) => {
                     let uses = self.read_uses(block, &logs)?;
                     if !uses.is_empty() || !doubtful {
-                        return Ok(uses);
+                        return Ok((uses, node));
                     }
-                    last = Some(Ok(uses));
+                    any_logs |= !logs.is_empty();
+                    found = Some((uses, node));
                 }
-                Err(error) if last.is_none() => last = Some(Err(error)),
-                Err(_) => {}
+                Err(error) => failure = Some(error),
             }
         }
-        last.unwrap_or(Ok(Vec::new())).map_err(|error| self.nodes.unavailable("eth_getLogs", error))
+        match (found, failure) {
+            (Some(_), _) if !any_logs && self.doubts(block) => {
+                Err(self.implausible(format!("block {} should have logs, but no node has any", block.number)))
+            }
+            (Some(found), _) => Ok(found),
+            (None, Some(error)) => Err(self.nodes.unavailable("eth_getLogs", error)),
+            (None, None) => Ok((Vec::new(), first)),
+        }
     }
 
-    /// What one block says about one authorization.
-    async fn use_in(&self, number: u64, key: &AuthorizationKey) -> Result<Option<(Block, AuthorizationUse)>, ChainError> {
-        let Some(block) = self.block(number).await? else { return Ok(None) };
-        let observed = self.observe(&block).await?;
-        Ok(observed.uses.into_iter().find(|entry| entry.key == *key).map(|entry| (block, entry)))
+    /// What one node has at a block's height, with the logs of that block.
+    async fn seen_by(&self, node: usize, block: &Block) -> Result<Option<(Block, Vec<LogEntry>)>, CallError> {
+        let header: Option<Header> = self.nodes.call_node(node, "eth_getBlockByNumber", (tag(block.number), false)).await?;
+        let Some(seen) = header.and_then(|header| header.block()) else { return Ok(None) };
+        let logs = if seen == *block { self.logs(node, &block.hash).await? } else { Vec::new() };
+        Ok(Some((seen, logs)))
+    }
+
+    /// Whether to ask again for the logs of a block whose filter promises some. It may be wrong, so the doubt ends.
+    fn doubts(&self, block: &Block) -> bool {
+        let mut doubted = self.doubted.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+        if doubted.0 != block.hash {
+            *doubted = (block.hash.clone(), 0);
+        }
+        doubted.1 += 1;
+        doubted.1 <= DOUBTS_MAX
     }
 
     async fn header_of(&self, block: &Block) -> Result<Header, ChainError> {
@@ -318,7 +344,7 @@ impl EvmChain {
         if let Some(header) = remembered {
             return Ok(header);
         }
-        let header: Option<Header> = self.nodes.read("eth_getBlockByHash", (&block.hash, false)).await?;
+        let header: Option<Header> = self.nodes.find("eth_getBlockByHash", (&block.hash, false)).await?;
         header.filter(|header| header.is(block)).ok_or_else(|| self.implausible(format!("block {} is gone", block.hash)))
     }
 
@@ -453,6 +479,10 @@ impl Chain for EvmChain {
         let outcome = self.simulate(&authorization).await?;
         Ok(match exact::verdict::judge(&authorization, &outcome, &self.factories) {
             Ok(checked) => Recheck::Good(checked),
+            // The payment passed in a later state, so this node only lags behind the one that said so.
+            Err(_) if outcome.block < payment.checked.block => {
+                return Err(self.implausible(format!("block {} is older than what was known already", outcome.block)));
+            }
             Err(refusal) if refusal.reason == Reason::NonceAlreadyUsed => Recheck::Used,
             Err(refusal) => Recheck::Refused(refusal),
         })
@@ -542,23 +572,28 @@ impl Chain for EvmChain {
     async fn observe(&self, block: &Block) -> Result<Observed, ChainError> {
         let header = self.header_of(block).await?;
         let transactions = header.transactions.iter().map(B256::to_string).collect();
-        let uses = if header.transactions.is_empty() { Vec::new() } else { self.uses_in(block, &header).await? };
-        Ok(Observed { block: block.clone(), uses, transactions })
+        let (uses, node) = if header.transactions.is_empty() {
+            (Vec::new(), self.nodes.preferred())
+        } else {
+            self.uses_in(block, &header).await?
+        };
+        Ok(Observed { block: block.clone(), uses, transactions, node })
     }
 
     async fn agrees(&self, observed: &Observed) -> Result<bool, ChainError> {
-        let other = (self.nodes.preferred() + 1) % self.nodes.len();
-        let unavailable = |error| self.nodes.unavailable("eth_getLogs", error);
-        let header: Option<Header> = self
-            .nodes
-            .call_node(other, "eth_getBlockByNumber", (tag(observed.block.number), false))
-            .await
-            .map_err(unavailable)?;
-        if header.and_then(|header| header.block()).as_ref() != Some(&observed.block) {
-            return Ok(false);
+        let mut last = CallError::Unavailable(NodeFailure::Broken);
+        for offset in 1..self.nodes.len() {
+            let other = (observed.node + offset) % self.nodes.len();
+            match self.seen_by(other, &observed.block).await {
+                Ok(Some((block, logs))) => {
+                    return Ok(block == observed.block && self.read_uses(&block, &logs)? == observed.uses);
+                }
+                // It has not come so far, which says nothing.
+                Ok(None) => {}
+                Err(error) => last = error,
+            }
         }
-        let logs = self.logs(other, &observed.block.hash).await.map_err(unavailable)?;
-        Ok(self.read_uses(&observed.block, &logs)? == observed.uses)
+        Err(self.nodes.unavailable("eth_getLogs", last))
     }
 
     fn agree_above(&self, asset: Address) -> Option<Amount> {
@@ -566,7 +601,7 @@ impl Chain for EvmChain {
         Amount::from_decimal(self.agree_above.as_deref()?, decimals).ok()
     }
 
-    async fn lookup(&self, payment: &Sendable, from: u64, to: u64) -> Result<Option<(Block, AuthorizationUse)>, ChainError> {
+    async fn lookup(&self, payment: &Sendable, from: u64, to: u64) -> Result<Option<Observed>, ChainError> {
         let Ok(authorization) = self.authorization(payment.asset, &payment.payload) else { return Ok(None) };
         let events = [Token::AuthorizationUsed::SIGNATURE_HASH, Token::AuthorizationCanceled::SIGNATURE_HASH];
         let payer = evm(authorization.message.from).into_word();
@@ -579,7 +614,8 @@ impl Chain for EvmChain {
             });
             let logs: Vec<LogEntry> = self.nodes.read("eth_getLogs", (filter,)).await?;
             if let Some(number) = logs.first().and_then(|log| log.block_number) {
-                return self.use_in(number.to(), &payment.key).await;
+                let Some(block) = self.block(number.to()).await? else { return Ok(None) };
+                return self.observe(&block).await.map(Some);
             }
             start = end + 1;
         }

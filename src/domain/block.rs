@@ -76,7 +76,7 @@ impl Heights {
 /// What to do about a new head, given the canonical chain in the ledger.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Step {
-    /// The head is known already.
+    /// The head is known already, or lies below everything that we keep: a node that only lags contradicts nothing.
     Nothing,
     /// The blocks from this height on are new and extend the known chain.
     Extend {
@@ -90,31 +90,39 @@ pub enum Step {
         /// Its hash.
         hash: BlockHash,
     },
-    /// The shared part ends below a block that we called final. Nothing may be undone on the word of such a node.
+    /// The node has another block at a height that we called final. Nothing may be undone on the word of such a node.
     Impossible {
-        /// The newest block that both chains share, if there is one.
-        ancestor: Option<u64>,
+        /// That height.
+        number: u64,
     },
 }
 
 /// Compares the known chain with what a node says about the same heights.
 ///
-/// `known` and `seen` hold (height, hash), newest first; `seen` begins with the head and goes down as far as the caller has read.
-/// Returns `None` while no shared block is among them and the caller must read further down.
+/// `known` and `seen` hold (height, hash), newest first; `known` has no gaps, and `seen` begins with the head and goes down from
+/// the newest known height as far as the caller has read. Returns `None` while the caller must read further down.
 #[must_use]
 pub fn compare(known: &[(u64, BlockHash)], seen: &[(u64, BlockHash)], head: u64, finalized: u64) -> Option<Step> {
-    let Some((top, _)) = known.first() else {
+    let (Some((top, _)), Some((lowest, _))) = (known.first(), known.last()) else {
         return Some(Step::Extend { from: head });
     };
-    match known.iter().find(|block| seen.contains(block)) {
-        // A node that lags behind the others shows a head that we passed already.
-        Some((number, _)) if *number == head => Some(Step::Nothing),
-        Some((number, _)) if number == top => Some(Step::Extend { from: top + 1 }),
-        Some((ancestor, hash)) if *ancestor >= finalized => Some(Step::Reorg { ancestor: *ancestor, hash: hash.clone() }),
-        Some((ancestor, _)) => Some(Step::Impossible { ancestor: Some(*ancestor) }),
-        None if seen.iter().any(|(number, _)| *number <= finalized) => Some(Step::Impossible { ancestor: None }),
-        None => None,
+    if head < *lowest {
+        return Some(Step::Nothing);
     }
+    for (number, hash) in seen {
+        let reorg = || Step::Reorg { ancestor: *number, hash: hash.clone() };
+        match known.iter().find(|(known, _)| known == number) {
+            // A node that lags behind the others shows a head that we passed already.
+            Some((_, known)) if known == hash && *number == head => return Some(Step::Nothing),
+            Some((_, known)) if known == hash && number == top => return Some(Step::Extend { from: top + 1 }),
+            Some((_, known)) if known == hash => return Some(reorg()),
+            Some(_) if *number <= finalized => return Some(Step::Impossible { number: *number }),
+            // All that we know was replaced, and none of it was final.
+            None if *number < *lowest => return Some(reorg()),
+            Some(_) | None => {}
+        }
+    }
+    None
 }
 
 #[cfg(test)]
@@ -147,8 +155,32 @@ mod tests {
         assert_eq!(step(&[(12, "x")], 12, 5), None);
         assert_eq!(step(&[(12, "x"), (11, "b")], 12, 5), reorg.clone());
         assert_eq!(step(&[(12, "x"), (11, "b")], 12, 11), reorg.clone());
-        assert_eq!(step(&[(12, "x"), (11, "y"), (10, "a")], 12, 11), Some(Step::Impossible { ancestor: Some(10) }));
-        assert_eq!(step(&[(12, "x"), (11, "y")], 12, 11), Some(Step::Impossible { ancestor: None }));
+        assert_eq!(step(&[(12, "x"), (11, "y")], 12, 11), Some(Step::Impossible { number: 11 }));
+        assert_eq!(step(&[(14, "z"), (12, "x"), (11, "y"), (10, "q")], 14, 10), Some(Step::Impossible { number: 10 }));
         assert_eq!(compare(&[], &[], 7, 0), Some(Step::Extend { from: 7 }));
+    }
+
+    #[test]
+    fn a_node_that_only_lags_contradicts_nothing() {
+        let known: Vec<_> = (20..=100).rev().map(|number| (number, format!("h{number}"))).collect();
+        let step = |number: u64, hash: &str| compare(&known, &[(number, hash.to_owned())], number, 84);
+
+        assert_eq!(step(83, "h83"), Some(Step::Nothing));
+        assert_eq!(step(83, "x"), Some(Step::Impossible { number: 83 }));
+        assert_eq!(step(84, "x"), Some(Step::Impossible { number: 84 }));
+        assert_eq!(step(85, "x"), None);
+        assert_eq!(step(20, "h20"), Some(Step::Nothing));
+        assert_eq!(step(19, "whatever"), Some(Step::Nothing));
+        assert_eq!(step(0, "whatever"), Some(Step::Nothing));
+        assert_eq!(compare(&chain(&[(0, "a")]), &chain(&[(0, "a")]), 0, 0), Some(Step::Nothing));
+        assert_eq!(compare(&chain(&[(0, "a")]), &chain(&[(0, "x")]), 0, 0), Some(Step::Impossible { number: 0 }));
+    }
+
+    #[test]
+    fn all_that_is_known_may_be_replaced_while_none_of_it_is_final() {
+        let (known, seen) = (chain(&[(12, "c"), (11, "b")]), chain(&[(12, "x"), (11, "y"), (10, "z")]));
+
+        assert_eq!(compare(&known, &seen[..2], 12, 10), None);
+        assert_eq!(compare(&known, &seen, 12, 10), Some(Step::Reorg { ancestor: 10, hash: "z".to_owned() }));
     }
 }

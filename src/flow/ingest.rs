@@ -8,14 +8,14 @@ use std::sync::Arc;
 use serde_json::json;
 
 use super::{Flows, Unavailable};
-use crate::chain::{Chain, Observed};
+use crate::chain::{Chain, ChainError, Observed};
 use crate::domain::block::{Block, Heights};
 use crate::domain::event::EventKind;
 use crate::domain::ids::PaymentId;
 use crate::domain::network::Network;
 use crate::domain::payment::Payment;
 use crate::domain::reason::Reason;
-use crate::domain::transfer::{AuthorizationUse, Transfer, Verdict, judge};
+use crate::domain::transfer::{AuthorizationUse, Transfer, Use, Verdict, judge};
 use crate::domain::verification::Sendable;
 use crate::ledger::events::{self, NewEvent};
 use crate::ledger::leases::{self, Lease};
@@ -80,6 +80,28 @@ impl Flows {
         Ok(Ingested::Done)
     }
 
+    /// Above the operator's amount one node's word is not enough for a transfer to count. It counts only for a payment that we
+    /// hold, so nodes that differ over a stranger's transfer hold up nothing.
+    ///
+    /// # Errors
+    /// Two nodes disagree, no second one answers, or the database could not be reached.
+    pub async fn check_agreement(&self, chain: &Arc<dyn Chain>, observed: &Observed) -> Result<(), Unavailable> {
+        let network = &chain.profile().network;
+        for entry in &observed.uses {
+            let Use::Spent(Some(transfer)) = &entry.outcome else { continue };
+            let limit = chain.agree_above(transfer.asset);
+            let large = limit.zip(transfer.amount).is_some_and(|(limit, amount)| amount > limit);
+            if large && self.ledger.find_holder(network, &entry.key).await?.is_some() {
+                if chain.agrees(observed).await? {
+                    return Ok(());
+                }
+                let what = format!("two nodes disagree about block {}", observed.block.number);
+                return Err(ChainError::Implausible { network: network.clone(), what }.into());
+            }
+        }
+        Ok(())
+    }
+
     fn count(&self, network: &Network, heights: Heights, findings: &Findings<'_>, finalized: usize, ours: &[String]) {
         for (payment, transfer) in &findings.paid {
             let by_us = payment.transaction.as_ref() == Some(&transfer.transaction) && ours.contains(&transfer.transaction);
@@ -114,15 +136,26 @@ impl Flows {
         cursor: u64,
     ) -> Result<bool, Unavailable> {
         let from = self.ledger.first_checked(payment.id).await?.unwrap_or(cursor).min(cursor);
-        let Some((block, entry)) = chain.lookup(payment, from, cursor).await? else { return Ok(false) };
+        let Some(observed) = chain.lookup(payment, from, cursor).await? else { return Ok(false) };
+        self.check_agreement(chain, &observed).await?;
+        // The ledger keeps no block that is final for long; there the network itself is asked a second time.
+        let again = chain.block(observed.block.number).await?;
+        let Observed { block, mut uses, .. } = observed;
+        uses.retain(|entry| entry.key == payment.key);
+        if uses.is_empty() {
+            return Ok(false);
+        }
         let now = self.clock.now();
         let mut db = self.ledger.begin().await?;
         let Some(known) = blocks::lock_cursor(&mut db, network).await? else { return Ok(false) };
         // Only a block that stands in our own canonical chain counts.
-        if blocks::canonical_hash(&mut db, network, block.number).await?.as_ref() != Some(&block.hash) {
+        let canonical = match blocks::canonical_hash(&mut db, network, block.number).await? {
+            Some(hash) => hash == block.hash,
+            None => block.number <= known.heights.finalized && again.as_ref() == Some(&block),
+        };
+        if !canonical {
             return Ok(false);
         }
-        let uses = [entry];
         let held = hold_payments(&mut db, network, &uses).await?;
         let findings = find(&held, &uses);
         let mut told = settle_findings(&mut db, network, &block, &findings, now).await?;

@@ -53,15 +53,14 @@ impl Ledger {
         Ok(row.fetch_optional(self.pool()).await?.map(Cursor::from))
     }
 
-    /// The canonical blocks from a height on, newest first.
+    /// The canonical blocks that are kept, newest first.
     ///
     /// # Errors
     /// The database could not be reached.
-    pub async fn canonical_blocks(&self, network: &Network, from: u64) -> Result<Vec<(u64, BlockHash)>, LedgerError> {
+    pub async fn canonical_blocks(&self, network: &Network) -> Result<Vec<(u64, BlockHash)>, LedgerError> {
         let rows = sqlx::query!(
-            "SELECT number, hash FROM blocks WHERE network = $1 AND canonical AND number >= $2 ORDER BY number DESC",
+            "SELECT number, hash FROM blocks WHERE network = $1 AND canonical ORDER BY number DESC",
             network.as_str(),
-            to_bigint(from),
         );
         Ok(rows.fetch_all(self.pool()).await?.into_iter().map(|row| (from_bigint(row.number), row.hash)).collect())
     }

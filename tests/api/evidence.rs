@@ -17,6 +17,7 @@ use crate::support::facilitator::{NetworkOptions, Options};
 use crate::support::payer::{Signed, Terms};
 use crate::support::proxy::Proxy;
 
+mod agreement;
 mod batches;
 mod burst;
 mod chaos;

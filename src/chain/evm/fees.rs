@@ -100,10 +100,12 @@ pub struct SlowPrices {
 }
 
 impl PriceBoard {
-    /// Notes a block's base fee, unless a newer block was noted already.
+    /// Notes a block's base fee, unless a newer block was noted not long ago: after a node that was ahead of all others, or alone
+    /// on its branch, the prices of the lower blocks must count again.
     pub fn note_block(&self, price: BlockPrice) {
         let mut board = self.lock();
-        if board.block.is_none_or(|noted| noted.number <= price.number) {
+        let stale = |noted: BlockPrice| price.read_at.saturating_duration_since(noted.read_at) >= PRICES_LAST;
+        if board.block.is_none_or(|noted| noted.number <= price.number || stale(noted)) {
             board.block = Some(price);
         }
     }
@@ -167,5 +169,17 @@ mod tests {
 
         assert_eq!(board.fresh(read_at), Some(PRICES));
         assert_eq!(board.fresh(read_at + PRICES_LAST), None);
+    }
+
+    #[test]
+    fn a_stale_price_gives_way_to_that_of_a_lower_block() {
+        let first = Instant::now();
+        let later = first + PRICES_LAST;
+        let board = PriceBoard::default();
+        board.note_block(BlockPrice { number: 5, base_fee: 999, read_at: first });
+        board.note_slow(SlowPrices { tip: 10, data_kilobyte: 2048, read_at: later });
+        board.note_block(BlockPrice { number: 4, base_fee: 100, read_at: later });
+
+        assert_eq!(board.fresh(later), Some(PRICES));
     }
 }

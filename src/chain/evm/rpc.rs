@@ -1,7 +1,8 @@
 //! JSON-RPC over several nodes of one network.
 //!
 //! A node is believed only after it has named the right chain; it is asked again after every failure, because what answers
-//! behind one address may have been exchanged. Reads go to one node and fail over to the next.
+//! behind one address may have been exchanged. Reads go to one node and fail over to the next, also if a node does answer but
+//! cannot serve us.
 
 use std::fmt;
 use std::sync::Arc;
@@ -21,6 +22,12 @@ use crate::metrics::{Metrics, RpcOutcome};
 
 /// Codes with which public nodes say "too many requests" in a JSON-RPC answer instead of HTTP 429.
 const RATE_LIMIT_CODES: [i64; 5] = [429, -32005, -32007, -32012, -32016];
+
+/// The code of JSON-RPC for what is not the caller's fault.
+const INTERNAL_ERROR: i64 = -32603;
+
+/// What geth and its kin say, under a code that they use for everything, when they lack the state of a block.
+const NODE_TROUBLES: [&str; 2] = ["header not found", "missing trie node"];
 
 /// The nodes of one network.
 pub struct Nodes {
@@ -48,6 +55,14 @@ pub struct Complaint {
     pub code: i64,
     /// The node's words. Never sent on to clients unbounded.
     pub message: String,
+}
+
+impl Complaint {
+    /// Whether the trouble is the node's own, so that another one may well answer.
+    fn is_of_node(&self) -> bool {
+        let message = self.message.to_ascii_lowercase();
+        self.code == INTERNAL_ERROR || NODE_TROUBLES.iter().any(|words| message.contains(words))
+    }
 }
 
 /// Why a call has no result.
@@ -122,31 +137,53 @@ impl Nodes {
         self.preferred.load(Ordering::Relaxed) % self.list.len()
     }
 
-    /// Asks the preferred node, and the others in turn while nobody gives a usable answer.
+    /// Asks the preferred node, and the others in turn while nobody gives a usable answer. A refusal is one.
     pub async fn call<P: RpcSend, R: RpcRecv>(&self, method: &'static str, params: P) -> Result<R, CallError> {
-        let first = self.preferred();
-        let mut last = NodeFailure::Broken;
-        for offset in 0..self.list.len() {
-            let index = (first + offset) % self.list.len();
-            match self.call_node(index, method, params.clone()).await {
-                Err(CallError::Unavailable(failure)) => {
-                    tracing::warn!(network = %self.network, node = self.list[index].host, method, %failure, "a node failed");
-                    last = failure;
-                }
-                answer => {
-                    if offset > 0 {
-                        self.preferred.store(index, Ordering::Relaxed);
-                    }
-                    return answer;
-                }
-            }
-        }
-        Err(CallError::Unavailable(last))
+        let usable = |answer: &Result<R, CallError>| match answer {
+            Ok(_) => true,
+            Err(CallError::Complaint(complaint)) => !complaint.is_of_node(),
+            Err(CallError::Unavailable(_)) => false,
+        };
+        self.ask(method, params, usable).await
     }
 
     /// The same, for calls whose refusal by a node means only that it cannot serve us.
     pub async fn read<P: RpcSend, R: RpcRecv>(&self, method: &'static str, params: P) -> Result<R, ChainError> {
-        self.call(method, params).await.map_err(|error| self.unavailable(method, error))
+        self.ask(method, params, Result::is_ok).await.map_err(|error| self.unavailable(method, error))
+    }
+
+    /// The same, for what one node may not have yet while another has it.
+    pub async fn find<P: RpcSend, R: RpcRecv>(&self, method: &'static str, params: P) -> Result<Option<R>, ChainError> {
+        let found = |answer: &Result<Option<R>, CallError>| matches!(answer, Ok(Some(_)));
+        self.ask(method, params, found).await.map_err(|error| self.unavailable(method, error))
+    }
+
+    /// Asks the nodes in turn until an answer is usable. If none is, the last word of a node counts for more than silence.
+    async fn ask<P: RpcSend, R: RpcRecv>(
+        &self,
+        method: &'static str,
+        params: P,
+        usable: impl Fn(&Result<R, CallError>) -> bool,
+    ) -> Result<R, CallError> {
+        let first = self.preferred();
+        let mut last = Err(CallError::Unavailable(NodeFailure::Broken));
+        for offset in 0..self.list.len() {
+            let index = (first + offset) % self.list.len();
+            let answer = self.call_node(index, method, params.clone()).await;
+            if usable(&answer) {
+                if offset > 0 {
+                    self.preferred.store(index, Ordering::Relaxed);
+                }
+                return answer;
+            }
+            if let Err(error) = &answer {
+                tracing::warn!(network = %self.network, node = self.list[index].host, method, %error, "a node failed");
+            }
+            if !matches!((&last, &answer), (Ok(_) | Err(CallError::Complaint(_)), Err(CallError::Unavailable(_)))) {
+                last = answer;
+            }
+        }
+        last
     }
 
     /// Asks one particular node.
@@ -219,5 +256,21 @@ impl fmt::Debug for Nodes {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         let hosts: Vec<_> = self.list.iter().map(|node| &node.host).collect();
         formatter.debug_struct("Nodes").field("network", &self.network).field("hosts", &hosts).finish_non_exhaustive()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_node_without_the_state_is_not_believed_to_refuse() {
+        let is_of_node = |code, message: &str| Complaint { code, message: message.to_owned() }.is_of_node();
+
+        assert!(is_of_node(-32603, "Internal error"));
+        assert!(is_of_node(-32000, "header not found"));
+        assert!(is_of_node(-32000, "Missing trie node 0xab (path )"));
+        assert!(!is_of_node(3, "execution reverted"));
+        assert!(!is_of_node(-32000, "out of gas"));
     }
 }
