@@ -54,7 +54,7 @@ async fn assert_ends(pid: i32) {
     let deadline = Instant::now() + Duration::from_secs(10);
     while is_alive(pid) {
         assert!(Instant::now() < deadline, "the server goes on running");
-        tokio::time::sleep(Duration::from_millis(5)).await;
+        sleep(Duration::from_millis(5)).await;
     }
 }
 
