@@ -190,7 +190,11 @@ impl Flows {
         let heights = self.ledger.cursor(network).await?.map(|cursor| cursor.heights);
         let state = heights.map_or(State::Queued, |heights| payment.state(heights, self.clock.now()));
         match state {
-            State::Included { .. } if payment.handed_out.as_ref().is_some_and(|handed_out| handed_out.to != errand.taker) => {
+            State::Included { .. }
+                if payment.handed_out.as_ref().is_some_and(|handed_out| {
+                    handed_out.to != errand.taker && !self.waiting.is_orphan(payment.id, &handed_out.to)
+                }) =>
+            {
                 Ok(Held::Done(duplicate(&payment)))
             }
             State::Included { .. } | State::Submitted { .. } => Ok(self.join(errand, payment.id)),
@@ -349,12 +353,16 @@ impl Flows {
         {
             return Ok(settled(payment, outcome));
         }
-        self.leave(errand, payment).await.map(Some)
+        let left = self.leave(errand, payment, ticket.taker()).await?;
+        if let Settled::Success { .. } = left {
+            ticket.tell();
+        }
+        Ok(Some(left))
     }
 
     /// Patience is over: either bytes are or were committed, and then the caller learns their name, or the payment is taken out of
     /// the queue for certain.
-    async fn leave(&self, errand: &Errand<'_>, id: PaymentId) -> Result<Settled, Verdict> {
+    async fn leave(&self, errand: &Errand<'_>, id: PaymentId, taker: &str) -> Result<Settled, Verdict> {
         let withdrawn = self.ledger.withdraw(id).await?;
         if withdrawn {
             // Others who wait for it and still have patience put it back.
@@ -362,7 +370,7 @@ impl Flows {
         }
         let Some(payment) = self.ledger.find_payment(id).await? else { return Err(Unavailable::NotSent.into()) };
         if let (Some(claim), Some(handed_out)) = (&payment.claim, &payment.handed_out)
-            && handed_out.to == errand.taker
+            && handed_out.to == taker
         {
             let heights = self.ledger.cursor(&payment.network).await?.map(|cursor| cursor.heights);
             let level = heights.map_or(Level::Included, |heights| heights.level(claim.block_number));

@@ -86,6 +86,9 @@ pub struct Waiting {
     woken: Mutex<HashMap<Network, Scope>>,
     wake: Notify,
     joined: AtomicU64,
+    /// Names in which a success was or may have been taken, and whose callers left without being told. Whoever makes the same
+    /// request next bears the name, so the success is told after all, and to one caller only.
+    orphans: Mutex<HashMap<PaymentId, String>>,
 }
 
 /// Which payments of a network have to be looked at.
@@ -96,27 +99,81 @@ enum Scope {
 
 /// A place in the queue. Dropping it leaves the queue.
 pub struct Ticket {
+    waiting: Arc<Waiting>,
     id: u64,
     payment: PaymentId,
+    taker: String,
+    /// Whether the name was somebody else's before.
+    adopted: bool,
+    /// Whether the caller has been told the end, so that the name is used up.
+    told: bool,
     done: oneshot::Receiver<Outcome>,
 }
 
 impl Ticket {
     /// Waits. Never ends by itself while the payment is under way.
     pub async fn outcome(&mut self) -> Option<Outcome> {
-        (&mut self.done).await.ok()
+        let outcome = (&mut self.done).await.ok();
+        self.told |= outcome.as_ref().is_some_and(|outcome| *outcome != Outcome::Withdrawn);
+        outcome
+    }
+
+    /// The name in which this caller takes a success.
+    #[must_use]
+    pub fn taker(&self) -> &str {
+        &self.taker
+    }
+
+    /// Notes that the caller is told of the success, which it learned from the ledger itself.
+    pub const fn tell(&mut self) {
+        self.told = true;
+    }
+}
+
+impl Drop for Ticket {
+    fn drop(&mut self) {
+        let unread = matches!(self.done.try_recv(), Ok(Outcome::Success { .. }));
+        let waiting = Arc::clone(&self.waiting);
+        waiting.abandon(self, unread);
     }
 }
 
 impl Waiting {
     /// Joins those who wait for a payment. `taker` names the request for the record; a request that comes again under the same
     /// name gets the success again.
-    pub fn join(&self, network: &Network, payment: PaymentId, taker: String, level: Level, sent: Arc<Sent>) -> Ticket {
+    pub fn join(self: &Arc<Self>, network: &Network, payment: PaymentId, taker: String, level: Level, sent: Arc<Sent>) -> Ticket {
         let (done, receiver) = oneshot::channel();
         let id = self.joined.fetch_add(1, Ordering::Relaxed);
-        let waiter = Waiter { id, taker, level, done, sent, claiming: false };
+        let orphan = self.lock_orphans().remove(&payment);
+        let adopted = orphan.is_some();
+        let taker = orphan.unwrap_or(taker);
+        let waiter = Waiter { id, taker: taker.clone(), level, done, sent, claiming: false };
         self.lock().entry(payment).or_insert_with(|| (network.clone(), Vec::new())).1.push(waiter);
-        Ticket { id, payment, done: receiver }
+        Ticket { waiting: Arc::clone(self), id, payment, taker, adopted, told: false, done: receiver }
+    }
+
+    /// Whether a success was taken in this name without anybody being told.
+    #[must_use]
+    pub fn is_orphan(&self, payment: PaymentId, taker: &str) -> bool {
+        self.lock_orphans().get(&payment).is_some_and(|orphan| orphan == taker)
+    }
+
+    /// A caller is gone. `unread` says whether a success was on its way to it.
+    fn abandon(&self, ticket: &Ticket, unread: bool) {
+        let mut waiters = self.lock();
+        let queue = waiters.get_mut(&ticket.payment).map(|(_, queue)| queue);
+        let left = queue.and_then(|queue| {
+            let position = queue.iter().position(|waiter| waiter.id == ticket.id)?;
+            Some(queue.remove(position))
+        });
+        let claimed = left.is_some_and(|waiter| waiter.claiming);
+        if !ticket.told && (claimed || unread || ticket.adopted) {
+            self.lock_orphans().insert(ticket.payment, ticket.taker.clone());
+        }
+    }
+
+    fn lock_orphans(&self) -> std::sync::MutexGuard<'_, HashMap<PaymentId, String>> {
+        self.orphans.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Leaves the queue. Returns whether that was possible: not while the success is being taken in this caller's name. Then
@@ -313,7 +370,7 @@ mod tests {
 
     #[test]
     fn nobody_leaves_while_the_success_is_taken_in_his_name() {
-        let waiting = Waiting::default();
+        let waiting = Arc::new(Waiting::default());
         let network: Network = "eip155:84532".parse().unwrap();
         let payment = PaymentId::new();
         let ticket = waiting.join(&network, payment, "one".to_owned(), Level::Included, Arc::default());
@@ -323,5 +380,29 @@ mod tests {
         waiting.stop_claiming();
         assert!(waiting.leave(&ticket));
         assert!(waiting.lock()[&payment].1.is_empty());
+    }
+
+    #[test]
+    fn a_name_without_a_caller_is_borne_by_the_next_one_alone() {
+        let waiting = Arc::new(Waiting::default());
+        let network: Network = "eip155:84532".parse().unwrap();
+        let payment = PaymentId::new();
+        let join = |taker: &str| waiting.join(&network, payment, taker.to_owned(), Level::Included, Arc::default());
+        let first = join("one");
+        waiting.lock().get_mut(&payment).unwrap().1[0].claiming = true;
+        drop(first);
+
+        assert!(waiting.is_orphan(payment, "one"));
+        let (second, third) = (join("two"), join("three"));
+        assert_eq!((second.taker.as_str(), third.taker.as_str()), ("one", "three"));
+        drop(third);
+        assert!(!waiting.is_orphan(payment, "three"));
+        assert!(waiting.leave(&second));
+        drop(second);
+        assert!(waiting.is_orphan(payment, "one"));
+        let mut told = join("four");
+        told.tell();
+        drop(told);
+        assert!(!waiting.is_orphan(payment, "one"));
     }
 }

@@ -147,7 +147,11 @@ async fn settle_together(
     eventually("their slots", PATIENCE, || async { (world.count(open).await as usize == signed.len()).then_some(()) }).await;
     let largest = "SELECT max(n) FROM (SELECT count(*) AS n FROM payments p JOIN submissions s ON s.id = p.submission_id
                    WHERE s.spent_block IS NULL GROUP BY s.id) sizes";
-    assert!(world.count(largest).await as usize >= signed.len() - VICTIM, "the payments did not go together");
+    assert!(
+        world.count(largest).await as usize >= signed.len() - VICTIM,
+        "the payments did not go together: {:?}",
+        world.rows().await
+    );
     let slots = world.count("SELECT count(*) FROM submissions WHERE spent_block IS NULL").await as u64;
     eventually("transactions in the pool", PATIENCE, || async {
         (hex(&world.chain.rpc("txpool_status", json!([])).await["pending"]) >= slots).then_some(())

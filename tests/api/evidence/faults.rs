@@ -265,7 +265,10 @@ async fn connections_that_fall_silent_are_given_up() {
         let answers =
             join_all(part.iter().map(|signed| async { facilitator.settle_patiently(&signed.v2(), SILENCE_ENDS).await })).await;
         slowest = slowest.max(started.elapsed());
-        failed += answers.iter().filter(|answer| !is_success(answer)).count();
+        for answer in answers.iter().filter(|answer| !is_success(answer)) {
+            println!("failed after {statement}: {answer}");
+            failed += 1;
+        }
         assert_eq!(postgres.cuts(), number as u64 + 1);
         paid.extend(part);
         postgres.bury();
