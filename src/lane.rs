@@ -2,7 +2,7 @@
 //!
 //! It takes waiting payments, looks again at those that waited, signs, commits, and only then sends. Committed bytes are sent as
 //! often as it takes, and outbid when that is not enough; whether they landed is for the watcher to say. One replica runs a lane;
-//! the lease decides which, and every write names it.
+//! the lease decides which, and whatever can reach the chain is committed under it.
 
 use std::collections::HashMap;
 use std::sync::Arc;

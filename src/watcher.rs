@@ -179,7 +179,7 @@ impl Watcher {
         }
     }
 
-    /// Takes in the blocks up to the head, and returns whether it got there: after a while the lease has to be renewed.
+    /// Takes in the blocks up to the head, and returns whether it got there: after a while the lease and the head are looked at again.
     async fn extend(&self, lease: &Lease, from: u64, head: &Head) -> Result<bool, WatchError> {
         let network = &self.chain.profile().network;
         let started = Instant::now();

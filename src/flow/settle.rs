@@ -7,10 +7,9 @@ use std::sync::Arc;
 
 use chrono::TimeDelta;
 use tokio::time::Instant;
-use uuid::Uuid;
 
 use super::verify::Verdict;
-use super::waiting::{Outcome, Sent, Ticket};
+use super::waiting::{Outcome, Sent, Ticket, single_taker};
 use super::{Flows, Unavailable};
 use crate::chain::{Chain, VerifiedPayment};
 use crate::domain::account::Caller;
@@ -138,7 +137,7 @@ impl Flows {
             examined: chain.examine(request)?,
             fingerprint,
             caller,
-            taker: repeat.unwrap_or_else(|| format!("request:{}", Uuid::now_v7().simple())),
+            taker: repeat.unwrap_or_else(single_taker),
             deadline,
             sent: Arc::clone(sent),
         };

@@ -48,7 +48,7 @@ impl Tenure {
 
     /// The lease, if it is ours.
     ///
-    /// That it was ours a moment ago proves nothing: every write names the lease and is refused if it was lost.
+    /// That it was ours a moment ago proves nothing: what must have one author names the lease, and is refused if it was lost.
     pub async fn lease(&mut self) -> Option<Lease> {
         let renewal = match self.renewal.take().filter(|renewal| !renewal.task.is_finished()) {
             Some(renewal) => renewal,

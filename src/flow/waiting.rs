@@ -11,6 +11,7 @@ use std::time::Duration;
 
 use tokio::sync::{Notify, oneshot};
 use tokio_util::sync::CancellationToken;
+use uuid::Uuid;
 
 use crate::domain::block::{Heights, Level};
 use crate::domain::clock::Clock;
@@ -21,6 +22,15 @@ use crate::domain::reason::Reason;
 use crate::domain::transfer::TransactionId;
 use crate::ledger::payments::Taker;
 use crate::ledger::{Ledger, LedgerError};
+
+/// How the names of single requests begin. The others belong to an `Idempotency-Key`, and whoever repeats that bears them anyway.
+const SINGLE: &str = "request:";
+
+/// A name for a request that nothing else will ever bear, unless it inherits a success that nobody was told of.
+#[must_use]
+pub fn single_taker() -> String {
+    format!("{SINGLE}{}", Uuid::now_v7().simple())
+}
 
 /// A look at the payments is given up on after this: only a database that neither answers nor fails takes so long.
 const LOOK_LASTS_MAX: Duration = Duration::from_secs(5);
@@ -144,7 +154,9 @@ impl Waiting {
     pub fn join(self: &Arc<Self>, network: &Network, payment: PaymentId, taker: String, level: Level, sent: Arc<Sent>) -> Ticket {
         let (done, receiver) = oneshot::channel();
         let id = self.joined.fetch_add(1, Ordering::Relaxed);
-        let orphan = self.lock_orphans().remove(&payment);
+        // Under an Idempotency-Key several callers can bear one name and be told together, so such names are not passed on: a
+        // success would be told twice.
+        let orphan = if taker.starts_with(SINGLE) { self.lock_orphans().remove(&payment) } else { None };
         let adopted = orphan.is_some();
         let taker = orphan.unwrap_or(taker);
         let waiter = Waiter { id, taker: taker.clone(), level, done, sent, claiming: false };
@@ -167,7 +179,7 @@ impl Waiting {
             Some(queue.remove(position))
         });
         let claimed = left.is_some_and(|waiter| waiter.claiming);
-        if !ticket.told && (claimed || unread || ticket.adopted) {
+        if !ticket.told && ticket.taker.starts_with(SINGLE) && (claimed || unread || ticket.adopted) {
             self.lock_orphans().insert(ticket.payment, ticket.taker.clone());
         }
     }
@@ -388,21 +400,36 @@ mod tests {
         let network: Network = "eip155:84532".parse().unwrap();
         let payment = PaymentId::new();
         let join = |taker: &str| waiting.join(&network, payment, taker.to_owned(), Level::Included, Arc::default());
-        let first = join("one");
+        let first = join("request:one");
         waiting.lock().get_mut(&payment).unwrap().1[0].claiming = true;
         drop(first);
 
-        assert!(waiting.is_orphan(payment, "one"));
-        let (second, third) = (join("two"), join("three"));
-        assert_eq!((second.taker.as_str(), third.taker.as_str()), ("one", "three"));
+        assert!(waiting.is_orphan(payment, "request:one"));
+        let (second, third) = (join("request:two"), join("request:three"));
+        assert_eq!((second.taker.as_str(), third.taker.as_str()), ("request:one", "request:three"));
         drop(third);
-        assert!(!waiting.is_orphan(payment, "three"));
+        assert!(!waiting.is_orphan(payment, "request:three"));
         assert!(waiting.leave(&second));
         drop(second);
-        assert!(waiting.is_orphan(payment, "one"));
-        let mut told = join("four");
+        assert!(waiting.is_orphan(payment, "request:one"));
+        let mut told = join("request:four");
         told.tell();
         drop(told);
-        assert!(!waiting.is_orphan(payment, "one"));
+        assert!(!waiting.is_orphan(payment, "request:one"));
+    }
+
+    #[test]
+    fn a_name_that_several_callers_bear_is_not_passed_on() {
+        let waiting = Arc::new(Waiting::default());
+        let network: Network = "eip155:84532".parse().unwrap();
+        let payment = PaymentId::new();
+        let join = |taker: &str| waiting.join(&network, payment, taker.to_owned(), Level::Included, Arc::default());
+        let (first, second) = (join("key:one"), join("key:one"));
+        waiting.lock().get_mut(&payment).unwrap().1[0].claiming = true;
+        drop(first);
+
+        assert!(!waiting.is_orphan(payment, "key:one"));
+        assert_eq!(join("request:other").taker, "request:other");
+        drop(second);
     }
 }

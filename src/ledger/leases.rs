@@ -6,7 +6,7 @@ use uuid::Uuid;
 
 use super::{Ledger, LedgerError};
 
-/// Ownership of a name until it is lost or given back. The fence goes into every write that is made under it.
+/// Ownership of a name until it is lost or given back. Writes that must have one author name the fence.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Lease {
     /// What is owned, for example `watcher:eip155:8453`.
