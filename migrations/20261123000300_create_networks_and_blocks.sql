@@ -9,6 +9,8 @@ CREATE TABLE networks (
     final_number  bigint      NOT NULL CHECK (final_number >= 0),
     halted_at     timestamptz,
     halted_reason text,
+    -- An operator's word, good for one comparison: the nodes' history counts, whatever it contradicts.
+    accepts_history boolean   NOT NULL DEFAULT false,
     CONSTRAINT networks_levels_in_order CHECK (final_number <= safe_number AND safe_number <= cursor_number),
     CONSTRAINT networks_halt_has_a_reason CHECK ((halted_at IS NULL) = (halted_reason IS NULL))
 );

@@ -12,7 +12,7 @@ use chrono::{DateTime, Utc};
 use crate::domain::address::Address;
 use crate::domain::amount::Amount;
 use crate::domain::asset::Asset;
-use crate::domain::block::Block;
+use crate::domain::block::{Block, BlockHash};
 use crate::domain::ids::PaymentId;
 use crate::domain::network::Network;
 use crate::domain::payment::PaymentRequest;
@@ -98,8 +98,13 @@ pub enum ChainError {
 #[derive(Debug, thiserror::Error)]
 pub enum VerifyError {
     /// The payment is not acceptable.
-    #[error(transparent)]
-    Refused(#[from] Refusal),
+    #[error("{refusal}")]
+    Refused {
+        /// Why.
+        refusal: Refusal,
+        /// The block in whose state it is not. A later one may say otherwise.
+        block: u64,
+    },
     /// No verdict. The payer did nothing wrong, and the same request may pass later.
     #[error("no verdict")]
     Unavailable(#[from] ChainError),
@@ -138,10 +143,13 @@ impl VerifiedPayment {
 pub enum Recheck {
     /// Still good, in this state.
     Good(Checked),
-    /// It can no longer be made.
-    Refused(Refusal),
-    /// The chain says that the authorization is gone. By whom is for the watcher to say.
-    Used,
+    /// It cannot be made in the state of this block.
+    Refused {
+        /// Why.
+        refusal: Refusal,
+        /// The block.
+        block: u64,
+    },
 }
 
 /// Which bytes to sign.
@@ -263,17 +271,14 @@ pub trait Chain: Send + Sync {
     /// Asks the chain, in one simulation that is shared with other requests.
     async fn verify(&self, payment: ExaminedPayment) -> Result<VerifiedPayment, VerifyError>;
 
-    /// Whether settling this payment alone stays within the operator's limit at present prices; returns the estimate in wei.
-    ///
-    /// # Errors
-    /// [`Reason::CostExceedsLimit`].
-    async fn price(&self, payment: &VerifiedPayment) -> Result<u128, VerifyError>;
+    /// What settling this payment alone costs at present prices, in wei.
+    async fn price(&self, payment: &VerifiedPayment) -> Result<u128, ChainError>;
 
     /// Looks again at a payment that has been waiting.
     async fn recheck(&self, payment: &Sendable) -> Result<Recheck, ChainError>;
 
-    /// What `payer` held of `asset` at a block.
-    async fn balance(&self, asset: Address, payer: Address, block: u64) -> Result<Amount, ChainError>;
+    /// What `payer` held of `asset` at a block. A node that does not have this very block gives no answer.
+    async fn balance(&self, asset: Address, payer: Address, block: &BlockHash) -> Result<Amount, ChainError>;
 
     /// Signs the transaction that makes these payments in this slot. Without payments: one that only spends the slot.
     async fn build(&self, order: SlotOrder<'_>, payments: &[Sendable]) -> Result<SignedAttempt, BuildError>;
@@ -284,8 +289,8 @@ pub trait Chain: Send + Sync {
     /// Where a signer stands.
     async fn signer(&self, name: &str) -> Result<SignerState, ChainError>;
 
-    /// A signer's next account nonce at a block.
-    async fn nonce_at(&self, name: &str, block: u64) -> Result<u64, ChainError>;
+    /// A signer's next account nonce at a block. A node that does not have this very block gives no answer.
+    async fn nonce_at(&self, name: &str, block: &BlockHash) -> Result<u64, ChainError>;
 
     /// The newest block.
     async fn head(&self) -> Result<Head, ChainError>;

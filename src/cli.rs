@@ -113,6 +113,9 @@ enum NetworkCommand {
         config: ConfigFile,
         /// For example eip155:8453.
         network: Network,
+        /// The history that the nodes tell now is the true one: undo what contradicts it, even if it was final.
+        #[arg(long)]
+        accept_history: bool,
     },
 }
 
@@ -169,9 +172,9 @@ impl Command {
                 .await?;
             }
             Self::ApiKey(command) => command.run().await?,
-            Self::Network(NetworkCommand::Resume { config, network }) => {
+            Self::Network(NetworkCommand::Resume { config, network, accept_history }) => {
                 with_ledger(&config, async |ledger| {
-                    if !ledger.resume(&network).await? {
+                    if !ledger.resume(&network, accept_history).await? {
                         return Err(CommandError::NotHalted(network));
                     }
                     println!("{network} goes on");

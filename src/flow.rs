@@ -100,6 +100,12 @@ pub enum Unavailable {
     /// The nodes of the network were not found to be the right ones yet.
     #[error("{0} is not ready")]
     NotReady(Network),
+    /// The node that was asked is behind what was read already, so its refusal counts for nothing.
+    #[error("a node of {0} lags behind")]
+    NodeLags(Network),
+    /// The network is read so far behind its head that the end of a payment would not be known in time.
+    #[error("{0} is read far behind its head")]
+    Behind(Network),
     /// Something that we depend on neither answered nor failed.
     #[error("there was no answer in time")]
     TimedOut,

@@ -22,6 +22,7 @@ use crate::domain::verification::{Checked, Sendable};
 use crate::flow::tenure::{ASK_AGAIN, TURN_LASTS_MAX, Tenure};
 use crate::flow::{Flows, Unavailable};
 use crate::ledger::LedgerError;
+use crate::ledger::blocks::Cursor;
 use crate::ledger::leases::Lease;
 use crate::ledger::signers::SignerRecord;
 use crate::ledger::submissions::{OpenSlot, Opened};
@@ -186,7 +187,7 @@ impl Lane {
         self.sent.retain(|slot, _| slots.iter().any(|open| open.id == *slot));
         self.flows.metrics.submissions_in_flight(&self.network, &self.signer.name, slots.len());
         for slot in &slots {
-            match self.care_for(lease, slot, cursor.heights.head).await {
+            match self.care_for(lease, slot, &cursor).await {
                 Err(LaneError::Ledger(error)) => return Err(error.into()),
                 Err(error) => {
                     tracing::warn!(network = %self.network, signer = self.signer.name, nonce = slot.nonce, error = %ErrorChain(&error), "a slot could not be cared for");
@@ -292,9 +293,12 @@ impl Lane {
                     ready.push(payment);
                 }
                 Recheck::Good(_) => self.flows.give_up(&self.network, payment.id, Reason::TransactionFailed.into()).await?,
-                Recheck::Refused(refusal) => self.flows.give_up(&self.network, payment.id, refusal).await?,
+                // That state is older than what is known already. The next turn asks again.
+                Recheck::Refused { block, .. } if block < head.max(payment.checked.block) => {
+                    tracing::warn!(network = %self.network, payment = %payment.id, block.number = block, "a node lags behind");
+                }
                 // Never dropped for that: it may have been this very payment that used it.
-                Recheck::Used => {
+                Recheck::Refused { refusal, .. } if refusal.reason == Reason::NonceAlreadyUsed => {
                     self.used.insert(payment.id, head);
                     match self.flows.claim_use(&self.chain, &self.network, &payment, head).await {
                         Err(Unavailable::Ledger(error)) => return Err(error.into()),
@@ -304,6 +308,7 @@ impl Lane {
                         Ok(_) => {}
                     }
                 }
+                Recheck::Refused { refusal, .. } => self.flows.give_up(&self.network, payment.id, refusal).await?,
             }
         }
         if !found.is_empty() {
@@ -334,7 +339,7 @@ impl Lane {
     }
 
     /// Sends a slot's bytes again, or outbids them, if they have been waiting for too long.
-    async fn care_for(&mut self, lease: &Lease, slot: &OpenSlot, cursor: u64) -> Result<(), LaneError> {
+    async fn care_for(&mut self, lease: &Lease, slot: &OpenSlot, cursor: &Cursor) -> Result<(), LaneError> {
         let now = self.flows.clock.now();
         match care(&self.policy, slot.signed_at, self.sent.get(&slot.id).copied(), now) {
             Care::Wait => Ok(()),
@@ -343,7 +348,7 @@ impl Lane {
         }
     }
 
-    async fn resend(&mut self, lease: &Lease, slot: &OpenSlot, cursor: u64) -> Result<(), LaneError> {
+    async fn resend(&mut self, lease: &Lease, slot: &OpenSlot, cursor: &Cursor) -> Result<(), LaneError> {
         self.flows.metrics.submission(&self.network, &self.signer.name, SubmissionKind::Resend, 0);
         match self.send(slot.id, &slot.raw).await {
             // Ours or a stranger's transaction took the nonce; the chain says which block knows.
@@ -354,8 +359,8 @@ impl Lane {
     }
 
     /// Signs a further attempt that offers more. A slot whose payments can no longer land is freed by a transfer of nothing.
-    async fn outbid(&mut self, lease: &Lease, slot: &OpenSlot, cursor: u64) -> Result<(), LaneError> {
-        let nonce = self.chain.nonce_at(&self.signer.name, cursor).await?;
+    async fn outbid(&mut self, lease: &Lease, slot: &OpenSlot, cursor: &Cursor) -> Result<(), LaneError> {
+        let nonce = self.chain.nonce_at(&self.signer.name, &cursor.hash).await?;
         if nonce > slot.nonce {
             return self.note_spent(lease, slot, cursor).await;
         }
@@ -384,15 +389,15 @@ impl Lane {
 
     /// Whether the signer's nonce passed the slot in a block that the watcher has read. If so, and the watcher did not find our
     /// transaction there, somebody else used the nonce, and the payments go back to the queue.
-    async fn check_spent(&mut self, lease: &Lease, slot: &OpenSlot, cursor: u64) -> Result<(), LaneError> {
-        if self.chain.nonce_at(&self.signer.name, cursor).await? > slot.nonce {
+    async fn check_spent(&mut self, lease: &Lease, slot: &OpenSlot, cursor: &Cursor) -> Result<(), LaneError> {
+        if self.chain.nonce_at(&self.signer.name, &cursor.hash).await? > slot.nonce {
             self.note_spent(lease, slot, cursor).await?;
         }
         Ok(())
     }
 
-    async fn note_spent(&mut self, lease: &Lease, slot: &OpenSlot, cursor: u64) -> Result<(), LaneError> {
-        self.flows.note_spent(lease, &self.network, &self.signer.address, slot.nonce, cursor).await?;
+    async fn note_spent(&mut self, lease: &Lease, slot: &OpenSlot, cursor: &Cursor) -> Result<(), LaneError> {
+        self.flows.note_spent(lease, &self.network, &self.signer.address, slot.nonce, cursor.heights.head).await?;
         // Whoever used this nonce may have used the next ones too.
         self.next = None;
         Ok(())

@@ -169,7 +169,7 @@ impl Watcher {
             tracing::warn!(%network, head = head.block.number, cursor = cursor.heights.head, "a node lags far behind");
         }
         loop {
-            if let Some(step) = compare(&known, &seen, head.block.number, cursor.heights.finalized) {
+            if let Some(step) = compare(&known, &seen, head.block.number, cursor.untouchable()) {
                 return Ok(step);
             }
             let lowest = seen.last().map_or(0, |(number, _)| *number);
@@ -190,9 +190,8 @@ impl Watcher {
             }
             let block = if number == head.block.number { head.block.clone() } else { self.block(number).await? };
             let observed = self.chain.observe(&block).await?;
-            self.flows.check_agreement(&self.chain, &observed).await?;
             let heights = Heights { head: number, safe: head.safe.min(number), finalized: head.finalized.min(number) };
-            match self.flows.ingest(lease, network, &observed, heights).await? {
+            match self.flows.ingest(lease, &self.chain, &observed, heights).await? {
                 Ingested::Done => {}
                 // The chain moved under our hands. The next look compares again.
                 Ingested::DoesNotFollow => return Ok(true),

@@ -1,31 +1,31 @@
 //! EVM networks: Base and every other chain that speaks Ethereum's JSON-RPC. Which one is configuration only.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::BTreeMap;
 use std::sync::Arc;
-use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use alloy::consensus::SignableTransaction;
 use alloy::primitives::{Address as EvmAddress, B256, Bytes, U64, U256};
 use alloy::rpc::types::{TransactionInput, TransactionRequest};
-use alloy::sol_types::{SolCall, SolEvent};
+use alloy::sol_types::SolCall;
 use async_trait::async_trait;
 use chrono::{DateTime, TimeDelta, Utc};
-use serde_json::json;
+use serde_json::{Value, json};
 
 use self::abi::{GasPriceOracle, SimulatedCall, Token};
+use self::blocks::Blocks;
 use self::exact::verdict::NO_CODE;
 use self::exact::{Authorization, evm};
 use self::fees::{BlockPrice, PriceBoard, Prices, SlowPrices};
-use self::observe::{Header, LogEntry};
-use self::rpc::{CallError, NodeFailure, Nodes};
+use self::observe::Header;
+use self::rpc::{CallError, Nodes};
 use self::simulate::Simulator;
 use super::{
-    Broadcast, BuildError, Chain, ChainError, Head, Observed, Profile, Recheck, Rejection, SignerProfile, SignerState, SlotOrder,
+    Broadcast, BuildError, Chain, ChainError, Head, Observed, Profile, Recheck, SignerProfile, SignerState, SlotOrder,
     VerifiedPayment, VerifyError,
 };
-use crate::config::{CostLimits, Finality, NetworkConfig};
+use crate::config::{CostLimits, NetworkConfig};
 use crate::domain::address::Address;
 use crate::domain::amount::Amount;
 use crate::domain::asset::Asset;
@@ -33,31 +33,20 @@ use crate::domain::block::{Block, BlockHash};
 use crate::domain::payment::{PaymentRequest, SCHEME_EXACT};
 use crate::domain::reason::{Reason, Refusal};
 use crate::domain::submission::SignedAttempt;
-use crate::domain::transfer::AuthorizationUse;
 use crate::domain::verification::{ExaminedPayment, Sendable};
 use crate::keys::{NamedSigner, SettlementSigner};
 use crate::metrics::Metrics;
 use crate::x402::exact_evm::Eip3009Payload;
 
 mod abi;
+mod blocks;
+mod broadcast;
 mod build;
 pub mod exact;
 mod fees;
 mod observe;
 mod rpc;
 mod simulate;
-
-/// How long the network's word on what is safe and final is believed. It moves by minutes.
-const LEVELS_LAST: Duration = Duration::from_secs(10);
-
-/// Headers kept between the reading of a block and the reading of its logs.
-const HEADERS_KEPT: usize = 32;
-
-/// Blocks in one search for an authorization's use; public nodes refuse much longer ranges.
-const LOOKUP_BLOCKS: u64 = 1_000;
-
-/// So often a block's logs are asked for again if the block's filter promises some and every node has none.
-const DOUBTS_MAX: u32 = 3;
 
 /// What the OP stack's oracle is asked for: the price of this many bytes.
 const DATA_SAMPLE_BYTES: u64 = 1_024;
@@ -67,6 +56,7 @@ pub struct EvmChain {
     profile: Profile,
     chain_id: u64,
     nodes: Arc<Nodes>,
+    blocks: Blocks,
     simulator: Simulator,
     tokens: Vec<TokenEntry>,
     signers: BTreeMap<String, Arc<dyn SettlementSigner>>,
@@ -75,16 +65,11 @@ pub struct EvmChain {
     multicall: EvmAddress,
     l1_fee_oracle: Option<EvmAddress>,
     cost: CostLimits,
-    finality: Finality,
     agree_above: Option<String>,
     validity_slack: TimeDelta,
     tip_min: u128,
     prices: PriceBoard,
     pricing: tokio::sync::Mutex<()>,
-    levels: Mutex<Option<(u64, u64, Instant)>>,
-    headers: Mutex<VecDeque<Header>>,
-    /// The block whose logs were doubted last, and how often.
-    doubted: Mutex<(BlockHash, u32)>,
     prepared: AtomicBool,
     batches: AtomicBool,
 }
@@ -121,10 +106,12 @@ impl EvmChain {
             .iter()
             .map(|asset| TokenEntry { separator: exact::signature::separator(asset, chain_id), asset: asset.clone() })
             .collect();
+        let token_addresses = config.assets.iter().map(|asset| evm(asset.address)).collect();
         let from = addresses.first().map_or(EvmAddress::ZERO, |address| evm(*address));
         Ok(Self {
             profile,
             chain_id,
+            blocks: Blocks::new(Arc::clone(&nodes), token_addresses, config.finality),
             simulator: Simulator::start(config.network.clone(), from, Arc::clone(&nodes), metrics),
             nodes,
             tokens,
@@ -134,15 +121,11 @@ impl EvmChain {
             multicall: evm(config.multicall),
             l1_fee_oracle: config.l1_fee_oracle.map(evm),
             cost: config.cost,
-            finality: config.finality,
             agree_above: config.agree_above.clone(),
             validity_slack: config.validity_slack,
             tip_min: config.priority_fee_min_wei,
             prices: PriceBoard::default(),
             pricing: tokio::sync::Mutex::new(()),
-            levels: Mutex::new(None),
-            headers: Mutex::default(),
-            doubted: Mutex::default(),
             prepared: AtomicBool::new(false),
             batches: AtomicBool::new(false),
         })
@@ -155,13 +138,15 @@ impl EvmChain {
             .ok_or_else(|| Refusal::because(Reason::UnsupportedAsset, format!("{asset} is not accepted here")))
     }
 
-    fn token_addresses(&self) -> Vec<EvmAddress> {
-        self.tokens.iter().map(|token| evm(token.asset.address)).collect()
-    }
-
-    fn authorization(&self, asset: Address, payload: &serde_json::Value) -> Result<Authorization, Refusal> {
+    fn authorization(&self, asset: Address, payload: &Value) -> Result<Authorization, Refusal> {
         let token = self.token(asset)?;
         Authorization::new(asset, token.separator, Eip3009Payload::parse(payload)?)
+    }
+
+    /// What was read out of a request before, and therefore can be read again.
+    fn examined(&self, payment: &ExaminedPayment) -> Result<Authorization, ChainError> {
+        let read = self.authorization(payment.request.asset, &payment.payload);
+        read.map_err(|refusal| self.nodes.misconfigured(format!("an examined payment is unreadable: {refusal}")))
     }
 
     async fn simulate(&self, payment: &Authorization) -> Result<simulate::Outcome, ChainError> {
@@ -184,28 +169,20 @@ impl EvmChain {
         self.nodes.read("eth_getCode", (address, "latest")).await
     }
 
-    async fn view<C: SolCall>(&self, to: EvmAddress, call: C, block: &str) -> Result<C::Return, ChainError> {
+    async fn view<C: SolCall>(&self, to: EvmAddress, call: C, block: Value) -> Result<C::Return, ChainError> {
         let request = TransactionRequest::default().to(to).input(TransactionInput::new(call.abi_encode().into()));
         let answer: Bytes = self.nodes.read("eth_call", (request, block)).await?;
-        C::abi_decode_returns(&answer).map_err(|_| self.implausible(format!("{} answered something else", C::SIGNATURE)))
-    }
-
-    fn implausible(&self, what: String) -> ChainError {
-        ChainError::Implausible { network: self.profile.network.clone(), what }
-    }
-
-    fn misconfigured(&self, what: String) -> ChainError {
-        ChainError::Misconfigured { network: self.profile.network.clone(), what }
+        C::abi_decode_returns(&answer).map_err(|_| self.nodes.implausible(format!("{} answered something else", C::SIGNATURE)))
     }
 
     /// The token must be the one in our table, or signatures that we call good would be worthless there.
     async fn check_token(&self, token: &TokenEntry) -> Result<(), ChainError> {
         let Asset { address, symbol, domain, .. } = &token.asset;
         if self.code_at(evm(*address)).await?.is_empty() {
-            return Err(self.misconfigured(format!("{symbol} {address} has no code")));
+            return Err(self.nodes.misconfigured(format!("{symbol} {address} has no code")));
         }
         if self.separator_of(evm(*address)).await? != Some(token.separator) {
-            return Err(self.misconfigured(format!(
+            return Err(self.nodes.misconfigured(format!(
                 "{symbol} {address} has another signing domain than name {:?}, version {:?}",
                 domain.name, domain.version
             )));
@@ -224,10 +201,6 @@ impl EvmChain {
         }
     }
 
-    async fn header(&self, tag: &str) -> Result<Option<Header>, ChainError> {
-        self.nodes.find("eth_getBlockByNumber", (tag, false)).await
-    }
-
     fn note_price(&self, header: &Header) {
         let base_fee = header.base_fee_per_gas.map_or(0, |fee| fee.saturating_to());
         self.prices.note_block(BlockPrice { number: header.number.to(), base_fee, read_at: Instant::now() });
@@ -242,12 +215,11 @@ impl EvmChain {
         if let Some(prices) = self.prices.fresh(Instant::now()) {
             return Ok(prices);
         }
-        let header = self.header("latest").await?.ok_or_else(|| self.implausible("there is no newest block".to_owned()))?;
-        self.note_price(&header);
+        self.note_price(&self.blocks.newest().await?);
         let tip = self.tip().await?;
         let data_kilobyte = self.data_price().await?;
         self.prices.note_slow(SlowPrices { tip, data_kilobyte, read_at: Instant::now() });
-        self.prices.fresh(Instant::now()).ok_or_else(|| self.implausible("there are no prices".to_owned()))
+        self.prices.fresh(Instant::now()).ok_or_else(|| self.nodes.implausible("there are no prices".to_owned()))
     }
 
     async fn tip(&self) -> Result<u128, ChainError> {
@@ -262,142 +234,17 @@ impl EvmChain {
     async fn data_price(&self) -> Result<u128, ChainError> {
         let Some(oracle) = self.l1_fee_oracle else { return Ok(0) };
         let call = GasPriceOracle::getL1FeeUpperBoundCall { unsignedTxSize: U256::from(DATA_SAMPLE_BYTES) };
-        self.view(oracle, call, "latest").await.map(|price| price.saturating_to())
-    }
-
-    async fn levels(&self, head: u64) -> Result<(u64, u64), ChainError> {
-        if let Finality::Confirmations(confirmations) = self.finality {
-            let deep = (head + 1).saturating_sub(confirmations.max(1));
-            return Ok((deep, deep));
-        }
-        let known = *self.lock_levels();
-        if let Some((safe, finalized, _)) = known.filter(|(.., read_at)| read_at.elapsed() < LEVELS_LAST) {
-            return Ok((safe.min(head), finalized.min(head)));
-        }
-        let number = |header: Option<Header>| header.map_or(0, |header| header.number.to::<u64>());
-        let finalized = number(self.header("finalized").await?).min(head);
-        let safe = number(self.header("safe").await?).clamp(finalized, head);
-        *self.lock_levels() = Some((safe, finalized, Instant::now()));
-        Ok((safe, finalized))
-    }
-
-    fn lock_levels(&self) -> std::sync::MutexGuard<'_, Option<(u64, u64, Instant)>> {
-        self.levels.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
-    }
-
-    async fn logs(&self, node: usize, block_hash: &str) -> Result<Vec<LogEntry>, CallError> {
-        let filter = json!({"blockHash": block_hash, "address": self.token_addresses(), "topics": [observe::topics()]});
-        self.nodes.call_node(node, "eth_getLogs", (filter,)).await
-    }
-
-    /// A block's uses from the first node that finds any, with its index; a node that finds none is believed only if the block's
-    /// own filter agrees or every node says the same, and says it repeatedly. Nodes are known to answer an empty list for a block
-    /// whose logs they have not indexed yet.
-    async fn uses_in(&self, block: &Block, header: &Header) -> Result<(Vec<AuthorizationUse>, usize), ChainError> {
-        let doubtful = header.logs_bloom.is_some() && header.may_hold_uses(&self.token_addresses());
-        let first = self.nodes.preferred();
-        let (mut found, mut failure, mut any_logs) = (None, None, false);
-        for offset in 0..self.nodes.len() {
-            let node = (first + offset) % self.nodes.len();
-            match self.logs(node, &block.hash).await {
-                Ok(logs) => {
-                    let uses = self.read_uses(block, &logs)?;
-                    if !uses.is_empty() || !doubtful {
-                        return Ok((uses, node));
-                    }
-                    any_logs |= !logs.is_empty();
-                    found = Some((uses, node));
-                }
-                Err(error) => failure = Some(error),
-            }
-        }
-        match (found, failure) {
-            (Some(_), _) if !any_logs && self.doubts(block) => {
-                Err(self.implausible(format!("block {} should have logs, but no node has any", block.number)))
-            }
-            (Some(found), _) => Ok(found),
-            (None, Some(error)) => Err(self.nodes.unavailable("eth_getLogs", error)),
-            (None, None) => Ok((Vec::new(), first)),
-        }
-    }
-
-    /// What one node has at a block's height, with the logs of that block.
-    async fn seen_by(&self, node: usize, block: &Block) -> Result<Option<(Block, Vec<LogEntry>)>, CallError> {
-        let header: Option<Header> = self.nodes.call_node(node, "eth_getBlockByNumber", (tag(block.number), false)).await?;
-        let Some(seen) = header.and_then(|header| header.block()) else { return Ok(None) };
-        let logs = if seen == *block { self.logs(node, &block.hash).await? } else { Vec::new() };
-        Ok(Some((seen, logs)))
-    }
-
-    /// Whether to ask again for the logs of a block whose filter promises some. It may be wrong, so the doubt ends.
-    fn doubts(&self, block: &Block) -> bool {
-        let mut doubted = self.doubted.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
-        if doubted.0 != block.hash {
-            *doubted = (block.hash.clone(), 0);
-        }
-        doubted.1 += 1;
-        doubted.1 <= DOUBTS_MAX
-    }
-
-    async fn header_of(&self, block: &Block) -> Result<Header, ChainError> {
-        let remembered = self.lock_headers().iter().find(|header| header.is(block)).cloned();
-        if let Some(header) = remembered {
-            return Ok(header);
-        }
-        let header: Option<Header> = self.nodes.find("eth_getBlockByHash", (&block.hash, false)).await?;
-        header.filter(|header| header.is(block)).ok_or_else(|| self.implausible(format!("block {} is gone", block.hash)))
-    }
-
-    /// Keeps a header, because its block is looked into next.
-    fn remember(&self, header: Header) {
-        let mut headers = self.lock_headers();
-        headers.truncate(HEADERS_KEPT - 1);
-        headers.push_front(header);
-    }
-
-    fn lock_headers(&self) -> std::sync::MutexGuard<'_, VecDeque<Header>> {
-        self.headers.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
-    }
-
-    fn read_uses(&self, block: &Block, logs: &[LogEntry]) -> Result<Vec<AuthorizationUse>, ChainError> {
-        observe::uses(&self.token_addresses(), &block.hash, logs)
-            .ok_or_else(|| self.implausible(format!("the logs of block {} are not that block's", block.number)))
+        self.view(oracle, call, "latest".into()).await.map(|price| price.saturating_to())
     }
 
     fn signer_named(&self, name: &str) -> Result<&Arc<dyn SettlementSigner>, ChainError> {
-        self.signers.get(name).ok_or_else(|| self.misconfigured(format!("there is no signer {name}")))
-    }
-
-    async fn send_to(&self, node: usize, raw: &[u8]) -> Broadcast {
-        match self.nodes.call_node::<_, B256>(node, "eth_sendRawTransaction", (Bytes::copy_from_slice(raw),)).await {
-            Ok(_) => Broadcast::Accepted,
-            Err(CallError::Complaint(complaint)) => classify(&complaint.message),
-            Err(CallError::Unavailable(_)) => Broadcast::Unknown,
-        }
+        self.signers.get(name).ok_or_else(|| self.nodes.misconfigured(format!("there is no signer {name}")))
     }
 }
 
-/// Nodes have no codes for this, only words, and each its own.
-fn classify(message: &str) -> Broadcast {
-    let message = message.to_ascii_lowercase();
-    let says = |words: &[&str]| words.iter().any(|words| message.contains(words));
-    if says(&["already known", "already imported", "known transaction", "alreadyexists", "already exists"]) {
-        Broadcast::AlreadyKnown
-    } else if says(&["nonce too low", "nonce is too low", "old nonce", "invalid nonce"]) {
-        Broadcast::Rejected(Rejection::NonceTooLow)
-    } else if says(&["underpriced", "fee too low", "max fee per gas less than", "gas price too low"]) {
-        Broadcast::Rejected(Rejection::Underpriced)
-    } else if says(&["insufficient funds", "insufficient balance"]) {
-        Broadcast::Rejected(Rejection::SignerShort)
-    } else if says(&["pool is full", "txpool is full", "limit exceeded", "too many pending", "in-flight transaction limit"]) {
-        Broadcast::Rejected(Rejection::PoolFull)
-    } else {
-        Broadcast::Rejected(Rejection::Other)
-    }
-}
-
-fn tag(number: u64) -> String {
-    format!("{number:#x}")
+/// Names a state by its block's hash, so that a node on another branch says nothing instead of something else (EIP-1898).
+fn state_of(block: &BlockHash) -> Value {
+    json!({"blockHash": block, "requireCanonical": true})
 }
 
 #[async_trait]
@@ -410,6 +257,7 @@ impl Chain for EvmChain {
         for token in &self.tokens {
             self.check_token(token).await?;
         }
+        self.blocks.check_levels().await?;
         let batches = !self.code_at(self.multicall).await?.is_empty();
         if !batches {
             tracing::warn!(network = %self.profile.network, "there is no Multicall3 here, so every payment goes alone");
@@ -455,41 +303,36 @@ impl Chain for EvmChain {
     }
 
     async fn verify(&self, payment: ExaminedPayment) -> Result<VerifiedPayment, VerifyError> {
-        let authorization = self.authorization(payment.request.asset, &payment.payload)?;
+        let authorization = self.examined(&payment)?;
         let outcome = self.simulate(&authorization).await?;
-        let checked = exact::verdict::judge(&authorization, &outcome, &self.factories)?;
-        Ok(VerifiedPayment::new(payment, checked))
+        match exact::verdict::judge(&authorization, &outcome, &self.factories) {
+            Ok(checked) => Ok(VerifiedPayment::new(payment, checked)),
+            Err(refusal) => Err(VerifyError::Refused { refusal, block: outcome.block }),
+        }
     }
 
-    async fn price(&self, payment: &VerifiedPayment) -> Result<u128, VerifyError> {
-        let authorization = self.authorization(payment.examined().request.asset, &payment.examined().payload)?;
+    async fn price(&self, payment: &VerifiedPayment) -> Result<u128, ChainError> {
+        let authorization = self.examined(payment.examined())?;
         let (_, data) = build::single(self.multicall, &authorization, payment.checked().payer_code == NO_CODE);
         let gas = build::gas_expected(&data, &[payment.checked().gas]);
-        let cost = self.prices().await?.expected(gas, data.len());
-        if cost > self.cost.payment_wei_max {
-            return Err(Refusal::from(Reason::CostExceedsLimit).into());
-        }
-        Ok(cost)
+        Ok(self.prices().await?.expected(gas, data.len()))
     }
 
     async fn recheck(&self, payment: &Sendable) -> Result<Recheck, ChainError> {
-        let Ok(authorization) = self.authorization(payment.asset, &payment.payload) else {
-            return Ok(Recheck::Refused(Reason::InvalidPayload.into()));
+        // Stored by an older version with other assets, or damaged. No later block mends that.
+        let authorization = match self.authorization(payment.asset, &payment.payload) {
+            Ok(authorization) => authorization,
+            Err(refusal) => return Ok(Recheck::Refused { refusal, block: u64::MAX }),
         };
         let outcome = self.simulate(&authorization).await?;
         Ok(match exact::verdict::judge(&authorization, &outcome, &self.factories) {
             Ok(checked) => Recheck::Good(checked),
-            // The payment passed in a later state, so this node only lags behind the one that said so.
-            Err(_) if outcome.block < payment.checked.block => {
-                return Err(self.implausible(format!("block {} is older than what was known already", outcome.block)));
-            }
-            Err(refusal) if refusal.reason == Reason::NonceAlreadyUsed => Recheck::Used,
-            Err(refusal) => Recheck::Refused(refusal),
+            Err(refusal) => Recheck::Refused { refusal, block: outcome.block },
         })
     }
 
-    async fn balance(&self, asset: Address, payer: Address, block: u64) -> Result<Amount, ChainError> {
-        let balance = self.view(evm(asset), Token::balanceOfCall { account: evm(payer) }, &tag(block)).await?;
+    async fn balance(&self, asset: Address, payer: Address, block: &BlockHash) -> Result<Amount, ChainError> {
+        let balance = self.view(evm(asset), Token::balanceOfCall { account: evm(payer) }, state_of(block)).await?;
         Ok(Amount::new(balance.saturating_to()))
     }
 
@@ -526,18 +369,7 @@ impl Chain for EvmChain {
     }
 
     async fn broadcast(&self, raw: &[u8]) -> Broadcast {
-        let first = self.nodes.preferred();
-        let mut answer = Broadcast::Unknown;
-        for offset in 0..self.nodes.len() {
-            let sent = self.send_to((first + offset) % self.nodes.len(), raw).await;
-            match sent {
-                Broadcast::Accepted | Broadcast::AlreadyKnown => return sent,
-                // One node's refusal does not undo another's silence.
-                Broadcast::Rejected(_) if offset > 0 && matches!(answer, Broadcast::Unknown) => {}
-                other => answer = other,
-            }
-        }
-        answer
+        broadcast::broadcast(&self.nodes, raw).await
     }
 
     async fn signer(&self, name: &str) -> Result<SignerState, ChainError> {
@@ -547,53 +379,28 @@ impl Chain for EvmChain {
         Ok(SignerState { nonce: nonce.to(), balance: balance.saturating_to() })
     }
 
-    async fn nonce_at(&self, name: &str, block: u64) -> Result<u64, ChainError> {
+    async fn nonce_at(&self, name: &str, block: &BlockHash) -> Result<u64, ChainError> {
         let address = EvmAddress::from(self.signer_named(name)?.address());
-        let nonce: U64 = self.nodes.read("eth_getTransactionCount", (address, tag(block))).await?;
+        let nonce: U64 = self.nodes.read("eth_getTransactionCount", (address, state_of(block))).await?;
         Ok(nonce.to())
     }
 
     async fn head(&self) -> Result<Head, ChainError> {
-        let header = self.header("latest").await?.ok_or_else(|| self.implausible("there is no newest block".to_owned()))?;
-        self.note_price(&header);
-        let block = header.block().ok_or_else(|| self.implausible("the newest block is not sealed".to_owned()))?;
-        let (safe, finalized) = self.levels(block.number).await?;
-        self.remember(header);
-        Ok(Head { block, safe, finalized })
+        let newest = self.blocks.newest().await?;
+        self.note_price(&newest);
+        self.blocks.head(newest).await
     }
 
     async fn block(&self, number: u64) -> Result<Option<Block>, ChainError> {
-        let Some(header) = self.header(&tag(number)).await? else { return Ok(None) };
-        let block = header.block().ok_or_else(|| self.implausible(format!("block {number} is not sealed")))?;
-        self.remember(header);
-        Ok(Some(block))
+        self.blocks.block(number).await
     }
 
     async fn observe(&self, block: &Block) -> Result<Observed, ChainError> {
-        let header = self.header_of(block).await?;
-        let transactions = header.transactions.iter().map(B256::to_string).collect();
-        let (uses, node) = if header.transactions.is_empty() {
-            (Vec::new(), self.nodes.preferred())
-        } else {
-            self.uses_in(block, &header).await?
-        };
-        Ok(Observed { block: block.clone(), uses, transactions, node })
+        self.blocks.observe(block).await
     }
 
     async fn agrees(&self, observed: &Observed) -> Result<bool, ChainError> {
-        let mut last = CallError::Unavailable(NodeFailure::Broken);
-        for offset in 1..self.nodes.len() {
-            let other = (observed.node + offset) % self.nodes.len();
-            match self.seen_by(other, &observed.block).await {
-                Ok(Some((block, logs))) => {
-                    return Ok(block == observed.block && self.read_uses(&block, &logs)? == observed.uses);
-                }
-                // It has not come so far, which says nothing.
-                Ok(None) => {}
-                Err(error) => last = error,
-            }
-        }
-        Err(self.nodes.unavailable("eth_getLogs", last))
+        self.blocks.agrees(observed).await
     }
 
     fn agree_above(&self, asset: Address) -> Option<Amount> {
@@ -602,23 +409,9 @@ impl Chain for EvmChain {
     }
 
     async fn lookup(&self, payment: &Sendable, from: u64, to: u64) -> Result<Option<Observed>, ChainError> {
-        let Ok(authorization) = self.authorization(payment.asset, &payment.payload) else { return Ok(None) };
-        let events = [Token::AuthorizationUsed::SIGNATURE_HASH, Token::AuthorizationCanceled::SIGNATURE_HASH];
-        let payer = evm(authorization.message.from).into_word();
-        let nonce = B256::from(authorization.message.nonce);
-        let mut start = from;
-        while start <= to {
-            let end = to.min(start.saturating_add(LOOKUP_BLOCKS - 1));
-            let filter = json!({
-                "fromBlock": tag(start), "toBlock": tag(end), "address": authorization.token, "topics": [events, payer, nonce],
-            });
-            let logs: Vec<LogEntry> = self.nodes.read("eth_getLogs", (filter,)).await?;
-            if let Some(number) = logs.first().and_then(|log| log.block_number) {
-                let Some(block) = self.block(number.to()).await? else { return Ok(None) };
-                return self.observe(&block).await.map(Some);
-            }
-            start = end + 1;
+        match self.authorization(payment.asset, &payment.payload) {
+            Ok(authorization) => self.blocks.lookup(&authorization, from, to).await,
+            Err(_) => Ok(None),
         }
-        Ok(None)
     }
 }

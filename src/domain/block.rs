@@ -73,6 +73,33 @@ impl Heights {
     }
 }
 
+/// How far the reading of a network may be behind a state for it to be relied on: what is sent now is found only when the reading
+/// gets there.
+pub const BEHIND_MAX: u64 = 60;
+
+/// What a state that a node shows us is worth.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Sight {
+    /// As new as what we read ourselves.
+    Clear,
+    /// Older. It may lack what has happened since, so it can refuse nothing.
+    Stale,
+    /// So much newer that we would learn of what happens only much later.
+    Ahead,
+}
+
+impl Sight {
+    /// Compares the block of a state with the newest one that was read, if reading began.
+    #[must_use]
+    pub fn of(block: u64, read_to: Option<u64>) -> Self {
+        match read_to {
+            Some(read_to) if block < read_to => Self::Stale,
+            Some(read_to) if block > read_to.saturating_add(BEHIND_MAX) => Self::Ahead,
+            Some(_) | None => Self::Clear,
+        }
+    }
+}
+
 /// What to do about a new head, given the canonical chain in the ledger.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Step {
@@ -141,6 +168,15 @@ mod tests {
         assert_eq!(heights.level(11), Level::Safe);
         assert_eq!(heights.level(20), Level::Safe);
         assert_eq!(heights.level(21), Level::Included);
+    }
+
+    #[test]
+    fn an_old_state_refuses_nothing_and_a_far_one_is_not_relied_on() {
+        assert_eq!(Sight::of(9, Some(10)), Sight::Stale);
+        assert_eq!(Sight::of(10, Some(10)), Sight::Clear);
+        assert_eq!(Sight::of(10 + BEHIND_MAX, Some(10)), Sight::Clear);
+        assert_eq!(Sight::of(11 + BEHIND_MAX, Some(10)), Sight::Ahead);
+        assert_eq!(Sight::of(10, None), Sight::Clear);
     }
 
     #[test]

@@ -102,6 +102,10 @@ reasons! {
     SimulationFailed = "invalid_exact_evm_transaction_simulation_failed",
     /// The transaction was included and did not pay.
     TransactionFailed = "invalid_exact_evm_transaction_failed",
+    /// The authorization was used, and the token did not move what it says.
+    TransferEventMismatch = "invalid_exact_evm_transfer_event_mismatch",
+    /// It was paid, and the network undid it for ever.
+    Reversed = "settlement_reversed",
     /// Settling would cost more than the operator allows.
     CostExceedsLimit = "settlement_cost_exceeds_limit",
     /// Somebody was told of this settlement's success already, or it is held for another request.

@@ -3,6 +3,7 @@
 use super::address::Address;
 use super::amount::Amount;
 use super::payment::{AuthorizationKey, Payment};
+use super::reason::Reason;
 
 /// A transaction's identifier as its network prints it.
 pub type TransactionId = String;
@@ -44,21 +45,26 @@ pub struct AuthorizationUse {
 
 /// What a use of the payment's own authorization means for the payment.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Verdict<'a> {
+pub enum Ending<'a> {
     /// Exactly what was asked for was paid.
     Paid(&'a Transfer),
     /// The authorization is gone, and the payment can never be made.
-    Spoiled,
+    Spoiled(Reason),
 }
 
 /// Judges a payment by what the chain says of its authorization.
 ///
 /// The transaction's own status is not evidence, and neither is who sent it: anybody may land an authorization (EIP-3009).
 #[must_use]
-pub fn judge<'a>(payment: &Payment, outcome: &'a Use) -> Verdict<'a> {
+pub fn judge<'a>(payment: &Payment, outcome: &'a Use) -> Ending<'a> {
     match outcome {
-        Use::Spent(Some(transfer)) if pays(payment, transfer) => Verdict::Paid(transfer),
-        Use::Spent(_) | Use::Cancelled => Verdict::Spoiled,
+        Use::Spent(Some(transfer)) if pays(payment, transfer) => Ending::Paid(transfer),
+        // Our own transaction says exactly what was asked, so the token did something else.
+        Use::Spent(Some(transfer)) if payment.transaction.as_ref() == Some(&transfer.transaction) => {
+            Ending::Spoiled(Reason::TransferEventMismatch)
+        }
+        Use::Spent(None) => Ending::Spoiled(Reason::TransferEventMismatch),
+        Use::Spent(Some(_)) | Use::Cancelled => Ending::Spoiled(Reason::NonceAlreadyUsed),
     }
 }
 
@@ -99,11 +105,14 @@ mod tests {
             Transfer { amount: None, ..exact.clone() },
         ];
 
-        assert_eq!(judge(&payment, &Use::Spent(Some(exact.clone()))), Verdict::Paid(&exact));
+        assert_eq!(judge(&payment, &Use::Spent(Some(exact.clone()))), Ending::Paid(&exact));
+        let ours = Payment { transaction: Some(exact.transaction.clone()), ..payment.clone() };
         for transfer in wrong {
-            assert_eq!(judge(&payment, &Use::Spent(Some(transfer.clone()))), Verdict::Spoiled, "{transfer:?}");
+            let outcome = Use::Spent(Some(transfer.clone()));
+            assert_eq!(judge(&payment, &outcome), Ending::Spoiled(Reason::NonceAlreadyUsed), "{transfer:?}");
+            assert_eq!(judge(&ours, &outcome), Ending::Spoiled(Reason::TransferEventMismatch), "{transfer:?}");
         }
-        assert_eq!(judge(&payment, &Use::Spent(None)), Verdict::Spoiled);
-        assert_eq!(judge(&payment, &Use::Cancelled), Verdict::Spoiled);
+        assert_eq!(judge(&payment, &Use::Spent(None)), Ending::Spoiled(Reason::TransferEventMismatch));
+        assert_eq!(judge(&payment, &Use::Cancelled), Ending::Spoiled(Reason::NonceAlreadyUsed));
     }
 }

@@ -14,6 +14,8 @@ const BELIEVED: Duration = Duration::from_secs(1);
 /// What every replica knows of a network.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Standing {
+    /// The newest block that was read, if reading began.
+    pub read_to: Option<u64>,
     /// Why it was halted, if it was.
     pub halted: Option<String>,
     /// The addresses of the signers whose balance may not last for another hour.
@@ -33,10 +35,12 @@ impl Availability {
         if let Some(standing) = self.remembered(network) {
             return Ok(standing);
         }
-        let halted = ledger.cursor(network).await?.and_then(|cursor| cursor.halted);
+        let cursor = ledger.cursor(network).await?;
+        let read_to = cursor.as_ref().map(|cursor| cursor.heights.head);
+        let halted = cursor.and_then(|cursor| cursor.halted);
         let signers = ledger.signers(network).await?;
         let short = signers.into_iter().filter(|signer| signer.short).map(|signer| signer.address).collect();
-        let standing = Standing { halted, short };
+        let standing = Standing { read_to, halted, short };
         self.lock().insert(network.clone(), (standing.clone(), Instant::now()));
         Ok(standing)
     }

@@ -9,13 +9,14 @@ use serde_json::json;
 
 use super::{Flows, Unavailable};
 use crate::chain::{Chain, ChainError, Observed};
+use crate::domain::address::Address;
+use crate::domain::amount::Amount;
 use crate::domain::block::{Block, Heights};
 use crate::domain::event::EventKind;
-use crate::domain::ids::PaymentId;
 use crate::domain::network::Network;
 use crate::domain::payment::Payment;
 use crate::domain::reason::Reason;
-use crate::domain::transfer::{AuthorizationUse, Transfer, Use, Verdict, judge};
+use crate::domain::transfer::{AuthorizationUse, Ending, Transfer, judge};
 use crate::domain::verification::Sendable;
 use crate::ledger::events::{self, NewEvent};
 use crate::ledger::leases::{self, Lease};
@@ -35,31 +36,60 @@ pub enum Ingested {
 #[derive(Default)]
 struct Findings<'a> {
     paid: Vec<(&'a Payment, &'a Transfer)>,
-    spoilt: Vec<&'a Payment>,
+    spoilt: Vec<(&'a Payment, Reason)>,
+}
+
+/// On whose word a block is taken in.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Trust {
+    OneNode,
+    TwoNodes,
 }
 
 impl Flows {
     /// Takes in the block behind the newest one in the ledger. `heights` are the levels known with it.
     ///
     /// # Errors
-    /// The lease was lost, or the database could not be reached; then nothing was taken in, or all of it.
+    /// The lease was lost, the database could not be reached, or a second node is needed and does not agree; then nothing was
+    /// taken in, or, if the answer to the COMMIT was lost, all of it.
     pub async fn ingest(
         &self,
         lease: &Lease,
-        network: &Network,
+        chain: &Arc<dyn Chain>,
         observed: &Observed,
         heights: Heights,
-    ) -> Result<Ingested, LedgerError> {
+    ) -> Result<Ingested, Unavailable> {
+        if let Some(ingested) = self.try_ingest(lease, chain, observed, heights, Trust::OneNode).await? {
+            return Ok(ingested);
+        }
+        confirm(chain, observed).await?;
+        let ingested = self.try_ingest(lease, chain, observed, heights, Trust::TwoNodes).await?;
+        Ok(ingested.unwrap_or(Ingested::DoesNotFollow))
+    }
+
+    /// `None` if the block ends a payment for which one node's word is not enough. Nothing was changed then.
+    async fn try_ingest(
+        &self,
+        lease: &Lease,
+        chain: &Arc<dyn Chain>,
+        observed: &Observed,
+        heights: Heights,
+        trust: Trust,
+    ) -> Result<Option<Ingested>, LedgerError> {
+        let network = &chain.profile().network;
         let now = self.clock.now();
         let mut db = self.ledger.begin().await?;
         leases::require(&mut db, lease).await?;
         let cursor = blocks::lock_cursor(&mut db, network).await?;
         if cursor.as_ref().is_some_and(|cursor| cursor.hash != observed.block.parent_hash || cursor.halted.is_some()) {
-            return Ok(Ingested::DoesNotFollow);
+            return Ok(Some(Ingested::DoesNotFollow));
         }
         let final_before = cursor.map_or(heights.finalized, |cursor| cursor.heights.finalized);
         blocks::insert_block(&mut db, network, &observed.block).await?;
         let held = hold_payments(&mut db, network, &observed.uses).await?;
+        if trust == Trust::OneNode && held.iter().any(|payment| is_large(chain, payment.asset, payment.amount)) {
+            return Ok(None);
+        }
         let findings = find(&held, &observed.uses);
         let mut told = settle_findings(&mut db, network, &observed.block, &findings, now).await?;
         let spent = spend_slots(&mut db, network, observed).await?;
@@ -77,29 +107,7 @@ impl Flows {
         if spent {
             self.bells.ring(network);
         }
-        Ok(Ingested::Done)
-    }
-
-    /// Above the operator's amount one node's word is not enough for a transfer to count. It counts only for a payment that we
-    /// hold, so nodes that differ over a stranger's transfer hold up nothing.
-    ///
-    /// # Errors
-    /// Two nodes disagree, no second one answers, or the database could not be reached.
-    pub async fn check_agreement(&self, chain: &Arc<dyn Chain>, observed: &Observed) -> Result<(), Unavailable> {
-        let network = &chain.profile().network;
-        for entry in &observed.uses {
-            let Use::Spent(Some(transfer)) = &entry.outcome else { continue };
-            let limit = chain.agree_above(transfer.asset);
-            let large = limit.zip(transfer.amount).is_some_and(|(limit, amount)| amount > limit);
-            if large && self.ledger.find_holder(network, &entry.key).await?.is_some() {
-                if chain.agrees(observed).await? {
-                    return Ok(());
-                }
-                let what = format!("two nodes disagree about block {}", observed.block.number);
-                return Err(ChainError::Implausible { network: network.clone(), what }.into());
-            }
-        }
-        Ok(())
+        Ok(Some(Ingested::Done))
     }
 
     fn count(&self, network: &Network, heights: Heights, findings: &Findings<'_>, finalized: usize, ours: &[String]) {
@@ -107,8 +115,8 @@ impl Flows {
             let by_us = payment.transaction.as_ref() == Some(&transfer.transaction) && ours.contains(&transfer.transaction);
             self.metrics.payment_included(network, if by_us { PaidBy::Us } else { PaidBy::Stranger });
         }
-        for _ in &findings.spoilt {
-            self.metrics.payment_failed(network, Reason::NonceAlreadyUsed);
+        for (_, reason) in &findings.spoilt {
+            self.metrics.payment_failed(network, *reason);
         }
         self.metrics.payments_finalized(network, finalized as u64);
         self.metrics.blocks_ingested(network, 1);
@@ -137,7 +145,9 @@ impl Flows {
     ) -> Result<bool, Unavailable> {
         let from = self.ledger.first_checked(payment.id).await?.unwrap_or(cursor).min(cursor);
         let Some(observed) = chain.lookup(payment, from, cursor).await? else { return Ok(false) };
-        self.check_agreement(chain, &observed).await?;
+        if is_large(chain, payment.asset, payment.amount) {
+            confirm(chain, &observed).await?;
+        }
         // The ledger keeps no block that is final for long; there the network itself is asked a second time.
         let again = chain.block(observed.block.number).await?;
         let Observed { block, mut uses, .. } = observed;
@@ -168,6 +178,21 @@ impl Flows {
     }
 }
 
+/// Whether one node's word is not enough for what becomes of a payment. Only payments that we hold count, so nodes that differ over
+/// a stranger's transfer hold up nothing.
+fn is_large(chain: &Arc<dyn Chain>, asset: Address, amount: Amount) -> bool {
+    chain.agree_above(asset).is_some_and(|limit| amount > limit)
+}
+
+/// Asks a second node about a block.
+async fn confirm(chain: &Arc<dyn Chain>, observed: &Observed) -> Result<(), ChainError> {
+    if chain.agrees(observed).await? {
+        return Ok(());
+    }
+    let what = format!("two nodes disagree about block {}", observed.block.number);
+    Err(ChainError::Implausible { network: chain.profile().network.clone(), what })
+}
+
 /// The payments that hold the used authorizations and are not paid yet.
 async fn hold_payments(db: &mut Db, network: &Network, uses: &[AuthorizationUse]) -> Result<Vec<Payment>, LedgerError> {
     if uses.is_empty() {
@@ -183,8 +208,8 @@ fn find<'a>(held: &'a [Payment], uses: &'a [AuthorizationUse]) -> Findings<'a> {
     let mut findings = Findings::default();
     for payment in held {
         match outcomes.get(&payment.key).map(|outcome| judge(payment, outcome)) {
-            Some(Verdict::Paid(transfer)) => findings.paid.push((payment, transfer)),
-            Some(Verdict::Spoiled) => findings.spoilt.push(payment),
+            Some(Ending::Paid(transfer)) => findings.paid.push((payment, transfer)),
+            Some(Ending::Spoiled(reason)) => findings.spoilt.push((payment, reason)),
             None => {}
         }
     }
@@ -210,13 +235,13 @@ async fn settle_findings(
         told.push(NewEvent { kind, payment: payment.id, account: payment.provider, data });
     }
     if !findings.spoilt.is_empty() {
-        let ids: Vec<PaymentId> = findings.spoilt.iter().map(|payment| payment.id).collect();
-        let new = payments::spoil(db, &ids, now).await?;
-        told.extend(findings.spoilt.iter().filter(|payment| new.contains(&payment.id)).map(|payment| NewEvent {
+        let spoilt: Vec<_> = findings.spoilt.iter().map(|(payment, reason)| (payment.id, *reason)).collect();
+        let new = payments::spoil(db, &spoilt, now).await?;
+        told.extend(findings.spoilt.iter().filter(|(payment, _)| new.contains(&payment.id)).map(|(payment, reason)| NewEvent {
             kind: EventKind::PaymentFailed,
             payment: payment.id,
             account: payment.provider,
-            data: json!({"reason": Reason::NonceAlreadyUsed.code()}),
+            data: json!({"reason": reason.code()}),
         }));
     }
     Ok(told)

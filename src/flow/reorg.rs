@@ -8,13 +8,14 @@ use crate::domain::event::EventKind;
 use crate::domain::network::Network;
 use crate::ledger::events::{self, NewEvent};
 use crate::ledger::leases::{self, Lease};
-use crate::ledger::{LedgerError, blocks, commit, notify_block, transfers};
+use crate::ledger::{LedgerError, blocks, commit, notify_block, payments, transfers};
 
 impl Flows {
     /// Goes back to `ancestor`, the newest block that the old and the new chain share.
     ///
     /// Claims above it are removed and slots above it are open again, so the lanes send their bytes anew. Whoever was told of a
-    /// success that is gone now is told that too.
+    /// success that is gone now is told that too. Below the newest final block this happens only on an operator's word, and what
+    /// was final there is not sent again, because its signature is erased; if it lands after all, it is recovered.
     ///
     /// # Errors
     /// The lease was lost, or the database could not be reached; then nothing was undone, or all of it.
@@ -24,9 +25,18 @@ impl Flows {
         let mut db = self.ledger.begin().await?;
         leases::require(&mut db, lease).await?;
         let Some(cursor) = blocks::lock_cursor(&mut db, network).await? else { return Ok(()) };
+        if number < cursor.untouchable() {
+            return Ok(());
+        }
         let lost = transfers::drop_claims_above(&mut db, network, number).await?;
         blocks::orphan_above(&mut db, network, number).await?;
-        let heights = Heights { head: number, safe: cursor.heights.safe.min(number), finalized: cursor.heights.finalized };
+        let Heights { safe, finalized, .. } = cursor.heights;
+        if number < finalized {
+            let ids: Vec<_> = lost.iter().map(|claim| claim.payment).collect();
+            payments::undo_final(&mut db, &ids, now).await?;
+            blocks::lower_final(&mut db, network, number).await?;
+        }
+        let heights = Heights { head: number, safe: safe.min(number), finalized: finalized.min(number) };
         blocks::move_cursor(&mut db, network, &hash, heights).await?;
         let told: Vec<_> = lost
             .iter()

@@ -32,10 +32,10 @@ impl Flows {
             // A payer with nothing under way was judged by the simulation already.
             let Some(sum) = under_way.sum else { return Ok((turn, db)) };
             // A balance counts together with what is under way only if both are of the same block.
-            if let Some(cursor) = under_way.cursor.filter(|cursor| *cursor != block && reads_left > 0) {
+            if let Some((cursor, hash)) = under_way.cursor.filter(|(cursor, _)| *cursor != block && reads_left > 0) {
                 drop(db);
                 block = cursor;
-                balance = chain.balance(request.asset, payer, block).await.map_err(Unavailable::from)?;
+                balance = chain.balance(request.asset, payer, &hash).await.map_err(Unavailable::from)?;
                 continue;
             }
             if covers(balance, sum, request.amount) {

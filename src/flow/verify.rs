@@ -3,13 +3,18 @@
 use std::sync::Arc;
 
 use super::{Flows, Unavailable};
-use crate::chain::{Chain, VerifiedPayment, VerifyError};
+use crate::chain::{Chain, ChainError, VerifiedPayment, VerifyError};
 use crate::domain::account::Caller;
 use crate::domain::address::Address;
+use crate::domain::block::Sight;
 use crate::domain::network::Network;
 use crate::domain::payment::{Fingerprint, PaymentRequest};
 use crate::domain::reason::{Reason, Refusal};
 use crate::domain::verification::ExaminedPayment;
+
+/// So often the chain is asked before a node that refuses out of an old state is taken for one that lags: the block may have been read
+/// in between.
+const LOOKS_MAX: usize = 2;
 
 /// Why a payment did not pass.
 #[derive(Debug, thiserror::Error)]
@@ -22,12 +27,9 @@ pub enum Verdict {
     Unavailable(#[from] Unavailable),
 }
 
-impl From<VerifyError> for Verdict {
-    fn from(error: VerifyError) -> Self {
-        match error {
-            VerifyError::Refused(refusal) => Self::Refused(refusal),
-            VerifyError::Unavailable(error) => Self::Unavailable(error.into()),
-        }
+impl From<ChainError> for Verdict {
+    fn from(error: ChainError) -> Self {
+        Self::Unavailable(error.into())
     }
 }
 
@@ -79,6 +81,23 @@ impl Flows {
         Ok(chain)
     }
 
+    /// Simulates a payment. A refusal counts only if it was read from a state as new as what the watcher has read.
+    async fn ask_chain(&self, chain: &Arc<dyn Chain>, examined: ExaminedPayment) -> Result<VerifiedPayment, Verdict> {
+        let network = &examined.request.network;
+        for _ in 0..LOOKS_MAX {
+            let (refusal, block) = match chain.verify(examined.clone()).await {
+                Ok(verified) => return Ok(verified),
+                Err(VerifyError::Refused { refusal, block }) => (refusal, block),
+                Err(VerifyError::Unavailable(error)) => return Err(error.into()),
+            };
+            let read_to = self.ledger.cursor(network).await?.map(|cursor| cursor.heights.head);
+            if Sight::of(block, read_to) != Sight::Stale {
+                return Err(refusal.into());
+            }
+        }
+        Err(Unavailable::NodeLags(network.clone()).into())
+    }
+
     /// The rules that need the time and the chain.
     pub(super) async fn check_on_chain(
         &self,
@@ -86,8 +105,16 @@ impl Flows {
         examined: ExaminedPayment,
     ) -> Result<VerifiedPayment, Verdict> {
         chain.check_window(&examined, self.clock.now())?;
-        let verified = chain.verify(examined).await?;
-        chain.price(&verified).await?;
+        let network = examined.request.network.clone();
+        let verified = self.ask_chain(chain, examined).await?;
+        let read_to = self.availability.of(&self.ledger, &network).await?.read_to;
+        if Sight::of(verified.checked().block, read_to) == Sight::Ahead {
+            return Err(Unavailable::Behind(network).into());
+        }
+        let cost_max = self.policies.get(&network).map_or(u128::MAX, |policy| policy.cost.payment_wei_max);
+        if chain.price(&verified).await? > cost_max {
+            return Err(Refusal::from(Reason::CostExceedsLimit).into());
+        }
         Ok(verified)
     }
 }

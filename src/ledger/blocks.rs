@@ -15,6 +15,16 @@ pub struct Cursor {
     pub hash: BlockHash,
     /// Why the network was halted, if it was.
     pub halted: Option<String>,
+    /// Whether an operator said that the nodes' history counts, also where it contradicts what was final.
+    pub accepts_history: bool,
+}
+
+impl Cursor {
+    /// The newest block that nothing may undo.
+    #[must_use]
+    pub const fn untouchable(&self) -> u64 {
+        if self.accepts_history { 0 } else { self.heights.finalized }
+    }
 }
 
 /// Final blocks that are kept below the newest final one, so that a node which contradicts them is noticed.
@@ -26,6 +36,7 @@ struct CursorRow {
     safe_number: i64,
     final_number: i64,
     halted_reason: Option<String>,
+    accepts_history: bool,
 }
 
 impl From<CursorRow> for Cursor {
@@ -35,7 +46,7 @@ impl From<CursorRow> for Cursor {
             safe: from_bigint(row.safe_number),
             finalized: from_bigint(row.final_number),
         };
-        Self { heights, hash: row.cursor_hash, halted: row.halted_reason }
+        Self { heights, hash: row.cursor_hash, halted: row.halted_reason, accepts_history: row.accepts_history }
     }
 }
 
@@ -47,7 +58,10 @@ impl Ledger {
     pub async fn cursor(&self, network: &Network) -> Result<Option<Cursor>, LedgerError> {
         let row = sqlx::query_as!(
             CursorRow,
-            "SELECT cursor_number, cursor_hash, safe_number, final_number, halted_reason FROM networks WHERE network = $1",
+            r#"
+            SELECT cursor_number, cursor_hash, safe_number, final_number, halted_reason, accepts_history
+            FROM networks WHERE network = $1
+            "#,
             network.as_str(),
         );
         Ok(row.fetch_optional(self.pool()).await?.map(Cursor::from))
@@ -80,14 +94,19 @@ impl Ledger {
         Ok(())
     }
 
-    /// Lets a halted network go on. Returns whether it was halted.
+    /// Lets a halted network go on, and says whether the nodes' history counts from now on, whatever it contradicts. Returns
+    /// whether it was halted.
     ///
     /// # Errors
     /// The database could not be reached.
-    pub async fn resume(&self, network: &Network) -> Result<bool, LedgerError> {
+    pub async fn resume(&self, network: &Network, accepts_history: bool) -> Result<bool, LedgerError> {
         let done = sqlx::query!(
-            "UPDATE networks SET halted_at = NULL, halted_reason = NULL WHERE network = $1 AND halted_at IS NOT NULL",
+            r#"
+            UPDATE networks SET halted_at = NULL, halted_reason = NULL, accepts_history = $2
+            WHERE network = $1 AND halted_at IS NOT NULL
+            "#,
             network.as_str(),
+            accepts_history,
         );
         Ok(done.execute(self.pool()).await?.rows_affected() == 1)
     }
@@ -100,13 +119,16 @@ impl Ledger {
 pub async fn lock_cursor(db: &mut PgConnection, network: &Network) -> Result<Option<Cursor>, LedgerError> {
     let row = sqlx::query_as!(
         CursorRow,
-        "SELECT cursor_number, cursor_hash, safe_number, final_number, halted_reason FROM networks WHERE network = $1 FOR UPDATE",
+        r#"
+        SELECT cursor_number, cursor_hash, safe_number, final_number, halted_reason, accepts_history
+        FROM networks WHERE network = $1 FOR UPDATE
+        "#,
         network.as_str(),
     );
     Ok(row.fetch_optional(db).await?.map(Cursor::from))
 }
 
-/// Moves the cursor. What was final stays final.
+/// Moves the cursor. What was final stays final, and the operator's word on another history is used up.
 ///
 /// # Errors
 /// The database could not be reached.
@@ -115,7 +137,7 @@ pub async fn move_cursor(db: &mut PgConnection, network: &Network, hash: &str, h
         r#"
         INSERT INTO networks AS n (network, cursor_number, cursor_hash, safe_number, final_number) VALUES ($1, $2, $3, $4, $5)
         ON CONFLICT (network) DO UPDATE
-        SET cursor_number = excluded.cursor_number, cursor_hash = excluded.cursor_hash,
+        SET cursor_number = excluded.cursor_number, cursor_hash = excluded.cursor_hash, accepts_history = false,
             final_number = GREATEST(n.final_number, excluded.final_number),
             safe_number = GREATEST(n.final_number, excluded.safe_number)
         "#,
@@ -124,6 +146,21 @@ pub async fn move_cursor(db: &mut PgConnection, network: &Network, hash: &str, h
         hash,
         to_bigint(heights.safe),
         to_bigint(heights.finalized),
+    )
+    .execute(db)
+    .await?;
+    Ok(())
+}
+
+/// Lowers the levels to `number`, because an operator said that what was final above it is not.
+///
+/// # Errors
+/// The database could not be reached.
+pub async fn lower_final(db: &mut PgConnection, network: &Network, number: u64) -> Result<(), LedgerError> {
+    sqlx::query!(
+        "UPDATE networks SET final_number = LEAST(final_number, $2), safe_number = LEAST(safe_number, $2) WHERE network = $1",
+        network.as_str(),
+        to_bigint(number),
     )
     .execute(db)
     .await?;

@@ -9,7 +9,7 @@ use uuid::Uuid;
 use super::{Column, Ledger, LedgerError, commit, from_bigint, read_address, read_amount, to_bigint, to_decimal};
 use crate::domain::address::Address;
 use crate::domain::amount::Amount;
-use crate::domain::block::Level;
+use crate::domain::block::{BlockHash, Level};
 use crate::domain::ids::{AccountId, PaymentId, SubmissionId};
 use crate::domain::network::Network;
 use crate::domain::payment::{AuthorizationKey, Claim, Fingerprint, HandedOut, Payment};
@@ -129,12 +129,12 @@ pub struct NewPayment<'a> {
 }
 
 /// What the payer already has under way on a token.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct UnderWay {
     /// The sum of it; absent if there is nothing.
     pub sum: Option<Amount>,
     /// The block up to which the watcher has accounted for it, if it has begun.
-    pub cursor: Option<u64>,
+    pub cursor: Option<(u64, BlockHash)>,
 }
 
 /// Reserves the right to judge a payer's balance until the transaction ends, and says what is under way.
@@ -148,7 +148,8 @@ pub async fn reserve(db: &mut PgConnection, network: &Network, asset: Address, p
         .await?;
     let row = sqlx::query!(
         r#"
-        SELECT sum(p.amount) AS sum, (SELECT cursor_number FROM networks WHERE network = $1) AS cursor
+        SELECT sum(p.amount) AS sum, (SELECT cursor_number FROM networks WHERE network = $1) AS cursor,
+               (SELECT cursor_hash FROM networks WHERE network = $1) AS hash
         FROM payments p
         WHERE p.network = $1 AND p.asset = $2 AND p.payer = $3 AND p.given_up_at IS NULL AND p.final_at IS NULL
           AND (p.submission_id IS NOT NULL OR p.answer_by > clock_timestamp())
@@ -161,7 +162,7 @@ pub async fn reserve(db: &mut PgConnection, network: &Network, asset: Address, p
     .fetch_one(db)
     .await?;
     let sum = row.sum.map(|sum| read_amount(&sum, TABLE)).transpose()?;
-    Ok(UnderWay { sum, cursor: row.cursor.map(from_bigint) })
+    Ok(UnderWay { sum, cursor: row.cursor.map(from_bigint).zip(row.hash) })
 }
 
 /// Records a payment together with its hold on the authorization. Returns whether it did: not if the authorization is held.
@@ -307,12 +308,21 @@ pub async fn lock_holders(
 ///
 /// # Errors
 /// The database could not be reached.
-pub async fn spoil(db: &mut PgConnection, ids: &[PaymentId], now: DateTime<Utc>) -> Result<Vec<PaymentId>, LedgerError> {
-    let ids: Vec<_> = ids.iter().map(|id| id.uuid()).collect();
+pub async fn spoil(
+    db: &mut PgConnection,
+    spoilt: &[(PaymentId, Reason)],
+    now: DateTime<Utc>,
+) -> Result<Vec<PaymentId>, LedgerError> {
+    let (ids, reasons): (Vec<_>, Vec<_>) = spoilt.iter().map(|(id, reason)| (id.uuid(), reason.code().to_owned())).unzip();
     let spoilt = sqlx::query_scalar!(
-        "UPDATE payments SET given_up_reason = $2, given_up_at = $3 WHERE id = ANY ($1) AND given_up_at IS NULL RETURNING id",
+        r#"
+        UPDATE payments p SET given_up_reason = spoilt.reason, given_up_at = $3
+        FROM unnest($1::uuid[], $2::text[]) AS spoilt (id, reason)
+        WHERE p.id = spoilt.id AND p.given_up_at IS NULL
+        RETURNING p.id
+        "#,
         &ids,
-        Reason::NonceAlreadyUsed.code(),
+        &reasons,
         now,
     );
     Ok(spoilt.fetch_all(db).await?.into_iter().map(PaymentId::from_uuid).collect())
@@ -344,6 +354,26 @@ pub async fn finalize(
     );
     let rows = rows.fetch_all(db).await?;
     Ok(rows.into_iter().map(|row| (PaymentId::from_uuid(row.id), row.provider_id.map(AccountId::from_uuid))).collect())
+}
+
+/// Takes back that payments are final. Their signatures are erased, so they are given up.
+///
+/// # Errors
+/// The database could not be reached.
+pub async fn undo_final(db: &mut PgConnection, ids: &[PaymentId], now: DateTime<Utc>) -> Result<(), LedgerError> {
+    let ids: Vec<_> = ids.iter().map(|id| id.uuid()).collect();
+    sqlx::query!(
+        r#"
+        UPDATE payments SET final_at = NULL, given_up_at = $2, given_up_reason = $3
+        WHERE id = ANY ($1) AND final_at IS NOT NULL
+        "#,
+        &ids,
+        now,
+        Reason::Reversed.code(),
+    )
+    .execute(db)
+    .await?;
+    Ok(())
 }
 
 /// Erases the signatures of payments that expired before `until` without being made, and gives up those that were not yet.

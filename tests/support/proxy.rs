@@ -18,6 +18,8 @@ pub enum Act {
     Swallow,
     /// Does not hand it on, and answers with this.
     Answer(Value),
+    /// Hands it on with other parameters.
+    Rewrite(Value),
     /// Does not hand it on, and answers with an HTTP status.
     Status(u16),
     /// Hands it on after a while.
@@ -151,6 +153,11 @@ async fn handle(shared: web::Data<Shared>, body: web::Bytes) -> actix_web::Resul
     let broken = || actix_web::error::ErrorInternalServerError("the proxy closes");
     match act {
         Act::Forward => forward(&shared, body).await,
+        Act::Rewrite(params) => {
+            let mut request = request;
+            request["params"] = params;
+            forward(&shared, request.to_string().into()).await
+        }
         Act::Delay(while_) => {
             tokio::time::sleep(while_).await;
             forward(&shared, body).await

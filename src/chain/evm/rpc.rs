@@ -205,6 +205,16 @@ impl Nodes {
         ChainError::Unavailable { network: self.network.clone(), method, source: Box::new(error) }
     }
 
+    /// A node's answer that cannot be.
+    pub fn implausible(&self, what: String) -> ChainError {
+        ChainError::Implausible { network: self.network.clone(), what }
+    }
+
+    /// A setting that does not fit the network.
+    pub fn misconfigured(&self, what: String) -> ChainError {
+        ChainError::Misconfigured { network: self.network.clone(), what }
+    }
+
     async fn check_chain(&self, index: usize) -> Result<(), CallError> {
         let chain: U64 = self.request(index, "eth_chainId", ()).await?;
         if chain.to::<u64>() != self.chain_id {

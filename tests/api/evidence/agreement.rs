@@ -1,11 +1,11 @@
-//! Above the operator's amount a transfer counts only when a second node has it too.
+//! What is not believed of nodes: a word without a second one above the operator's amount, and a refusal out of an old state.
 
 use std::time::Duration;
 
 use serde_json::{Value, json};
 
-use super::{PATIENCE, SEND, World, is_success};
-use crate::support::chain::ChainOptions;
+use super::{PATIENCE, SEND, World, is_success, reason};
+use crate::support::chain::{ChainOptions, hex};
 use crate::support::eventually;
 use crate::support::facilitator::{Facilitator, NetworkOptions, Options};
 use crate::support::payer::{Signed, transfer_call};
@@ -44,8 +44,19 @@ async fn one_nodes_word_is_not_enough_for_a_large_transfer() {
     }
 }
 
-/// The logs of a payment that nobody made, as if they stood in the block that is asked for.
-fn forged(signed: &Signed, merchant: &str, usdc: &str, filter: &Value) -> Value {
+/// What a node makes up.
+#[derive(Clone, Copy, Debug)]
+enum Lie {
+    /// The payment was made.
+    Paid,
+    /// Its authorization was used, and nothing was moved.
+    Used,
+    /// Its authorization was cancelled.
+    Cancelled,
+}
+
+/// Logs that no token wrote, as if they stood in the block that is asked for.
+fn forged(lie: Lie, signed: &Signed, usdc: &str, filter: &Value) -> Value {
     let word = |address: &str| format!("0x{:0>64}", address.trim_start_matches("0x").to_lowercase());
     let log = |index: &str, topics: Value, data: &str| {
         json!({
@@ -55,15 +66,26 @@ fn forged(signed: &Signed, merchant: &str, usdc: &str, filter: &Value) -> Value 
     };
     let used = "0x98de503528ee59b575ef0c0a2576a82497bfc029a5685b209e9ec333479b10a5";
     let moved = "0xddf252ad1be2c89b69c2b068fc378daa952ba7f163c4a11628f55a4df523b3ef";
-    json!([
-        log("0x0", json!([used, word(&signed.payer), signed.nonce]), "0x"),
-        log("0x1", json!([moved, word(&signed.payer), word(merchant)]), &word("0x2710")),
-    ])
+    let cancelled = alloy::primitives::keccak256("AuthorizationCanceled(address,bytes32)").to_string();
+    let ended = |event: &str| log("0x0", json!([event, word(&signed.payer), signed.nonce]), "0x");
+    let transfer = || log("0x1", json!([moved, word(&signed.payer), word(&signed.terms.pay_to)]), &word("0x2710"));
+    match lie {
+        Lie::Paid => json!([ended(used), transfer()]),
+        Lie::Used => json!([ended(used)]),
+        Lie::Cancelled => json!([ended(&cancelled)]),
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_transfer_that_one_node_made_up_pays_nothing() {
-    let world = World::new(ChainOptions::default()).await;
+async fn an_end_that_one_node_made_up_ends_nothing() {
+    let mut world = World::new(ChainOptions::default()).await;
+    for (payer, lie) in [Lie::Paid, Lie::Used, Lie::Cancelled].into_iter().enumerate() {
+        world.renew().await;
+        one_node_lies(&world, payer, lie).await;
+    }
+}
+
+async fn one_node_lies(world: &World, payer: usize, lie: Lie) {
     let (liar, honest) = (Proxy::start(&world.chain.url), Proxy::start(&world.chain.url));
     let network = NetworkOptions {
         rpc: vec![liar.url.clone(), honest.url.clone()],
@@ -71,11 +93,11 @@ async fn a_transfer_that_one_node_made_up_pays_nothing() {
         ..NetworkOptions::of(&world.chain)
     };
     let facilitator = Facilitator::start(&Options::new(network, &world.database)).await;
-    let (signed, merchant, usdc) = (world.signed(0), world.merchant.clone(), world.chain.usdc());
-    let (lie, payee, token) = (signed.clone(), merchant.clone(), usdc.clone());
+    let (signed, usdc) = (world.signed(payer), world.chain.usdc());
+    let (about, token) = (signed.clone(), usdc.clone());
     liar.rule(move |method, params, _| match method {
         SEND => Act::Swallow,
-        "eth_getLogs" if params[0]["blockHash"].is_string() => Act::Answer(forged(&lie, &payee, &token, &params[0])),
+        "eth_getLogs" if params[0]["blockHash"].is_string() => Act::Answer(forged(lie, &about, &token, &params[0])),
         _ => Act::Forward,
     });
     honest.rule(|method, _, _| if method == SEND { Act::Swallow } else { Act::Forward });
@@ -83,16 +105,89 @@ async fn a_transfer_that_one_node_made_up_pays_nothing() {
         world.until("the payment", "SELECT count(*) FROM payments").await;
         liar.reset();
         // Only blocks that hold something are looked into.
-        let stranger = &world.chain.payers[1].address();
+        let stranger = &world.chain.payers[10].address();
         world.chain.send_as(stranger, &usdc, &transfer_call(stranger, 1), 1).await;
         eventually("a lie", PATIENCE, || async { (liar.calls("eth_getLogs") > 0).then_some(()) }).await;
         tokio::time::sleep(LOOKS).await;
         assert_eq!(world.count("SELECT count(*) FROM claims").await, 0, "nobody paid");
+        let given_up = "SELECT count(*) FROM payments WHERE given_up_at IS NOT NULL";
+        assert_eq!(world.count(given_up).await, 0, "nothing ended: {lie:?}");
         liar.behave();
         honest.behave();
     };
     let body = signed.v2();
     let (_, ()) = tokio::join!(facilitator.settle(&body), lies);
     world.until("a claim", "SELECT count(*) FROM claims").await;
-    assert_eq!(world.violations(&[signed], 0).await, 0);
+    assert_eq!(world.chain.uses_of(&signed).await.len(), 1);
+}
+
+/// One token is known to announce the use of an authorization and to move nothing.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_use_that_moved_nothing_is_told_as_such() {
+    let world = World::new(ChainOptions::default()).await;
+    let proxy = Proxy::start(&world.chain.url);
+    let facilitator = Facilitator::start(&world.options(&[&proxy])).await;
+    let (signed, usdc) = (world.signed(0), world.chain.usdc());
+    let about = signed.clone();
+    proxy.rule(move |method, params, _| match method {
+        "eth_getLogs" => Act::Answer(forged(Lie::Used, &about, &usdc, &params[0])),
+        _ => Act::Forward,
+    });
+
+    let refused = facilitator.settle(&signed.v2()).await.1;
+    assert_eq!(reason(&refused), "invalid_exact_evm_transfer_event_mismatch", "{refused}");
+    assert_eq!(refused["transaction"].as_str(), world.chain.uses_of(&signed).await.first().map(String::as_str));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_node_that_lags_behind_refuses_nothing() {
+    let world = World::new(ChainOptions::default()).await;
+    let proxy = Proxy::start(&world.chain.url);
+    let facilitator = Facilitator::start(&world.options(&[&proxy])).await;
+    let signed = world.signed(0);
+    // The payer is given its money only now, and the node knows nothing of it yet.
+    let (payer, hoard) = (signed.payer.clone(), world.chain.payers[1].address());
+    let all = world.chain.usdc_of(&payer).await;
+    world.chain.receipt(&world.chain.send_as(&payer, &world.chain.usdc(), &transfer_call(&hoard, all), 1).await).await;
+    let before = world.chain.height().await;
+    let paid = world.chain.send_as(&hoard, &world.chain.usdc(), &transfer_call(&payer, all), 1).await;
+    let paid_in = hex(&world.chain.receipt(&paid).await["blockNumber"]);
+    eventually("the watcher behind that block", PATIENCE, || async {
+        (world.count("SELECT cursor_number FROM networks").await >= paid_in as i64).then_some(())
+    })
+    .await;
+    proxy.rule(move |method, params, _| match method {
+        "eth_call" => Act::Rewrite(json!([params[0], format!("{before:#x}")])),
+        _ => Act::Forward,
+    });
+
+    for path in ["/verify", "/settle"] {
+        let (status, answer) = facilitator.post(path, &signed.v2()).await;
+        assert_eq!(status, 503, "{path}: {answer}");
+    }
+    assert_eq!(world.rows().await.len(), 0);
+    proxy.behave();
+    let last = facilitator.settle_patiently(&signed.v2(), PATIENCE).await;
+    assert!(is_success(&last), "{last}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn nothing_is_sent_whose_end_would_not_be_seen() {
+    let world = World::new(ChainOptions::default()).await;
+    let proxy = Proxy::start(&world.chain.url);
+    let facilitator = Facilitator::start(&world.options(&[&proxy])).await;
+    proxy.rule(|method, _, _| if method == "eth_getLogs" { Act::Status(500) } else { Act::Forward });
+    let stranger = world.chain.payers[1].address();
+    world.chain.receipt(&world.chain.send_as(&stranger, &world.chain.usdc(), &transfer_call(&stranger, 1), 1).await).await;
+    world.chain.mine(70).await;
+    let signed = world.signed(0);
+
+    for path in ["/verify", "/settle"] {
+        let (status, answer) = facilitator.post(path, &signed.v2()).await;
+        assert_eq!(status, 503, "{path}: {answer}");
+    }
+    assert_eq!(world.rows().await.len(), 0);
+    proxy.behave();
+    let last = facilitator.settle_patiently(&signed.v2(), PATIENCE).await;
+    assert!(is_success(&last), "{last}");
 }

@@ -186,9 +186,9 @@ async fn a_node_that_contradicts_what_was_final_halts_the_network_until_somebody
     assert_eq!(transfers, 1);
 }
 
-/// The same with a chain that really went another way, which no node will take back.
+/// The same with a chain that really went another way, which no node will take back. An operator has to say so.
 #[tokio::test(flavor = "multi_thread")]
-async fn a_reorganisation_deeper_than_final_undoes_nothing_by_itself() {
+async fn a_reorganisation_deeper_than_final_undoes_nothing_without_an_operators_word() {
     let world = World::new(ChainOptions::default()).await;
     let proxy = Proxy::start(&world.chain.url);
     let mut options = world.options(&[&proxy]);
@@ -205,8 +205,34 @@ async fn a_reorganisation_deeper_than_final_undoes_nothing_by_itself() {
 
     let payment = shown(&facilitator, &first).await;
     let claims = world.count("SELECT count(*) FROM claims").await;
-    report("reorg below final", &format!("halted; the final payment is still {}, {claims} claim", payment["state"]));
     assert_eq!((payment["state"].as_str(), claims), (Some("final"), 1));
+
+    let network = world.chain.network();
+    let halts = "SELECT count(*) FROM networks WHERE halted_at > (SELECT max(created_at) FROM events)";
+    assert!(facilitator.command(&["network", "resume", &network]).await.0);
+    world.until("a second halt", halts).await;
+    let (accepted, words) = facilitator.command(&["network", "resume", &network, "--accept-history"]).await;
+    assert!(accepted, "{words}");
+    let undone = until_event(&facilitator, &first, "payment.reversed").await;
+    assert_eq!(undone["state"], "failed", "{undone}");
+    let refused = facilitator.settle_patiently(&signed.v2(), PATIENCE).await;
+    assert_eq!(reason(&refused), "settlement_reversed", "{refused}");
+
+    // The money moves after all, in a transaction of somebody else's, and the success is not given out again.
+    let stranger = world.chain.payers[1].address();
+    world.chain.send_as(&stranger, &world.chain.usdc(), &signed.call(), 1).await;
+    until_event(&facilitator, &first, "payment.recovered").await;
+    let again = facilitator.settle_patiently(&signed.v2(), PATIENCE).await;
+    assert_eq!(reason(&again), "duplicate_settlement", "{again}");
+    let second = world.signed(2);
+    let paid = facilitator.settle_patiently(&second.v2(), PATIENCE).await;
+    assert!(is_success(&paid), "{paid}");
+    let violations = world.violations(&[signed, second], 0).await;
+    report(
+        "reorg below final",
+        &format!("halted twice, undone on an operator's word, recovered, paid on: 1 success each, {violations} violations"),
+    );
+    assert_eq!(violations, 0);
 }
 
 #[tokio::test(flavor = "multi_thread")]

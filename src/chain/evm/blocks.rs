@@ -1,0 +1,240 @@
+//! Reads blocks from nodes that may lag behind, stand on another branch, or not have indexed what they serve.
+
+use std::collections::VecDeque;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
+
+use alloy::primitives::{Address as EvmAddress, B256};
+use alloy::sol_types::SolEvent;
+use serde_json::json;
+
+use super::abi::Token;
+use super::exact::{Authorization, evm};
+use super::observe::{self, Header, LogEntry};
+use super::rpc::{CallError, NodeFailure, Nodes};
+use crate::chain::{ChainError, Head, Observed};
+use crate::config::Finality;
+use crate::domain::block::{Block, BlockHash};
+use crate::domain::transfer::AuthorizationUse;
+
+/// How long the network's word on what is safe and final is believed. It moves by minutes.
+const LEVELS_LAST: Duration = Duration::from_secs(10);
+
+/// Headers kept between the reading of a block and the reading of its logs.
+const HEADERS_KEPT: usize = 32;
+
+/// Blocks in one search for an authorization's use; public nodes refuse much longer ranges.
+const LOOKUP_BLOCKS: u64 = 1_000;
+
+/// So often a block's logs are asked for again if the block's filter promises some and every node has none.
+const DOUBTS_MAX: u32 = 3;
+
+/// The blocks of one network, as its nodes serve them.
+pub struct Blocks {
+    nodes: Arc<Nodes>,
+    tokens: Vec<EvmAddress>,
+    finality: Finality,
+    levels: Mutex<Option<(u64, u64, Instant)>>,
+    headers: Mutex<VecDeque<Header>>,
+    /// The block whose logs were doubted last, and how often.
+    doubted: Mutex<(BlockHash, u32)>,
+}
+
+impl Blocks {
+    /// Reads through `nodes`, and looks at what `tokens` say.
+    pub fn new(nodes: Arc<Nodes>, tokens: Vec<EvmAddress>, finality: Finality) -> Self {
+        Self { nodes, tokens, finality, levels: Mutex::default(), headers: Mutex::default(), doubted: Mutex::default() }
+    }
+
+    /// The newest header.
+    pub async fn newest(&self) -> Result<Header, ChainError> {
+        self.header("latest").await?.ok_or_else(|| self.nodes.implausible("there is no newest block".to_owned()))
+    }
+
+    /// Makes sure that the network has the levels by which payments become final.
+    pub async fn check_levels(&self) -> Result<(), ChainError> {
+        if let Finality::Confirmations(_) = self.finality {
+            return Ok(());
+        }
+        match self.nodes.call::<_, Option<Header>>("eth_getBlockByNumber", ("finalized", false)).await {
+            Ok(Some(_)) => Ok(()),
+            Ok(None) | Err(CallError::Complaint(_)) => {
+                Err(self.nodes.misconfigured("it has no finalized block; set `final` to a number of blocks".to_owned()))
+            }
+            Err(error) => Err(self.nodes.unavailable("eth_getBlockByNumber", error)),
+        }
+    }
+
+    /// The newest block and the levels, given the newest header.
+    pub async fn head(&self, newest: Header) -> Result<Head, ChainError> {
+        let block = newest.block().ok_or_else(|| self.nodes.implausible("the newest block is not sealed".to_owned()))?;
+        let (safe, finalized) = self.levels(block.number).await?;
+        self.remember(newest);
+        Ok(Head { block, safe, finalized })
+    }
+
+    /// See [`crate::chain::Chain::block`].
+    pub async fn block(&self, number: u64) -> Result<Option<Block>, ChainError> {
+        let Some(header) = self.header(&tag(number)).await? else { return Ok(None) };
+        let block = header.block().ok_or_else(|| self.nodes.implausible(format!("block {number} is not sealed")))?;
+        self.remember(header);
+        Ok(Some(block))
+    }
+
+    /// See [`crate::chain::Chain::observe`].
+    pub async fn observe(&self, block: &Block) -> Result<Observed, ChainError> {
+        let header = self.header_of(block).await?;
+        let transactions = header.transactions.iter().map(B256::to_string).collect();
+        let (uses, node) = if header.transactions.is_empty() {
+            (Vec::new(), self.nodes.preferred())
+        } else {
+            self.uses_in(block, &header).await?
+        };
+        Ok(Observed { block: block.clone(), uses, transactions, node })
+    }
+
+    /// See [`crate::chain::Chain::agrees`].
+    pub async fn agrees(&self, observed: &Observed) -> Result<bool, ChainError> {
+        let mut last = CallError::Unavailable(NodeFailure::Broken);
+        for offset in 1..self.nodes.len() {
+            let other = (observed.node + offset) % self.nodes.len();
+            match self.seen_by(other, &observed.block).await {
+                Ok(Some((block, logs))) => {
+                    return Ok(block == observed.block && self.read_uses(&block, &logs)? == observed.uses);
+                }
+                // It has not come so far, which says nothing.
+                Ok(None) => {}
+                Err(error) => last = error,
+            }
+        }
+        Err(self.nodes.unavailable("eth_getLogs", last))
+    }
+
+    /// See [`crate::chain::Chain::lookup`].
+    pub async fn lookup(&self, authorization: &Authorization, from: u64, to: u64) -> Result<Option<Observed>, ChainError> {
+        let events = [Token::AuthorizationUsed::SIGNATURE_HASH, Token::AuthorizationCanceled::SIGNATURE_HASH];
+        let payer = evm(authorization.message.from).into_word();
+        let nonce = B256::from(authorization.message.nonce);
+        let mut start = from;
+        while start <= to {
+            let end = to.min(start.saturating_add(LOOKUP_BLOCKS - 1));
+            let filter = json!({
+                "fromBlock": tag(start), "toBlock": tag(end), "address": authorization.token, "topics": [events, payer, nonce],
+            });
+            let logs: Vec<LogEntry> = self.nodes.read("eth_getLogs", (filter,)).await?;
+            if let Some(number) = logs.first().and_then(|log| log.block_number) {
+                let Some(block) = self.block(number.to()).await? else { return Ok(None) };
+                return self.observe(&block).await.map(Some);
+            }
+            start = end + 1;
+        }
+        Ok(None)
+    }
+
+    async fn header(&self, tag: &str) -> Result<Option<Header>, ChainError> {
+        self.nodes.find("eth_getBlockByNumber", (tag, false)).await
+    }
+
+    async fn levels(&self, head: u64) -> Result<(u64, u64), ChainError> {
+        if let Finality::Confirmations(confirmations) = self.finality {
+            let deep = (head + 1).saturating_sub(confirmations.max(1));
+            return Ok((deep, deep));
+        }
+        let known = *self.lock_levels();
+        if let Some((safe, finalized, _)) = known.filter(|(.., read_at)| read_at.elapsed() < LEVELS_LAST) {
+            return Ok((safe.min(head), finalized.min(head)));
+        }
+        let number = |header: Option<Header>| header.map_or(0, |header| header.number.to::<u64>());
+        let finalized = number(self.header("finalized").await?).min(head);
+        let safe = number(self.header("safe").await?).clamp(finalized, head);
+        *self.lock_levels() = Some((safe, finalized, Instant::now()));
+        Ok((safe, finalized))
+    }
+
+    fn lock_levels(&self) -> MutexGuard<'_, Option<(u64, u64, Instant)>> {
+        self.levels.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    async fn logs(&self, node: usize, block_hash: &str) -> Result<Vec<LogEntry>, CallError> {
+        let filter = json!({"blockHash": block_hash, "address": self.tokens, "topics": [observe::topics()]});
+        self.nodes.call_node(node, "eth_getLogs", (filter,)).await
+    }
+
+    /// A block's uses from the first node that finds any, with its index; a node that finds none is believed only if the block's
+    /// own filter agrees or every node says the same, and says it repeatedly. Nodes are known to answer an empty list for a block
+    /// whose logs they have not indexed yet.
+    async fn uses_in(&self, block: &Block, header: &Header) -> Result<(Vec<AuthorizationUse>, usize), ChainError> {
+        let doubtful = header.logs_bloom.is_some() && header.may_hold_uses(&self.tokens);
+        let first = self.nodes.preferred();
+        let (mut found, mut failure, mut any_logs) = (None, None, false);
+        for offset in 0..self.nodes.len() {
+            let node = (first + offset) % self.nodes.len();
+            match self.logs(node, &block.hash).await {
+                Ok(logs) => {
+                    let uses = self.read_uses(block, &logs)?;
+                    if !uses.is_empty() || !doubtful {
+                        return Ok((uses, node));
+                    }
+                    any_logs |= !logs.is_empty();
+                    found = Some((uses, node));
+                }
+                Err(error) => failure = Some(error),
+            }
+        }
+        match (found, failure) {
+            (Some(_), _) if !any_logs && self.doubts(block) => {
+                Err(self.nodes.implausible(format!("block {} should have logs, but no node has any", block.number)))
+            }
+            (Some(found), _) => Ok(found),
+            (None, Some(error)) => Err(self.nodes.unavailable("eth_getLogs", error)),
+            (None, None) => Ok((Vec::new(), first)),
+        }
+    }
+
+    /// What one node has at a block's height, with the logs of that block.
+    async fn seen_by(&self, node: usize, block: &Block) -> Result<Option<(Block, Vec<LogEntry>)>, CallError> {
+        let header: Option<Header> = self.nodes.call_node(node, "eth_getBlockByNumber", (tag(block.number), false)).await?;
+        let Some(seen) = header.and_then(|header| header.block()) else { return Ok(None) };
+        let logs = if seen == *block { self.logs(node, &block.hash).await? } else { Vec::new() };
+        Ok(Some((seen, logs)))
+    }
+
+    /// Whether to ask again for the logs of a block whose filter promises some. It may be wrong, so the doubt ends.
+    fn doubts(&self, block: &Block) -> bool {
+        let mut doubted = self.doubted.lock().unwrap_or_else(PoisonError::into_inner);
+        if doubted.0 != block.hash {
+            *doubted = (block.hash.clone(), 0);
+        }
+        doubted.1 += 1;
+        doubted.1 <= DOUBTS_MAX
+    }
+
+    async fn header_of(&self, block: &Block) -> Result<Header, ChainError> {
+        let remembered = self.lock_headers().iter().find(|header| header.is(block)).cloned();
+        if let Some(header) = remembered {
+            return Ok(header);
+        }
+        let header: Option<Header> = self.nodes.find("eth_getBlockByHash", (&block.hash, false)).await?;
+        header.filter(|header| header.is(block)).ok_or_else(|| self.nodes.implausible(format!("block {} is gone", block.hash)))
+    }
+
+    /// Keeps a header, because its block is looked into next.
+    fn remember(&self, header: Header) {
+        let mut headers = self.lock_headers();
+        headers.truncate(HEADERS_KEPT - 1);
+        headers.push_front(header);
+    }
+
+    fn lock_headers(&self) -> MutexGuard<'_, VecDeque<Header>> {
+        self.headers.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn read_uses(&self, block: &Block, logs: &[LogEntry]) -> Result<Vec<AuthorizationUse>, ChainError> {
+        observe::uses(&self.tokens, &block.hash, logs)
+            .ok_or_else(|| self.nodes.implausible(format!("the logs of block {} are not that block's", block.number)))
+    }
+}
+
+fn tag(number: u64) -> String {
+    format!("{number:#x}")
+}
