@@ -346,8 +346,19 @@ pub async fn finalize(
     Ok(rows.into_iter().map(|row| (PaymentId::from_uuid(row.id), row.provider_id.map(AccountId::from_uuid))).collect())
 }
 
-/// Erases the signatures of payments that expired before `until` without being made, and gives up those that were not yet.
-/// Returns the latter.
+/// A payment that expired without being made, and whose signature was erased.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Expired {
+    /// Which payment.
+    pub payment: PaymentId,
+    /// Who asked for it.
+    pub provider: Option<AccountId>,
+    /// Whether it was given up only now.
+    pub given_up: bool,
+}
+
+/// Erases the signatures of at most `limit` payments that expired before `until` without being made, and gives up those that were
+/// not yet.
 ///
 /// # Errors
 /// The database could not be reached.
@@ -355,7 +366,8 @@ pub async fn expire(
     db: &mut PgConnection,
     until: DateTime<Utc>,
     now: DateTime<Utc>,
-) -> Result<Vec<(PaymentId, Option<AccountId>)>, LedgerError> {
+    limit: u32,
+) -> Result<Vec<Expired>, LedgerError> {
     let rows = sqlx::query!(
         r#"
         WITH old AS (
@@ -363,7 +375,7 @@ pub async fn expire(
             WHERE p.payload IS NOT NULL AND p.final_at IS NULL AND p.expires_at < $1
               AND NOT EXISTS (SELECT FROM claims c WHERE c.payment_id = p.id)
               AND NOT EXISTS (SELECT FROM submissions s WHERE s.id = p.submission_id AND s.spent_block IS NULL)
-            FOR UPDATE OF p
+            ORDER BY p.expires_at LIMIT $4 FOR UPDATE OF p SKIP LOCKED
         )
         UPDATE payments p
         SET payload = NULL, given_up_at = COALESCE(p.given_up_at, $2), given_up_reason = COALESCE(p.given_up_reason, $3)
@@ -373,9 +385,14 @@ pub async fn expire(
         until,
         now,
         Reason::Expired.code(),
+        i64::from(limit),
     );
-    let rows = rows.fetch_all(db).await?.into_iter().filter(|row| row.open);
-    Ok(rows.map(|row| (PaymentId::from_uuid(row.id), row.provider_id.map(AccountId::from_uuid))).collect())
+    let expired = rows.fetch_all(db).await?.into_iter().map(|row| Expired {
+        payment: PaymentId::from_uuid(row.id),
+        provider: row.provider_id.map(AccountId::from_uuid),
+        given_up: row.open,
+    });
+    Ok(expired.collect())
 }
 
 impl Ledger {

@@ -245,7 +245,7 @@ impl Ledger {
                     nonce: from_bigint(row.nonce),
                     attempt: u16::try_from(row.number).column("attempts", "number")?,
                     transaction: row.transaction,
-                    raw: row.raw,
+                    raw: row.raw.column("attempts", "raw")?,
                     fees: Fees {
                         fee_per_gas: from_decimal(&row.fee_per_gas).column("attempts", "fee_per_gas")?,
                         tip_per_gas: from_decimal(&row.tip_per_gas).column("attempts", "tip_per_gas")?,
@@ -365,6 +365,29 @@ async fn insert_attempt(
     .execute(db)
     .await?;
     Ok(())
+}
+
+/// Erases the signed bytes of at most `limit` attempts whose slot was spent in a block that is final by now: no reorganisation can
+/// open it again, so nobody will send them. Returns of how many.
+///
+/// # Errors
+/// The database could not be reached.
+pub async fn erase_bytes(db: &mut sqlx::PgConnection, now: DateTime<Utc>, limit: u32) -> Result<u64, LedgerError> {
+    let erased = sqlx::query!(
+        r#"
+        UPDATE attempts SET raw = NULL, erased_at = $1
+        WHERE (network, transaction) IN (
+            SELECT a.network, a.transaction FROM attempts a
+            JOIN submissions s ON s.id = a.submission_id
+            JOIN networks n ON n.network = s.network
+            WHERE a.raw IS NOT NULL AND s.spent_block <= n.final_number
+            LIMIT $2
+        )
+        "#,
+        now,
+        i64::from(limit),
+    );
+    Ok(erased.execute(db).await?.rows_affected())
 }
 
 /// Slots of which a block holds one of the transactions, as (signer, nonce).

@@ -24,6 +24,7 @@ mod coupling;
 mod evidence;
 mod golden;
 mod operations;
+mod retention;
 mod settle;
 mod tidy;
 mod wallets;
