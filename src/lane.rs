@@ -213,7 +213,7 @@ impl Lane {
     async fn open(&mut self, lease: &Lease, head: u64) -> Result<bool, LaneError> {
         let limit = if self.chain.batches() { self.policy.batch_max } else { 1 };
         let waiting = self.flows.ledger.take_queued(&self.network, &self.signer.address, self.policy.batch_max).await?;
-        let ready = self.recheck(waiting, head).await?;
+        let ready = self.recheck(lease, waiting, head).await?;
         let checked: Vec<_> = ready.iter().map(|payment| &payment.checked).collect();
         let payments: Vec<_> = compose(&checked, limit).into_iter().map(|index| ready[index].clone()).collect();
         if payments.is_empty() {
@@ -222,12 +222,12 @@ impl Lane {
         let nonce = self.next_nonce().await?;
         match self.open_at(lease, nonce, &payments).await {
             Err(LaneError::Build(BuildError::TooDear)) => {
-                self.give_up_all(&payments, Reason::CostExceedsLimit).await?;
+                self.give_up_all(lease, &payments, Reason::CostExceedsLimit).await?;
                 Ok(false)
             }
             Err(LaneError::Build(BuildError::Unreadable(id))) => {
                 let unreadable: Vec<_> = payments.into_iter().filter(|payment| payment.id == id).collect();
-                self.give_up_all(&unreadable, Reason::InvalidPayload).await?;
+                self.give_up_all(lease, &unreadable, Reason::InvalidPayload).await?;
                 Ok(false)
             }
             opened => {
@@ -263,7 +263,7 @@ impl Lane {
 
     /// Payments that were simulated at a block that is not the newest any more are simulated again, all at once. One about
     /// which the nodes say nothing is left for the next turn and does not keep the others.
-    async fn recheck(&mut self, mut waiting: Vec<Sendable>, head: u64) -> Result<Vec<Sendable>, LaneError> {
+    async fn recheck(&mut self, lease: &Lease, mut waiting: Vec<Sendable>, head: u64) -> Result<Vec<Sendable>, LaneError> {
         self.used.retain(|_, at| *at == head);
         waiting.retain(|payment| !self.used.contains_key(&payment.id));
         let (stale, mut ready): (Vec<_>, Vec<_>) =
@@ -291,8 +291,10 @@ impl Lane {
                     found.push((payment.id, payment.checked.clone()));
                     ready.push(payment);
                 }
-                Recheck::Good(_) => self.flows.give_up(&self.network, payment.id, Reason::TransactionFailed.into()).await?,
-                Recheck::Refused(refusal) => self.flows.give_up(&self.network, payment.id, refusal).await?,
+                Recheck::Good(_) => {
+                    self.flows.give_up(lease, &self.network, payment.id, Reason::TransactionFailed.into()).await?
+                }
+                Recheck::Refused(refusal) => self.flows.give_up(lease, &self.network, payment.id, refusal).await?,
                 // Never dropped for that: it may have been this very payment that used it.
                 Recheck::Used => {
                     self.used.insert(payment.id, head);
@@ -317,9 +319,9 @@ impl Lane {
         }
     }
 
-    async fn give_up_all(&self, payments: &[Sendable], reason: Reason) -> Result<(), LaneError> {
+    async fn give_up_all(&self, lease: &Lease, payments: &[Sendable], reason: Reason) -> Result<(), LaneError> {
         for payment in payments {
-            self.flows.give_up(&self.network, payment.id, reason.into()).await?;
+            self.flows.give_up(lease, &self.network, payment.id, reason.into()).await?;
         }
         Ok(())
     }

@@ -43,17 +43,14 @@ impl Flows {
     /// Gives a waiting payment up and tells those who wait for it.
     ///
     /// # Errors
-    /// The database could not be reached.
-    pub async fn give_up(&self, network: &Network, id: PaymentId, refusal: Refusal) -> Result<(), LedgerError> {
+    /// The lease was lost, or the database could not be reached.
+    pub async fn give_up(&self, lease: &Lease, network: &Network, id: PaymentId, refusal: Refusal) -> Result<(), LedgerError> {
         let now = self.clock.now();
-        let provider = self.ledger.find_payment(id).await?.and_then(|payment| payment.provider);
         let mut db = self.ledger.begin().await?;
-        if !payments::give_up(&mut db, id, refusal.reason, now).await? {
-            return Ok(());
-        }
+        leases::require(&mut db, lease).await?;
+        let Some((payment, account)) = payments::give_up(&mut db, id, refusal.reason, now).await? else { return Ok(()) };
         let data = json!({"reason": refusal.reason.code(), "detail": refusal.detail});
-        events::insert(&mut db, &[NewEvent { kind: EventKind::PaymentFailed, payment: id, account: provider, data }], now)
-            .await?;
+        events::insert(&mut db, &[NewEvent { kind: EventKind::PaymentFailed, payment, account, data }], now).await?;
         notify_block(&mut db, network).await?;
         commit(db).await?;
         self.metrics.payment_failed(network, refusal.reason);

@@ -239,24 +239,30 @@ pub async fn revive(db: &mut PgConnection, id: PaymentId, checked: &Checked, wai
     Ok(done.rows_affected() == 1)
 }
 
-/// Gives a payment up, unless a slot carries it or the chain has paid it by now. Returns whether it did.
+/// Gives a payment up, unless a slot carries it or the chain has paid it by now. Returns the payment with who asked for it, if it
+/// did.
 ///
 /// # Errors
 /// The database could not be reached.
-pub async fn give_up(db: &mut PgConnection, id: PaymentId, reason: Reason, now: DateTime<Utc>) -> Result<bool, LedgerError> {
-    let done = sqlx::query!(
+pub async fn give_up(
+    db: &mut PgConnection,
+    id: PaymentId,
+    reason: Reason,
+    now: DateTime<Utc>,
+) -> Result<Option<(PaymentId, Option<AccountId>)>, LedgerError> {
+    let given_up = sqlx::query!(
         r#"
         UPDATE payments SET given_up_reason = $2, given_up_at = $3
         WHERE id = $1 AND submission_id IS NULL AND given_up_at IS NULL
           AND NOT EXISTS (SELECT FROM claims c WHERE c.payment_id = payments.id)
+        RETURNING id, provider_id
         "#,
         id.uuid(),
         reason.code(),
         now,
-    )
-    .execute(db)
-    .await?;
-    Ok(done.rows_affected() == 1)
+    );
+    let given_up = given_up.fetch_optional(db).await?;
+    Ok(given_up.map(|row| (PaymentId::from_uuid(row.id), row.provider_id.map(AccountId::from_uuid))))
 }
 
 /// A wish to take a payment's success.
