@@ -89,6 +89,8 @@ enum LaneError {
     Ledger(#[from] LedgerError),
     #[error(transparent)]
     Build(#[from] BuildError),
+    #[error("the hourly budgets do not cover the transaction")]
+    OverBudget(Vec<PaymentId>),
     #[error("the signer cannot pay for the transaction")]
     Penniless,
     #[error("a turn took too long")]
@@ -225,6 +227,11 @@ impl Lane {
                 self.give_up_all(lease, &payments, Reason::CostExceedsLimit).await?;
                 Ok(false)
             }
+            Err(LaneError::OverBudget(ids)) => {
+                let excess: Vec<_> = payments.into_iter().filter(|payment| ids.contains(&payment.id)).collect();
+                self.give_up_all(lease, &excess, Reason::CostExceedsLimit).await?;
+                Ok(false)
+            }
             Err(LaneError::Build(BuildError::Unreadable(id))) => {
                 let unreadable: Vec<_> = payments.into_iter().filter(|payment| payment.id == id).collect();
                 self.give_up_all(lease, &unreadable, Reason::InvalidPayload).await?;
@@ -246,6 +253,11 @@ impl Lane {
     async fn open_at(&mut self, lease: &Lease, nonce: u64, payments: &[Sendable]) -> Result<bool, LaneError> {
         let order = SlotOrder { signer: &self.signer.name, nonce, outbid: None };
         let attempt = self.chain.build(order, payments).await?;
+        // Those that came at once were all let in before the first of them was counted.
+        let excess = self.flows.over_budget(&self.network, attempt.cost_expected, payments).await?;
+        if !excess.is_empty() {
+            return Err(LaneError::OverBudget(excess));
+        }
         // Bytes that nobody takes must not be committed: their payments would neither be made nor be free to be asked for again.
         if self.funds.is_none_or(|funds| funds.balance < self.committed.saturating_add(attempt.cost_max)) {
             self.funds = None;
@@ -292,7 +304,7 @@ impl Lane {
                     ready.push(payment);
                 }
                 Recheck::Good(_) => {
-                    self.flows.give_up(lease, &self.network, payment.id, Reason::TransactionFailed.into()).await?
+                    self.flows.give_up(lease, &self.network, payment.id, Reason::TransactionFailed.into()).await?;
                 }
                 Recheck::Refused(refusal) => self.flows.give_up(lease, &self.network, payment.id, refusal).await?,
                 // Never dropped for that: it may have been this very payment that used it.

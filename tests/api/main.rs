@@ -20,6 +20,7 @@ mod support;
 mod access;
 mod answers;
 mod bad_input;
+mod budgets;
 mod coupling;
 mod evidence;
 mod golden;
