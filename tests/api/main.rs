@@ -23,6 +23,7 @@ mod bad_input;
 mod budgets;
 mod coupling;
 mod evidence;
+mod fences;
 mod golden;
 mod operations;
 mod retention;
