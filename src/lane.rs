@@ -457,7 +457,7 @@ impl Lane {
         self.flows.metrics.signer_balance(&self.network, &self.signer.name, balance, short);
         let SignerProfile { name, address } = self.signer.clone();
         let record = SignerRecord { address, name, balance, short };
-        self.flows.ledger.note_signer(&self.network, &record, now).await?;
+        self.flows.ledger.note_signer(&self.network, &record).await?;
         let funds = Funds { balance, short, read_at: Instant::now() };
         self.funds = Some(funds);
         Ok(funds)
