@@ -1,12 +1,26 @@
 //! Hourly budgets for what settling costs.
 
+use std::collections::HashMap;
+
+use chrono::DateTime;
 use futures_util::future::join_all;
+use quittance::config::{AnswerPolicy, CostLimits};
+use quittance::domain::address::Address;
+use quittance::domain::amount::Amount;
+use quittance::domain::block::Level;
+use quittance::domain::budget::Limits;
+use quittance::domain::ids::PaymentId;
+use quittance::domain::network::Network;
+use quittance::domain::payment::AuthorizationKey;
+use quittance::domain::verification::{Checked, Sendable};
+use quittance::flow::Policy;
+use serde_json::Value;
 use sqlx::Executor;
 
 use crate::support::chain::{Chain, ChainOptions};
-use crate::support::database;
 use crate::support::facilitator::{Facilitator, NetworkOptions, Options};
 use crate::support::payer::Terms;
+use crate::support::{database, flows};
 
 /// Requests that come at once.
 const BURST: usize = 16;
@@ -41,4 +55,40 @@ async fn a_burst_of_one_payer_does_not_go_over_its_budget() {
     // What was refused may be asked for again, and is refused as long as the hour lasts.
     let again = answers.iter().position(|answer| answer["success"] != true).expect("one was refused");
     assert_eq!(facilitator.settle(&burst[again]).await.1["errorReason"], "settlement_cost_exceeds_limit");
+}
+
+fn waiting() -> Sendable {
+    Sendable {
+        id: PaymentId::new(),
+        asset: Address::Evm([1; 20]),
+        payer: Address::Evm([2; 20]),
+        pay_to: Address::Evm([3; 20]),
+        amount: Amount::new(1),
+        provider: None,
+        expires_at: DateTime::UNIX_EPOCH,
+        payload: Value::Null,
+        checked: Checked { block: 1, balance: Amount::ZERO, payer_code: String::new(), alone: false, gas: 1 },
+        failures: 0,
+        key: AuthorizationKey(Vec::new()),
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn where_nothing_is_limited_the_ledger_is_not_asked() {
+    let network: Network = "eip155:84532".parse().expect("a network");
+    let ledger = database::ledger(&database::fresh().await).await;
+    let limited_to = |hourly| {
+        let cost = CostLimits { payment_wei_max: 1, hourly, reserve_wei_min: 0 };
+        let policy = Policy { answer: AnswerPolicy::always(Level::Included), cost };
+        flows::over(ledger.clone(), HashMap::from([(network.clone(), policy)]))
+    };
+    let payments = [waiting(), waiting()];
+
+    let excess = limited_to(Limits { payer: Some(3), ..Limits::default() }).over_budget(&network, 4, &payments).await;
+    assert_eq!(excess.expect("the database answers"), [payments[1].id]);
+    ledger.pool().close().await;
+    let asked = limited_to(Limits { payer: Some(3), ..Limits::default() }).over_budget(&network, 4, &payments).await;
+    let not_asked = limited_to(Limits::default()).over_budget(&network, 4, &payments).await;
+    assert!(asked.is_err());
+    assert_eq!(not_asked.expect("nobody was asked"), []);
 }

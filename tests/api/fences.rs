@@ -1,46 +1,21 @@
 //! What an owner that lost its lease cannot do any more.
 
 use std::collections::HashMap;
-use std::sync::Arc;
 
 use chrono::TimeDelta;
-use quittance::chain::Chains;
-use quittance::domain::clock::SystemClock;
 use quittance::domain::ids::PaymentId;
 use quittance::domain::network::Network;
 use quittance::domain::reason::Reason;
-use quittance::flow::availability::Availability;
-use quittance::flow::turns::Turns;
-use quittance::flow::waiting::Waiting;
-use quittance::flow::{Bells, Flows, Patience};
-use quittance::ledger::{Ledger, LedgerError};
-use quittance::metrics::Metrics;
+use quittance::ledger::LedgerError;
 use sqlx::Executor;
 use uuid::Uuid;
 
-use crate::support::database;
-
-/// The flows of a process that serves no network.
-fn flows(ledger: Ledger) -> Flows {
-    Flows {
-        ledger,
-        chains: Chains::new([]),
-        clock: Arc::new(SystemClock),
-        metrics: Arc::new(Metrics::new(&[])),
-        waiting: Arc::new(Waiting::default()),
-        bells: Bells::default(),
-        availability: Availability::default(),
-        policies: HashMap::new(),
-        patience: Patience { v1: TimeDelta::zero(), v2: TimeDelta::zero() },
-        errands: Turns::default(),
-        reservations: Turns::default(),
-    }
-}
+use crate::support::{database, flows};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn only_the_owner_of_a_lane_gives_a_payment_up() {
     let ledger = database::ledger(&database::fresh().await).await;
-    let flows = flows(ledger.clone());
+    let flows = flows::over(ledger.clone(), HashMap::new());
     let network: Network = "eip155:84532".parse().expect("a network");
     let payment = "
         INSERT INTO accounts VALUES ('00000000-0000-0000-0000-000000000001', 'somebody', now());
