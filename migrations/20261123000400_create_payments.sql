@@ -31,17 +31,21 @@ CREATE TABLE attempts (
     transaction   text          NOT NULL,
     submission_id uuid          NOT NULL REFERENCES submissions (id),
     number        smallint      NOT NULL CHECK (number > 0),
-    raw           bytea         NOT NULL,
+    -- They hold the payers' signatures and are erased once the block that spent the slot is final: nobody sends them after that.
+    raw           bytea,
+    erased_at     timestamptz,
     cost_wei_max  numeric(39,0) NOT NULL CHECK (cost_wei_max >= 0),
     fee_per_gas   numeric(39,0) NOT NULL CHECK (fee_per_gas >= 0),
     tip_per_gas   numeric(39,0) NOT NULL CHECK (tip_per_gas >= 0),
     gas_limit     bigint        NOT NULL CHECK (gas_limit > 0),
     signed_at     timestamptz   NOT NULL,
     PRIMARY KEY (network, transaction),
-    CONSTRAINT attempts_are_numbered UNIQUE (submission_id, number)
+    CONSTRAINT attempts_are_numbered UNIQUE (submission_id, number),
+    CONSTRAINT attempts_keep_what_may_be_sent CHECK ((raw IS NULL) = (erased_at IS NOT NULL))
 );
 
 CREATE INDEX attempts_by_transaction ON attempts (transaction);
+CREATE INDEX attempts_with_bytes ON attempts (submission_id) WHERE raw IS NOT NULL;
 
 CREATE TABLE payments (
     id               uuid          PRIMARY KEY,

@@ -12,3 +12,4 @@ CREATE TABLE events (
 
 CREATE INDEX events_by_payment ON events (payment_id);
 CREATE INDEX events_without_position ON events (id) WHERE position IS NULL;
+CREATE INDEX events_by_age ON events (created_at);

@@ -11,3 +11,5 @@ CREATE TABLE idempotency (
     PRIMARY KEY (scope, key),
     CONSTRAINT idempotency_answers_are_whole CHECK ((status IS NULL) = (body IS NULL))
 );
+
+CREATE INDEX idempotency_by_age ON idempotency (created_at);

@@ -7,3 +7,5 @@ CREATE TABLE budgets (
     spent_wei numeric(39,0) NOT NULL CHECK (spent_wei >= 0),
     PRIMARY KEY (network, hour, subject)
 );
+
+CREATE INDEX budgets_by_hour ON budgets (hour);

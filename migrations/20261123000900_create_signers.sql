@@ -6,6 +6,5 @@ CREATE TABLE signers (
     name        text          NOT NULL,
     balance_wei numeric(39,0) NOT NULL CHECK (balance_wei >= 0),
     short       boolean       NOT NULL,
-    seen_at     timestamptz   NOT NULL,
     PRIMARY KEY (network, address)
 );

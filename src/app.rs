@@ -114,9 +114,10 @@ pub async fn open_ledger(config: &Config) -> Result<OpenLedger, AppError> {
 }
 
 async fn open_cluster(config: &Config) -> Result<Option<PrivateCluster>, AppError> {
-    match config.database.url {
+    let database = &config.database;
+    match database.url {
         Some(_) => Ok(None),
-        None => Ok(Some(PrivateCluster::start(Path::new(&config.database.data_dir)).await?)),
+        None => Ok(Some(PrivateCluster::start(Path::new(&database.data_dir), database.connections_max).await?)),
     }
 }
 

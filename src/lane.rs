@@ -90,6 +90,8 @@ enum LaneError {
     Ledger(#[from] LedgerError),
     #[error(transparent)]
     Build(#[from] BuildError),
+    #[error("the hourly budgets do not cover the transaction")]
+    OverBudget(Vec<PaymentId>),
     #[error("the signer cannot pay for the transaction")]
     Penniless,
     #[error("a turn took too long")]
@@ -214,7 +216,7 @@ impl Lane {
     async fn open(&mut self, lease: &Lease, head: u64) -> Result<bool, LaneError> {
         let limit = if self.chain.batches() { self.policy.batch_max } else { 1 };
         let waiting = self.flows.ledger.take_queued(&self.network, &self.signer.address, self.policy.batch_max).await?;
-        let ready = self.recheck(waiting, head).await?;
+        let ready = self.recheck(lease, waiting, head).await?;
         let checked: Vec<_> = ready.iter().map(|payment| &payment.checked).collect();
         let payments: Vec<_> = compose(&checked, limit).into_iter().map(|index| ready[index].clone()).collect();
         if payments.is_empty() {
@@ -223,12 +225,17 @@ impl Lane {
         let nonce = self.next_nonce().await?;
         match self.open_at(lease, nonce, &payments).await {
             Err(LaneError::Build(BuildError::TooDear)) => {
-                self.give_up_all(&payments, Reason::CostExceedsLimit).await?;
+                self.give_up_all(lease, &payments, Reason::CostExceedsLimit).await?;
+                Ok(false)
+            }
+            Err(LaneError::OverBudget(ids)) => {
+                let excess: Vec<_> = payments.into_iter().filter(|payment| ids.contains(&payment.id)).collect();
+                self.give_up_all(lease, &excess, Reason::CostExceedsLimit).await?;
                 Ok(false)
             }
             Err(LaneError::Build(BuildError::Unreadable(id))) => {
                 let unreadable: Vec<_> = payments.into_iter().filter(|payment| payment.id == id).collect();
-                self.give_up_all(&unreadable, Reason::InvalidPayload).await?;
+                self.give_up_all(lease, &unreadable, Reason::InvalidPayload).await?;
                 Ok(false)
             }
             opened => {
@@ -247,6 +254,11 @@ impl Lane {
     async fn open_at(&mut self, lease: &Lease, nonce: u64, payments: &[Sendable]) -> Result<bool, LaneError> {
         let order = SlotOrder { signer: &self.signer.name, nonce, outbid: None };
         let attempt = self.chain.build(order, payments).await?;
+        // Those that came at once were all let in before the first of them was counted.
+        let excess = self.flows.over_budget(&self.network, attempt.cost_expected, payments).await?;
+        if !excess.is_empty() {
+            return Err(LaneError::OverBudget(excess));
+        }
         // Bytes that nobody takes must not be committed: their payments would neither be made nor be free to be asked for again.
         if self.funds.is_none_or(|funds| funds.balance < self.committed.saturating_add(attempt.cost_max)) {
             self.funds = None;
@@ -264,7 +276,7 @@ impl Lane {
 
     /// Payments that were simulated at a block that is not the newest any more are simulated again, all at once. One about
     /// which the nodes say nothing is left for the next turn and does not keep the others.
-    async fn recheck(&mut self, mut waiting: Vec<Sendable>, head: u64) -> Result<Vec<Sendable>, LaneError> {
+    async fn recheck(&mut self, lease: &Lease, mut waiting: Vec<Sendable>, head: u64) -> Result<Vec<Sendable>, LaneError> {
         self.used.retain(|_, at| *at == head);
         waiting.retain(|payment| !self.used.contains_key(&payment.id));
         let (stale, mut ready): (Vec<_>, Vec<_>) =
@@ -292,7 +304,9 @@ impl Lane {
                     found.push((payment.id, payment.checked.clone()));
                     ready.push(payment);
                 }
-                Recheck::Good(_) => self.flows.give_up(&self.network, payment.id, Reason::TransactionFailed.into()).await?,
+                Recheck::Good(_) => {
+                    self.flows.give_up(lease, &self.network, payment.id, Reason::TransactionFailed.into()).await?;
+                }
                 // That state is older than what is known already. The next turn asks again.
                 Recheck::Refused { block, .. } if block < head.max(payment.checked.block) => {
                     tracing::warn!(network = %self.network, payment = %payment.id, block.number = block, "a node lags behind");
@@ -308,7 +322,7 @@ impl Lane {
                         Ok(_) => {}
                     }
                 }
-                Recheck::Refused { refusal, .. } => self.flows.give_up(&self.network, payment.id, refusal).await?,
+                Recheck::Refused { refusal, .. } => self.flows.give_up(lease, &self.network, payment.id, refusal).await?,
             }
         }
         if !found.is_empty() {
@@ -322,9 +336,9 @@ impl Lane {
         }
     }
 
-    async fn give_up_all(&self, payments: &[Sendable], reason: Reason) -> Result<(), LaneError> {
+    async fn give_up_all(&self, lease: &Lease, payments: &[Sendable], reason: Reason) -> Result<(), LaneError> {
         for payment in payments {
-            self.flows.give_up(&self.network, payment.id, reason.into()).await?;
+            self.flows.give_up(lease, &self.network, payment.id, reason.into()).await?;
         }
         Ok(())
     }
@@ -349,8 +363,9 @@ impl Lane {
     }
 
     async fn resend(&mut self, lease: &Lease, slot: &OpenSlot, cursor: &Cursor) -> Result<(), LaneError> {
+        let Some(raw) = &slot.raw else { return self.outbid(lease, slot, cursor).await };
         self.flows.metrics.submission(&self.network, &self.signer.name, SubmissionKind::Resend, 0);
-        match self.send(slot.id, &slot.raw).await {
+        match self.send(slot.id, raw).await {
             // Ours or a stranger's transaction took the nonce; the chain says which block knows.
             Broadcast::Rejected(Rejection::NonceTooLow) => self.check_spent(lease, slot, cursor).await,
             Broadcast::Rejected(Rejection::Underpriced) => self.outbid(lease, slot, cursor).await,
@@ -375,7 +390,9 @@ impl Lane {
         let attempt = match self.chain.build(order, &payments).await {
             // More is not allowed. The bytes that are out stay out.
             Err(BuildError::TooDear | BuildError::CannotOutbid) => {
-                self.send(slot.id, &slot.raw).await;
+                if let Some(raw) = &slot.raw {
+                    self.send(slot.id, raw).await;
+                }
                 return Ok(());
             }
             attempt => attempt?,
@@ -448,7 +465,7 @@ impl Lane {
         self.flows.metrics.signer_balance(&self.network, &self.signer.name, balance, short);
         let SignerProfile { name, address } = self.signer.clone();
         let record = SignerRecord { address, name, balance, short };
-        self.flows.ledger.note_signer(&self.network, &record, now).await?;
+        self.flows.ledger.note_signer(&self.network, &record).await?;
         let funds = Funds { balance, short, read_at: Instant::now() };
         self.funds = Some(funds);
         Ok(funds)

@@ -130,12 +130,6 @@ impl Ledger {
         Ok(Self { pool })
     }
 
-    /// Takes a pool that exists already.
-    #[must_use]
-    pub const fn over(pool: PgPool) -> Self {
-        Self { pool }
-    }
-
     /// The connections, for listeners and metrics.
     #[must_use]
     pub const fn pool(&self) -> &PgPool {

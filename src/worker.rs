@@ -26,7 +26,8 @@ pub async fn run(flows: Arc<Flows>, owner: Uuid, stop: CancellationToken) {
             && due
         {
             forgot = Some(std::time::Instant::now());
-            if let Err(error) = flows.forget(&lease).await {
+            // It consists of many small transactions, and the next round goes on where this one ends.
+            if let Some(Err(error)) = stop.run_until_cancelled(flows.forget(&lease)).await {
                 tracing::warn!(error = %ErrorChain(&error), "old rows were not removed");
             }
         }

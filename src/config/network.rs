@@ -13,6 +13,7 @@ use super::table::{Items, Reported, Table, all, good};
 use super::value::{NATIVE_DECIMALS, address, decimal, milliseconds, native, number, or_none, seconds, size, some_text, text};
 use crate::domain::address::{Address, decode_hex};
 use crate::domain::asset::{self, Asset, SigningDomain};
+use crate::domain::budget::Limits;
 use crate::domain::network::{Family, Network};
 use crate::domain::submission::LanePolicy;
 
@@ -82,14 +83,8 @@ pub enum Finality {
 pub struct CostLimits {
     /// For one payment.
     pub payment_wei_max: u128,
-    /// For one payer in an hour.
-    pub payer_hourly_wei: Option<u128>,
-    /// For one account in an hour.
-    pub account_hourly_wei: Option<u128>,
-    /// For one recipient without an account in an hour.
-    pub pay_to_hourly_wei: Option<u128>,
-    /// For the whole network in an hour.
-    pub network_hourly_wei: Option<u128>,
+    /// For an hour.
+    pub hourly: Limits,
     /// A signer that holds less than this is short of funds, whatever it spends.
     pub reserve_wei_min: u128,
 }
@@ -333,10 +328,7 @@ fn cost(table: &Table) -> Result<CostLimits, Reported> {
     let reserve = table.required("reserve_min", native);
     Ok(CostLimits {
         payment_wei_max: payment?,
-        payer_hourly_wei: payer?,
-        account_hourly_wei: account?,
-        pay_to_hourly_wei: pay_to?,
-        network_hourly_wei: network?,
+        hourly: Limits { network: network?, payer: payer?, account: account?, pay_to: pay_to? },
         reserve_wei_min: reserve?,
     })
 }

@@ -74,7 +74,7 @@ fn two_networks_with_a_node_and_a_key_each_are_enough() {
     assert_eq!(base.answer, AnswerPolicy::always(Level::Included));
     assert_eq!((base.finality, base.agree_above.as_ref()), (Finality::Tag, None));
     assert_eq!((base.lane.batch_max, base.lane.in_flight_max, base.lane.pace), (100, 8, TimeDelta::milliseconds(100)));
-    assert_eq!((base.cost.payment_wei_max, base.cost.payer_hourly_wei), (10_u128.pow(15), Some(5 * 10_u128.pow(16))));
+    assert_eq!((base.cost.payment_wei_max, base.cost.hourly.payer), (10_u128.pow(15), Some(5 * 10_u128.pow(16))));
     assert_eq!(base.priority_fee_min_wei, 1_000_000);
     // A network of the OP stack has an oracle, and a network with a cheap coin has higher limits.
     assert!(base.l1_fee_oracle.is_some() && sei.l1_fee_oracle.is_none());
@@ -181,7 +181,7 @@ fn a_variable_wins_over_the_file_and_the_file_over_the_default() {
     assert_eq!(config.server.public_url, "http://127.0.0.1:2");
     assert!(config.database.url.is_some());
     assert_eq!((config.networks[0].rpc[1].host(), config.networks[0].agree_above.as_deref()), ("127.0.0.1:2", Some("100.00")));
-    assert_eq!((config.networks[0].cost.payer_hourly_wei, config.networks[0].cost.payment_wei_max), (None, 10_u128.pow(15)));
+    assert_eq!((config.networks[0].cost.hourly.payer, config.networks[0].cost.payment_wei_max), (None, 10_u128.pow(15)));
     assert_eq!((config.networks[1].network.as_str(), config.networks[1].cost.payment_wei_max), ("eip155:1329", 10_u128.pow(17)));
 }
 

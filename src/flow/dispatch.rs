@@ -1,11 +1,11 @@
 //! What lanes decide about payments: into a slot, out of a spent one, or given up.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use serde_json::json;
 
 use super::Flows;
-use crate::domain::budget::Beneficiaries;
+use crate::domain::budget::{Beneficiaries, covered, share};
 use crate::domain::event::EventKind;
 use crate::domain::ids::PaymentId;
 use crate::domain::network::Network;
@@ -40,20 +40,45 @@ impl Flows {
         Ok(opened)
     }
 
-    /// Gives a waiting payment up and tells those who wait for it.
+    /// For each of several payments, in order, whether the hourly budgets still cover its `cost`. Without limits nothing is asked.
+    pub(super) async fn covered(
+        &self,
+        network: &Network,
+        cost: u128,
+        payments: &[Beneficiaries],
+    ) -> Result<Vec<bool>, LedgerError> {
+        let limits = self.policies.get(network).map(|policy| policy.cost.hourly).unwrap_or_default();
+        let subjects: BTreeSet<_> =
+            payments.iter().flat_map(|payment| payment.bounded(&limits)).map(|(subject, _)| subject).collect();
+        if subjects.is_empty() {
+            return Ok(vec![true; payments.len()]);
+        }
+        let subjects: Vec<_> = subjects.into_iter().collect();
+        let spent = self.ledger.spent(network, &subjects, self.clock.now()).await?;
+        Ok(covered(&limits, spent, cost, payments))
+    }
+
+    /// Of payments that are to share a transaction, oldest first, those that the hourly budgets do not cover any more.
     ///
     /// # Errors
     /// The database could not be reached.
-    pub async fn give_up(&self, network: &Network, id: PaymentId, refusal: Refusal) -> Result<(), LedgerError> {
+    pub async fn over_budget(&self, network: &Network, cost: u128, payments: &[Sendable]) -> Result<Vec<PaymentId>, LedgerError> {
+        let beneficiaries: Vec<_> = payments.iter().map(Beneficiaries::from).collect();
+        let covered = self.covered(network, share(cost, payments.len()), &beneficiaries).await?;
+        Ok(payments.iter().zip(covered).filter(|(_, covered)| !covered).map(|(payment, _)| payment.id).collect())
+    }
+
+    /// Gives a waiting payment up and tells those who wait for it.
+    ///
+    /// # Errors
+    /// The lease was lost, or the database could not be reached.
+    pub async fn give_up(&self, lease: &Lease, network: &Network, id: PaymentId, refusal: Refusal) -> Result<(), LedgerError> {
         let now = self.clock.now();
-        let provider = self.ledger.find_payment(id).await?.and_then(|payment| payment.provider);
         let mut db = self.ledger.begin().await?;
-        if !payments::give_up(&mut db, id, refusal.reason, now).await? {
-            return Ok(());
-        }
+        leases::require(&mut db, lease).await?;
+        let Some((payment, account)) = payments::give_up(&mut db, id, refusal.reason, now).await? else { return Ok(()) };
         let data = json!({"reason": refusal.reason.code(), "detail": refusal.detail});
-        events::insert(&mut db, &[NewEvent { kind: EventKind::PaymentFailed, payment: id, account: provider, data }], now)
-            .await?;
+        events::insert(&mut db, &[NewEvent { kind: EventKind::PaymentFailed, payment, account, data }], now).await?;
         notify_block(&mut db, network).await?;
         commit(db).await?;
         self.metrics.payment_failed(network, refusal.reason);
@@ -87,11 +112,10 @@ impl Flows {
 
 /// Splits a transaction's cost evenly over its payments, by the budgets that each counts for.
 fn shares(cost: u128, payments: &[Sendable]) -> BTreeMap<String, u128> {
-    let share = cost / (payments.len().max(1) as u128);
+    let share = share(cost, payments.len());
     let mut costs = BTreeMap::new();
     for payment in payments {
-        let beneficiaries = Beneficiaries { payer: payment.payer, provider: payment.provider, pay_to: payment.pay_to };
-        for (_, subject) in beneficiaries.subjects() {
+        for (_, subject) in Beneficiaries::from(payment).subjects() {
             *costs.entry(subject).or_insert(0) += share;
         }
     }

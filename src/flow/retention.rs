@@ -1,42 +1,85 @@
 //! Forgets what nobody needs any more. docs/OPERATIONS.md says how long each table keeps its rows.
 
-use chrono::TimeDelta;
+use chrono::{DateTime, TimeDelta, Utc};
 
 use super::Flows;
 use crate::domain::event::EventKind;
 use crate::domain::reason::Reason;
 use crate::ledger::events::{self, NewEvent};
 use crate::ledger::leases::{self, Lease};
-use crate::ledger::{LedgerError, budgets, commit, payments};
+use crate::ledger::{Db, LedgerError, budgets, commit, idempotency, payments, submissions};
 
 /// Budgets count by the hour, and the last two hours are looked at.
 const BUDGETS_KEPT: TimeDelta = TimeDelta::days(2);
+
+/// Whoever repeats a request under its `Idempotency-Key` does so within minutes. Later the ledger tells of the same success anyway.
+const ANSWERS_KEPT: TimeDelta = TimeDelta::days(7);
+
+/// What happened to a payment is of use as long as somebody may ask what became of it.
+const EVENTS_KEPT: TimeDelta = TimeDelta::days(90);
 
 /// How long after its expiry a payment that never landed keeps its signature. By then no block in which it could have landed can
 /// come back.
 const SIGNATURES_KEPT: TimeDelta = TimeDelta::days(1);
 
+/// Rows that one transaction removes or empties at most, so that nobody waits for its locks for long.
+const ROWS_AT_ONCE: u32 = 1_000;
+
+/// One kind of what is forgotten.
+#[derive(Debug, Clone, Copy)]
+enum Chore {
+    Budgets,
+    Answers,
+    Events,
+    SignedBytes,
+    ExpiredPayments,
+}
+
+const CHORES: [Chore; 5] = [Chore::Budgets, Chore::Answers, Chore::Events, Chore::SignedBytes, Chore::ExpiredPayments];
+
 impl Flows {
-    /// Removes old budgets, and ends payments that were never made and never can be.
+    /// Removes old budgets, answers and events, erases signed bytes that nobody will send again, and ends payments that were never
+    /// made and never can be.
     ///
     /// # Errors
-    /// The lease was lost, or the database could not be reached.
+    /// The lease was lost, or the database could not be reached. What was forgotten by then stays forgotten.
     pub async fn forget(&self, lease: &Lease) -> Result<(), LedgerError> {
+        for chore in CHORES {
+            while self.forget_some(lease, chore).await? == u64::from(ROWS_AT_ONCE) {}
+        }
+        Ok(())
+    }
+
+    /// Does a part of a chore. Returns how many rows it concerned: fewer than it may if nothing is left.
+    async fn forget_some(&self, lease: &Lease, chore: Chore) -> Result<u64, LedgerError> {
         let now = self.clock.now();
         let mut db = self.ledger.begin().await?;
         leases::require(&mut db, lease).await?;
-        budgets::forget(&mut db, now - BUDGETS_KEPT).await?;
-        let ended = payments::expire(&mut db, now - SIGNATURES_KEPT, now).await?;
-        let told: Vec<_> = ended
-            .into_iter()
-            .map(|(payment, account)| NewEvent {
-                kind: EventKind::PaymentFailed,
-                payment,
-                account,
-                data: serde_json::json!({"reason": Reason::Expired.code()}),
-            })
-            .collect();
-        events::insert(&mut db, &told, now).await?;
-        commit(db).await
+        let done = match chore {
+            Chore::Budgets => budgets::forget(&mut db, now - BUDGETS_KEPT, ROWS_AT_ONCE).await?,
+            Chore::Answers => idempotency::forget(&mut db, now - ANSWERS_KEPT, ROWS_AT_ONCE).await?,
+            Chore::Events => events::forget(&mut db, now - EVENTS_KEPT, ROWS_AT_ONCE).await?,
+            Chore::SignedBytes => submissions::erase_bytes(&mut db, now, ROWS_AT_ONCE).await?,
+            Chore::ExpiredPayments => expire(&mut db, now).await?,
+        };
+        commit(db).await?;
+        Ok(done)
     }
+}
+
+/// Ends payments that expired long ago, and tells those who asked for them.
+async fn expire(db: &mut Db, now: DateTime<Utc>) -> Result<u64, LedgerError> {
+    let expired = payments::expire(db, now - SIGNATURES_KEPT, now, ROWS_AT_ONCE).await?;
+    let told: Vec<_> = expired
+        .iter()
+        .filter(|expired| expired.given_up)
+        .map(|expired| NewEvent {
+            kind: EventKind::PaymentFailed,
+            payment: expired.payment,
+            account: expired.provider,
+            data: serde_json::json!({"reason": Reason::Expired.code()}),
+        })
+        .collect();
+    events::insert(db, &told, now).await?;
+    Ok(expired.len() as u64)
 }

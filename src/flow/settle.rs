@@ -14,7 +14,7 @@ use super::{Flows, Unavailable};
 use crate::chain::{Chain, VerifiedPayment};
 use crate::domain::account::Caller;
 use crate::domain::block::Level;
-use crate::domain::budget::{Beneficiaries, Budget, fits};
+use crate::domain::budget::Beneficiaries;
 use crate::domain::ids::PaymentId;
 use crate::domain::payment::{Claim, Fingerprint, Payment, PaymentRequest, State};
 use crate::domain::reason::{Reason, Refusal};
@@ -309,7 +309,7 @@ impl Flows {
         Ok(commit(db).await.map_or_else(Recorded::Unknown, |()| Recorded::Yes))
     }
 
-    /// Refuses what the operator does not want to pay for.
+    /// Refuses what the operator does not want to pay for. The lane looks once more, because others may be on their way.
     async fn check_budgets(
         &self,
         chain: &Arc<dyn Chain>,
@@ -317,27 +317,13 @@ impl Flows {
         verified: &VerifiedPayment,
     ) -> Result<(), Verdict> {
         let request = &verified.examined().request;
-        let Some(policy) = self.policies.get(&request.network) else { return Ok(()) };
         let cost = chain.price(verified).await?;
         let beneficiaries =
             Beneficiaries { payer: verified.examined().payer, provider: errand.caller.account(), pay_to: request.pay_to };
-        let subjects = beneficiaries.subjects();
-        let names: Vec<_> = subjects.iter().map(|(_, name)| name.clone()).collect();
-        let spent = self.ledger.spent(&request.network, &names, self.clock.now()).await?;
-        for (budget, name) in subjects {
-            let limit = match budget {
-                Budget::Network => policy.cost.network_hourly_wei,
-                Budget::Payer => policy.cost.payer_hourly_wei,
-                Budget::Account => policy.cost.account_hourly_wei,
-                Budget::PayTo => policy.cost.pay_to_hourly_wei,
-            };
-            if !fits(spent.get(&name).copied().unwrap_or(0), cost, limit) {
-                return Err(
-                    Refusal::because(Reason::CostExceedsLimit, "the hourly budget for settlement costs is used up").into()
-                );
-            }
+        if self.covered(&request.network, cost, &[beneficiaries]).await? == [true] {
+            return Ok(());
         }
-        Ok(())
+        Err(Refusal::because(Reason::CostExceedsLimit, "the hourly budget for settlement costs is used up").into())
     }
 
     /// Waits for the end. `None` if somebody took the payment out of the queue, and it has to be put back.

@@ -42,13 +42,21 @@ pub async fn spend(
     Ok(())
 }
 
-/// Removes the budgets of hours before `until`.
+/// Removes at most `limit` budgets of hours before `until`. Returns how many.
 ///
 /// # Errors
 /// The database could not be reached.
-pub async fn forget(db: &mut PgConnection, until: DateTime<Utc>) -> Result<(), LedgerError> {
-    sqlx::query!("DELETE FROM budgets WHERE hour < $1", until).execute(db).await?;
-    Ok(())
+pub async fn forget(db: &mut PgConnection, until: DateTime<Utc>, limit: u32) -> Result<u64, LedgerError> {
+    let gone = sqlx::query!(
+        r#"
+        DELETE FROM budgets WHERE (network, hour, subject) IN (
+            SELECT network, hour, subject FROM budgets WHERE hour < $1 ORDER BY hour LIMIT $2
+        )
+        "#,
+        until,
+        i64::from(limit),
+    );
+    Ok(gone.execute(db).await?.rows_affected())
 }
 
 impl Ledger {

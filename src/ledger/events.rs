@@ -63,6 +63,19 @@ pub async fn insert(db: &mut PgConnection, events: &[NewEvent], now: DateTime<Ut
     Ok(())
 }
 
+/// Removes at most `limit` events from before `until`. Returns how many.
+///
+/// # Errors
+/// The database could not be reached.
+pub async fn forget(db: &mut PgConnection, until: DateTime<Utc>, limit: u32) -> Result<u64, LedgerError> {
+    let gone = sqlx::query!(
+        "DELETE FROM events WHERE id IN (SELECT id FROM events WHERE created_at < $1 ORDER BY created_at LIMIT $2)",
+        until,
+        i64::from(limit),
+    );
+    Ok(gone.execute(db).await?.rows_affected())
+}
+
 impl Ledger {
     /// What happened to a payment, in order.
     ///

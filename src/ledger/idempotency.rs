@@ -1,6 +1,7 @@
 //! Answers that are repeated byte for byte under a caller's `Idempotency-Key`.
 
 use chrono::{DateTime, Utc};
+use sqlx::PgConnection;
 
 use super::{Column, Ledger, LedgerError};
 use crate::domain::payment::Fingerprint;
@@ -30,6 +31,23 @@ pub struct Binding {
     pub fingerprint: Fingerprint,
     /// Its answer, once there is one.
     pub answer: Option<StoredAnswer>,
+}
+
+/// Removes at most `limit` keys that were bound before `until`, with their answers. Returns how many.
+///
+/// # Errors
+/// The database could not be reached.
+pub async fn forget(db: &mut PgConnection, until: DateTime<Utc>, limit: u32) -> Result<u64, LedgerError> {
+    let gone = sqlx::query!(
+        r#"
+        DELETE FROM idempotency WHERE (scope, key) IN (
+            SELECT scope, key FROM idempotency WHERE created_at < $1 ORDER BY created_at LIMIT $2
+        )
+        "#,
+        until,
+        i64::from(limit),
+    );
+    Ok(gone.execute(db).await?.rows_affected())
 }
 
 impl Ledger {

@@ -214,17 +214,18 @@ fn failed(action: &'static str, path: &Path) -> impl FnOnce(io::Error) -> Privat
 }
 
 impl PrivateCluster {
-    /// Makes the cluster of `data_dir` usable: creates, starts, takes over or joins it, whichever is needed.
+    /// Makes the cluster of `data_dir` usable: creates, starts, takes over or joins it, whichever is needed. A server that is started
+    /// has room for `connections_max` connections of ours and some others.
     ///
     /// Returns when the server takes connections to the database `quittance`. After a timeout a server that is still recovering
     /// goes on with that, and the next start takes it over.
     ///
     /// # Errors
     /// See [`PrivateClusterError`].
-    pub async fn start(data_dir: &Path) -> Result<Self, PrivateClusterError> {
+    pub async fn start(data_dir: &Path, connections_max: u32) -> Result<Self, PrivateClusterError> {
         fs::create_dir_all(data_dir).map_err(failed("create", data_dir))?;
         let data_dir = fs::canonicalize(data_dir).map_err(failed("resolve", data_dir))?;
-        match timeout(START_TIMEOUT, own_or_join(&data_dir)).await {
+        match timeout(START_TIMEOUT, own_or_join(&data_dir, connections_max)).await {
             Ok(result) => result,
             Err(_) => Err(PrivateClusterError::StartTimeout { data_dir }),
         }
@@ -234,12 +235,6 @@ impl PrivateCluster {
     #[must_use]
     pub fn url(&self) -> SecretString {
         self.endpoint.url()
-    }
-
-    /// Whether this handle answers for the server, in contrast to a guest of another command.
-    #[must_use]
-    pub const fn is_owner(&self) -> bool {
-        matches!(self.role, Role::Owner { .. })
     }
 
     /// Leaves the cluster. The owner stops the server (mode fast) and waits for its end, unless guests still use it.
@@ -267,12 +262,12 @@ impl PrivateCluster {
 }
 
 /// Waits until we can be either the owner or a guest. The present owner may still be creating, starting or stopping the server.
-async fn own_or_join(data_dir: &Path) -> Result<PrivateCluster, PrivateClusterError> {
+async fn own_or_join(data_dir: &Path, connections_max: u32) -> Result<PrivateCluster, PrivateClusterError> {
     let owner = Lock::open(data_dir.join("owner.lock"))?;
     let users = Lock::open(data_dir.join("users.lock"))?;
     loop {
         if owner.try_exclusive()? {
-            return own(data_dir, owner, users).await;
+            return own(data_dir, connections_max, owner, users).await;
         }
         // The lock comes before the look at the server: from here on an owner that leaves will not stop it.
         if users.try_shared()? {
@@ -294,7 +289,7 @@ async fn join(data_dir: &Path) -> Result<Option<(Layout, Endpoint)>, PrivateClus
 }
 
 /// Brings up the server as its owner.
-async fn own(data_dir: &Path, owner: Lock, users: Lock) -> Result<PrivateCluster, PrivateClusterError> {
+async fn own(data_dir: &Path, connections_max: u32, owner: Lock, users: Lock) -> Result<PrivateCluster, PrivateClusterError> {
     // Only an owner that stops the server holds this lock alone, and the owner is we.
     while !users.try_shared()? {
         sleep(POLL).await;
@@ -303,7 +298,8 @@ async fn own(data_dir: &Path, owner: Lock, users: Lock) -> Result<PrivateCluster
     let programs = Programs::find(&account, Layout::existing(data_dir)?.major()?).await?;
     let layout = Layout::choose(data_dir, &account, &programs).await?;
     init::ensure(&layout, &account, &programs).await?;
-    let (endpoint, process) = Server { layout: &layout, account: &account, programs: &programs }.bring_up().await?;
+    let (endpoint, process) =
+        Server { layout: &layout, account: &account, programs: &programs, connections_max }.bring_up().await?;
     endpoint.ensure_database().await?;
     Ok(PrivateCluster { layout, endpoint, users, role: Role::Owner { lock: owner, process } })
 }

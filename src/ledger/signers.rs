@@ -1,7 +1,5 @@
 //! What the settlement signers hold, as their lanes saw it last.
 
-use chrono::{DateTime, Utc};
-
 use super::{Column, Ledger, LedgerError, from_decimal, wei_to_decimal};
 use crate::domain::network::Network;
 
@@ -23,19 +21,18 @@ impl Ledger {
     ///
     /// # Errors
     /// The database could not be reached.
-    pub async fn note_signer(&self, network: &Network, record: &SignerRecord, now: DateTime<Utc>) -> Result<(), LedgerError> {
+    pub async fn note_signer(&self, network: &Network, record: &SignerRecord) -> Result<(), LedgerError> {
         sqlx::query!(
             r#"
-            INSERT INTO signers (network, address, name, balance_wei, short, seen_at) VALUES ($1, $2, $3, $4, $5, $6)
+            INSERT INTO signers (network, address, name, balance_wei, short) VALUES ($1, $2, $3, $4, $5)
             ON CONFLICT (network, address) DO UPDATE
-            SET name = excluded.name, balance_wei = excluded.balance_wei, short = excluded.short, seen_at = excluded.seen_at
+            SET name = excluded.name, balance_wei = excluded.balance_wei, short = excluded.short
             "#,
             network.as_str(),
             record.address,
             record.name,
             wei_to_decimal(record.balance),
             record.short,
-            now,
         )
         .execute(self.pool())
         .await?;

@@ -1,4 +1,4 @@
-//! Slots and signed bytes: what lanes take, commit and care for.
+//! Slots and signed bytes: what lanes commit and care for.
 
 use std::collections::BTreeMap;
 
@@ -6,12 +6,11 @@ use chrono::{DateTime, Utc};
 use uuid::Uuid;
 
 use super::leases::{Lease, require};
-use super::payments::SendableRow;
 use super::{Column, Ledger, LedgerError, budgets, commit, from_bigint, from_decimal, to_bigint, wei_to_decimal};
 use crate::domain::ids::{PaymentId, SubmissionId};
 use crate::domain::network::Network;
 use crate::domain::submission::{Fees, SignedAttempt};
-use crate::domain::verification::{Checked, Sendable};
+use crate::domain::verification::Sendable;
 
 /// A slot that is not spent, with its newest signed bytes.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -24,8 +23,8 @@ pub struct OpenSlot {
     pub attempt: u16,
     /// The newest attempt's transaction.
     pub transaction: String,
-    /// Its bytes.
-    pub raw: Vec<u8>,
+    /// Its bytes. Erased if the slot was spent in a final block, which an operator then said is none.
+    pub raw: Option<Vec<u8>>,
     /// Its fees.
     pub fees: Fees,
     /// What it may cost at most, in wei.
@@ -60,97 +59,6 @@ pub enum Opened {
 }
 
 impl Ledger {
-    /// Assigns waiting payments to the lane of a signer's address, and returns all that wait in it, oldest first. It takes those that have no lane, and
-    /// those of a lane that is short of funds.
-    ///
-    /// # Errors
-    /// The database could not be reached.
-    pub async fn take_queued(&self, network: &Network, lane: &str, limit: usize) -> Result<Vec<Sendable>, LedgerError> {
-        let limit = i64::try_from(limit).unwrap_or(i64::MAX);
-        sqlx::query!(
-            r#"
-            UPDATE payments SET lane = $2
-            WHERE id IN (
-                SELECT p.id FROM payments p
-                WHERE p.network = $1 AND p.submission_id IS NULL AND p.given_up_at IS NULL
-                  AND (p.lane IS NULL
-                       OR p.lane <> $2 AND EXISTS (SELECT FROM signers s WHERE s.network = $1 AND s.address = p.lane AND s.short))
-                  AND p.final_at IS NULL AND p.answer_by > clock_timestamp()
-                  AND NOT EXISTS (SELECT FROM claims c WHERE c.payment_id = p.id)
-                ORDER BY p.id LIMIT $3 FOR UPDATE SKIP LOCKED
-            )
-            "#,
-            network.as_str(),
-            lane,
-            limit,
-        )
-        .execute(self.pool())
-        .await?;
-        let rows = sqlx::query_as!(
-            SendableRow,
-            r#"
-            SELECT id, asset, payer, pay_to, amount, provider_id, expires_at, payload, checked_block, payer_code, gas, alone,
-                   failures, key
-            FROM payments p
-            WHERE network = $1 AND lane = $2 AND submission_id IS NULL AND given_up_at IS NULL AND final_at IS NULL
-              AND answer_by > clock_timestamp()
-              AND NOT EXISTS (SELECT FROM claims c WHERE c.payment_id = p.id)
-            ORDER BY id LIMIT $3
-            "#,
-            network.as_str(),
-            lane,
-            limit,
-        )
-        .fetch_all(self.pool())
-        .await?;
-        rows.into_iter().map(Sendable::try_from).collect()
-    }
-
-    /// The payments that a slot carries, if they may still have to be signed for again.
-    ///
-    /// # Errors
-    /// The database could not be reached.
-    pub async fn carried_by(&self, slot: SubmissionId) -> Result<Vec<Sendable>, LedgerError> {
-        let rows = sqlx::query_as!(
-            SendableRow,
-            r#"
-            SELECT id, asset, payer, pay_to, amount, provider_id, expires_at, payload, checked_block, payer_code, gas, alone,
-                   failures, key
-            FROM payments WHERE submission_id = $1 AND payload IS NOT NULL ORDER BY id
-            "#,
-            slot.uuid(),
-        )
-        .fetch_all(self.pool())
-        .await?;
-        rows.into_iter().map(Sendable::try_from).collect()
-    }
-
-    /// A payment with everything that sending it needs, while that is kept.
-    ///
-    /// # Errors
-    /// The database could not be reached.
-    pub async fn find_sendable(&self, id: PaymentId) -> Result<Option<Sendable>, LedgerError> {
-        let row = sqlx::query_as!(
-            SendableRow,
-            r#"
-            SELECT id, asset, payer, pay_to, amount, provider_id, expires_at, payload, checked_block, payer_code, gas, alone,
-                   failures, key
-            FROM payments WHERE id = $1 AND payload IS NOT NULL
-            "#,
-            id.uuid(),
-        );
-        row.fetch_optional(self.pool()).await?.map(Sendable::try_from).transpose()
-    }
-
-    /// The block at which a payment was simulated before it was recorded: its authorization was unused there.
-    ///
-    /// # Errors
-    /// The database could not be reached.
-    pub async fn first_checked(&self, id: PaymentId) -> Result<Option<u64>, LedgerError> {
-        let block = sqlx::query_scalar!("SELECT accepted_block FROM payments WHERE id = $1", id.uuid());
-        Ok(block.fetch_optional(self.pool()).await?.map(from_bigint))
-    }
-
     /// Commits a slot, its signed bytes and its payments under the lane's lease. Only then may the bytes be sent.
     ///
     /// # Errors
@@ -308,33 +216,6 @@ impl Ledger {
         );
         Ok(missing.fetch_all(self.pool()).await?.into_iter().map(from_bigint).collect())
     }
-
-    /// Notes what a second look at waiting payments found.
-    ///
-    /// # Errors
-    /// The database could not be reached.
-    pub async fn note_checked(&self, found: &[(PaymentId, Checked)]) -> Result<(), LedgerError> {
-        let ids: Vec<_> = found.iter().map(|(id, _)| id.uuid()).collect();
-        let blocks: Vec<_> = found.iter().map(|(_, checked)| to_bigint(checked.block)).collect();
-        let gas: Vec<_> = found.iter().map(|(_, checked)| to_bigint(checked.gas)).collect();
-        let codes: Vec<_> = found.iter().map(|(_, checked)| checked.payer_code.clone()).collect();
-        let alone: Vec<_> = found.iter().map(|(_, checked)| checked.alone).collect();
-        sqlx::query!(
-            r#"
-            UPDATE payments p SET checked_block = f.block, gas = f.gas, payer_code = f.code, alone = f.alone
-            FROM unnest($1::uuid[], $2::bigint[], $3::bigint[], $4::text[], $5::bool[]) AS f (id, block, gas, code, alone)
-            WHERE p.id = f.id AND p.submission_id IS NULL
-            "#,
-            &ids,
-            &blocks,
-            &gas,
-            &codes,
-            &alone,
-        )
-        .execute(self.pool())
-        .await?;
-        Ok(())
-    }
 }
 
 async fn insert_attempt(
@@ -365,6 +246,29 @@ async fn insert_attempt(
     .execute(db)
     .await?;
     Ok(())
+}
+
+/// Erases the signed bytes of at most `limit` attempts whose slot was spent in a block that is final by now: no reorganisation can
+/// open it again, so nobody will send them. Returns of how many.
+///
+/// # Errors
+/// The database could not be reached.
+pub async fn erase_bytes(db: &mut sqlx::PgConnection, now: DateTime<Utc>, limit: u32) -> Result<u64, LedgerError> {
+    let erased = sqlx::query!(
+        r#"
+        UPDATE attempts SET raw = NULL, erased_at = $1
+        WHERE (network, transaction) IN (
+            SELECT a.network, a.transaction FROM attempts a
+            JOIN submissions s ON s.id = a.submission_id
+            JOIN networks n ON n.network = s.network
+            WHERE a.raw IS NOT NULL AND s.spent_block <= n.final_number
+            LIMIT $2
+        )
+        "#,
+        now,
+        i64::from(limit),
+    );
+    Ok(erased.execute(db).await?.rows_affected())
 }
 
 /// Slots of which a block holds one of the transactions, as (signer, nonce).

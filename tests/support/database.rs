@@ -13,6 +13,9 @@ use tokio::sync::OnceCell;
 static SERVER: OnceCell<Server> = OnceCell::const_new();
 static DATABASES: AtomicU32 = AtomicU32::new(1);
 
+/// Each facilitator under test has a pool of its own.
+const CONNECTIONS_MAX: u32 = 200;
+
 struct Server {
     url: SecretString,
 }
@@ -31,7 +34,7 @@ async fn server() -> &'static Server {
     SERVER
         .get_or_init(|| async {
             let directory = open_directory();
-            let cluster = PrivateCluster::start(&directory).await.expect("PostgreSQL starts");
+            let cluster = PrivateCluster::start(&directory, CONNECTIONS_MAX).await.expect("PostgreSQL starts");
             let url = cluster.url();
             // Dropped without being stopped, it goes on running.
             drop(cluster);

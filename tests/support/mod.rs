@@ -7,6 +7,7 @@ pub mod chain;
 pub mod cli;
 pub mod database;
 pub mod facilitator;
+pub mod flows;
 pub mod payer;
 pub mod postgres_proxy;
 pub mod proxy;

@@ -28,7 +28,7 @@ const LOG_BYTES_MAX: u64 = 1024 * 1024;
 const LOG_QUOTE_BYTES: usize = 2000;
 
 /// The server's settings. The command line wins over every file, so these hold whatever is in `postgresql.conf`.
-const SETTINGS: [&str; 12] = [
+const SETTINGS: [&str; 11] = [
     "listen_addresses=",
     "unix_socket_permissions=0700",
     // A payment that was answered must survive the loss of power.
@@ -37,7 +37,6 @@ const SETTINGS: [&str; 12] = [
     "full_page_writes=on",
     // Modest: one process of ours with one pool, beside whatever else the machine does.
     "shared_buffers=32MB",
-    "max_connections=60",
     "max_wal_size=256MB",
     "jit=off",
     // One log file, ours. Failed statements come back to us as errors and need not be written twice, which also bounds the log.
@@ -45,6 +44,10 @@ const SETTINGS: [&str; 12] = [
     "log_min_messages=log",
     "log_checkpoints=off",
 ];
+
+/// Connections beyond those of the owner's pool: for its listener, for guests, which rarely need more than a few, and for whoever makes
+/// a backup.
+const CONNECTIONS_SPARE: u32 = 44;
 
 /// What is needed to start a server on an initialised cluster.
 #[derive(Debug)]
@@ -55,6 +58,8 @@ pub struct Server<'a> {
     pub account: &'a Account,
     /// With which programs.
     pub programs: &'a Programs,
+    /// How many connections the owner's pool may open. A server that is taken over keeps the limit with which it was started.
+    pub connections_max: u32,
 }
 
 impl Server<'_> {
@@ -118,6 +123,7 @@ impl Server<'_> {
         let mut command = self.account.command(&program);
         command.arg("-D").arg(self.layout.cluster()).arg("-p").arg(layout::PORT.to_string()).arg("-c").arg(socket);
         command.args(["-c", &format!("cluster_name={}", process::mark(self.layout.cluster())?)]);
+        command.args(["-c", &format!("max_connections={}", self.connections_max.saturating_add(CONNECTIONS_SPARE))]);
         command.args(SETTINGS.iter().flat_map(|setting| ["-c", setting]));
         // A process group of its own: the terminal's Ctrl-C is for us, and we stop the server when its last payment is written.
         command.process_group(0).stdout(log).stderr(second);

@@ -24,6 +24,15 @@ fn open_directory() -> TempDir {
     tempfile::Builder::new().permissions(fs::Permissions::from_mode(0o711)).prefix("q").tempdir().unwrap()
 }
 
+async fn start(data_dir: &Path) -> Result<PrivateCluster, PrivateClusterError> {
+    PrivateCluster::start(data_dir, 16).await
+}
+
+/// Whether a handle answers for the server, in contrast to a guest of another command.
+const fn is_owner(cluster: &PrivateCluster) -> bool {
+    matches!(cluster.role, Role::Owner { .. })
+}
+
 async fn connect(cluster: &PrivateCluster) -> PgConnection {
     PgConnection::connect(cluster.url().expose_secret()).await.unwrap()
 }
@@ -98,7 +107,7 @@ async fn until(what: &str, mut done: impl FnMut() -> bool) {
 #[ignore = "the process that other tests start and kill"]
 async fn a_process_that_owns_a_cluster() {
     let Some(data_dir) = std::env::var_os(HELPER_DATA_DIR).map(PathBuf::from) else { return };
-    let cluster = PrivateCluster::start(&data_dir).await.unwrap();
+    let cluster = start(&data_dir).await.unwrap();
     fs::write(data_dir.join("ready"), "").unwrap();
     sleep(Duration::from_mins(2)).await;
     drop(cluster);
@@ -109,9 +118,9 @@ async fn what_is_written_is_there_after_a_restart() {
     let directory = open_directory();
 
     let begun = Instant::now();
-    let cluster = PrivateCluster::start(directory.path()).await.unwrap();
+    let cluster = start(directory.path()).await.unwrap();
     eprintln!("initdb and start: {:?}", begun.elapsed());
-    assert!(cluster.is_owner());
+    assert!(is_owner(&cluster));
     remember(&cluster).await;
     let pid = server_pid(directory.path()).unwrap();
     let begun = Instant::now();
@@ -120,7 +129,7 @@ async fn what_is_written_is_there_after_a_restart() {
     assert!(!is_alive(pid) && server_pid(directory.path()).is_none());
 
     let begun = Instant::now();
-    let cluster = PrivateCluster::start(directory.path()).await.unwrap();
+    let cluster = start(directory.path()).await.unwrap();
     eprintln!("warm start: {:?}", begun.elapsed());
     assert_eq!(text(&cluster, "SELECT words FROM note").await, "paid");
     cluster.stop().await.unwrap();
@@ -129,7 +138,7 @@ async fn what_is_written_is_there_after_a_restart() {
 #[tokio::test]
 async fn the_server_is_durable_and_closed() {
     let directory = open_directory();
-    let cluster = PrivateCluster::start(directory.path()).await.unwrap();
+    let cluster = start(directory.path()).await.unwrap();
 
     for (query, expected) in [
         ("SELECT current_database() || ' ' || current_user", "quittance quittance"),
@@ -161,7 +170,7 @@ async fn the_server_is_durable_and_closed() {
 #[tokio::test]
 async fn without_the_right_password_nobody_gets_in() {
     let directory = open_directory();
-    let cluster = PrivateCluster::start(directory.path()).await.unwrap();
+    let cluster = start(directory.path()).await.unwrap();
     let url = cluster.url();
     let password = fs::read_to_string(directory.path().join("postgres.password")).unwrap();
     assert_eq!(password.len(), 64);
@@ -175,28 +184,28 @@ async fn without_the_right_password_nobody_gets_in() {
 
     // The same through our own door, and the refused attempt leaves no server behind.
     fs::write(directory.path().join("postgres.password"), "f".repeat(64)).unwrap();
-    let error = PrivateCluster::start(directory.path()).await.unwrap_err();
+    let error = start(directory.path()).await.unwrap_err();
     assert!(matches!(error, PrivateClusterError::PasswordRefused { .. }), "{error}");
     until("the end of the useless server", || server_pid(directory.path()).is_none()).await;
     fs::remove_file(directory.path().join("postgres.password")).unwrap();
-    let error = PrivateCluster::start(directory.path()).await.unwrap_err();
+    let error = start(directory.path()).await.unwrap_err();
     assert!(matches!(error, PrivateClusterError::PasswordMissing { .. }), "{error}");
 }
 
 #[tokio::test]
 async fn a_second_command_joins_and_leaves_without_stopping_the_server() {
     let directory = open_directory();
-    let owner = PrivateCluster::start(directory.path()).await.unwrap();
+    let owner = start(directory.path()).await.unwrap();
     remember(&owner).await;
     let pid = server_pid(directory.path());
 
     let begun = Instant::now();
-    let guest = PrivateCluster::start(directory.path()).await.unwrap();
+    let guest = start(directory.path()).await.unwrap();
     eprintln!("join: {:?}", begun.elapsed());
-    assert!(!guest.is_owner());
+    assert!(!is_owner(&guest));
     assert_eq!(text(&guest, "SELECT words FROM note").await, "paid");
     guest.stop().await.unwrap();
-    drop(PrivateCluster::start(directory.path()).await.unwrap());
+    drop(start(directory.path()).await.unwrap());
 
     assert_eq!(server_pid(directory.path()), pid);
     assert_eq!(text(&owner, "SELECT words FROM note").await, "paid");
@@ -207,8 +216,8 @@ async fn a_second_command_joins_and_leaves_without_stopping_the_server() {
 #[tokio::test]
 async fn an_owner_that_leaves_first_leaves_the_server_to_its_guest() {
     let directory = open_directory();
-    let owner = PrivateCluster::start(directory.path()).await.unwrap();
-    let guest = PrivateCluster::start(directory.path()).await.unwrap();
+    let owner = start(directory.path()).await.unwrap();
+    let guest = start(directory.path()).await.unwrap();
 
     owner.stop().await.unwrap();
     assert_eq!(text(&guest, "SELECT 'still here'").await, "still here");
@@ -218,15 +227,32 @@ async fn an_owner_that_leaves_first_leaves_the_server_to_its_guest() {
 }
 
 #[tokio::test]
+async fn the_server_has_room_for_the_whole_pool_and_for_guests() {
+    let directory = open_directory();
+    let owner = PrivateCluster::start(directory.path(), 100).await.unwrap();
+    let guest = PrivateCluster::start(directory.path(), 100).await.unwrap();
+
+    let mut pool = Vec::new();
+    for _ in 0..100 {
+        pool.push(connect(&owner).await);
+    }
+
+    assert_eq!(text(&guest, "SELECT 'welcome'").await, "welcome");
+    drop(pool);
+    guest.stop().await.unwrap();
+    owner.stop().await.unwrap();
+}
+
+#[tokio::test]
 async fn of_starters_at_the_same_time_one_is_the_owner() {
     let directory = open_directory();
-    let start = || PrivateCluster::start(directory.path());
+    let start = || start(directory.path());
 
     let (a, b, c) = tokio::try_join!(start(), start(), start()).unwrap();
 
     let mut clusters = [a, b, c];
-    assert_eq!(clusters.iter().filter(|cluster| cluster.is_owner()).count(), 1);
-    clusters.sort_by_key(PrivateCluster::is_owner);
+    assert_eq!(clusters.iter().filter(|cluster| is_owner(cluster)).count(), 1);
+    clusters.sort_by_key(is_owner);
     for cluster in clusters {
         assert!(server_pid(directory.path()).is_some());
         cluster.stop().await.unwrap();
@@ -239,8 +265,8 @@ async fn the_server_of_a_killed_owner_is_taken_over_and_stopped_in_the_end() {
     let directory = open_directory();
     let helper = Helper::started(directory.path()).await;
     let pid = server_pid(directory.path());
-    let guest = PrivateCluster::start(directory.path()).await.unwrap();
-    assert!(!guest.is_owner());
+    let guest = start(directory.path()).await.unwrap();
+    assert!(!is_owner(&guest));
     remember(&guest).await;
     drop(guest);
 
@@ -248,10 +274,10 @@ async fn the_server_of_a_killed_owner_is_taken_over_and_stopped_in_the_end() {
     kill_process_group(helper.pid(), Signal::INT).unwrap();
     helper.kill();
     let begun = Instant::now();
-    let heir = PrivateCluster::start(directory.path()).await.unwrap();
+    let heir = start(directory.path()).await.unwrap();
     eprintln!("takeover after kill -9: {:?}", begun.elapsed());
 
-    assert!(heir.is_owner());
+    assert!(is_owner(&heir));
     assert_eq!(server_pid(directory.path()), pid, "the server must be the same");
     assert_eq!(text(&heir, "SELECT words FROM note").await, "paid");
     heir.stop().await.unwrap();
@@ -261,13 +287,13 @@ async fn the_server_of_a_killed_owner_is_taken_over_and_stopped_in_the_end() {
 #[tokio::test]
 async fn a_killed_server_recovers_with_the_next_start() {
     let directory = open_directory();
-    let cluster = PrivateCluster::start(directory.path()).await.unwrap();
+    let cluster = start(directory.path()).await.unwrap();
     remember(&cluster).await;
 
     kill_process(Pid::from_raw(server_pid(directory.path()).unwrap()).unwrap(), Signal::KILL).unwrap();
     drop(cluster);
     let begun = Instant::now();
-    let cluster = PrivateCluster::start(directory.path()).await.unwrap();
+    let cluster = start(directory.path()).await.unwrap();
     eprintln!("start with recovery: {:?}", begun.elapsed());
 
     assert_eq!(text(&cluster, "SELECT words FROM note").await, "paid");
@@ -277,7 +303,7 @@ async fn a_killed_server_recovers_with_the_next_start() {
 #[tokio::test]
 async fn a_pid_that_belongs_to_somebody_else_now_does_not_matter() {
     let directory = open_directory();
-    PrivateCluster::start(directory.path()).await.unwrap().stop().await.unwrap();
+    start(directory.path()).await.unwrap().stop().await.unwrap();
     let layout = Layout::existing(directory.path()).unwrap();
     let account = Account::for_cluster(layout.cluster()).unwrap();
     let mut stranger = account.command(Path::new("/bin/sleep")).arg("60").spawn().unwrap();
@@ -288,7 +314,7 @@ async fn a_pid_that_belongs_to_somebody_else_now_does_not_matter() {
         account.hand_over(&file, 0o600).unwrap();
     }
 
-    let cluster = PrivateCluster::start(directory.path()).await.unwrap();
+    let cluster = start(directory.path()).await.unwrap();
 
     assert_ne!(server_pid(directory.path()), i32::try_from(pid).ok());
     cluster.stop().await.unwrap();
@@ -308,11 +334,11 @@ async fn a_half_finished_cluster_is_made_anew() {
     helper.kill();
     assert!(has_unfinished() && !directory.path().join("postgres").exists());
 
-    let cluster = PrivateCluster::start(directory.path()).await.unwrap();
+    let cluster = start(directory.path()).await.unwrap();
 
     assert_eq!(text(&cluster, "SELECT 'new'").await, "new");
     cluster.stop().await.unwrap();
-    PrivateCluster::start(directory.path()).await.unwrap().stop().await.unwrap();
+    start(directory.path()).await.unwrap().stop().await.unwrap();
     assert!(!has_unfinished(), "the remains must be gone");
 }
 
@@ -323,13 +349,13 @@ async fn something_else_in_the_place_of_the_cluster_is_left_alone() {
     fs::create_dir(directory.path().join("postgres")).unwrap();
     fs::write(&letter, "dear").unwrap();
 
-    let error = PrivateCluster::start(directory.path()).await.unwrap_err();
+    let error = start(directory.path()).await.unwrap_err();
     assert!(matches!(error, PrivateClusterError::NotACluster { .. }), "{error}");
     assert_eq!(fs::read_to_string(&letter).unwrap(), "dear");
 
     // An empty directory, on the other hand, is only waiting for its cluster.
     fs::remove_file(&letter).unwrap();
-    PrivateCluster::start(directory.path()).await.unwrap().stop().await.unwrap();
+    start(directory.path()).await.unwrap().stop().await.unwrap();
 }
 
 #[tokio::test]
@@ -337,8 +363,8 @@ async fn a_path_too_long_for_a_socket_gets_one_elsewhere() {
     let directory = open_directory();
     let data_dir = directory.path().join("d".repeat(120)).join("with space");
 
-    let cluster = PrivateCluster::start(&data_dir).await.unwrap();
-    let guest = PrivateCluster::start(&data_dir).await.unwrap();
+    let cluster = start(&data_dir).await.unwrap();
+    let guest = start(&data_dir).await.unwrap();
 
     let socket_directory = cluster.endpoint.socket_directory().to_owned();
     assert!(!socket_directory.starts_with(directory.path()));
@@ -358,7 +384,7 @@ async fn a_closed_data_directory_gets_its_cluster_elsewhere() {
     let closed = tempfile::Builder::new().permissions(fs::Permissions::from_mode(0o700)).tempdir().unwrap();
     let data_dir = closed.path().join("data");
 
-    let cluster = PrivateCluster::start(&data_dir).await.unwrap();
+    let cluster = start(&data_dir).await.unwrap();
     remember(&cluster).await;
     cluster.stop().await.unwrap();
 
@@ -370,13 +396,13 @@ async fn a_closed_data_directory_gets_its_cluster_elsewhere() {
     // The ledger follows its data directory to another name.
     let renamed = closed.path().join("renamed");
     fs::rename(&data_dir, &renamed).unwrap();
-    let cluster = PrivateCluster::start(&renamed).await.unwrap();
+    let cluster = start(&renamed).await.unwrap();
     assert_eq!(text(&cluster, "SELECT words FROM note").await, "paid");
     cluster.stop().await.unwrap();
 
     // A home that is gone is an error, never an empty ledger.
     fs::remove_dir_all(&home).unwrap();
-    let error = PrivateCluster::start(&renamed).await.unwrap_err();
+    let error = start(&renamed).await.unwrap_err();
     assert!(matches!(error, PrivateClusterError::HomeMissing { .. }), "{error}");
 }
 
@@ -388,11 +414,11 @@ async fn a_data_directory_that_was_closed_later_is_named() {
     }
     let directory = open_directory();
     let data_dir = directory.path().join("outer/data");
-    PrivateCluster::start(&data_dir).await.unwrap().stop().await.unwrap();
+    start(&data_dir).await.unwrap().stop().await.unwrap();
     let outer = fs::canonicalize(directory.path().join("outer")).unwrap();
     fs::set_permissions(&outer, fs::Permissions::from_mode(0o700)).unwrap();
 
-    let error = PrivateCluster::start(&data_dir).await.unwrap_err();
+    let error = start(&data_dir).await.unwrap_err();
 
     assert!(matches!(&error, PrivateClusterError::Unreachable { directory, .. } if *directory == outer), "{error}");
 }
@@ -400,10 +426,10 @@ async fn a_data_directory_that_was_closed_later_is_named() {
 #[tokio::test]
 async fn a_cluster_of_a_version_that_is_gone_is_named() {
     let directory = open_directory();
-    PrivateCluster::start(directory.path()).await.unwrap().stop().await.unwrap();
+    start(directory.path()).await.unwrap().stop().await.unwrap();
     fs::write(directory.path().join("postgres/PG_VERSION"), "12\n").unwrap();
 
-    let error = PrivateCluster::start(directory.path()).await.unwrap_err();
+    let error = start(directory.path()).await.unwrap_err();
 
     assert!(matches!(error, PrivateClusterError::VersionGone { major: 12, .. }), "{error}");
 }
@@ -414,7 +440,7 @@ async fn the_log_is_bounded() {
     let directory = open_directory();
     fs::write(directory.path().join("postgres.log"), "x".repeat(1024 * 1024 + 1)).unwrap();
 
-    PrivateCluster::start(directory.path()).await.unwrap().stop().await.unwrap();
+    start(directory.path()).await.unwrap().stop().await.unwrap();
 
     assert!(fs::metadata(directory.path().join("postgres.log")).unwrap().len() < 10_000);
     assert!(directory.path().join("postgres.log.1").exists());

@@ -198,6 +198,9 @@ async fn a_reorganisation_deeper_than_final_undoes_nothing_without_an_operators_
     let first = facilitator.settle(&signed.v2()).await.1;
     assert!(is_success(&first), "{first}");
     let finalized = until_event(&facilitator, &first, "payment.finalized").await;
+    // As the worker does sooner or later.
+    let erased = sqlx::query("UPDATE attempts SET raw = NULL, erased_at = clock_timestamp()").execute(world.ledger.pool()).await;
+    assert_eq!(erased.expect("the database answers").rows_affected(), 1);
     let height = world.chain.height().await;
     let paid_in = finalized["blockNumber"].as_u64().expect("a block");
     world.chain.rpc("anvil_reorg", json!([height + 2 - paid_in, []])).await;

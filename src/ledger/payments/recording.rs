@@ -1,0 +1,146 @@
+//! How a payment comes into the ledger, and how it comes back into the queue.
+
+use chrono::{DateTime, TimeDelta, Utc};
+use sqlx::PgConnection;
+
+use super::TABLE;
+use crate::domain::address::Address;
+use crate::domain::amount::Amount;
+use crate::domain::block::{BlockHash, Level};
+use crate::domain::ids::{AccountId, PaymentId};
+use crate::domain::network::Network;
+use crate::domain::payment::Fingerprint;
+use crate::domain::verification::{Checked, ExaminedPayment};
+use crate::ledger::{LedgerError, from_bigint, read_amount, to_bigint, to_decimal};
+
+/// A payment to be recorded.
+pub struct NewPayment<'a> {
+    /// Our name for it.
+    pub id: PaymentId,
+    /// What was asked, and what the rules read out of it.
+    pub examined: &'a ExaminedPayment,
+    /// What the chain said.
+    pub checked: &'a Checked,
+    /// Binds everything that was asked.
+    pub fingerprint: Fingerprint,
+    /// Who asked.
+    pub provider: Option<AccountId>,
+    /// The level that success means.
+    pub answer_at: Level,
+    /// How long somebody waits for it.
+    pub wait: TimeDelta,
+    /// When it was accepted.
+    pub now: DateTime<Utc>,
+}
+
+/// What the payer already has under way on a token.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct UnderWay {
+    /// The sum of it; absent if there is nothing.
+    pub sum: Option<Amount>,
+    /// The block up to which the watcher has accounted for it, if it has begun.
+    pub cursor: Option<(u64, BlockHash)>,
+}
+
+/// Reserves the right to judge a payer's balance until the transaction ends, and says what is under way.
+///
+/// # Errors
+/// The database could not be reached.
+pub async fn reserve(db: &mut PgConnection, network: &Network, asset: Address, payer: Address) -> Result<UnderWay, LedgerError> {
+    let (asset, payer) = (asset.to_string(), payer.to_string());
+    sqlx::query!("SELECT pg_advisory_xact_lock(hashtextextended($1, 0))", format!("{network} {asset} {payer}"))
+        .execute(&mut *db)
+        .await?;
+    let row = sqlx::query!(
+        r#"
+        SELECT sum(p.amount) AS sum, (SELECT cursor_number FROM networks WHERE network = $1) AS cursor,
+               (SELECT cursor_hash FROM networks WHERE network = $1) AS hash
+        FROM payments p
+        WHERE p.network = $1 AND p.asset = $2 AND p.payer = $3 AND p.given_up_at IS NULL AND p.final_at IS NULL
+          AND (p.submission_id IS NOT NULL OR p.answer_by > clock_timestamp())
+          AND NOT EXISTS (SELECT FROM claims c WHERE c.payment_id = p.id)
+        "#,
+        network.as_str(),
+        asset,
+        payer,
+    )
+    .fetch_one(db)
+    .await?;
+    let sum = row.sum.map(|sum| read_amount(&sum, TABLE)).transpose()?;
+    Ok(UnderWay { sum, cursor: row.cursor.map(from_bigint).zip(row.hash) })
+}
+
+/// Records a payment together with its hold on the authorization. Returns whether it did: not if the authorization is held.
+///
+/// This is the replay protection. Of two concurrent calls one inserts; the other waits on the unique index until the first
+/// commits, and then inserts nothing.
+///
+/// # Errors
+/// The database could not be reached.
+pub async fn insert(db: &mut PgConnection, new: &NewPayment<'_>) -> Result<bool, LedgerError> {
+    let (examined, checked) = (new.examined, new.checked);
+    let request = &examined.request;
+    let done = sqlx::query!(
+        r#"
+        WITH held AS (
+            INSERT INTO authorizations (network, key, payment_id) VALUES ($2, $3, $1)
+            ON CONFLICT (network, key) DO NOTHING
+            RETURNING payment_id
+        )
+        INSERT INTO payments (id, network, key, fingerprint, x402_version, asset, payer, pay_to, amount, resource, provider_id,
+                              payload, expires_at, created_at, answer_by, answer_at, alone, accepted_block, checked_block, payer_code, gas)
+        SELECT $1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14,
+               clock_timestamp() + make_interval(secs => $15), $16, $17, $18, $18, $19, $20
+        FROM held
+        "#,
+        new.id.uuid(),
+        request.network.as_str(),
+        examined.key.0,
+        &new.fingerprint.0[..],
+        i16::from(request.version.number()),
+        request.asset.to_string(),
+        examined.payer.to_string(),
+        request.pay_to.to_string(),
+        to_decimal(request.amount),
+        request.resource,
+        new.provider.map(AccountId::uuid),
+        examined.payload,
+        examined.expires_at,
+        new.now,
+        new.wait.as_seconds_f64(),
+        new.answer_at.as_str(),
+        checked.alone,
+        to_bigint(checked.block),
+        checked.payer_code,
+        to_bigint(checked.gas),
+    )
+    .execute(db)
+    .await?;
+    Ok(done.rows_affected() == 1)
+}
+
+/// Puts a payment that nobody waits for, and that no slot carries, back into the queue, with what a new simulation found.
+/// Returns whether it did: not if somebody else was quicker.
+///
+/// # Errors
+/// The database could not be reached.
+pub async fn revive(db: &mut PgConnection, id: PaymentId, checked: &Checked, wait: TimeDelta) -> Result<bool, LedgerError> {
+    let done = sqlx::query!(
+        r#"
+        UPDATE payments
+        SET answer_by = clock_timestamp() + make_interval(secs => $2), lane = NULL, given_up_at = NULL, given_up_reason = NULL,
+            checked_block = $3, payer_code = $4, gas = $5, alone = alone OR $6
+        WHERE id = $1 AND submission_id IS NULL AND payload IS NOT NULL
+          AND (answer_by <= clock_timestamp() OR given_up_at IS NOT NULL)
+        "#,
+        id.uuid(),
+        wait.as_seconds_f64(),
+        to_bigint(checked.block),
+        checked.payer_code,
+        to_bigint(checked.gas),
+        checked.alone,
+    )
+    .execute(db)
+    .await?;
+    Ok(done.rows_affected() == 1)
+}

@@ -1,0 +1,94 @@
+//! Hourly budgets for what settling costs.
+
+use std::collections::HashMap;
+
+use chrono::DateTime;
+use futures_util::future::join_all;
+use quittance::config::{AnswerPolicy, CostLimits};
+use quittance::domain::address::Address;
+use quittance::domain::amount::Amount;
+use quittance::domain::block::Level;
+use quittance::domain::budget::Limits;
+use quittance::domain::ids::PaymentId;
+use quittance::domain::network::Network;
+use quittance::domain::payment::AuthorizationKey;
+use quittance::domain::verification::{Checked, Sendable};
+use quittance::flow::Policy;
+use serde_json::Value;
+use sqlx::Executor;
+
+use crate::support::chain::{Chain, ChainOptions};
+use crate::support::facilitator::{Facilitator, NetworkOptions, Options};
+use crate::support::payer::Terms;
+use crate::support::{database, flows};
+
+/// Requests that come at once.
+const BURST: usize = 16;
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_burst_of_one_payer_does_not_go_over_its_budget() {
+    let chain = Chain::start(ChainOptions::default()).await;
+    let database = database::fresh().await;
+    let ledger = database::ledger(&database).await;
+    let network = NetworkOptions { lines: "cost.payer_hourly = \"0.05\"\n".to_owned(), ..NetworkOptions::of(&chain) };
+    let facilitator = Facilitator::start(&Options::new(network, &database)).await;
+    let merchant = chain.text("/accounts/merchant/address");
+    let payer = &chain.payers[0];
+    assert_eq!(facilitator.settle(&payer.authorize(&Terms::to(&merchant)).v2()).await.1["success"], true);
+    // Enough is left for two payments and a half at the price of the first. Should the hour end now, the next one is the same.
+    let nearly_spent = "
+        UPDATE budgets SET spent_wei = 50000000000000000 - floor(spent_wei * 2.5) WHERE subject LIKE 'payer:%';
+        INSERT INTO budgets SELECT network, hour + interval '1 hour', subject, spent_wei FROM budgets WHERE subject LIKE 'payer:%';
+    ";
+    ledger.pool().execute(nearly_spent).await.expect("the database answers");
+
+    let burst: Vec<_> = (0..BURST).map(|_| payer.authorize(&Terms::to(&merchant)).v2()).collect();
+    let answers: Vec<_> =
+        join_all(burst.iter().map(|body| facilitator.settle(body))).await.into_iter().map(|(_, answer)| answer).collect();
+
+    let paid = answers.iter().filter(|answer| answer["success"] == true).count();
+    let refused = answers.iter().filter(|answer| answer["errorReason"] == "settlement_cost_exceeds_limit").count();
+    assert!(paid >= 1 && refused >= 1 && paid + refused == BURST, "{paid} paid, {refused} refused: {answers:?}");
+    assert_eq!(chain.transfers_to(&merchant).await.len(), paid + 1);
+    let over = "SELECT count(*) FROM budgets WHERE subject LIKE 'payer:%' AND spent_wei > 50000000000000000";
+    assert_eq!(sqlx::query_scalar::<_, i64>(over).fetch_one(ledger.pool()).await.expect("the database answers"), 0);
+    // What was refused may be asked for again, and is refused as long as the hour lasts.
+    let again = answers.iter().position(|answer| answer["success"] != true).expect("one was refused");
+    assert_eq!(facilitator.settle(&burst[again]).await.1["errorReason"], "settlement_cost_exceeds_limit");
+}
+
+fn waiting() -> Sendable {
+    Sendable {
+        id: PaymentId::new(),
+        asset: Address::Evm([1; 20]),
+        payer: Address::Evm([2; 20]),
+        pay_to: Address::Evm([3; 20]),
+        amount: Amount::new(1),
+        provider: None,
+        expires_at: DateTime::UNIX_EPOCH,
+        payload: Value::Null,
+        checked: Checked { block: 1, balance: Amount::ZERO, payer_code: String::new(), alone: false, gas: 1 },
+        failures: 0,
+        key: AuthorizationKey(Vec::new()),
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn where_nothing_is_limited_the_ledger_is_not_asked() {
+    let network: Network = "eip155:84532".parse().expect("a network");
+    let ledger = database::ledger(&database::fresh().await).await;
+    let limited_to = |hourly| {
+        let cost = CostLimits { payment_wei_max: 1, hourly, reserve_wei_min: 0 };
+        let policy = Policy { answer: AnswerPolicy::always(Level::Included), cost };
+        flows::over(ledger.clone(), HashMap::from([(network.clone(), policy)]))
+    };
+    let payments = [waiting(), waiting()];
+
+    let excess = limited_to(Limits { payer: Some(3), ..Limits::default() }).over_budget(&network, 4, &payments).await;
+    assert_eq!(excess.expect("the database answers"), [payments[1].id]);
+    ledger.pool().close().await;
+    let asked = limited_to(Limits { payer: Some(3), ..Limits::default() }).over_budget(&network, 4, &payments).await;
+    let not_asked = limited_to(Limits::default()).over_budget(&network, 4, &payments).await;
+    assert!(asked.is_err());
+    assert_eq!(not_asked.expect("nobody was asked"), []);
+}

@@ -1,0 +1,94 @@
+//! What is forgotten, and what is not.
+
+use std::time::Duration;
+
+use quittance::ledger::Ledger;
+use serde_json::json;
+use sqlx::Executor;
+
+use crate::support::chain::{Chain, ChainOptions};
+use crate::support::facilitator::{Facilitator, NetworkOptions, Options};
+use crate::support::payer::{Signed, Terms};
+use crate::support::{database, eventually};
+
+const PATIENCE: Duration = Duration::from_secs(30);
+
+async fn count(ledger: &Ledger, query: &'static str) -> i64 {
+    sqlx::query_scalar(query).fetch_one(ledger.pool()).await.expect("the database answers")
+}
+
+/// Signed transactions in the ledger that hold the signature of a payment.
+async fn kept(ledger: &Ledger, signed: &Signed) -> i64 {
+    let signature = signed.payload["signature"].as_str().expect("a signature");
+    let kept = sqlx::query_scalar("SELECT count(*) FROM attempts WHERE position(decode($1, 'hex') IN raw) > 0");
+    // Without the last byte, which a token may want in another form.
+    kept.bind(&signature[2..130]).fetch_one(ledger.pool()).await.expect("the database answers")
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn signatures_are_erased_from_a_slot_when_it_is_final_and_not_before() {
+    let chain = Chain::start(ChainOptions { block_time: 0.25, ..ChainOptions::default() }).await;
+    let database = database::fresh().await;
+    let ledger = database::ledger(&database).await;
+    let options = Options::new(NetworkOptions::of(&chain), &database);
+    let mut facilitator = Facilitator::start(&options).await;
+    let terms = Terms::to(&chain.text("/accounts/merchant/address"));
+    let (early, late) = (chain.payers[0].authorize(&terms), chain.payers[1].authorize(&terms));
+
+    assert_eq!(facilitator.settle(&early.v2()).await.1["success"], true);
+    chain.mine(20).await;
+    eventually("finality", PATIENCE, || async {
+        (count(&ledger, "SELECT count(*) FROM payments WHERE final_at IS NOT NULL").await == 1).then_some(())
+    })
+    .await;
+    assert_eq!(facilitator.settle(&late.v2()).await.1["success"], true);
+    chain.rpc("evm_setIntervalMining", json!([0])).await;
+    assert_eq!((kept(&ledger, &early).await, kept(&ledger, &late).await), (1, 1));
+    // The worker begins with a round.
+    assert!(facilitator.terminate().await.success());
+    let _facilitator = Facilitator::start(&options).await;
+
+    eventually("a round of the worker", PATIENCE, || async { (kept(&ledger, &early).await == 0).then_some(()) }).await;
+    assert_eq!(kept(&ledger, &late).await, 1, "a reorganisation may want these bytes again");
+    assert_eq!(count(&ledger, "SELECT count(*) FROM attempts WHERE erased_at IS NOT NULL").await, 1);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn old_rows_go_in_portions_until_none_is_left() {
+    let chain = Chain::start(ChainOptions::default()).await;
+    let database = database::fresh().await;
+    let ledger = database::ledger(&database).await;
+    let old_and_young = r"
+        INSERT INTO budgets SELECT 'eip155:84532', now() - interval '3 days', 'payer:' || n, 1 FROM generate_series(1, 2100) AS n;
+        INSERT INTO budgets VALUES ('eip155:84532', now() - interval '47 hours', 'payer:young', 1);
+        INSERT INTO idempotency SELECT 'old', 'a key of one request ' || n, ''::bytea, NULL, NULL, now() - interval '8 days'
+            FROM generate_series(1, 2000) AS n;
+        INSERT INTO idempotency VALUES ('young', 'a key of one request', '', NULL, NULL, now() - interval '6 days');
+        INSERT INTO events SELECT gen_random_uuid(), NULL, NULL, NULL, 'old', '{}', now() - interval '91 days'
+            FROM generate_series(1, 1001) AS n;
+        INSERT INTO events VALUES (gen_random_uuid(), NULL, NULL, NULL, 'young', '{}', now() - interval '89 days');
+        INSERT INTO payments (id, network, key, fingerprint, x402_version, asset, payer, pay_to, amount, payload, expires_at, created_at,
+                              answer_by, answer_at, alone, accepted_block, checked_block, payer_code, gas)
+            SELECT gen_random_uuid(), 'eip155:84532', int4send(n), decode(repeat('00', 32), 'hex'), 2, '', '', '', 1, '{}',
+                   now() - make_interval(hours => CASE n WHEN 0 THEN 23 ELSE 25 END), now(), now(), 'included', false, 1, 1, '', 1
+            FROM generate_series(0, 1500) AS n;
+    ";
+    ledger.pool().execute(old_and_young).await.expect("they fit");
+
+    let _facilitator = Facilitator::start(&Options::new(NetworkOptions::of(&chain), &database)).await;
+
+    // Each payment that is ended leaves an event.
+    eventually("a round of the worker", PATIENCE, || async {
+        (count(&ledger, "SELECT count(*) FROM events WHERE kind = 'payment.failed'").await == 1500).then_some(())
+    })
+    .await;
+    for left in [
+        "SELECT count(*) FROM budgets WHERE subject LIKE 'payer:%'",
+        "SELECT count(*) FROM idempotency",
+        "SELECT count(*) FROM events WHERE kind <> 'payment.failed'",
+        "SELECT count(*) FROM payments WHERE payload IS NOT NULL",
+        "SELECT count(*) FROM payments WHERE given_up_at IS NULL",
+    ] {
+        assert_eq!(count(&ledger, left).await, 1, "{left}");
+    }
+}

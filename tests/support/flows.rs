@@ -1,0 +1,32 @@
+//! The flows of a process without networks, for what can be asked of them directly.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use chrono::TimeDelta;
+use quittance::chain::Chains;
+use quittance::domain::clock::SystemClock;
+use quittance::domain::network::Network;
+use quittance::flow::availability::Availability;
+use quittance::flow::turns::Turns;
+use quittance::flow::waiting::Waiting;
+use quittance::flow::{Bells, Flows, Patience, Policy};
+use quittance::ledger::Ledger;
+use quittance::metrics::Metrics;
+
+/// Flows over a ledger, with these policies.
+pub fn over(ledger: Ledger, policies: HashMap<Network, Policy>) -> Flows {
+    Flows {
+        ledger,
+        chains: Chains::new([]),
+        clock: Arc::new(SystemClock),
+        metrics: Arc::new(Metrics::new(&[])),
+        waiting: Arc::new(Waiting::default()),
+        bells: Bells::default(),
+        availability: Availability::default(),
+        policies,
+        patience: Patience { v1: TimeDelta::zero(), v2: TimeDelta::zero() },
+        errands: Turns::default(),
+        reservations: Turns::default(),
+    }
+}
