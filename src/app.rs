@@ -217,14 +217,28 @@ async fn serve_on(config: &Config, roles: &BTreeSet<Role>, ledger: Ledger) -> Re
     tracing::info!("stopping");
     let within = config.server.shutdown_within.to_std().unwrap_or_default();
     let stopping = Instant::now();
-    // Requests first: while the lanes still run, callers who wait can still be answered.
     if let Some(handle) = api_handle {
-        drop(tokio::time::timeout(within, handle.stop(true)).await);
+        end_requests(&flows.waiting, handle.stop(true), within).await;
     }
     supervisor.shutdown(within.saturating_sub(stopping.elapsed()).max(TASKS_WITHIN)).await;
     operations_handle.stop(false).await;
     flows.ledger.pool().close().await;
     ended
+}
+
+/// Requests end before everything else: while the lanes and watchers still run, callers who wait can still be answered.
+async fn end_requests(waiting: &Waiting, ended: impl Future<Output = ()>, within: Duration) {
+    waiting.close();
+    let dismissal = async {
+        tokio::time::sleep(LAST_BLOCK_WITHIN.min(within / 2)).await;
+        waiting.dismiss();
+    };
+    let ended = tokio::time::timeout(within, ended);
+    tokio::pin!(ended);
+    tokio::select! {
+        result = &mut ended => drop(result),
+        () = dismissal => drop(ended.await),
+    }
 }
 
 #[expect(
@@ -315,6 +329,10 @@ fn start_tasks(config: &Config, roles: &BTreeSet<Role>, flows: &Arc<Flows>, supe
 fn std_duration(duration: TimeDelta) -> Duration {
     duration.to_std().unwrap_or(Duration::from_secs(1))
 }
+
+/// For so long after the order to stop a block that is just due can still answer those who wait. Then they are told where their
+/// payments stand.
+const LAST_BLOCK_WITHIN: Duration = Duration::from_secs(2);
 
 /// Tasks end within this even if requests have used up the time to stop.
 const TASKS_WITHIN: Duration = Duration::from_secs(2);
