@@ -74,12 +74,6 @@ impl Supervisor {
         }
     }
 
-    /// Cancelled when the process is to end. Each task is given one of its kind.
-    #[must_use]
-    pub fn token(&self) -> CancellationToken {
-        self.stop.clone()
-    }
-
     /// Runs what `make` makes, again and again, until the shutdown. A task must end soon after its token is cancelled.
     pub fn run<F, T>(&self, name: &'static str, make: F)
     where
