@@ -9,6 +9,7 @@ use serde_json::{Value, json};
 use crate::support::chain::{Chain, ChainOptions};
 use crate::support::facilitator::{Facilitator, NetworkOptions, Options, binary, free_port};
 use crate::support::payer::Terms;
+use crate::support::postgres_proxy::PostgresProxy;
 use crate::support::proxy::{Act, Proxy};
 use crate::support::{cli, database, eventually, root};
 
@@ -322,4 +323,16 @@ async fn an_end_by_sigterm_takes_back_what_nobody_has_sent() {
     let (_, settled) = facilitator.settle(&body).await;
     assert_eq!(settled["success"], true, "{settled}");
     assert_eq!(chain.transfers_to(&merchant).await.len(), 1);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_end_by_sigterm_does_not_wait_for_a_database_that_fell_silent() {
+    let chain = Chain::start(ChainOptions::default()).await;
+    let database = PostgresProxy::start(&database::fresh().await).await;
+    let mut facilitator = Facilitator::start(&Options::new(NetworkOptions::of(&chain), &database.url)).await;
+    database.silence();
+
+    let ended = tokio::time::timeout(Duration::from_mins(1), facilitator.terminate()).await.expect("it ends");
+
+    assert!(ended.success(), "{ended}");
 }
