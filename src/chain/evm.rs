@@ -18,6 +18,7 @@ use self::abi::{GasPriceOracle, SimulatedCall, Token};
 use self::exact::verdict::NO_CODE;
 use self::exact::{Authorization, evm};
 use self::fees::{BlockPrice, PriceBoard, Prices, SlowPrices};
+use self::heads::Heads;
 use self::observe::{Header, LogEntry};
 use self::rpc::{CallError, NodeFailure, Nodes};
 use self::simulate::Simulator;
@@ -43,6 +44,7 @@ mod abi;
 mod build;
 pub mod exact;
 mod fees;
+mod heads;
 mod observe;
 mod rpc;
 mod simulate;
@@ -67,6 +69,7 @@ pub struct EvmChain {
     profile: Profile,
     chain_id: u64,
     nodes: Arc<Nodes>,
+    heads: Heads,
     simulator: Simulator,
     tokens: Vec<TokenEntry>,
     signers: BTreeMap<String, Arc<dyn SettlementSigner>>,
@@ -127,6 +130,7 @@ impl EvmChain {
             chain_id,
             simulator: Simulator::start(config.network.clone(), from, Arc::clone(&nodes), metrics),
             nodes,
+            heads: Heads::new(config.network.clone(), config.ws.clone()),
             tokens,
             signers: signers.into_iter().collect(),
             signer_addresses: addresses,
@@ -551,6 +555,14 @@ impl Chain for EvmChain {
         let address = EvmAddress::from(self.signer_named(name)?.address());
         let nonce: U64 = self.nodes.read("eth_getTransactionCount", (address, tag(block))).await?;
         Ok(nonce.to())
+    }
+
+    async fn head_announced(&self) {
+        self.heads.announced().await;
+    }
+
+    fn announces_heads(&self) -> bool {
+        self.heads.is_subscribed()
     }
 
     async fn head(&self) -> Result<Head, ChainError> {

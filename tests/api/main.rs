@@ -23,6 +23,7 @@ mod bad_input;
 mod coupling;
 mod evidence;
 mod golden;
+mod heads;
 mod operations;
 mod settle;
 mod tidy;
