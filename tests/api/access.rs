@@ -88,7 +88,11 @@ async fn where_keys_are_needed_only_a_providers_or_operators_key_opens() {
     }
     let in_query = post(&facilitator, &format!("/settle?key={}", provider.key), &body, None).await;
     assert_eq!(in_query.0, 401, "a key in an address ends up in logs");
-    assert_eq!(facilitator.get("/supported").await.0, 401);
+    let (status, nothing) = facilitator.get("/supported").await;
+    assert_eq!((status, &nothing["kinds"], &nothing["signers"]), (401, &json!([]), &json!({})), "{nothing}");
+    assert_eq!(nothing["errorReason"], "unauthorized", "{nothing}");
+    let (status, nothing) = get(&facilitator, "/supported", &merchant.key).await;
+    assert_eq!((status, &nothing["kinds"], &nothing["errorReason"]), (403, &json!([]), &json!("forbidden")), "{nothing}");
 
     let (status, answer) = post(&facilitator, "/settle", &body, Some(&bearer(&merchant.key))).await;
     assert_eq!((status, &answer["errorReason"]), (403, &json!("forbidden")), "{answer}");
