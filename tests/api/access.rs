@@ -202,6 +202,16 @@ async fn a_provider_reads_its_own_payments_and_nobody_elses() {
     for path in ["/v1/payments", by_authorization.as_str(), by_transaction.as_str()] {
         assert_eq!(facilitator.get(path).await.0, 401, "{path}");
     }
+    // A merchant's key reads what its account asked for, by name as in the list.
+    let merchants = cli::run_well(&facilitator, &["api-key", "create", &ours.id, "--scope", "merchant"]).await;
+    let merchants = cli::word_behind(&merchants, "API key");
+    let stranger = open_account(&facilitator, "merchant").await;
+    assert_eq!(ids(&get(&facilitator, &by_authorization, &merchants).await.1), [id]);
+    let (status, read) = get(&facilitator, &format!("/v1/payments/{id}"), &merchants).await;
+    assert_eq!((status, &read["id"]), (200, &json!(id)), "{read}");
+    assert!(ids(&get(&facilitator, &by_authorization, &stranger.key).await.1).is_empty());
+    assert_eq!(get(&facilitator, &format!("/v1/payments/{id}"), &stranger.key).await, (404, absent));
+
     // The operator sees all, and a payment without an account is read by whoever knows its name.
     assert_eq!(ids(&get(&facilitator, "/v1/payments", &operator.key).await.1).len(), 6);
     let anonymous_id = anonymous_answer["extra"]["paymentId"].as_str().expect("a name");
