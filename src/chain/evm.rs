@@ -202,32 +202,6 @@ impl EvmChain {
         ChainError::Misconfigured { network: self.profile.network.clone(), what }
     }
 
-    /// The token must be the one in our table, or signatures that we call good would be worthless there.
-    async fn check_token(&self, token: &TokenEntry) -> Result<(), ChainError> {
-        let Asset { address, symbol, domain, .. } = &token.asset;
-        if self.code_at(evm(*address)).await?.is_empty() {
-            return Err(self.misconfigured(format!("{symbol} {address} has no code")));
-        }
-        if self.separator_of(evm(*address)).await? != Some(token.separator) {
-            return Err(self.misconfigured(format!(
-                "{symbol} {address} has another signing domain than name {:?}, version {:?}",
-                domain.name, domain.version
-            )));
-        }
-        Ok(())
-    }
-
-    /// A token's own word on its signing domain. `None` for a contract that has none to give.
-    async fn separator_of(&self, token: EvmAddress) -> Result<Option<B256>, ChainError> {
-        let call = Token::DOMAIN_SEPARATORCall {}.abi_encode();
-        let request = TransactionRequest::default().to(token).input(TransactionInput::new(call.into()));
-        match self.nodes.call::<_, Bytes>("eth_call", (request, "latest")).await {
-            Ok(answer) => Ok(answer.as_ref().try_into().ok()),
-            Err(CallError::Complaint(_)) => Ok(None),
-            Err(error) => Err(self.nodes.unavailable("eth_call", error)),
-        }
-    }
-
     async fn header(&self, tag: &str) -> Result<Option<Header>, ChainError> {
         self.nodes.find("eth_getBlockByNumber", (tag, false)).await
     }
@@ -411,8 +385,9 @@ impl Chain for EvmChain {
     }
 
     async fn prepare(&self) -> Result<(), ChainError> {
-        for token in &self.tokens {
-            self.check_token(token).await?;
+        // What the token says is compared with our table before its node is believed, here and whenever a node was away.
+        for token in self.token_addresses() {
+            self.view(token, Token::DOMAIN_SEPARATORCall {}, "latest").await?;
         }
         let batches = !self.code_at(self.multicall).await?.is_empty();
         if !batches {

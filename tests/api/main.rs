@@ -24,6 +24,7 @@ mod coupling;
 mod evidence;
 mod golden;
 mod heads;
+mod nodes;
 mod operations;
 mod settle;
 mod tidy;
