@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 
 use chrono::TimeDelta;
 use sqlx::Executor;
-use sqlx::postgres::PgListener;
+use sqlx::postgres::{PgListener, PgPoolOptions};
 use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 
@@ -218,14 +218,29 @@ async fn serve_on(config: &Config, roles: &BTreeSet<Role>, ledger: Ledger) -> Re
     tracing::info!("stopping");
     let within = config.server.shutdown_within.to_std().unwrap_or_default();
     let stopping = Instant::now();
-    // Requests first: while the lanes still run, callers who wait can still be answered.
     if let Some(handle) = api_handle {
-        drop(tokio::time::timeout(within, handle.stop(true)).await);
+        end_requests(&flows.waiting, handle.stop(true), within).await;
     }
     supervisor.shutdown(within.saturating_sub(stopping.elapsed()).max(TASKS_WITHIN)).await;
     operations_handle.stop(false).await;
-    flows.ledger.pool().close().await;
+    // A connection that fell silent is not waited for: nothing that must finish is left on it.
+    drop(tokio::time::timeout(TASKS_WITHIN, flows.ledger.pool().close()).await);
     ended
+}
+
+/// Requests end before everything else: while the lanes and watchers still run, callers who wait can still be answered.
+async fn end_requests(waiting: &Waiting, ended: impl Future<Output = ()>, within: Duration) {
+    waiting.close();
+    let dismissal = async {
+        tokio::time::sleep(LAST_BLOCK_WITHIN.min(within / 2)).await;
+        waiting.dismiss();
+    };
+    let ended = tokio::time::timeout(within, ended);
+    tokio::pin!(ended);
+    tokio::select! {
+        result = &mut ended => drop(result),
+        () = dismissal => drop(ended.await),
+    }
 }
 
 #[expect(
@@ -317,6 +332,10 @@ fn std_duration(duration: TimeDelta) -> Duration {
     duration.to_std().unwrap_or(Duration::from_secs(1))
 }
 
+/// For so long after the order to stop a block that is just due can still answer those who wait. Then they are told where their
+/// payments stand.
+const LAST_BLOCK_WITHIN: Duration = Duration::from_secs(2);
+
 /// Tasks end within this even if requests have used up the time to stop.
 const TASKS_WITHIN: Duration = Duration::from_secs(2);
 
@@ -343,11 +362,21 @@ const LISTENER_QUIET_MAX: Duration = Duration::from_secs(10);
 /// How long the database may take to say so.
 const LISTENER_ANSWERS_WITHIN: Duration = Duration::from_secs(2);
 
+/// A listener with a connection of its own. It says goodbye to the database when it ends, without any limit of time; of the ledger's
+/// connections it would keep one that fell silent, and no end of the process could wait for that.
+async fn listen(ledger: &Ledger) -> Result<PgListener, sqlx::Error> {
+    let options = ledger.pool().connect_options().as_ref().clone();
+    let mut listener = PgListener::connect_with(&PgPoolOptions::new().max_connections(1).connect_lazy_with(options)).await?;
+    listener.listen(BLOCK_CHANNEL).await?;
+    Ok(listener)
+}
+
 /// Wakes this replica's waiting callers when another one has read a block.
 async fn listen_for_blocks(flows: Arc<Flows>, stop: CancellationToken) {
     let listening = async {
-        let mut listener = PgListener::connect_with(flows.ledger.pool()).await?;
-        listener.listen(BLOCK_CHANNEL).await?;
+        let mut listener = tokio::time::timeout(LISTENER_ANSWERS_WITHIN, listen(&flows.ledger))
+            .await
+            .unwrap_or(Err(sqlx::Error::PoolTimedOut))?;
         loop {
             let Ok(notification) = tokio::time::timeout(LISTENER_QUIET_MAX, listener.recv()).await else {
                 // A connection that fell silent does not say so.

@@ -292,6 +292,13 @@ pub trait Chain: Send + Sync {
     /// A signer's next account nonce at a block. A node that does not have this very block gives no answer.
     async fn nonce_at(&self, name: &str, block: &BlockHash) -> Result<u64, ChainError>;
 
+    /// Waits until there may be a new block, as somebody says who is not believed; for ever if nobody does. Also ends when
+    /// [`Chain::announces_heads`] has become false.
+    async fn head_announced(&self);
+
+    /// Whether new blocks are announced at present, so that the head need not be asked for all the time.
+    fn announces_heads(&self) -> bool;
+
     /// The newest block.
     async fn head(&self) -> Result<Head, ChainError>;
 

@@ -112,6 +112,9 @@ pub enum Unavailable {
     /// The payment was not sent in time and will not be. The same request may be made again.
     #[error("the payment was not sent in time")]
     NotSent,
+    /// The process is to end, and begins nothing new.
+    #[error("the service is stopping")]
+    Stopping,
 }
 
 /// Wakes the lanes of this process when a payment waits for them.

@@ -17,9 +17,9 @@ use tracing::{Instrument, error, info_span, warn};
 
 use crate::metrics::Metrics;
 
-/// Pauses between the starts of a failing task.
+/// Pauses between attempts at something that fails.
 #[derive(Debug, Clone, Copy)]
-struct Backoff {
+pub struct Backoff {
     /// The first pause.
     first: Duration,
     /// The longest pause.
@@ -28,12 +28,14 @@ struct Backoff {
     healthy_after: Duration,
 }
 
-const BACKOFF: Backoff =
+/// The pauses of whatever has no reason for others.
+pub const BACKOFF: Backoff =
     Backoff { first: Duration::from_millis(100), longest: Duration::from_secs(30), healthy_after: Duration::from_mins(1) };
 
 impl Backoff {
     /// The pause after so many failures in a row. `share` from 0 to 1 says where in its upper half.
-    fn pause(&self, failures: u32, share: f64) -> Duration {
+    #[must_use]
+    pub fn pause(&self, failures: u32, share: f64) -> Duration {
         let doubled = 2_u32.checked_pow(failures.saturating_sub(1)).and_then(|factor| self.first.checked_mul(factor));
         let whole = doubled.unwrap_or(self.longest).min(self.longest);
         whole.mul_f64(0.5 + share.clamp(0.0, 1.0) / 2.0)
@@ -72,12 +74,6 @@ impl Supervisor {
             abandon: CancellationToken::new(),
             backoff: BACKOFF,
         }
-    }
-
-    /// Cancelled when the process is to end. Each task is given one of its kind.
-    #[must_use]
-    pub fn token(&self) -> CancellationToken {
-        self.stop.clone()
     }
 
     /// Runs what `make` makes, again and again, until the shutdown. A task must end soon after its token is cancelled.

@@ -37,7 +37,12 @@ pub struct Watcher {
     owner: Uuid,
     pace: Pace,
     rhythm: Rhythm,
+    /// Whether a block was announced that has not been found yet: the node that is asked may be slower than the one that spoke.
+    announced: bool,
 }
+
+/// Between two looks, however often blocks are announced.
+const LOOKS_APART: Duration = Duration::from_millis(10);
 
 /// For so long blocks are read in one go.
 const EXTEND_LASTS: Duration = Duration::from_secs(1);
@@ -69,7 +74,7 @@ impl Watcher {
     /// A watcher of `chain`.
     #[must_use]
     pub fn new(flows: Arc<Flows>, chain: Arc<dyn Chain>, owner: Uuid, pace: Pace) -> Self {
-        Self { flows, chain, owner, pace, rhythm: Rhythm::default() }
+        Self { flows, chain, owner, pace, rhythm: Rhythm::default(), announced: false }
     }
 
     /// Watches until it is told to stop.
@@ -77,11 +82,12 @@ impl Watcher {
         let name = format!("watcher:{}", self.chain.profile().network);
         let mut tenure = Tenure::new(Arc::clone(&self.flows), name, self.owner);
         while !stop.is_cancelled() {
-            let pause = match tenure.lease().await {
-                Some(lease) => self.turn(&lease).await,
-                None => ASK_AGAIN,
-            };
-            stop.run_until_cancelled(tokio::time::sleep(pause)).await;
+            if let Some(lease) = tenure.lease().await {
+                let pause = self.turn(&lease).await;
+                stop.run_until_cancelled(self.rest(pause)).await;
+            } else {
+                stop.run_until_cancelled(tokio::time::sleep(ASK_AGAIN)).await;
+            }
         }
         tenure.end().await;
     }
@@ -99,11 +105,22 @@ impl Watcher {
         };
         if looked.found {
             self.rhythm.block_seen(Instant::now());
+            self.announced = false;
         }
         if looked.behind {
             return Duration::ZERO;
         }
-        if looked.busy { self.rhythm.until_due(Instant::now(), self.pace) } else { self.pace.idle }
+        let polls = self.announced || !self.chain.announces_heads();
+        if looked.busy && polls { self.rhythm.until_due(Instant::now(), self.pace) } else { self.pace.idle }
+    }
+
+    /// Waits for the next look, which comes at once when a block is announced.
+    async fn rest(&mut self, pause: Duration) {
+        let announcement = async {
+            tokio::time::sleep(LOOKS_APART).await;
+            self.chain.head_announced().await;
+        };
+        self.announced |= tokio::time::timeout(pause, announcement).await.is_ok();
     }
 
     /// Reads what is new.

@@ -18,6 +18,7 @@ use self::blocks::Blocks;
 use self::exact::verdict::NO_CODE;
 use self::exact::{Authorization, evm};
 use self::fees::{BlockPrice, PriceBoard, Prices, SlowPrices};
+use self::heads::Heads;
 use self::observe::Header;
 use self::rpc::{CallError, Nodes};
 use self::simulate::Simulator;
@@ -44,6 +45,7 @@ mod broadcast;
 mod build;
 pub mod exact;
 mod fees;
+mod heads;
 mod observe;
 mod rpc;
 mod simulate;
@@ -57,6 +59,7 @@ pub struct EvmChain {
     chain_id: u64,
     nodes: Arc<Nodes>,
     blocks: Blocks,
+    heads: Heads,
     simulator: Simulator,
     tokens: Vec<TokenEntry>,
     signers: BTreeMap<String, Arc<dyn SettlementSigner>>,
@@ -114,6 +117,7 @@ impl EvmChain {
             blocks: Blocks::new(Arc::clone(&nodes), token_addresses, config.finality),
             simulator: Simulator::start(config.network.clone(), from, Arc::clone(&nodes), metrics),
             nodes,
+            heads: Heads::new(config.network.clone(), config.ws.clone()),
             tokens,
             signers: signers.into_iter().collect(),
             signer_addresses: addresses,
@@ -175,32 +179,6 @@ impl EvmChain {
         C::abi_decode_returns(&answer).map_err(|_| self.nodes.implausible(format!("{} answered something else", C::SIGNATURE)))
     }
 
-    /// The token must be the one in our table, or signatures that we call good would be worthless there.
-    async fn check_token(&self, token: &TokenEntry) -> Result<(), ChainError> {
-        let Asset { address, symbol, domain, .. } = &token.asset;
-        if self.code_at(evm(*address)).await?.is_empty() {
-            return Err(self.nodes.misconfigured(format!("{symbol} {address} has no code")));
-        }
-        if self.separator_of(evm(*address)).await? != Some(token.separator) {
-            return Err(self.nodes.misconfigured(format!(
-                "{symbol} {address} has another signing domain than name {:?}, version {:?}",
-                domain.name, domain.version
-            )));
-        }
-        Ok(())
-    }
-
-    /// A token's own word on its signing domain. `None` for a contract that has none to give.
-    async fn separator_of(&self, token: EvmAddress) -> Result<Option<B256>, ChainError> {
-        let call = Token::DOMAIN_SEPARATORCall {}.abi_encode();
-        let request = TransactionRequest::default().to(token).input(TransactionInput::new(call.into()));
-        match self.nodes.call::<_, Bytes>("eth_call", (request, "latest")).await {
-            Ok(answer) => Ok(answer.as_ref().try_into().ok()),
-            Err(CallError::Complaint(_)) => Ok(None),
-            Err(error) => Err(self.nodes.unavailable("eth_call", error)),
-        }
-    }
-
     fn note_price(&self, header: &Header) {
         let base_fee = header.base_fee_per_gas.map_or(0, |fee| fee.saturating_to());
         self.prices.note_block(BlockPrice { number: header.number.to(), base_fee, read_at: Instant::now() });
@@ -254,8 +232,9 @@ impl Chain for EvmChain {
     }
 
     async fn prepare(&self) -> Result<(), ChainError> {
+        // What the token says is compared with our table before its node is believed, here and whenever a node was away.
         for token in &self.tokens {
-            self.check_token(token).await?;
+            self.view(evm(token.asset.address), Token::DOMAIN_SEPARATORCall {}, "latest".into()).await?;
         }
         self.blocks.check_levels().await?;
         let batches = !self.code_at(self.multicall).await?.is_empty();
@@ -383,6 +362,14 @@ impl Chain for EvmChain {
         let address = EvmAddress::from(self.signer_named(name)?.address());
         let nonce: U64 = self.nodes.read("eth_getTransactionCount", (address, state_of(block))).await?;
         Ok(nonce.to())
+    }
+
+    async fn head_announced(&self) {
+        self.heads.announced().await;
+    }
+
+    fn announces_heads(&self) -> bool {
+        self.heads.is_subscribed()
     }
 
     async fn head(&self) -> Result<Head, ChainError> {

@@ -24,6 +24,8 @@ pub struct NetworkConfig {
     pub network: Network,
     /// Its nodes, in the order in which they are asked. At least one.
     pub rpc: Vec<RpcUrl>,
+    /// Where new blocks are announced, in the order in which subscriptions are tried.
+    pub ws: Vec<RpcUrl>,
     /// Who pays for transactions. At least one; each has a lane of its own.
     pub signers: Vec<SignerConfig>,
     /// The tokens that are taken. At least one.
@@ -137,6 +139,7 @@ fn network(table: &Table, id: Result<Network, Reported>) -> Result<NetworkConfig
     // Where the identifier is wrong, the rest is judged by the rules of the only family there is.
     let family = id.as_ref().map_or(Family::Eip155, Network::family);
     let rpc = rpc::urls(table);
+    let ws = rpc::ws_urls(table);
     let signers = signers(table, rpc.as_deref().unwrap_or_default());
     let assets = assets(table, family, id.as_ref().ok());
     let decimals = decimals(assets.as_deref().unwrap_or_default());
@@ -158,6 +161,7 @@ fn network(table: &Table, id: Result<Network, Reported>) -> Result<NetworkConfig
     Ok(NetworkConfig {
         network: id?,
         rpc: rpc?,
+        ws: ws?,
         signers: signers?,
         assets: assets?,
         answer: answer?,

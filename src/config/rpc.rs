@@ -9,7 +9,7 @@ use secrecy::{ExposeSecret, SecretString};
 use super::problem::Fault;
 use super::secret;
 use super::table::{Items, Reported, Table, all, good};
-use super::value::http_url;
+use super::value::{http_url, ws_url};
 
 /// The URL of a node. Printing it shows scheme, host and port; the rest is a secret.
 #[derive(Clone)]
@@ -25,14 +25,21 @@ impl RpcUrl {
     /// # Errors
     /// Anything but `http://` or `https://` with a host.
     pub fn parse(text: &str) -> Result<Self, Fault> {
-        let url = http_url(text)?;
+        Ok(Self::new(text, &http_url(text)?))
+    }
+
+    /// Reads the URL of a node that pushes.
+    ///
+    /// # Errors
+    /// Anything but `ws://` or `wss://` with a host.
+    pub fn parse_ws(text: &str) -> Result<Self, Fault> {
+        Ok(Self::new(text, &ws_url(text)?))
+    }
+
+    fn new(text: &str, url: &reqwest::Url) -> Self {
         let host = url.host_str().unwrap_or_default();
         let port = url.port().map(|port| format!(":{port}")).unwrap_or_default();
-        Ok(Self {
-            whole: text.to_owned().into(),
-            shown: format!("{}://{host}{port}", url.scheme()),
-            is_private: is_private(host),
-        })
+        Self { whole: text.to_owned().into(), shown: format!("{}://{host}{port}", url.scheme()), is_private: is_private(host) }
     }
 
     /// The whole URL, for the client that calls it and for nobody else.
@@ -76,16 +83,26 @@ impl fmt::Debug for RpcUrl {
     }
 }
 
-/// Reads `rpc`, or `rpc_file` with a URL on each line. At least one, and none of them twice: a node does not agree with itself.
+/// Reads `rpc`, or `rpc_file` with a URL on each line. At least one.
 pub(super) fn urls(table: &Table) -> Result<Vec<RpcUrl>, Reported> {
+    let urls = listed(table, ["rpc", "rpc_file"], RpcUrl::parse)?;
+    if urls.is_empty() { table.refuse("rpc", Fault::Empty) } else { Ok(urls) }
+}
+
+/// Reads `ws`, or `ws_file` in the same way. There may be none.
+pub(super) fn ws_urls(table: &Table) -> Result<Vec<RpcUrl>, Reported> {
+    listed(table, ["ws", "ws_file"], RpcUrl::parse_ws)
+}
+
+/// Reads a list under one key, or in the file that the other one names. None of them twice: a node does not agree with itself.
+fn listed(table: &Table, [key, file]: [&str; 2], parse: fn(&str) -> Result<RpcUrl, Fault>) -> Result<Vec<RpcUrl>, Reported> {
     let environment = table.report.environment;
-    let written = table.list("rpc", |value| RpcUrl::parse(&secret::resolve(value, environment)?));
-    let filed = table.optional("rpc_file", lines);
+    let written = table.list(key, |value| parse(&secret::resolve(value, environment)?));
+    let filed = table.optional(file, |value| lines(value, parse));
     match (written?, filed?) {
-        (written, None) if written.is_empty() => table.refuse("rpc", Fault::Empty),
         (written, None) => distinct(table, written),
-        (written, Some(filed)) if written.is_empty() => distinct(table, numbered(table, filed)),
-        (_, Some(_)) => table.refuse("rpc_file", Fault::Conflict(table.path_of("rpc"))),
+        (written, Some(filed)) if written.is_empty() => distinct(table, numbered(table, file, filed)),
+        (_, Some(_)) => table.refuse(file, Fault::Conflict(table.path_of(key))),
     }
 }
 
@@ -94,12 +111,12 @@ fn distinct(table: &Table, urls: Items<RpcUrl>) -> Result<Vec<RpcUrl>, Reported>
     all(urls)
 }
 
-fn lines(value: &Value) -> Result<Vec<RpcUrl>, Fault> {
-    secret::contents(value)?.lines().map(str::trim).filter(|line| !line.is_empty()).map(RpcUrl::parse).collect()
+fn lines(value: &Value, parse: fn(&str) -> Result<RpcUrl, Fault>) -> Result<Vec<RpcUrl>, Fault> {
+    secret::contents(value)?.lines().map(str::trim).filter(|line| !line.is_empty()).map(parse).collect()
 }
 
-fn numbered(table: &Table, urls: Vec<RpcUrl>) -> Items<RpcUrl> {
-    let path = |line: usize| format!("{} line {line}", table.path_of("rpc_file"));
+fn numbered(table: &Table, file: &str, urls: Vec<RpcUrl>) -> Items<RpcUrl> {
+    let path = |line: usize| format!("{} line {line}", table.path_of(file));
     urls.into_iter().enumerate().map(|(index, url)| (path(index + 1), Ok(url))).collect()
 }
 

@@ -113,6 +113,7 @@ fn the_defaults_in_the_full_example_are_the_defaults() {
         let network = &mut config.networks[0];
         network.answer = AnswerPolicy::always(Level::Included);
         (network.agree_above, network.genesis, network.start_block) = (None, None, None);
+        network.ws.clear();
         network.rpc.truncate(1);
         network.assets.truncate(1);
         network.signers.truncate(1);
@@ -215,6 +216,22 @@ fn a_secret_may_stand_in_a_file() {
     );
     std::fs::write(file.path(), "\n").unwrap();
     assert_eq!(fault(&network("")), at("networks[0].signers[0].key_file", Fault::Empty));
+}
+
+#[test]
+fn announcements_come_over_websocket_from_one_node_or_several() {
+    let hosts = |line: &str| -> Vec<String> {
+        let config = loaded(&format!("{NETWORK}\n{line}"), &[]);
+        config.networks[0].ws.iter().map(ToString::to_string).collect()
+    };
+
+    assert_eq!(hosts(""), [""; 0]);
+    assert_eq!(hosts("ws = \"wss://rpc.example/v2/abc\""), ["wss://rpc.example"]);
+    assert_eq!(hosts("ws = [\"ws://one:8546\", \"wss://two/key\"]"), ["ws://one:8546", "wss://two"]);
+    let expected = Fault::Expected("a URL that begins with ws:// or wss://");
+    assert_eq!(network_fault("ws = \"https://rpc.example\""), at("networks[0].ws", expected));
+    let duplicate = Fault::Duplicate("networks[0].ws[0]".to_owned());
+    assert_eq!(network_fault("ws = [\"ws://one\", \"ws://one\"]"), at("networks[0].ws[1]", duplicate));
 }
 
 #[test]

@@ -82,9 +82,16 @@ pub(super) fn socket(value: &Value) -> Result<SocketAddr, Fault> {
 
 /// An `http` or `https` URL. What was written is not repeated, because URLs of nodes hold keys.
 pub(super) fn http_url(text: &str) -> Result<reqwest::Url, Fault> {
-    let fault = || Fault::Expected("a URL that begins with http:// or https://");
-    let url = reqwest::Url::parse(text).map_err(|_| fault())?;
-    if matches!(url.scheme(), "http" | "https") && url.has_host() { Ok(url) } else { Err(fault()) }
+    url(text, ["http", "https"], Fault::Expected("a URL that begins with http:// or https://"))
+}
+
+/// A `ws` or `wss` URL, with the same care.
+pub(super) fn ws_url(text: &str) -> Result<reqwest::Url, Fault> {
+    url(text, ["ws", "wss"], Fault::Expected("a URL that begins with ws:// or wss://"))
+}
+
+fn url(text: &str, schemes: [&str; 2], fault: Fault) -> Result<reqwest::Url, Fault> {
+    reqwest::Url::parse(text).ok().filter(|url| schemes.contains(&url.scheme()) && url.has_host()).ok_or(fault)
 }
 
 /// An address on a network of this family.

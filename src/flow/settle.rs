@@ -105,11 +105,18 @@ impl Flows {
     pub async fn settle(&self, request: PaymentRequest, caller: &Caller, repeat: Option<String>) -> Settled {
         let wait = self.patience.of(request.version);
         let sent = Arc::new(Sent::default());
+        let deadline = Instant::now() + wait.to_std().unwrap_or_default();
         // Everything has a limit of its own but a database that falls silent. What it may have recorded by then is past the time
         // at which it may still be sent.
-        let limit = wait.to_std().unwrap_or_default() + 2 * GRACE;
-        let settled = tokio::time::timeout(limit, self.try_settle(request, caller, repeat, wait, &sent)).await;
-        match (settled.unwrap_or(Err(Unavailable::TimedOut.into())), sent.transaction()) {
+        let limit = async {
+            self.waiting.patience(deadline).await;
+            tokio::time::sleep(2 * GRACE).await;
+        };
+        let settled = tokio::select! {
+            settled = self.try_settle(request, caller, repeat, deadline, &sent) => settled,
+            () = limit => Err(Unavailable::TimedOut.into()),
+        };
+        match (settled, sent.transaction()) {
             (Ok(settled), _) => settled,
             (Err(Verdict::Refused(refusal)), _) => Settled::Refused { refusal, payment: None, transaction: None },
             // Bytes are committed, whatever the ledger says or does not say now.
@@ -126,10 +133,12 @@ impl Flows {
         request: PaymentRequest,
         caller: &Caller,
         repeat: Option<String>,
-        wait: TimeDelta,
+        deadline: Instant,
         sent: &Arc<Sent>,
     ) -> Result<Settled, Verdict> {
-        let deadline = Instant::now() + wait.to_std().unwrap_or_default();
+        if self.waiting.is_closed() {
+            return Err(Unavailable::Stopping.into());
+        }
         let fingerprint = Fingerprint::of(&request, caller);
         let chain = self.open_chain(&request.network).await?;
         let errand = Errand {
@@ -141,7 +150,7 @@ impl Flows {
             deadline,
             sent: Arc::clone(sent),
         };
-        while Instant::now() < errand.deadline {
+        while !self.waiting.is_over(errand.deadline) {
             match self.hold(chain, &errand).await? {
                 Held::Wait(payment, ticket) => {
                     if let Some(settled) = self.wait(&errand, payment, ticket).await? {
@@ -277,7 +286,7 @@ impl Flows {
                     return Ok(self.join(errand, id));
                 }
                 Ok(None) => return Ok(Held::Again),
-                Err(_) if Instant::now() < errand.deadline => tokio::time::sleep(FIND_OUT_PAUSE).await,
+                Err(_) if !self.waiting.is_over(errand.deadline) => tokio::time::sleep(FIND_OUT_PAUSE).await,
                 Err(_) => return Err(lost.into()),
             }
         }
@@ -329,7 +338,12 @@ impl Flows {
     /// Waits for the end. `None` if somebody took the payment out of the queue, and it has to be put back.
     async fn wait(&self, errand: &Errand<'_>, payment: PaymentId, mut ticket: Ticket) -> Result<Option<Settled>, Verdict> {
         let _waiting = self.metrics.payment_waiting();
-        if let Ok(Some(outcome)) = tokio::time::timeout_at(errand.deadline, ticket.outcome()).await {
+        let outcome = tokio::select! {
+            biased;
+            outcome = ticket.outcome() => outcome,
+            () = self.waiting.patience(errand.deadline) => None,
+        };
+        if let Some(outcome) = outcome {
             return Ok(settled(payment, outcome));
         }
         // The success may be taken in this caller's name at this very moment. To answer anything else now would lose it.

@@ -10,6 +10,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use tokio::sync::{Notify, oneshot};
+use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 
@@ -99,6 +100,10 @@ pub struct Waiting {
     /// Names in which a success was or may have been taken, and whose callers left without being told. Whoever makes the same
     /// request next bears the name, so the success is told after all, and to one caller only.
     orphans: Mutex<HashMap<PaymentId, String>>,
+    /// Whether new callers are turned away, because the process is to end.
+    closed: CancellationToken,
+    /// Whether those who are here have waited long enough.
+    dismissed: CancellationToken,
 }
 
 /// Which payments of a network have to be looked at.
@@ -186,6 +191,34 @@ impl Waiting {
 
     fn lock_orphans(&self) -> std::sync::MutexGuard<'_, HashMap<PaymentId, String>> {
         self.orphans.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Turns new callers away. Those who wait go on.
+    pub fn close(&self) {
+        self.closed.cancel();
+    }
+
+    /// Whether new callers are turned away.
+    #[must_use]
+    pub fn is_closed(&self) -> bool {
+        self.closed.is_cancelled()
+    }
+
+    /// Ends the patience of everybody who waits, so that each is told where its payment stands while there is a process to say so.
+    pub fn dismiss(&self) {
+        self.dismissed.cancel();
+    }
+
+    /// Whether a caller with this deadline has waited long enough.
+    #[must_use]
+    pub fn is_over(&self, deadline: Instant) -> bool {
+        self.dismissed.is_cancelled() || Instant::now() >= deadline
+    }
+
+    /// Waits for as long as a caller with this deadline does.
+    pub async fn patience(&self, deadline: Instant) {
+        // Either of them ends it.
+        drop(tokio::time::timeout_at(deadline, self.dismissed.cancelled()).await);
     }
 
     /// Leaves the queue. Returns whether that was possible: not while the success is being taken in this caller's name. Then

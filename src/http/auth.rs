@@ -24,16 +24,25 @@ pub async fn caller(service: &Service, request: &HttpRequest) -> Result<Caller, 
     service.run(async move { flows.authenticate(&key).await }).await?.ok_or(Problem::Unauthorized)
 }
 
+/// Who may read what became of payments: every account, and where the service is open also those without one. Which payments is
+/// another question.
+///
+/// # Errors
+/// No key where one is needed.
+pub async fn reader(service: &Service, request: &HttpRequest) -> Result<Caller, Problem> {
+    match caller(service, request).await? {
+        Caller::Anonymous if service.server.access != Access::Open => Err(Problem::Unauthorized),
+        caller => Ok(caller),
+    }
+}
+
 /// Who may verify and settle: everybody where the service is open, else providers and operators.
 ///
 /// # Errors
 /// No key where one is needed, or one for other things.
 pub async fn provider(service: &Service, request: &HttpRequest) -> Result<Caller, Problem> {
-    let caller = caller(service, request).await?;
-    match caller {
-        Caller::Anonymous if service.server.access == Access::Open => Ok(caller),
-        Caller::Anonymous => Err(Problem::Unauthorized),
-        Caller::Account { scope: Scope::Provider | Scope::Operator, .. } => Ok(caller),
+    match reader(service, request).await? {
         Caller::Account { scope: Scope::Merchant, .. } => Err(Problem::Forbidden),
+        caller => Ok(caller),
     }
 }

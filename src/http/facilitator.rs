@@ -113,6 +113,11 @@ fn settle_obstacle(obstacle: &Obstacle) -> HttpResponse {
     respond(status, &SettleResponse::fault(Echo::UNKNOWN, code, &problem))
 }
 
+fn supported_obstacle(obstacle: &Obstacle) -> HttpResponse {
+    let (status, code, problem) = obstacle.parts();
+    respond(status, &Supported::fault(code, problem))
+}
+
 fn status_of(refusal: &Refusal) -> StatusCode {
     if refusal.reason.is_malformed() { StatusCode::BAD_REQUEST } else { StatusCode::OK }
 }
@@ -286,7 +291,7 @@ fn repeat(stored: StoredAnswer) -> HttpResponse {
 
 async fn list_supported(service: Data<Service>, request: HttpRequest) -> HttpResponse {
     if let Err(problem) = super::auth::provider(&service, &request).await {
-        return problem.response();
+        return supported_obstacle(&Obstacle::Access(problem));
     }
     let flows = Arc::clone(&service.flows);
     let offered = service.run(async move { flows.offered().await }).await;

@@ -130,7 +130,7 @@ async fn show(service: Data<Service>, request: HttpRequest, id: Path<String>) ->
 }
 
 async fn try_show(service: &Service, request: &HttpRequest, id: &str) -> Result<PaymentView, Problem> {
-    let caller = super::auth::provider(service, request).await?;
+    let caller = super::auth::reader(service, request).await?;
     let id = id.parse().map_err(|_| Problem::NotFound)?;
     let flows = Arc::clone(&service.flows);
     service

@@ -8,9 +8,6 @@ use crate::domain::amount::{Amount, is_decimal_integer};
 use crate::domain::network::Family;
 use crate::domain::reason::{Reason, Refusal};
 
-/// Any payload of this scheme that we take. There is one kind so far: EIP-3009.
-pub type ExactEvmPayload = Eip3009Payload;
-
 /// Longest signature. A nested wallet signature with its ERC-6492 wrapper stays below 2 KiB.
 pub const SIGNATURE_BYTES_MAX: usize = 4096;
 

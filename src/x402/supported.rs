@@ -12,7 +12,8 @@ use crate::domain::payment::SCHEME_EXACT;
 use crate::domain::reason::Version;
 
 /// The answer of `GET /supported`.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize)]
+#[serde(rename_all = "camelCase")]
 pub struct Supported {
     /// Every combination that can be paid with.
     pub kinds: Vec<Kind>,
@@ -20,6 +21,12 @@ pub struct Supported {
     pub extensions: Vec<&'static str>,
     /// Who may send settlements, by family of chains: `eip155:*`.
     pub signers: BTreeMap<String, BTreeSet<String>>,
+    /// Why nothing is offered to this caller, as a code.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub error_reason: Option<&'static str>,
+    /// The same in words.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub error_message: Option<String>,
 }
 
 /// A combination of version, scheme and network that can be paid with.
@@ -41,7 +48,13 @@ impl Supported {
         let names: BTreeSet<&Network> = networks.iter().map(|(network, _)| network).collect();
         let current = names.iter().map(|network| Kind::of(Version::V2, network.as_str()));
         let legacy = names.iter().filter_map(|network| networks::v1_name(network)).map(|name| Kind::of(Version::V1, name));
-        Self { kinds: current.chain(legacy).collect(), extensions: Vec::new(), signers: signers(networks) }
+        Self { kinds: current.chain(legacy).collect(), signers: signers(networks), ..Self::default() }
+    }
+
+    /// Nothing can be said: the code tells what stood in the way.
+    #[must_use]
+    pub fn fault(code: &'static str, problem: String) -> Self {
+        Self { error_reason: Some(code), error_message: Some(problem), ..Self::default() }
     }
 }
 
@@ -127,6 +140,17 @@ mod tests {
     #[test]
     fn an_empty_offer_still_has_all_three_members() {
         assert_eq!(serde_json::to_value(Supported::of(&[])).unwrap(), json!({"kinds": [], "extensions": [], "signers": {}}));
+    }
+
+    #[test]
+    fn a_fault_has_the_members_of_an_offer_too() {
+        assert_eq!(
+            serde_json::to_value(Supported::fault("unauthorized", "an API key is needed".to_owned())).unwrap(),
+            json!({
+                "kinds": [], "extensions": [], "signers": {},
+                "errorReason": "unauthorized", "errorMessage": "an API key is needed",
+            })
+        );
     }
 
     #[test]

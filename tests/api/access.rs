@@ -88,7 +88,11 @@ async fn where_keys_are_needed_only_a_providers_or_operators_key_opens() {
     }
     let in_query = post(&facilitator, &format!("/settle?key={}", provider.key), &body, None).await;
     assert_eq!(in_query.0, 401, "a key in an address ends up in logs");
-    assert_eq!(facilitator.get("/supported").await.0, 401);
+    let (status, nothing) = facilitator.get("/supported").await;
+    assert_eq!((status, &nothing["kinds"], &nothing["signers"]), (401, &json!([]), &json!({})), "{nothing}");
+    assert_eq!(nothing["errorReason"], "unauthorized", "{nothing}");
+    let (status, nothing) = get(&facilitator, "/supported", &merchant.key).await;
+    assert_eq!((status, &nothing["kinds"], &nothing["errorReason"]), (403, &json!([]), &json!("forbidden")), "{nothing}");
 
     let (status, answer) = post(&facilitator, "/settle", &body, Some(&bearer(&merchant.key))).await;
     assert_eq!((status, &answer["errorReason"]), (403, &json!("forbidden")), "{answer}");
@@ -198,6 +202,16 @@ async fn a_provider_reads_its_own_payments_and_nobody_elses() {
     for path in ["/v1/payments", by_authorization.as_str(), by_transaction.as_str()] {
         assert_eq!(facilitator.get(path).await.0, 401, "{path}");
     }
+    // A merchant's key reads what its account asked for, by name as in the list.
+    let merchants = cli::run_well(&facilitator, &["api-key", "create", &ours.id, "--scope", "merchant"]).await;
+    let merchants = cli::word_behind(&merchants, "API key");
+    let stranger = open_account(&facilitator, "merchant").await;
+    assert_eq!(ids(&get(&facilitator, &by_authorization, &merchants).await.1), [id]);
+    let (status, read) = get(&facilitator, &format!("/v1/payments/{id}"), &merchants).await;
+    assert_eq!((status, &read["id"]), (200, &json!(id)), "{read}");
+    assert!(ids(&get(&facilitator, &by_authorization, &stranger.key).await.1).is_empty());
+    assert_eq!(get(&facilitator, &format!("/v1/payments/{id}"), &stranger.key).await, (404, absent));
+
     // The operator sees all, and a payment without an account is read by whoever knows its name.
     assert_eq!(ids(&get(&facilitator, "/v1/payments", &operator.key).await.1).len(), 6);
     let anonymous_id = anonymous_answer["extra"]["paymentId"].as_str().expect("a name");

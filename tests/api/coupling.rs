@@ -1,5 +1,7 @@
-//! Payments that are simulated together must not see each other: each verdict is the one that the payment gets alone.
+//! Payments that are simulated together must not see each other, and each verdict is the one that the payment gets alone. Nor may
+//! they hold each other up.
 
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
@@ -12,7 +14,7 @@ use crate::support::facilitator::{Facilitator, NetworkOptions, Options};
 use crate::support::payer::{Payer, Signed, Terms};
 use crate::support::proxy::{Act, Proxy};
 use crate::support::typed::Usdc;
-use crate::support::{contract, database, deploy};
+use crate::support::{contract, database, deploy, eventually};
 
 fn address(text: &str) -> Address {
     text.parse().expect("an address")
@@ -54,6 +56,11 @@ async fn payments(chain: &Chain) -> Vec<(&'static str, Signed, Option<&'static s
     payments
 }
 
+/// A simulation names no contract.
+fn is_simulation(method: &str, params: &Value) -> bool {
+    method == "eth_call" && params[0].get("to").is_none_or(Value::is_null)
+}
+
 fn verdict((status, answer): &(u16, Value)) -> Option<&str> {
     assert_eq!(*status, 200, "{answer}");
     answer["invalidReason"].as_str()
@@ -74,11 +81,14 @@ async fn payments_in_one_simulation_get_the_verdicts_they_get_alone() {
     for round in 0..payments.len() {
         let mut order: Vec<_> = payments.iter().collect();
         order.rotate_left(round);
-        // The first simulation is held up, so that the others pile up behind it and share the second. It names no contract.
+        // The first simulation is held up, so that the others pile up behind it and share the second.
         let held = AtomicBool::new(false);
         proxy.rule(move |method, params, _| {
-            let simulation = method == "eth_call" && params[0].get("to").is_none_or(Value::is_null);
-            if simulation && !held.swap(true, Ordering::Relaxed) { Act::Delay(Duration::from_millis(300)) } else { Act::Forward }
+            if is_simulation(method, params) && !held.swap(true, Ordering::Relaxed) {
+                Act::Delay(Duration::from_millis(300))
+            } else {
+                Act::Forward
+            }
         });
         let before = simulations(&facilitator).await;
 
@@ -92,6 +102,40 @@ async fn payments_in_one_simulation_get_the_verdicts_they_get_alone() {
         let (calls, simulated) = (calls - before.0, simulated - before.1);
         assert!(simulated / calls >= 2.0, "round {round}: {simulated} payments in {calls} calls were not together");
     }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_simulation_that_hangs_holds_up_nobody_else() {
+    let chain = Chain::start(ChainOptions { block_time: 0.25, ..ChainOptions::default() }).await;
+    let proxy = Proxy::start(&chain.url);
+    // Far longer than anybody here waits.
+    let lines = "final = 16\nrpc_timeout_ms = 120000\n".to_owned();
+    let network = NetworkOptions { rpc: vec![proxy.url.clone()], lines, ..NetworkOptions::of(&chain) };
+    let facilitator = Facilitator::start(&Options::new(network, &database::fresh().await)).await;
+    let bodies: Vec<_> = chain.payers[..5]
+        .iter()
+        .map(|payer| payer.authorize(&Terms::to(&chain.text("/accounts/merchant/address"))).v2())
+        .collect();
+    let hangs = Arc::new(AtomicBool::new(false));
+    let seen = Arc::clone(&hangs);
+    proxy.rule(
+        move |method, params, _| {
+            if is_simulation(method, params) && !seen.swap(true, Ordering::SeqCst) { Act::Hang } else { Act::Forward }
+        },
+    );
+    let unlucky = tokio::spawn({
+        let (caller, body) = (facilitator.caller(), bodies[0].clone());
+        async move { caller.try_post("/verify", &body).await }
+    });
+    eventually("a simulation that hangs", Duration::from_secs(20), || async { hangs.load(Ordering::SeqCst).then_some(()) }).await;
+
+    for body in &bodies[1..] {
+        let answer = tokio::time::timeout(Duration::from_secs(20), facilitator.verify(body)).await.expect("an answer");
+        assert_eq!(verdict(&answer), None);
+    }
+
+    assert!(!unlucky.is_finished(), "its node has not answered");
+    unlucky.abort();
 }
 
 async fn simulations(facilitator: &Facilitator) -> (f64, f64) {

@@ -25,6 +25,8 @@ mod coupling;
 mod evidence;
 mod fences;
 mod golden;
+mod heads;
+mod nodes;
 mod operations;
 mod retention;
 mod settle;

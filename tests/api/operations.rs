@@ -1,15 +1,17 @@
 //! What an operator sees: health, metrics, `check`, mistakes in the configuration, and the log.
 
 use std::collections::BTreeMap;
+use std::time::Duration;
 
 use secrecy::ExposeSecret;
-use serde_json::Value;
+use serde_json::{Value, json};
 
 use crate::support::chain::{Chain, ChainOptions};
 use crate::support::facilitator::{Facilitator, NetworkOptions, Options, binary, free_port};
 use crate::support::payer::Terms;
+use crate::support::postgres_proxy::PostgresProxy;
 use crate::support::proxy::{Act, Proxy};
-use crate::support::{cli, database, root};
+use crate::support::{cli, database, eventually, root};
 
 async fn text(facilitator: &Facilitator, path: &str) -> (u16, String) {
     let answer = facilitator.client().get(format!("{}{path}", facilitator.operations)).send().await.expect("an answer");
@@ -241,4 +243,96 @@ async fn the_log_is_json_and_holds_no_secret() {
     let found: Vec<_> =
         secrets.iter().filter(|(_, secret)| log.to_lowercase().contains(&secret.to_lowercase())).map(|(what, _)| what).collect();
     assert!(found.is_empty(), "the log holds {found:?}");
+}
+
+/// The transaction that waits in the node's pool.
+async fn pooled(chain: &Chain) -> String {
+    eventually("a transaction in the node's pool", Duration::from_secs(20), || async {
+        let content = chain.rpc("txpool_content", json!([])).await;
+        let transactions = content["pending"].as_object()?.values().flat_map(|sender| sender.as_object().into_iter().flatten());
+        transactions.map(|(_, transaction)| transaction["hash"].as_str().expect("a hash").to_owned()).next()
+    })
+    .await
+}
+
+/// A settle request of version 1, which has patience for a minute, on its way.
+fn settle_in_background(facilitator: &Facilitator, body: &Value) -> tokio::task::JoinHandle<(u16, Value)> {
+    let (caller, body) = (facilitator.caller(), body.clone());
+    tokio::spawn(async move { caller.try_post("/settle", &body).await.expect("an answer before the process ends") })
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_end_by_sigterm_tells_those_who_wait_where_their_payments_stand() {
+    let chain = Chain::start(ChainOptions { block_time: 1.0, ..ChainOptions::default() }).await;
+    let merchant = chain.text("/accounts/merchant/address");
+    let mut facilitator = Facilitator::start(&Options::new(NetworkOptions::of(&chain), &database::fresh().await)).await;
+    let body = chain.payers[0].authorize(&Terms::to(&merchant)).v1();
+    chain.rpc("evm_setIntervalMining", json!([0])).await;
+    let waiting = settle_in_background(&facilitator, &body);
+    let transaction = pooled(&chain).await;
+
+    let ended = facilitator.terminate().await;
+
+    let (status, answer) = waiting.await.expect("no panic");
+    assert_eq!(
+        (status, &answer["success"], &answer["errorReason"]),
+        (200, &json!(false), &json!("settlement_pending")),
+        "{answer}"
+    );
+    assert_eq!(answer["transaction"], json!(transaction), "{answer}");
+    assert!(answer["extra"]["paymentId"].is_string(), "{answer}");
+    assert!(ended.success(), "{ended}");
+
+    chain.rpc("evm_setIntervalMining", json!([1])).await;
+    facilitator.restart().await;
+    let (status, settled) = facilitator.settle(&body).await;
+    assert_eq!((status, &settled["success"], &settled["transaction"]), (200, &json!(true), &json!(transaction)), "{settled}");
+    assert_eq!(settled["extra"]["paymentId"], answer["extra"]["paymentId"]);
+    let (_, again) = facilitator.settle(&body).await;
+    assert_eq!(again["errorReason"], "duplicate_settlement", "{again}");
+    assert_eq!(chain.transfers_to(&merchant).await.len(), 1);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_end_by_sigterm_takes_back_what_nobody_has_sent() {
+    let chain = Chain::start(ChainOptions { block_time: 0.25, ..ChainOptions::default() }).await;
+    let merchant = chain.text("/accounts/merchant/address");
+    // Without a lane a payment stays in the queue.
+    let roles = Some("api,watcher,worker".to_owned());
+    let options = Options { roles, ..Options::new(NetworkOptions::of(&chain), &database::fresh().await) };
+    let mut facilitator = Facilitator::start(&options).await;
+    let body = chain.payers[0].authorize(&Terms::to(&merchant)).v1();
+    let waiting = settle_in_background(&facilitator, &body);
+    eventually("a caller who waits", Duration::from_secs(20), || async {
+        (facilitator.metric("quittance_payments_waiting").await > 0.0).then_some(())
+    })
+    .await;
+
+    let ended = facilitator.terminate().await;
+
+    let (status, answer) = waiting.await.expect("no panic");
+    assert_eq!(
+        (status, &answer["errorReason"], &answer["transaction"]),
+        (503, &json!("unexpected_settle_error"), &json!("")),
+        "{answer}"
+    );
+    assert!(ended.success(), "{ended}");
+
+    // With a lane: nothing of it was left to be sent, and the same request is good.
+    facilitator.restart().await;
+    let (_, settled) = facilitator.settle(&body).await;
+    assert_eq!(settled["success"], true, "{settled}");
+    assert_eq!(chain.transfers_to(&merchant).await.len(), 1);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_end_by_sigterm_does_not_wait_for_a_database_that_fell_silent() {
+    let chain = Chain::start(ChainOptions::default()).await;
+    let database = PostgresProxy::start(&database::fresh().await).await;
+    let mut facilitator = Facilitator::start(&Options::new(NetworkOptions::of(&chain), &database.url)).await;
+    database.silence();
+
+    let ended = tokio::time::timeout(Duration::from_mins(1), facilitator.terminate()).await.expect("it ends");
+
+    assert!(ended.success(), "{ended}");
 }

@@ -1,22 +1,27 @@
 //! JSON-RPC over several nodes of one network.
 //!
-//! A node is believed only after it has named the right chain; it is asked again after every failure, because what answers
-//! behind one address may have been exchanged. Reads go to one node and fail over to the next, also if a node does answer but
-//! cannot serve us.
+//! A node is believed only after it has named the right chain with the right tokens; it is asked again after every failure, because
+//! what answers behind one address may have been exchanged. Reads go to one node and fail over to the next, also if a node does
+//! answer but cannot serve us.
 
 use std::fmt;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
-use alloy::primitives::{B256, U64};
+use alloy::primitives::{B256, Bytes, U64};
 use alloy::rpc::client::RpcClient;
 use alloy::rpc::json_rpc::{RpcRecv, RpcSend};
+use alloy::rpc::types::{TransactionInput, TransactionRequest};
+use alloy::sol_types::SolCall;
 use alloy::transports::http::Http;
 use alloy::transports::{RpcError as TransportRpcError, TransportErrorKind};
 
+use super::abi::Token;
+use super::exact::{evm, signature};
 use crate::chain::ChainError;
 use crate::config::NetworkConfig;
+use crate::domain::asset::Asset;
 use crate::domain::network::Network;
 use crate::metrics::{Metrics, RpcOutcome};
 
@@ -29,11 +34,19 @@ const INTERNAL_ERROR: i64 = -32603;
 /// What geth and its kin say, under a code that they use for everything, when they lack the state of a block.
 const NODE_TROUBLES: [&str; 2] = ["header not found", "missing trie node"];
 
+/// What asks contracts, and needs them to be the right ones.
+const CALL: &str = "eth_call";
+
+/// How long a node that reconnects may take to speak of its tokens before it is asked for other things.
+const TOKENS_WITHIN: Duration = Duration::from_secs(1);
+
 /// The nodes of one network.
 pub struct Nodes {
     network: Network,
     chain_id: u64,
     genesis: Option<String>,
+    /// The tokens, each with the signing domain that it must have.
+    tokens: Vec<(Asset, B256)>,
     timeout: Duration,
     list: Vec<Node>,
     preferred: AtomicUsize,
@@ -45,6 +58,8 @@ struct Node {
     host: String,
     /// Whether it named the right chain since its last failure.
     trusted: AtomicBool,
+    /// Whether its tokens were found to be the right ones since then.
+    has_tokens: AtomicBool,
 }
 
 /// What a node said instead of a result.
@@ -91,6 +106,9 @@ pub enum NodeFailure {
     /// It serves another chain than the configured one.
     #[error("it serves another chain: {0}")]
     WrongChain(String),
+    /// A token there is not the one in our table.
+    #[error("{0}")]
+    WrongToken(String),
 }
 
 impl Nodes {
@@ -108,13 +126,19 @@ impl Nodes {
             .map(|url| {
                 let address = url.expose().parse().map_err(|_| misconfigured(format!("{} is not an address", url.host())))?;
                 let client = RpcClient::new(Http::with_client(client.clone(), address), true);
-                Ok(Node { client, host: url.host().to_owned(), trusted: AtomicBool::new(false) })
+                Ok(Node {
+                    client,
+                    host: url.host().to_owned(),
+                    trusted: AtomicBool::default(),
+                    has_tokens: AtomicBool::default(),
+                })
             })
             .collect::<Result<_, ChainError>>()?;
         Ok(Self {
             network: config.network.clone(),
             chain_id,
             genesis: config.genesis.clone(),
+            tokens: config.assets.iter().map(|asset| (asset.clone(), signature::separator(asset, chain_id))).collect(),
             timeout: config.rpc_timeout.to_std().unwrap_or(Duration::from_secs(5)),
             list,
             preferred: AtomicUsize::new(0),
@@ -190,8 +214,11 @@ impl Nodes {
     pub async fn call_node<P: RpcSend, R: RpcRecv>(&self, index: usize, method: &'static str, params: P) -> Result<R, CallError> {
         let node = &self.list[index];
         if !node.trusted.load(Ordering::Acquire) {
-            self.check_chain(index).await?;
-            node.trusted.store(true, Ordering::Release);
+            self.check_node(index).await?;
+        }
+        if method == CALL && !node.has_tokens.load(Ordering::Acquire) {
+            self.check_tokens(index).await?;
+            node.has_tokens.store(true, Ordering::Release);
         }
         let answer = self.request(index, method, params).await;
         if matches!(answer, Err(CallError::Unavailable(_))) {
@@ -213,6 +240,35 @@ impl Nodes {
     /// A setting that does not fit the network.
     pub fn misconfigured(&self, what: String) -> ChainError {
         ChainError::Misconfigured { network: self.network.clone(), what }
+    }
+
+    /// Decides whether to believe a node. Blocks must be read even while no call is answered, so what it does not say of its tokens
+    /// is held against it only where a call needs it.
+    async fn check_node(&self, index: usize) -> Result<(), CallError> {
+        self.check_chain(index).await?;
+        let tokens = tokio::time::timeout(TOKENS_WITHIN, self.check_tokens(index)).await;
+        if let Ok(Err(wrong @ CallError::Unavailable(NodeFailure::WrongToken(_)))) = tokens {
+            return Err(wrong);
+        }
+        let node = &self.list[index];
+        node.has_tokens.store(matches!(tokens, Ok(Ok(()))), Ordering::Release);
+        node.trusted.store(true, Ordering::Release);
+        Ok(())
+    }
+
+    /// The tokens must be the ones in our table, or signatures that we call good would be worthless there.
+    async fn check_tokens(&self, index: usize) -> Result<(), CallError> {
+        for (token, separator) in &self.tokens {
+            let call = TransactionInput::new(Token::DOMAIN_SEPARATORCall {}.abi_encode().into());
+            let request = TransactionRequest::default().to(evm(token.address)).input(call);
+            match self.request::<_, Bytes>(index, CALL, (request, "latest")).await {
+                Ok(answer) if *answer == separator[..] => {}
+                Err(CallError::Complaint(complaint)) if complaint.is_of_node() => return Err(complaint.into()),
+                Ok(_) | Err(CallError::Complaint(_)) => return Err(CallError::Unavailable(wrong_token(token))),
+                Err(error) => return Err(error),
+            }
+        }
+        Ok(())
     }
 
     async fn check_chain(&self, index: usize) -> Result<(), CallError> {
@@ -246,6 +302,14 @@ impl Nodes {
 #[derive(Debug, Clone, serde::Deserialize)]
 struct GenesisBlock {
     hash: B256,
+}
+
+fn wrong_token(token: &Asset) -> NodeFailure {
+    let Asset { address, symbol, domain, .. } = token;
+    NodeFailure::WrongToken(format!(
+        "{symbol} {address} has no code, or another signing domain than name {:?}, version {:?}",
+        domain.name, domain.version
+    ))
 }
 
 fn classify(error: TransportRpcError<TransportErrorKind>) -> CallError {

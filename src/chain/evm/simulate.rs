@@ -1,15 +1,16 @@
 //! The shared simulation: payments that are asked about at the same time share one `eth_call`.
 //!
 //! The call names no contract; its data is the code of contracts/Simulator.sol with the payments behind it, so nothing has to be
-//! deployed. Nothing waits for company: a call carries what piled up while the last one was under way.
+//! deployed. Nothing waits for company: a call carries what piled up while the last one was under way. If that one takes much longer
+//! than usual, the next call is made beside it, so that a node that hangs does not hold up everybody.
 
-use std::collections::VecDeque;
 use std::sync::Arc;
+use std::time::Duration;
 
 use alloy::primitives::{Address as EvmAddress, B256, Bytes, KECCAK256_EMPTY, U256, hex};
 use alloy::rpc::types::{TransactionInput, TransactionRequest};
 use alloy::sol_types::{Revert, SolError, SolValue};
-use tokio::sync::{mpsc, oneshot};
+use tokio::sync::{Semaphore, mpsc, oneshot};
 
 use super::abi::{SimulatedCall, SimulatedOutcome};
 use super::rpc::{CallError, Nodes};
@@ -22,6 +23,13 @@ const CODE: &str = include_str!("../../../contracts/out/Simulator.hex");
 
 /// Payments in one call: what the contract accepts.
 const CALLS_MAX: usize = 64;
+
+/// Calls under way at a time. Each further one beyond the first means that another takes too long.
+const CALLS_AT_ONCE: usize = 4;
+
+/// For so long a call is waited for before the next one is made: several times what a good node takes, so that it is rare, and
+/// little of what a caller has.
+const USUALLY_TAKES: Duration = Duration::from_millis(250);
 
 /// EIP-3860 bounds the code of a creation, and our data counts as that.
 const DATA_BYTES_MAX: usize = 49_152;
@@ -98,6 +106,61 @@ impl Simulator {
     }
 }
 
+impl Job {
+    /// What it adds to a call.
+    fn bytes(&self) -> usize {
+        CALL_BYTES + self.call.data.len()
+    }
+
+    /// Whether anybody still waits for the answer.
+    fn is_wanted(&self) -> bool {
+        !self.answer.is_closed()
+    }
+}
+
+/// Payments that wait for a call. All but one wait in the queue, whose bound holds back those who come later.
+struct Line {
+    queue: mpsc::Receiver<Job>,
+    /// Did not fit into the last call.
+    left: Option<Job>,
+}
+
+impl Line {
+    /// What is here now for one call that has so many bytes already, and at least one payment. `None` when nobody can ask any more.
+    async fn batch(&mut self, mut bytes: usize) -> Option<Vec<Job>> {
+        let first = self.first().await?;
+        bytes += first.bytes();
+        let mut batch = vec![first];
+        while batch.len() < CALLS_MAX
+            && let Some(job) = self.next()
+        {
+            bytes += job.bytes();
+            if bytes > DATA_BYTES_MAX {
+                self.left = Some(job);
+                break;
+            }
+            batch.push(job);
+        }
+        Some(batch)
+    }
+
+    async fn first(&mut self) -> Option<Job> {
+        loop {
+            let job = match self.left.take() {
+                Some(job) => job,
+                None => self.queue.recv().await?,
+            };
+            if job.is_wanted() {
+                return Some(job);
+            }
+        }
+    }
+
+    fn next(&mut self) -> Option<Job> {
+        std::iter::from_fn(|| self.queue.try_recv().ok()).find(Job::is_wanted)
+    }
+}
+
 struct Caller {
     network: Network,
     from: EvmAddress,
@@ -107,33 +170,23 @@ struct Caller {
 }
 
 impl Caller {
-    async fn run(self: Arc<Self>, mut queue: mpsc::Receiver<Job>) {
-        let mut waiting = VecDeque::new();
-        while let Some(job) = match waiting.pop_front() {
-            Some(job) => Some(job),
-            None => queue.recv().await,
-        } {
-            waiting.push_front(job);
-            while let Ok(job) = queue.try_recv() {
-                waiting.push_back(job);
-            }
-            let batch = self.take_batch(&mut waiting);
+    async fn run(self: Arc<Self>, queue: mpsc::Receiver<Job>) {
+        let mut line = Line { queue, left: None };
+        let calls = Arc::new(Semaphore::new(CALLS_AT_ONCE));
+        loop {
+            // First the permit and then the batch, so that it carries what piles up meanwhile.
+            let permit = Arc::clone(&calls).acquire_owned().await.expect("nobody closes it");
+            let Some(batch) = line.batch(self.code.len() + 64).await else { return };
             self.metrics.simulation(&self.network, batch.len());
-            self.answer(batch).await;
+            let caller = Arc::clone(&self);
+            #[expect(clippy::disallowed_methods, reason = "bounded by the permits, and by the time limit of a call")]
+            let call = tokio::spawn(async move {
+                caller.answer(batch).await;
+                drop(permit);
+            });
+            // If it takes longer, it goes on beside the next one.
+            drop(tokio::time::timeout(USUALLY_TAKES, call).await);
         }
-    }
-
-    fn take_batch(&self, waiting: &mut VecDeque<Job>) -> Vec<Job> {
-        let mut bytes = self.code.len() + 64;
-        let mut batch = Vec::new();
-        while let Some(job) = waiting.front() {
-            bytes += CALL_BYTES + job.call.data.len();
-            if !batch.is_empty() && (batch.len() == CALLS_MAX || bytes > DATA_BYTES_MAX) {
-                break;
-            }
-            batch.extend(waiting.pop_front());
-        }
-        batch
     }
 
     async fn answer(self: &Arc<Self>, batch: Vec<Job>) {
@@ -160,6 +213,9 @@ impl Caller {
 
     /// Not in line with the rest, which must not wait for a payment that needs special care.
     fn ask_alone(self: &Arc<Self>, job: Job) {
+        if !job.is_wanted() {
+            return;
+        }
         let caller = Arc::clone(self);
         #[expect(clippy::disallowed_methods, reason = "bounded by the calls in one batch, and by the time limit of a call")]
         tokio::spawn(async move { Box::pin(caller.answer(vec![job])).await });
@@ -241,5 +297,73 @@ impl Facts {
             gas_used: number(16)?,
             payer_code_size: number(24)?,
         })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// What is left of a caller who waits.
+    type Waiting = oneshot::Receiver<Result<Outcome, ChainError>>;
+
+    fn job(payer: u8, data_bytes: usize) -> (Job, Waiting) {
+        let (answer, waiting) = oneshot::channel();
+        let call = SimulatedCall {
+            token: EvmAddress::ZERO,
+            payer: EvmAddress::repeat_byte(payer),
+            nonce: B256::ZERO,
+            gasCap: U256::ZERO,
+            target: EvmAddress::ZERO,
+            data: vec![0; data_bytes].into(),
+        };
+        (Job { call, answer }, waiting)
+    }
+
+    /// A line of these payments, with their callers. Nobody joins it later.
+    fn line(jobs: impl IntoIterator<Item = (Job, Waiting)>) -> (Line, Vec<Waiting>) {
+        let (sender, queue) = mpsc::channel(4 * CALLS_MAX);
+        let callers = jobs.into_iter().map(|(job, waiting)| {
+            sender.try_send(job).expect("there is room");
+            waiting
+        });
+        let callers = callers.collect();
+        (Line { queue, left: None }, callers)
+    }
+
+    async fn payers(line: &mut Line) -> Option<Vec<u8>> {
+        Some(line.batch(0).await?.iter().map(|job| job.call.payer[0]).collect())
+    }
+
+    #[tokio::test]
+    async fn a_call_carries_what_is_there_up_to_its_limit() {
+        let (mut line, _callers) = line((0..=64).map(|payer| job(payer, 0)));
+
+        assert_eq!(payers(&mut line).await, Some((0..64).collect()));
+        assert_eq!(payers(&mut line).await, Some(vec![64]));
+        assert_eq!(payers(&mut line).await, None);
+    }
+
+    #[tokio::test]
+    async fn what_does_not_fit_goes_first_in_the_next_call() {
+        let half = DATA_BYTES_MAX / 2 - CALL_BYTES;
+        let (mut line, _callers) = line([job(1, half), job(2, half), job(3, 0), job(4, 2 * DATA_BYTES_MAX), job(5, 0)]);
+
+        assert_eq!(payers(&mut line).await, Some(vec![1, 2]));
+        assert_eq!(payers(&mut line).await, Some(vec![3]));
+        assert_eq!(payers(&mut line).await, Some(vec![4]), "one alone always goes: the node shall say that it is too large");
+        assert_eq!(payers(&mut line).await, Some(vec![5]));
+        assert_eq!(payers(&mut line).await, None);
+    }
+
+    #[tokio::test]
+    async fn nobody_is_asked_about_for_a_caller_who_left() {
+        let (mut line, mut callers) = line([job(1, 0), job(2, 0), job(3, DATA_BYTES_MAX), job(4, 0), job(5, 0)]);
+        drop(callers.remove(0));
+        drop(callers.remove(2));
+
+        assert_eq!(payers(&mut line).await, Some(vec![2]));
+        callers.clear();
+        assert_eq!(payers(&mut line).await, None);
     }
 }
