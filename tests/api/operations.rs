@@ -328,6 +328,33 @@ async fn an_end_by_sigterm_takes_back_what_nobody_has_sent() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn without_a_database_nobody_is_told_that_nothing_was_sent() {
+    let chain = Chain::start(ChainOptions { block_time: 0.25, ..ChainOptions::default() }).await;
+    let database = PostgresProxy::start(&database::fresh().await).await;
+    let options = Options::new(NetworkOptions::of(&chain), &database.url);
+    let server = format!("{}shutdown_within_seconds = 4\n", options.server);
+    let mut facilitator = Facilitator::start(&Options { server, roles: Some("api,watcher,worker".to_owned()), ..options }).await;
+    let body = chain.payers[0].authorize(&Terms::to(&chain.text("/accounts/merchant/address"))).v1();
+    let (caller, asked) = (facilitator.caller(), body.clone());
+    let waiting = tokio::spawn(async move { caller.try_post("/settle", &asked).await });
+    eventually("a caller who waits", Duration::from_secs(20), || async {
+        (facilitator.metric("quittance_payments_waiting").await > 0.0).then_some(())
+    })
+    .await;
+
+    // From here on only a lane of another replica could know the payment, and send it for as long as the caller would have waited.
+    database.close();
+    let ended = facilitator.terminate().await;
+
+    let answer = waiting.await.expect("no panic");
+    assert!(answer.is_err(), "{answer:?}");
+    assert!(ended.success(), "{ended}");
+    database.open();
+    facilitator.restart().await;
+    assert_eq!(facilitator.settle(&body).await.1["success"], true);
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn after_sigterm_no_payment_is_begun() {
     let chain = Chain::start(ChainOptions { block_time: 0.25, ..ChainOptions::default() }).await;
     let merchant = chain.text("/accounts/merchant/address");
