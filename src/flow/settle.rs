@@ -111,6 +111,9 @@ impl Flows {
         let limit = async {
             self.waiting.patience(deadline).await;
             tokio::time::sleep(2 * GRACE).await;
+            if sent.transaction().is_none() {
+                tokio::time::sleep_until(deadline + 2 * GRACE).await;
+            }
         };
         let settled = tokio::select! {
             settled = self.try_settle(request, caller, repeat, deadline, &sent) => settled,
@@ -286,7 +289,7 @@ impl Flows {
                     return Ok(self.join(errand, id));
                 }
                 Ok(None) => return Ok(Held::Again),
-                Err(_) if !self.waiting.is_over(errand.deadline) => tokio::time::sleep(FIND_OUT_PAUSE).await,
+                Err(_) if Instant::now() < errand.deadline => tokio::time::sleep(FIND_OUT_PAUSE).await,
                 Err(_) => return Err(lost.into()),
             }
         }
@@ -352,7 +355,15 @@ impl Flows {
         {
             return Ok(settled(payment, outcome));
         }
-        let left = self.leave(errand, payment, ticket.taker()).await?;
+        let left = loop {
+            match self.leave(errand, payment, ticket.taker()).await {
+                // Another replica may send it until the deadline, so before that nobody can be told that it was not sent.
+                Err(Verdict::Unavailable(Unavailable::Ledger(_))) if Instant::now() < errand.deadline => {
+                    tokio::time::sleep(FIND_OUT_PAUSE).await;
+                }
+                left => break left?,
+            }
+        };
         if let Settled::Success { .. } = left {
             ticket.tell();
         }

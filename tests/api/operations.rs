@@ -5,6 +5,8 @@ use std::time::Duration;
 
 use secrecy::ExposeSecret;
 use serde_json::{Value, json};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpStream;
 
 use crate::support::chain::{Chain, ChainOptions};
 use crate::support::facilitator::{Facilitator, NetworkOptions, Options, binary, free_port};
@@ -323,6 +325,63 @@ async fn an_end_by_sigterm_takes_back_what_nobody_has_sent() {
     let (_, settled) = facilitator.settle(&body).await;
     assert_eq!(settled["success"], true, "{settled}");
     assert_eq!(chain.transfers_to(&merchant).await.len(), 1);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn without_a_database_nobody_is_told_that_nothing_was_sent() {
+    let chain = Chain::start(ChainOptions { block_time: 0.25, ..ChainOptions::default() }).await;
+    let database = PostgresProxy::start(&database::fresh().await).await;
+    let options = Options::new(NetworkOptions::of(&chain), &database.url);
+    let server = format!("{}shutdown_within_seconds = 4\n", options.server);
+    let mut facilitator = Facilitator::start(&Options { server, roles: Some("api,watcher,worker".to_owned()), ..options }).await;
+    let body = chain.payers[0].authorize(&Terms::to(&chain.text("/accounts/merchant/address"))).v1();
+    let (caller, asked) = (facilitator.caller(), body.clone());
+    let waiting = tokio::spawn(async move { caller.try_post("/settle", &asked).await });
+    eventually("a caller who waits", Duration::from_secs(20), || async {
+        (facilitator.metric("quittance_payments_waiting").await > 0.0).then_some(())
+    })
+    .await;
+
+    // From here on only a lane of another replica could know the payment, and send it for as long as the caller would have waited.
+    database.close();
+    let ended = facilitator.terminate().await;
+
+    let answer = waiting.await.expect("no panic");
+    assert!(answer.is_err(), "{answer:?}");
+    assert!(ended.success(), "{ended}");
+    database.open();
+    facilitator.restart().await;
+    assert_eq!(facilitator.settle(&body).await.1["success"], true);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn after_sigterm_no_payment_is_begun() {
+    let chain = Chain::start(ChainOptions { block_time: 0.25, ..ChainOptions::default() }).await;
+    let merchant = chain.text("/accounts/merchant/address");
+    let facilitator = Facilitator::start(&Options::new(NetworkOptions::of(&chain), &database::fresh().await)).await;
+    let body = chain.payers[0].authorize(&Terms::to(&merchant)).v2().to_string();
+    let (first, rest) = body.split_at(body.len() / 2);
+    let host = facilitator.url.trim_start_matches("http://");
+    let head = format!(
+        "POST /settle HTTP/1.1\r\nhost: {host}\r\ncontent-type: application/json\r\ncontent-length: {}\r\n\r\n{first}",
+        body.len()
+    );
+
+    // A request that is half here when the service is told to stop.
+    let mut stream = TcpStream::connect(host).await.expect("it listens");
+    stream.write_all(head.as_bytes()).await.expect("it reads");
+    eventually("a request", Duration::from_secs(20), || async {
+        (facilitator.metric("quittance_http_requests_in_flight").await > 0.0).then_some(())
+    })
+    .await;
+    facilitator.signal("TERM");
+    eventually("the stop", Duration::from_secs(20), || async { facilitator.log().contains("stopping").then_some(()) }).await;
+    stream.write_all(rest.as_bytes()).await.expect("it reads");
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer).await.expect("it answers");
+
+    assert!(answer.starts_with("HTTP/1.1 503") && answer.contains("the service is stopping"), "{answer}");
+    assert_eq!(chain.transfers_to(&merchant).await.len(), 0);
 }
 
 #[tokio::test(flavor = "multi_thread")]

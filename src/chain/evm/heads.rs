@@ -3,7 +3,6 @@
 //! An announcement is a hint: nothing of it is read but that it came, and whether there is a block, and what stands in it, is asked
 //! of the nodes as always. One that is lost costs no more than the wait for the next look, and one that is a lie no more than a look.
 
-use std::fmt;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
@@ -183,12 +182,6 @@ impl Word {
             Ok(Envelope { result: Some(_), .. }) => Self::Subscribed,
             _ => Self::Nothing,
         }
-    }
-}
-
-impl fmt::Debug for Heads {
-    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        formatter.debug_struct("Heads").field("network", &self.network).field("nodes", &self.nodes).finish_non_exhaustive()
     }
 }
 
