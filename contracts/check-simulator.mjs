@@ -270,6 +270,14 @@ async function checks() {
     same([number, timestamp, parentHash, outcomes.length], [BigInt(block.number), BigInt(block.timestamp), block.parentHash, 0], 'number, timestamp, parent');
   });
 
+  await check('on Arbitrum the height is the network\'s own', async () => {
+    // Stands in for the contract there that knows it: answers 123456 whatever it is asked.
+    await rpc('anvil_setCode', [pad('0x64', { size: 20 }), '0x6201e24060005260206000f3']);
+    const { number } = await simulate([]);
+    await rpc('anvil_setCode', [pad('0x64', { size: 20 }), '0x']);
+    same(number, 123456n, 'number');
+  });
+
   await check('a good payment', async () => {
     const call = await good(0);
     const outcome = await alone(call);

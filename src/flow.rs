@@ -109,6 +109,9 @@ pub enum Unavailable {
     /// Something that we depend on neither answered nor failed.
     #[error("there was no answer in time")]
     TimedOut,
+    /// A bug of ours ended the work. Nobody knows how far it had come; the same request finds out.
+    #[error("something went wrong here")]
+    Crashed,
     /// The payment was not sent in time and will not be. The same request may be made again.
     #[error("the payment was not sent in time")]
     NotSent,

@@ -14,8 +14,9 @@ use actix_web::{App, HttpResponse, HttpServer, web};
 use tokio::runtime::Handle;
 use tokio_util::task::AbortOnDropHandle;
 
+use self::problem::Problem;
 use crate::config::Server;
-use crate::flow::Flows;
+use crate::flow::{Flows, Unavailable};
 
 mod auth;
 mod body;
@@ -39,16 +40,36 @@ pub struct Service {
 impl Service {
     /// Runs a flow on the service's runtime. If the handler is dropped, because its client left, the flow ends at its next
     /// pause: nobody would hear what it says.
-    async fn run<F>(&self, flow: F) -> F::Output
+    ///
+    /// # Errors
+    /// The flow panicked.
+    async fn run<F>(&self, flow: F) -> Result<F::Output, Crashed>
     where
         F: Future + Send + 'static,
         F::Output: Send + 'static,
     {
-        let task = AbortOnDropHandle::new(self.runtime.spawn(flow));
-        match task.await {
-            Ok(output) => output,
-            Err(error) => std::panic::resume_unwind(error.into_panic()),
+        match AbortOnDropHandle::new(self.runtime.spawn(flow)).await {
+            Ok(output) => Ok(output),
+            Err(error) if error.is_panic() => Err(Crashed),
+            // The process is ending, and no answer is better than one that may be wrong.
+            Err(_) => std::future::pending().await,
         }
+    }
+}
+
+/// A flow ended without an answer; what it said last is in the log.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+struct Crashed;
+
+impl From<Crashed> for Unavailable {
+    fn from(_: Crashed) -> Self {
+        Self::Crashed
+    }
+}
+
+impl From<Crashed> for Problem {
+    fn from(_: Crashed) -> Self {
+        Self::Internal
     }
 }
 

@@ -154,7 +154,8 @@ impl Refusal {
     /// Refuses and says what was wrong.
     #[must_use]
     pub fn because(reason: Reason, detail: impl AsRef<str>) -> Self {
-        let detail = detail.as_ref().chars().take(DETAIL_CHARS_MAX).collect();
+        // What a contract says can contain anything, and neither logs nor the ledger take every character.
+        let detail = detail.as_ref().chars().filter(|letter| !letter.is_control()).take(DETAIL_CHARS_MAX).collect();
         Self { reason, detail: Some(detail) }
     }
 }
@@ -168,6 +169,14 @@ impl From<Reason> for Refusal {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_detail_is_short_and_printable() {
+        let detail = Refusal::because(Reason::SimulationFailed, format!("a\0b\u{1b}[2Jc\n{}", "d".repeat(600))).detail.unwrap();
+
+        assert!(detail.starts_with("ab[2Jcd"));
+        assert_eq!(detail.chars().count(), DETAIL_CHARS_MAX);
+    }
 
     #[test]
     fn every_code_is_unique_and_read_back() {

@@ -176,7 +176,12 @@ impl Flows {
             return Err(Unavailable::NotSent.into());
         };
         if let Some(payment) = self.ledger.find_holder(network, key).await? {
-            return self.meet(chain, errand, payment).await;
+            let (id, transaction) = (payment.id, payment.known_transaction());
+            return match self.meet(chain, errand, payment).await {
+                // Whatever speaks against it now, it is a payment that we hold, and may have sent.
+                Err(Verdict::Refused(refusal)) => Ok(Held::Done(Settled::Refused { refusal, payment: Some(id), transaction })),
+                met => met,
+            };
         }
         match self.accept(chain, errand).await {
             // What speaks against the payment may be this very payment: another replica was quicker.
@@ -400,7 +405,7 @@ impl Flows {
 
 fn settled(payment: PaymentId, outcome: Outcome) -> Option<Settled> {
     match outcome {
-        Outcome::Success { claim, level } => Some(Settled::Success { payment, claim, level }),
+        Outcome::Success { claim, level, .. } => Some(Settled::Success { payment, claim, level }),
         Outcome::Duplicate { claim } => Some(Settled::Refused {
             refusal: Reason::DuplicateSettlement.into(),
             payment: Some(payment),

@@ -5,7 +5,7 @@
 //! between replicas; here it is only made cheap.
 
 use std::collections::{HashMap, HashSet};
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -36,6 +36,9 @@ pub fn single_taker() -> String {
 /// A look at the payments is given up on after this: only a database that neither answers nor fails takes so long.
 const LOOK_LASTS_MAX: Duration = Duration::from_secs(5);
 
+/// How long a success that nobody was told of is kept for whoever makes the same request next.
+const ORPHANS_KEPT: Duration = Duration::from_hours(1);
+
 /// How waiting ended.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Outcome {
@@ -45,6 +48,8 @@ pub enum Outcome {
         claim: Claim,
         /// How deep it stands.
         level: Level,
+        /// The name in which the ledger has it: the caller's own, or one whose bearer was never told.
+        taker: String,
     },
     /// Paid, and somebody else was told.
     Duplicate {
@@ -72,6 +77,8 @@ struct Waiter {
     /// Whether the ledger is being asked for the success in this waiter's name. It must not leave while that is so: the success
     /// would be handed out to nobody.
     claiming: bool,
+    /// Whether it ever was.
+    asked: Arc<AtomicBool>,
 }
 
 /// What is known of a payment's way to the chain, even if the ledger falls silent later.
@@ -97,13 +104,39 @@ pub struct Waiting {
     woken: Mutex<HashMap<Network, Scope>>,
     wake: Notify,
     joined: AtomicU64,
-    /// Names in which a success was or may have been taken, and whose callers left without being told. Whoever makes the same
-    /// request next bears the name, so the success is told after all, and to one caller only.
-    orphans: Mutex<HashMap<PaymentId, String>>,
+    orphans: Mutex<Orphans>,
     /// Whether new callers are turned away, because the process is to end.
     closed: CancellationToken,
     /// Whether those who are here have waited long enough.
     dismissed: CancellationToken,
+}
+
+/// Names in which a success was or may have been taken, and whose callers left without being told. If the ledger has the success in
+/// one of them, it goes to whoever makes the same request next, and to nobody else.
+#[derive(Default)]
+struct Orphans(HashMap<PaymentId, Vec<(String, Instant)>>);
+
+impl Orphans {
+    /// Under an Idempotency-Key several callers can bear one name and be told together, so such names are not kept: a success
+    /// would be told twice.
+    fn keep(&mut self, payment: PaymentId, name: &str, now: Instant) {
+        self.0.retain(|_, names| {
+            names.retain(|(_, since)| now.saturating_duration_since(*since) < ORPHANS_KEPT);
+            !names.is_empty()
+        });
+        if name.starts_with(SINGLE) && !self.holds(payment, name) {
+            self.0.entry(payment).or_default().push((name.to_owned(), now));
+        }
+    }
+
+    fn holds(&self, payment: PaymentId, name: &str) -> bool {
+        self.0.get(&payment).is_some_and(|names| names.iter().any(|(orphan, _)| orphan == name))
+    }
+
+    /// The success is told, so no name counts any more.
+    fn forget(&mut self, payment: PaymentId) {
+        self.0.remove(&payment);
+    }
 }
 
 /// Which payments of a network have to be looked at.
@@ -118,8 +151,7 @@ pub struct Ticket {
     id: u64,
     payment: PaymentId,
     taker: String,
-    /// Whether the name was somebody else's before.
-    adopted: bool,
+    asked: Arc<AtomicBool>,
     /// Whether the caller has been told the end, so that the name is used up.
     told: bool,
     done: oneshot::Receiver<Outcome>,
@@ -147,9 +179,11 @@ impl Ticket {
 
 impl Drop for Ticket {
     fn drop(&mut self) {
-        let unread = matches!(self.done.try_recv(), Ok(Outcome::Success { .. }));
-        let waiting = Arc::clone(&self.waiting);
-        waiting.abandon(self, unread);
+        let unread = match self.done.try_recv() {
+            Ok(Outcome::Success { taker, .. }) => Some(taker),
+            _ => None,
+        };
+        self.waiting.abandon(self, unread);
     }
 }
 
@@ -159,37 +193,31 @@ impl Waiting {
     pub fn join(self: &Arc<Self>, network: &Network, payment: PaymentId, taker: String, level: Level, sent: Arc<Sent>) -> Ticket {
         let (done, receiver) = oneshot::channel();
         let id = self.joined.fetch_add(1, Ordering::Relaxed);
-        // Under an Idempotency-Key several callers can bear one name and be told together, so such names are not passed on: a
-        // success would be told twice.
-        let orphan = if taker.starts_with(SINGLE) { self.lock_orphans().remove(&payment) } else { None };
-        let adopted = orphan.is_some();
-        let taker = orphan.unwrap_or(taker);
-        let waiter = Waiter { id, taker: taker.clone(), level, done, sent, claiming: false };
+        let asked = Arc::<AtomicBool>::default();
+        let waiter = Waiter { id, taker: taker.clone(), level, done, sent, claiming: false, asked: Arc::clone(&asked) };
         self.lock().entry(payment).or_insert_with(|| (network.clone(), Vec::new())).1.push(waiter);
-        Ticket { waiting: Arc::clone(self), id, payment, taker, adopted, told: false, done: receiver }
+        Ticket { waiting: Arc::clone(self), id, payment, taker, asked, told: false, done: receiver }
     }
 
     /// Whether a success was taken in this name without anybody being told.
     #[must_use]
     pub fn is_orphan(&self, payment: PaymentId, taker: &str) -> bool {
-        self.lock_orphans().get(&payment).is_some_and(|orphan| orphan == taker)
+        self.lock_orphans().holds(payment, taker)
     }
 
-    /// A caller is gone. `unread` says whether a success was on its way to it.
-    fn abandon(&self, ticket: &Ticket, unread: bool) {
-        let mut waiters = self.lock();
-        let queue = waiters.get_mut(&ticket.payment).map(|(_, queue)| queue);
-        let left = queue.and_then(|queue| {
-            let position = queue.iter().position(|waiter| waiter.id == ticket.id)?;
-            Some(queue.remove(position))
-        });
-        let claimed = left.is_some_and(|waiter| waiter.claiming);
-        if !ticket.told && ticket.taker.starts_with(SINGLE) && (claimed || unread || ticket.adopted) {
-            self.lock_orphans().insert(ticket.payment, ticket.taker.clone());
+    /// A caller is gone. `unread` is the name in which a success was on its way to it.
+    fn abandon(&self, ticket: &Ticket, unread: Option<String>) {
+        if let Some((_, queue)) = self.lock().get_mut(&ticket.payment) {
+            queue.retain(|waiter| waiter.id != ticket.id);
+        }
+        // Once the ledger was asked in its name, the answer may come to be whenever a lost COMMIT turns out to have gone through.
+        let asked = ticket.asked.load(Ordering::Relaxed) && !ticket.told;
+        if let Some(name) = unread.or_else(|| asked.then(|| ticket.taker.clone())) {
+            self.lock_orphans().keep(ticket.payment, &name, Instant::now());
         }
     }
 
-    fn lock_orphans(&self) -> std::sync::MutexGuard<'_, HashMap<PaymentId, String>> {
+    fn lock_orphans(&self) -> std::sync::MutexGuard<'_, Orphans> {
         self.orphans.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
@@ -331,6 +359,7 @@ impl Waiting {
                 let queue = &mut waiters.get_mut(&payment.id)?.1;
                 let first = queue.iter_mut().find(|waiter| waiter.level <= level && !waiter.done.is_closed())?;
                 first.claiming = true;
+                first.asked.store(true, Ordering::Relaxed);
                 Some(Taker { payment: payment.id, block_hash: claim.block_hash, taker: first.taker.clone() })
             })
             .collect()
@@ -346,8 +375,17 @@ impl Waiting {
             if let Some(transaction) = &payment.transaction {
                 waiter.sent.note(payment.id, transaction);
             }
-            match outcome(&state, payment.known_transaction(), taken, &waiter) {
-                // A caller who left just now loses what it was told; the ledger has it, and the provider can ask there.
+            // Looked at anew for each: the first to inherit leaves nothing to the next. Several can bear the name of an
+            // Idempotency-Key, so they inherit nothing.
+            let may_inherit = waiter.taker.starts_with(SINGLE) && taken.is_some_and(|taken| self.is_orphan(payment.id, taken));
+            match outcome(&state, payment.known_transaction(), taken, may_inherit, &waiter) {
+                Some(outcome @ Outcome::Success { .. }) => {
+                    self.lock_orphans().forget(payment.id);
+                    if let Err(Outcome::Success { taker, .. }) = waiter.done.send(outcome) {
+                        // It left just now, and did not hear.
+                        self.lock_orphans().keep(payment.id, &taker, Instant::now());
+                    }
+                }
                 Some(outcome) => drop(waiter.done.send(outcome)),
                 None => queue.push(waiter),
             }
@@ -363,10 +401,21 @@ impl Waiting {
     }
 }
 
-fn outcome(state: &State, transaction: Option<TransactionId>, taken: Option<&String>, waiter: &Waiter) -> Option<Outcome> {
+/// What a waiter is told. `may_inherit` says that the success was taken in a name whose bearer was never told.
+fn outcome(
+    state: &State,
+    transaction: Option<TransactionId>,
+    taken: Option<&String>,
+    may_inherit: bool,
+    waiter: &Waiter,
+) -> Option<Outcome> {
     match state {
         State::Included { claim, level } => match taken {
-            Some(taken) if *taken == waiter.taker => Some(Outcome::Success { claim: claim.clone(), level: *level }),
+            Some(taken) if *taken == waiter.taker || may_inherit && waiter.level <= *level => {
+                Some(Outcome::Success { claim: claim.clone(), level: *level, taker: taken.clone() })
+            }
+            // It has yet to reach the level at which this caller may inherit it.
+            Some(_) if may_inherit => None,
             Some(_) => Some(Outcome::Duplicate { claim: claim.clone() }),
             None => None,
         },
@@ -379,6 +428,10 @@ fn outcome(state: &State, transaction: Option<TransactionId>, taken: Option<&Str
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::domain::clock::SystemClock;
+    use crate::domain::payment::HandedOut;
+    use crate::domain::payment::tests::payment;
+    use chrono::DateTime;
 
     fn waiter(taker: &str) -> Waiter {
         Waiter {
@@ -388,6 +441,7 @@ mod tests {
             done: oneshot::channel().0,
             sent: Arc::default(),
             claiming: false,
+            asked: Arc::default(),
         }
     }
 
@@ -399,17 +453,17 @@ mod tests {
     #[test]
     fn success_goes_to_the_one_who_took_it() {
         let taken = "one".to_owned();
-        let of = |name| outcome(&included(), None, Some(&taken), &waiter(name));
+        let of = |name| outcome(&included(), None, Some(&taken), false, &waiter(name));
 
         assert!(matches!(of("one"), Some(Outcome::Success { .. })));
         assert!(matches!(of("two"), Some(Outcome::Duplicate { .. })));
-        assert_eq!(outcome(&included(), None, None, &waiter("one")), None);
+        assert_eq!(outcome(&included(), None, None, false, &waiter("one")), None);
     }
 
     #[test]
     fn a_payment_under_way_wakes_nobody() {
         for state in [State::Queued, State::Submitted { transaction: "0x01".to_owned() }] {
-            assert_eq!(outcome(&state, None, None, &waiter("one")), None);
+            assert_eq!(outcome(&state, None, None, false, &waiter("one")), None);
         }
     }
 
@@ -427,42 +481,109 @@ mod tests {
         assert!(waiting.lock()[&payment].1.is_empty());
     }
 
-    #[test]
-    fn a_name_without_a_caller_is_borne_by_the_next_one_alone() {
-        let waiting = Arc::new(Waiting::default());
-        let network: Network = "eip155:84532".parse().unwrap();
-        let payment = PaymentId::new();
-        let join = |taker: &str| waiting.join(&network, payment, taker.to_owned(), Level::Included, Arc::default());
-        let first = join("request:one");
-        waiting.lock().get_mut(&payment).unwrap().1[0].claiming = true;
-        drop(first);
+    fn join(waiting: &Arc<Waiting>, payment: PaymentId, taker: &str) -> Ticket {
+        waiting.join(&"eip155:84532".parse().unwrap(), payment, taker.to_owned(), Level::Included, Arc::default())
+    }
 
-        assert!(waiting.is_orphan(payment, "request:one"));
-        let (second, third) = (join("request:two"), join("request:three"));
-        assert_eq!((second.taker.as_str(), third.taker.as_str()), ("request:one", "request:three"));
-        drop(third);
-        assert!(!waiting.is_orphan(payment, "request:three"));
-        assert!(waiting.leave(&second));
-        drop(second);
-        assert!(waiting.is_orphan(payment, "request:one"));
-        let mut told = join("request:four");
-        told.tell();
-        drop(told);
-        assert!(!waiting.is_orphan(payment, "request:one"));
+    /// The ledger is asked for the success in the name of the first who waits, and no answer comes.
+    fn ask_in_vain(waiting: &Waiting, payment: &Payment) {
+        let heights = Heights { head: 1, safe: 0, finalized: 0 };
+        assert_eq!(waiting.takers(std::slice::from_ref(payment), heights, &SystemClock).len(), 1);
+        waiting.stop_claiming();
+    }
+
+    /// A payment that stands in a block, with the success in this name if there is one.
+    fn paid(taken: Option<&str>) -> Payment {
+        let State::Included { claim, .. } = included() else { unreachable!("it is") };
+        let handed_out = taken.map(|to| HandedOut { at: DateTime::UNIX_EPOCH, to: to.to_owned() });
+        Payment { claim: Some(claim), handed_out, ..payment() }
+    }
+
+    fn serve(waiting: &Waiting, payment: &Payment) {
+        waiting.serve(payment, Heights { head: 1, safe: 0, finalized: 0 }, &SystemClock, None);
+    }
+
+    #[tokio::test]
+    async fn a_success_whose_taker_was_never_told_goes_to_one_caller_who_comes_again() {
+        let waiting = Arc::new(Waiting::default());
+        let open = paid(None);
+        // Two are asked for, and both lose patience before the ledger answers. It had committed for the first.
+        let (one, two) = (join(&waiting, open.id, "request:one"), join(&waiting, open.id, "request:two"));
+        ask_in_vain(&waiting, &open);
+        assert!(waiting.leave(&one));
+        drop(one);
+        ask_in_vain(&waiting, &open);
+        assert!(waiting.leave(&two));
+        drop(two);
+
+        let taken = Payment { id: open.id, ..paid(Some("request:one")) };
+        assert!(waiting.is_orphan(open.id, "request:one"));
+        let (mut three, mut four) = (join(&waiting, open.id, "request:three"), join(&waiting, open.id, "request:four"));
+        serve(&waiting, &taken);
+        assert!(matches!(three.outcome().await, Some(Outcome::Success { taker, .. }) if taker == "request:one"));
+        assert!(matches!(four.outcome().await, Some(Outcome::Duplicate { .. })));
+        assert!(!waiting.is_orphan(open.id, "request:one"));
+    }
+
+    #[tokio::test]
+    async fn an_heir_who_leaves_unheard_passes_it_on() {
+        let waiting = Arc::new(Waiting::default());
+        let open = paid(None);
+        let one = join(&waiting, open.id, "request:one");
+        ask_in_vain(&waiting, &open);
+        drop(one);
+        let taken = Payment { id: open.id, ..paid(Some("request:one")) };
+        let two = join(&waiting, open.id, "request:two");
+        serve(&waiting, &taken);
+        drop(two);
+
+        let mut three = join(&waiting, open.id, "request:three");
+        serve(&waiting, &taken);
+        assert!(matches!(three.outcome().await, Some(Outcome::Success { .. })));
+    }
+
+    #[tokio::test]
+    async fn a_name_in_which_nothing_was_taken_changes_nothing() {
+        let waiting = Arc::new(Waiting::default());
+        let open = paid(None);
+        let one = join(&waiting, open.id, "request:one");
+        ask_in_vain(&waiting, &open);
+        drop(one);
+        let mut two = join(&waiting, open.id, "request:two");
+        serve(&waiting, &Payment { id: open.id, ..paid(Some("request:elsewhere")) });
+
+        assert!(matches!(two.outcome().await, Some(Outcome::Duplicate { .. })));
+    }
+
+    #[test]
+    fn whoever_was_not_asked_for_leaves_no_name_behind() {
+        let waiting = Arc::new(Waiting::default());
+        let open = paid(None);
+        drop(join(&waiting, open.id, "request:one"));
+
+        assert!(!waiting.is_orphan(open.id, "request:one"));
     }
 
     #[test]
     fn a_name_that_several_callers_bear_is_not_passed_on() {
         let waiting = Arc::new(Waiting::default());
-        let network: Network = "eip155:84532".parse().unwrap();
-        let payment = PaymentId::new();
-        let join = |taker: &str| waiting.join(&network, payment, taker.to_owned(), Level::Included, Arc::default());
-        let (first, second) = (join("key:one"), join("key:one"));
-        waiting.lock().get_mut(&payment).unwrap().1[0].claiming = true;
+        let open = paid(None);
+        let (first, second) = (join(&waiting, open.id, "key:one"), join(&waiting, open.id, "key:one"));
+        ask_in_vain(&waiting, &open);
         drop(first);
 
-        assert!(!waiting.is_orphan(payment, "key:one"));
-        assert_eq!(join("request:other").taker, "request:other");
+        assert!(!waiting.is_orphan(open.id, "key:one"));
         drop(second);
+    }
+
+    #[test]
+    fn names_are_forgotten_after_a_while() {
+        let (mut orphans, now) = (Orphans::default(), Instant::now());
+        let (first, second) = (PaymentId::new(), PaymentId::new());
+        orphans.keep(first, "request:one", now);
+        orphans.keep(second, "request:two", now + ORPHANS_KEPT);
+
+        assert!(!orphans.holds(first, "request:one"));
+        assert!(orphans.holds(second, "request:two"));
     }
 }

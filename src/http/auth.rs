@@ -21,7 +21,7 @@ pub async fn caller(service: &Service, request: &HttpRequest) -> Result<Caller, 
         .and_then(ApiKey::parse)
         .ok_or(Problem::Unauthorized)?;
     let flows = std::sync::Arc::clone(&service.flows);
-    service.run(async move { flows.authenticate(&key).await }).await?.ok_or(Problem::Unauthorized)
+    service.run(async move { flows.authenticate(&key).await }).await??.ok_or(Problem::Unauthorized)
 }
 
 /// Who may read what became of payments: every account, and where the service is open also those without one. Which payments is

@@ -12,9 +12,9 @@ use actix_web::web::{Data, Payload, ServiceConfig};
 use actix_web::{HttpRequest, HttpResponse, web};
 use serde::Serialize;
 
-use super::Service;
 use super::body::{self, BodyError};
-use super::problem::{Problem, RETRY_AFTER_SECONDS};
+use super::problem::{Problem, RETRY_AFTER_SECONDS, read_only};
+use super::{Crashed, Service};
 use crate::domain::account::Caller;
 use crate::domain::payment::Fingerprint;
 use crate::domain::reason::{Reason, Refusal};
@@ -44,9 +44,9 @@ pub fn routes(config: &mut ServiceConfig) {
                 .route(web::get().to(|| async { HttpResponse::Ok().json(supported::SETTLE) }))
                 .default_service(web::to(|| async { settle_obstacle(&Obstacle::Method) })),
         )
-        .service(web::resource("/supported").route(web::get().to(list_supported)))
-        .service(web::resource("/health").route(web::get().to(health)))
-        .service(web::resource("/").route(web::get().to(health)));
+        .service(read_only("/supported").route(web::get().to(list_supported)))
+        .service(read_only("/health").route(web::get().to(health)))
+        .service(read_only("/").route(web::get().to(health)));
 }
 
 #[derive(Serialize)]
@@ -69,7 +69,8 @@ enum Obstacle {
 }
 
 impl Obstacle {
-    fn parts(&self) -> (StatusCode, &'static str, String) {
+    /// Status, code and words. `unexpected` is the endpoint's code for what is nobody's payment's fault.
+    fn parts(&self, unexpected: Option<&'static str>) -> (StatusCode, &'static str, String) {
         match self {
             Self::Method => (
                 StatusCode::METHOD_NOT_ALLOWED,
@@ -78,8 +79,10 @@ impl Obstacle {
             ),
             Self::Access(Problem::Unauthorized) => (StatusCode::UNAUTHORIZED, "unauthorized", Problem::Unauthorized.to_string()),
             Self::Access(Problem::Forbidden) => (StatusCode::FORBIDDEN, "forbidden", Problem::Forbidden.to_string()),
-            Self::Access(Problem::Internal) => (StatusCode::INTERNAL_SERVER_ERROR, "internal", Problem::Internal.to_string()),
-            Self::Access(problem) => (StatusCode::SERVICE_UNAVAILABLE, "unavailable", problem.to_string()),
+            Self::Access(Problem::Internal) => {
+                (StatusCode::INTERNAL_SERVER_ERROR, unexpected.unwrap_or("internal"), Problem::Internal.to_string())
+            }
+            Self::Access(problem) => (StatusCode::SERVICE_UNAVAILABLE, unexpected.unwrap_or("unavailable"), problem.to_string()),
             Self::Body(error) => (error.status(), error.code(), error.to_string()),
             Self::IdempotencyKey => (
                 StatusCode::BAD_REQUEST,
@@ -104,17 +107,17 @@ fn respond(status: StatusCode, body: &impl Serialize) -> HttpResponse {
 }
 
 fn verify_obstacle(obstacle: &Obstacle) -> HttpResponse {
-    let (status, code, problem) = obstacle.parts();
+    let (status, code, problem) = obstacle.parts(Some(UNEXPECTED_VERIFY_ERROR));
     respond(status, &VerifyResponse::fault(Echo::UNKNOWN, code, &problem))
 }
 
 fn settle_obstacle(obstacle: &Obstacle) -> HttpResponse {
-    let (status, code, problem) = obstacle.parts();
+    let (status, code, problem) = obstacle.parts(Some(UNEXPECTED_SETTLE_ERROR));
     respond(status, &SettleResponse::fault(Echo::UNKNOWN, code, &problem))
 }
 
 fn supported_obstacle(obstacle: &Obstacle) -> HttpResponse {
-    let (status, code, problem) = obstacle.parts();
+    let (status, code, problem) = obstacle.parts(None);
     respond(status, &Supported::fault(code, problem))
 }
 
@@ -131,7 +134,8 @@ async fn enter(service: &Service, request: &HttpRequest, payload: Payload) -> Re
 /// Status of an answer without a verdict. Some old clients read no body but that of a 200; the operator may choose.
 fn unavailable_status(service: &Service, cause: &Unavailable) -> StatusCode {
     match cause {
-        Unavailable::Ledger(LedgerError::Refused(_) | LedgerError::Inconsistent { .. } | LedgerError::Schema) => {
+        Unavailable::Crashed
+        | Unavailable::Ledger(LedgerError::Refused(_) | LedgerError::Inconsistent { .. } | LedgerError::Schema) => {
             StatusCode::INTERNAL_SERVER_ERROR
         }
         _ if service.server.unavailable_as_ok => StatusCode::OK,
@@ -158,6 +162,7 @@ async fn verify(service: Data<Service>, request: HttpRequest, payload: Payload) 
     let flows = Arc::clone(&service.flows);
     let payment = asked.request.clone();
     let verdict = service.run(async move { flows.verify(payment, &caller).await }).await;
+    let verdict = verdict.unwrap_or_else(|crashed| Err(Unavailable::from(crashed).into()));
     let (counted, response) = match verdict {
         Ok(payer) => (Verification::Valid, respond(StatusCode::OK, &VerifyResponse::valid(&payer))),
         Err(Verdict::Refused(refusal)) => {
@@ -190,17 +195,38 @@ async fn try_settle(service: &Service, request: &HttpRequest, payload: Payload) 
     let Some(key) = storage_key(request, &caller, fingerprint)? else {
         return Ok(settle_now(service, &asked, caller, None).await.into_response());
     };
-    let flows = Arc::clone(&service.flows);
-    let wanted = key.clone();
-    // The key is bound before any money moves: of two requests that race for it, the second must not be settled.
-    match service.run(async move { flows.ledger.bind_key(&wanted, fingerprint, flows.clock.now()).await }).await {
-        Ok(bound) if bound.fingerprint != fingerprint => return Err(Obstacle::KeyReused),
-        Ok(Binding { answer: Some(stored), .. }) => return Ok(repeat(stored)),
-        Ok(Binding { answer: None, .. }) => {}
-        Err(error) => return Err(Obstacle::Access(error.into())),
+    match bind(service, &key, fingerprint, &caller).await.map_err(Obstacle::Access)? {
+        Some(bound) if bound.fingerprint != fingerprint => return Err(Obstacle::KeyReused),
+        Some(Binding { answer: Some(stored), .. }) => return Ok(repeat(stored)),
+        Some(Binding { answer: None, .. }) | None => {}
     }
+    let known = caller.account().is_some();
     let answer = settle_now(service, &asked, caller, Some(format!("key:{}:{}", key.scope, key.key))).await;
-    keep(service, key, answer).await
+    // What costs a stranger nothing to ask must leave nothing behind here.
+    if answer.terminal && (known || answer.of_payment) {
+        keep(service, key, fingerprint, answer).await
+    } else {
+        Ok(answer.into_response())
+    }
+}
+
+/// What a key is bound to. An account's key is bound before any money moves: of two requests that race for it, the second must not
+/// be settled. Without an account a key counts for its own request only.
+async fn bind(
+    service: &Service,
+    key: &StorageKey,
+    fingerprint: Fingerprint,
+    caller: &Caller,
+) -> Result<Option<Binding>, Problem> {
+    let (flows, key, known) = (Arc::clone(&service.flows), key.clone(), caller.account().is_some());
+    let bound = service.run(async move {
+        if known {
+            flows.ledger.bind_key(&key, fingerprint, flows.clock.now()).await.map(Some)
+        } else {
+            flows.ledger.find_binding(&key).await
+        }
+    });
+    Ok(bound.await??)
 }
 
 /// Where the caller's `Idempotency-Key` counts: in its account, or for this very request if it has none.
@@ -224,6 +250,9 @@ struct Answer {
     body: SettleResponse,
     /// Whether it will be the same whenever the same is asked.
     terminal: bool,
+    /// Whether there is a payment behind it.
+    of_payment: bool,
+    success: bool,
 }
 
 impl Answer {
@@ -237,11 +266,12 @@ async fn settle_now(service: &Service, asked: &FacilitatorRequest, caller: Calle
     let flows = Arc::clone(&service.flows);
     let payment = asked.request.clone();
     let settled = service.run(async move { flows.settle(payment, &caller, repeat).await }).await;
+    let settled = settled.unwrap_or_else(|crashed| Settled::Unavailable(crashed.into()));
     let echo = Echo::from(asked);
     let (counted, answer) = match settled {
         Settled::Success { payment, claim, level } => {
             let body = SettleResponse::success(echo, payment, &claim.transaction, level);
-            (Settlement::Success, Answer { status: StatusCode::OK, body, terminal: true })
+            (Settlement::Success, Answer { status: StatusCode::OK, body, terminal: true, of_payment: true, success: true })
         }
         Settled::Refused { refusal, payment, transaction } => {
             let body = SettleResponse::failure(echo, &refusal, transaction.as_deref().unwrap_or_default());
@@ -251,36 +281,36 @@ async fn settle_now(service: &Service, asked: &FacilitatorRequest, caller: Calle
                 reason => Settlement::Refused(reason),
             };
             // Prices fall again and balances rise, but what was answered under a key stays answered.
-            (counted, Answer { status: status_of(&refusal), body, terminal: true })
+            let of_payment = payment.is_some();
+            (counted, Answer { status: status_of(&refusal), body, terminal: true, of_payment, success: false })
         }
         Settled::Pending { payment, transaction } => {
             let body = SettleResponse::pending(echo, payment, &transaction);
-            (Settlement::Pending, Answer { status: StatusCode::OK, body, terminal: false })
+            (Settlement::Pending, Answer { status: StatusCode::OK, body, terminal: false, of_payment: true, success: false })
         }
         Settled::Unavailable(cause) => {
             let body = SettleResponse::fault(echo, UNEXPECTED_SETTLE_ERROR, &report(&cause, "settle"));
-            (Settlement::Unavailable, Answer { status: unavailable_status(service, &cause), body, terminal: false })
+            let status = unavailable_status(service, &cause);
+            (Settlement::Unavailable, Answer { status, body, terminal: false, of_payment: false, success: false })
         }
     };
     service.flows.metrics.settlement(&asked.request.network, counted, started.elapsed());
     answer
 }
 
-/// Stores a terminal answer under its key; of two that race, the first counts for both.
-async fn keep(service: &Service, key: StorageKey, answer: Answer) -> Result<HttpResponse, Obstacle> {
-    if !answer.terminal {
-        return Ok(answer.into_response());
-    }
+/// Stores a terminal answer under its key, and answers with the one that counts for all who ask under it.
+async fn keep(service: &Service, key: StorageKey, fingerprint: Fingerprint, answer: Answer) -> Result<HttpResponse, Obstacle> {
     let body = serde_json::to_vec(&answer.body).map_err(|_| Obstacle::Access(Problem::Internal))?;
-    let given = StoredAnswer { status: answer.status.as_u16(), body };
+    let given = StoredAnswer { status: answer.status.as_u16(), body, success: answer.success };
     let flows = Arc::clone(&service.flows);
-    match service.run(async move { flows.ledger.store_answer(&key, given).await }).await {
-        Ok(stored) => Ok(repeat(stored)),
+    match service.run(async move { flows.ledger.store_answer(&key, fingerprint, given, flows.clock.now()).await }).await {
+        Ok(Ok(stored)) => Ok(repeat(stored)),
         // Money may have moved, and the ledger knows under which key; only the bytes are lost. So this caller gets its answer.
-        Err(error) => {
+        Ok(Err(error)) => {
             tracing::warn!(error = %ErrorChain(&error), "an answer was not stored under its Idempotency-Key");
             Ok(answer.into_response())
         }
+        Err(Crashed) => Ok(answer.into_response()),
     }
 }
 
@@ -294,6 +324,9 @@ async fn list_supported(service: Data<Service>, request: HttpRequest) -> HttpRes
         return supported_obstacle(&Obstacle::Access(problem));
     }
     let flows = Arc::clone(&service.flows);
-    let offered = service.run(async move { flows.offered().await }).await;
+    let offered = match service.run(async move { flows.offered().await }).await {
+        Ok(offered) => offered,
+        Err(crashed) => return supported_obstacle(&Obstacle::Access(crashed.into())),
+    };
     HttpResponse::Ok().json(Supported::of(&offered))
 }

@@ -8,7 +8,7 @@ use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
 
 use super::Service;
-use super::problem::Problem;
+use super::problem::{Problem, read_only};
 use crate::domain::account::{Caller, Scope};
 use crate::domain::address::{Address, decode_hex};
 use crate::domain::block::{Heights, Level};
@@ -21,8 +21,8 @@ use crate::ledger::payments::PaymentFilter;
 /// Puts the routes in place.
 pub fn routes(config: &mut ServiceConfig) {
     config
-        .service(web::resource("/v1/payments").route(web::get().to(list)))
-        .service(web::resource("/v1/payments/{id}").route(web::get().to(show)));
+        .service(read_only("/v1/payments").route(web::get().to(list)))
+        .service(read_only("/v1/payments/{id}").route(web::get().to(show)));
 }
 
 /// Payments on a page, unless the caller wants fewer.
@@ -140,7 +140,7 @@ async fn try_show(service: &Service, request: &HttpRequest, id: &str) -> Result<
             let events = flows.ledger.events_of(id).await?;
             present(&flows, payment, Some(events)).await
         })
-        .await
+        .await?
 }
 
 async fn present(flows: &Flows, payment: Payment, events: Option<Vec<PastEvent>>) -> Result<PaymentView, Problem> {
@@ -177,7 +177,7 @@ async fn try_list(service: &Service, request: &HttpRequest, query: ListQuery) ->
     let flows = Arc::clone(&service.flows);
     if let Some(authorization) = &query.authorization {
         let (network, key) = parse_authorization(authorization)?;
-        return service.run(async move { find_by_authorization(&flows, &caller, &network, &key).await }).await;
+        return service.run(async move { find_by_authorization(&flows, &caller, &network, &key).await }).await?;
     }
     let limit = query.limit.unwrap_or(PAGE);
     if !(1..=PAGE).contains(&limit) {
@@ -189,7 +189,7 @@ async fn try_list(service: &Service, request: &HttpRequest, query: ListQuery) ->
     let bad_cursor = |_| Problem::BadParameter("this is no cursor".to_owned());
     let before = query.cursor.map(|cursor| cursor.parse()).transpose().map_err(bad_cursor)?;
     let filter = PaymentFilter { provider, transaction: query.transaction, state: query.state, before, limit };
-    service.run(async move { list_page(&flows, &filter).await }).await
+    service.run(async move { list_page(&flows, &filter).await }).await?
 }
 
 /// The states by which payments can be listed.

@@ -11,6 +11,9 @@ pub enum Problem {
     /// There is no such thing, or it is not the caller's.
     #[error("there is no such thing here")]
     NotFound,
+    /// The path does not take this method.
+    #[error("this path takes GET only")]
+    MethodNotAllowed,
     /// No key, or one that is worth nothing.
     #[error("an API key is needed")]
     Unauthorized,
@@ -45,6 +48,7 @@ impl Problem {
     const fn parts(&self) -> (StatusCode, &'static str, &'static str) {
         match self {
             Self::NotFound => (StatusCode::NOT_FOUND, "not_found", "Not found"),
+            Self::MethodNotAllowed => (StatusCode::METHOD_NOT_ALLOWED, "method_not_allowed", "Method not allowed"),
             Self::Unauthorized => (StatusCode::UNAUTHORIZED, "unauthorized", "Unauthorized"),
             Self::Forbidden => (StatusCode::FORBIDDEN, "forbidden", "Forbidden"),
             Self::BadParameter(_) => (StatusCode::BAD_REQUEST, "bad_parameter", "Bad parameter"),
@@ -77,6 +81,11 @@ impl From<crate::ledger::LedgerError> for Problem {
         tracing::error!(error = %crate::telemetry::ErrorChain(&error), "a request could not be answered");
         problem
     }
+}
+
+/// A path that is only read, and says so to everybody who tries something else.
+pub fn read_only(path: &str) -> actix_web::Resource {
+    actix_web::web::resource(path).default_service(actix_web::web::to(|| async { Problem::MethodNotAllowed.response() }))
 }
 
 /// The answer to a path that does not exist.

@@ -22,6 +22,8 @@ pub struct StoredAnswer {
     pub status: u16,
     /// The body.
     pub body: Vec<u8>,
+    /// Whether it says success.
+    pub success: bool,
 }
 
 /// What a key is bound to.
@@ -65,33 +67,56 @@ impl Ledger {
         )
         .execute(self.pool())
         .await?;
-        self.binding(key).await
+        Ok(self.find_binding(key).await?.unwrap_or(Binding { fingerprint, answer: None }))
     }
 
-    /// Stores the answer under a key, unless there is one, and returns the one that counts.
+    /// Stores the answer under a key, unless there is one, and returns the one that counts. A success counts for more than a
+    /// refusal: of two requests under one key that were under way together, one may be refused by what passes, and the other paid.
     ///
     /// # Errors
     /// The database could not be reached.
-    pub async fn store_answer(&self, key: &StorageKey, answer: StoredAnswer) -> Result<StoredAnswer, LedgerError> {
+    pub async fn store_answer(
+        &self,
+        key: &StorageKey,
+        fingerprint: Fingerprint,
+        answer: StoredAnswer,
+        now: DateTime<Utc>,
+    ) -> Result<StoredAnswer, LedgerError> {
         sqlx::query!(
-            "UPDATE idempotency SET status = $3, body = $4 WHERE scope = $1 AND key = $2 AND body IS NULL",
+            r#"
+            INSERT INTO idempotency AS stored (scope, key, fingerprint, status, body, success, created_at)
+            VALUES ($1, $2, $3, $4, $5, $6, $7)
+            ON CONFLICT (scope, key) DO UPDATE
+            SET status = excluded.status, body = excluded.body, success = excluded.success
+            WHERE stored.body IS NULL OR excluded.success AND NOT stored.success
+            "#,
             key.scope,
             key.key,
+            &fingerprint.0[..],
             i16::try_from(answer.status).unwrap_or(500),
             answer.body,
+            answer.success,
+            now,
         )
         .execute(self.pool())
         .await?;
-        Ok(self.binding(key).await?.answer.unwrap_or(answer))
+        Ok(self.find_binding(key).await?.and_then(|binding| binding.answer).unwrap_or(answer))
     }
 
-    async fn binding(&self, key: &StorageKey) -> Result<Binding, LedgerError> {
-        let row =
-            sqlx::query!("SELECT fingerprint, status, body FROM idempotency WHERE scope = $1 AND key = $2", key.scope, key.key)
-                .fetch_one(self.pool())
-                .await?;
-        let answer =
-            row.status.zip(row.body).map(|(status, body)| StoredAnswer { status: u16::try_from(status).unwrap_or(500), body });
-        Ok(Binding { fingerprint: Fingerprint(row.fingerprint.try_into().column("idempotency", "fingerprint")?), answer })
+    /// What a key is bound to, if it is.
+    ///
+    /// # Errors
+    /// The database could not be reached.
+    pub async fn find_binding(&self, key: &StorageKey) -> Result<Option<Binding>, LedgerError> {
+        let row = sqlx::query!(
+            "SELECT fingerprint, status, body, success FROM idempotency WHERE scope = $1 AND key = $2",
+            key.scope,
+            key.key
+        );
+        let Some(row) = row.fetch_optional(self.pool()).await? else { return Ok(None) };
+        let stored = |(status, body)| StoredAnswer { status: u16::try_from(status).unwrap_or(500), body, success: row.success };
+        let answer = row.status.zip(row.body).map(stored);
+        let fingerprint = Fingerprint(row.fingerprint.try_into().column("idempotency", "fingerprint")?);
+        Ok(Some(Binding { fingerprint, answer }))
     }
 }

@@ -111,7 +111,7 @@ async fn an_answer_that_cannot_be_stored_is_given_all_the_same() {
     let (status, text) = settle_raw(&facilitator, &other, &key).await;
     assert_eq!(
         (status, &parsed(&text)["errorReason"], &parsed(&text)["success"]),
-        (500, &json!("internal"), &json!(false)),
+        (500, &json!("unexpected_settle_error"), &json!(false)),
         "{text}"
     );
     assert_eq!(chain.transfers_to(&merchant(&chain)).await.len(), 1);
