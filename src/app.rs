@@ -6,8 +6,6 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use chrono::TimeDelta;
-use sqlx::Executor;
-use sqlx::postgres::{PgListener, PgPoolOptions};
 use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 
@@ -24,7 +22,7 @@ use crate::http::{Operations, Service};
 use crate::keys::{KeyError, NamedSigner, SettlementKey, SettlementSigner};
 use crate::lane::Lane;
 use crate::ledger::private::{PrivateCluster, PrivateClusterError};
-use crate::ledger::{BLOCK_CHANNEL, Ledger, LedgerError};
+use crate::ledger::{Ledger, LedgerError};
 use crate::metrics::{Metrics, NetworkLabels};
 use crate::supervisor::Supervisor;
 use crate::telemetry::ErrorChain;
@@ -324,7 +322,10 @@ fn start_tasks(config: &Config, roles: &BTreeSet<Role>, flows: &Arc<Flows>, supe
             async move { flows.waiting.run(&flows.ledger, flows.clock.as_ref(), &stop).await }
         });
         let listening = Arc::clone(flows);
-        supervisor.run("listener", move |stop| listen_for_blocks(Arc::clone(&listening), stop));
+        supervisor.run("listener", move |stop| {
+            let flows = Arc::clone(&listening);
+            async move { flows.waiting.hear(&flows.ledger, &stop).await }
+        });
     }
 }
 
@@ -354,43 +355,4 @@ async fn prepare(chain: Arc<dyn Chain>, stop: CancellationToken) {
         }
     }
     stop.cancelled().await;
-}
-
-/// After this long without a block of any network the listener looks whether it is still connected.
-const LISTENER_QUIET_MAX: Duration = Duration::from_secs(10);
-
-/// How long the database may take to say so.
-const LISTENER_ANSWERS_WITHIN: Duration = Duration::from_secs(2);
-
-/// A listener with a connection of its own. It says goodbye to the database when it ends, without any limit of time; of the ledger's
-/// connections it would keep one that fell silent, and no end of the process could wait for that.
-async fn listen(ledger: &Ledger) -> Result<PgListener, sqlx::Error> {
-    let options = ledger.pool().connect_options().as_ref().clone();
-    let mut listener = PgListener::connect_with(&PgPoolOptions::new().max_connections(1).connect_lazy_with(options)).await?;
-    listener.listen(BLOCK_CHANNEL).await?;
-    Ok(listener)
-}
-
-/// Wakes this replica's waiting callers when another one has read a block.
-async fn listen_for_blocks(flows: Arc<Flows>, stop: CancellationToken) {
-    let listening = async {
-        let mut listener = tokio::time::timeout(LISTENER_ANSWERS_WITHIN, listen(&flows.ledger))
-            .await
-            .unwrap_or(Err(sqlx::Error::PoolTimedOut))?;
-        loop {
-            let Ok(notification) = tokio::time::timeout(LISTENER_QUIET_MAX, listener.recv()).await else {
-                // A connection that fell silent does not say so.
-                let answer = tokio::time::timeout(LISTENER_ANSWERS_WITHIN, listener.execute("SELECT 1")).await;
-                answer.unwrap_or(Err(sqlx::Error::PoolTimedOut))?;
-                continue;
-            };
-            if let Ok(network) = notification?.payload().parse() {
-                flows.waiting.wake(&network);
-            }
-        }
-    };
-    let ended: Option<Result<(), sqlx::Error>> = stop.run_until_cancelled(listening).await;
-    if let Some(Err(error)) = ended {
-        tracing::warn!(error = %ErrorChain(&error), "blocks of other replicas are not heard of for a moment");
-    }
 }

@@ -15,7 +15,7 @@ use sqlx::{Connection, PgConnection, PgPool, Postgres, Transaction};
 
 use crate::domain::address::Address;
 use crate::domain::amount::Amount;
-use crate::domain::network::{Family, Network};
+use crate::domain::network::Family;
 
 pub mod accounts;
 pub mod blocks;
@@ -23,6 +23,7 @@ pub mod budgets;
 pub mod events;
 pub mod idempotency;
 pub mod leases;
+pub mod news;
 pub mod payments;
 pub mod private;
 pub mod signers;
@@ -37,9 +38,6 @@ pub type Db = PgConnection;
 
 /// An open transaction. It is rolled back when it is dropped.
 pub type DbTransaction = Transaction<'static, Postgres>;
-
-/// The channel on which a replica tells the others that a network's block was read.
-pub const BLOCK_CHANNEL: &str = "quittance_block";
 
 /// Opens a transaction that the server ends by itself if we fall silent in it, because it holds locks. We are never silent for
 /// long: no node is asked while a transaction is open.
@@ -192,12 +190,6 @@ impl Ledger {
 /// [`LedgerError::Unavailable`] if the answer did not arrive.
 pub async fn commit(transaction: Transaction<'_, Postgres>) -> Result<(), LedgerError> {
     Ok(transaction.commit().await?)
-}
-
-/// Tells the other replicas that a block of `network` was read, when the transaction commits.
-pub(crate) async fn notify_block(db: &mut PgConnection, network: &Network) -> Result<(), LedgerError> {
-    sqlx::query!("SELECT pg_notify($1, $2)", BLOCK_CHANNEL, network.as_str()).execute(db).await?;
-    Ok(())
 }
 
 fn to_decimal(amount: Amount) -> BigDecimal {

@@ -14,8 +14,9 @@ use crate::domain::submission::SignedAttempt;
 use crate::domain::verification::Sendable;
 use crate::ledger::events::{self, NewEvent};
 use crate::ledger::leases::{self, Lease};
+use crate::ledger::news::notify_block;
 use crate::ledger::submissions::{self, NewSlot, Opened};
-use crate::ledger::{LedgerError, commit, notify_block, payments};
+use crate::ledger::{LedgerError, commit, payments};
 
 impl Flows {
     /// Commits a slot with its bytes, its payments, and what it costs for whom.

@@ -20,7 +20,8 @@ use crate::domain::transfer::{AuthorizationUse, Ending, Transfer, judge};
 use crate::domain::verification::Sendable;
 use crate::ledger::events::{self, NewEvent};
 use crate::ledger::leases::{self, Lease};
-use crate::ledger::{Db, LedgerError, blocks, commit, notify_block, payments, submissions, transfers};
+use crate::ledger::news::notify_block;
+use crate::ledger::{Db, LedgerError, blocks, commit, payments, submissions, transfers};
 use crate::metrics::PaidBy;
 
 /// How taking a block in ended.

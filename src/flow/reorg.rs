@@ -8,7 +8,8 @@ use crate::domain::event::EventKind;
 use crate::domain::network::Network;
 use crate::ledger::events::{self, NewEvent};
 use crate::ledger::leases::{self, Lease};
-use crate::ledger::{LedgerError, blocks, commit, notify_block, payments, transfers};
+use crate::ledger::news::notify_block;
+use crate::ledger::{LedgerError, blocks, commit, payments, transfers};
 
 impl Flows {
     /// Goes back to `ancestor`, the newest block that the old and the new chain share.

@@ -290,6 +290,21 @@ impl Waiting {
         self.wake.notify_one();
     }
 
+    /// Is woken by what other replicas read and decide. Ends when they are not heard any more, and is begun again.
+    pub async fn hear(&self, ledger: &Ledger, stop: &CancellationToken) {
+        let hearing = async {
+            let mut news = ledger.listen().await?;
+            loop {
+                self.wake(&news.next().await?);
+            }
+        };
+        let ended: Option<Result<(), LedgerError>> = stop.run_until_cancelled(hearing).await;
+        if let Some(Err(error)) = ended {
+            let error = crate::telemetry::ErrorChain(&error);
+            tracing::warn!(%error, "blocks of other replicas are not heard of for a moment");
+        }
+    }
+
     /// Looks at payments whenever it is woken.
     pub async fn run(&self, ledger: &Ledger, clock: &dyn Clock, stop: &CancellationToken) {
         while stop.run_until_cancelled(self.wake.notified()).await.is_some() {

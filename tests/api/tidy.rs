@@ -24,7 +24,7 @@ const NEIGHBOURS: [(&str, &str); 5] =
 /// A library, and the only places that may know of it; `app` wires what others hold.
 const HOMES: [(&str, &[&str]); 5] = [
     ("alloy", &["chain/evm", "keys", "signing"]),
-    ("sqlx", &["ledger", "app"]),
+    ("sqlx", &["ledger"]),
     ("actix_web", &["http", "app"]),
     ("prometheus", &["metrics"]),
     ("figment", &["config"]),
