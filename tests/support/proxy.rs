@@ -30,6 +30,13 @@ pub enum Act {
     Hang,
 }
 
+impl Act {
+    /// Whether the node gets the call.
+    const fn hands_on(&self) -> bool {
+        !matches!(self, Self::Swallow | Self::Answer(_) | Self::Status(_))
+    }
+}
+
 type Rule = Box<dyn Fn(&str, &Value, u64) -> Act + Send>;
 
 /// A running proxy. It ends when this is dropped.
@@ -45,7 +52,8 @@ struct Shared {
     client: reqwest::Client,
     rule: Mutex<Rule>,
     calls: Mutex<BTreeMap<String, u64>>,
-    log: Mutex<Vec<(String, Value)>>,
+    /// Each time that a transaction came, and whether the node got it.
+    sends: Mutex<Vec<(String, bool)>>,
     last: Mutex<BTreeMap<String, Value>>,
 }
 
@@ -57,7 +65,7 @@ impl Proxy {
             client: super::http_client(),
             rule: Mutex::new(Box::new(|_, _, _| Act::Forward)),
             calls: Mutex::default(),
-            log: Mutex::default(),
+            sends: Mutex::default(),
             last: Mutex::default(),
         });
         let data = web::Data::from(Arc::clone(&shared));
@@ -98,7 +106,7 @@ impl Proxy {
     /// Begins counting anew.
     pub fn reset(&self) {
         self.shared.calls.lock().expect("no panic under the lock").clear();
-        self.shared.log.lock().expect("no panic under the lock").clear();
+        self.shared.sends.lock().expect("no panic under the lock").clear();
     }
 
     /// What a method was called with last.
@@ -106,17 +114,24 @@ impl Proxy {
         self.shared.last.lock().expect("no panic under the lock").get(method).cloned()
     }
 
-    /// The transactions that were sent through, each once, in order.
+    /// The transactions that came to be sent, each once, in order.
     pub fn sent(&self) -> Vec<String> {
-        let log = self.shared.log.lock().expect("no panic under the lock");
-        let mut sent = Vec::new();
-        for (_, params) in log.iter().filter(|(method, _)| method == "eth_sendRawTransaction") {
-            let raw = params[0].as_str().unwrap_or_default().to_owned();
-            if !sent.contains(&raw) {
-                sent.push(raw);
+        self.transactions(|_| true)
+    }
+
+    /// Those of them that the node got.
+    pub fn handed_on(&self) -> Vec<String> {
+        self.transactions(|handed_on| handed_on)
+    }
+
+    fn transactions(&self, wanted: impl Fn(bool) -> bool) -> Vec<String> {
+        let mut found = Vec::new();
+        for (raw, handed_on) in self.shared.sends.lock().expect("no panic under the lock").iter() {
+            if wanted(*handed_on) && !found.contains(raw) {
+                found.push(raw.clone());
             }
         }
-        sent
+        found
     }
 }
 
@@ -142,10 +157,11 @@ async fn handle(shared: web::Data<Shared>, body: web::Bytes) -> actix_web::Resul
             *count
         };
         shared.last.lock().expect("no panic under the lock").insert(method.clone(), call["params"].clone());
-        if method == "eth_sendRawTransaction" {
-            shared.log.lock().expect("no panic under the lock").push((method.clone(), call["params"].clone()));
-        }
         let wanted = (shared.rule.lock().expect("no panic under the lock"))(&method, &call["params"], count);
+        if method == "eth_sendRawTransaction" {
+            let raw = call["params"][0].as_str().unwrap_or_default().to_owned();
+            shared.sends.lock().expect("no panic under the lock").push((raw, wanted.hands_on()));
+        }
         if wanted != Act::Forward {
             act = wanted;
         }
