@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use alloy::primitives::keccak256;
 use serde_json::json;
 
 use super::{PATIENCE, SEND, World, is_success, reason, report, scale};
@@ -142,7 +143,14 @@ async fn race(
         chain.mine(1).await;
         world.mining(true).await;
     }
-    chain.receipt(&theirs).await;
+    let landed = chain.receipt(&theirs).await;
+    if moment == Moment::InOurBlock {
+        let raw = proxy.sent().pop().expect("it was in the pool");
+        let ours = keccak256(alloy::hex::decode(raw).expect("hexadecimal")).to_string();
+        let spent = chain.receipt(&ours).await;
+        assert_eq!(spent["blockHash"], landed["blockHash"], "both stand in one block");
+        assert!(hex(&landed["transactionIndex"]) < hex(&spent["transactionIndex"]), "the stranger was first");
+    }
     proxy.behave();
     (asked.await.expect("no panic"), theirs)
 }
