@@ -26,6 +26,7 @@ mod duplicates;
 mod faults;
 mod lanes;
 mod reorg;
+mod reservations;
 mod strangers;
 
 /// How a transaction is handed to a node.
