@@ -1,11 +1,13 @@
 //! A JSON-RPC proxy in front of a node: counts calls, and misbehaves on request.
 
 use std::collections::BTreeMap;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use actix_web::{App, HttpResponse, HttpServer, web};
 use serde_json::{Value, json};
+use tokio::sync::watch;
 
 /// What the proxy does with a call.
 #[derive(Clone, Debug, PartialEq)]
@@ -26,6 +28,8 @@ pub enum Act {
     Delay(Duration),
     /// Hands it on, and hands the answer back after a while.
     DelayAnswer(Duration),
+    /// Hands it on, and hands the answer back after [`Proxy::release`].
+    Hold,
     /// Hands it on, and answers never (until the client gives up).
     Hang,
 }
@@ -55,6 +59,10 @@ struct Shared {
     /// Each time that a transaction came, and whether the node got it.
     sends: Mutex<Vec<(String, bool)>>,
     last: Mutex<BTreeMap<String, Value>>,
+    /// Answers that were held back so far.
+    held: AtomicU64,
+    /// Grows when they are let go.
+    released: watch::Sender<u64>,
 }
 
 impl Proxy {
@@ -67,6 +75,8 @@ impl Proxy {
             calls: Mutex::default(),
             sends: Mutex::default(),
             last: Mutex::default(),
+            held: AtomicU64::new(0),
+            released: watch::Sender::new(0),
         });
         let data = web::Data::from(Arc::clone(&shared));
         let server = HttpServer::new(move || {
@@ -91,6 +101,16 @@ impl Proxy {
     /// Hands everything on again.
     pub fn behave(&self) {
         self.rule(|_, _, _| Act::Forward);
+    }
+
+    /// How many answers were held back so far: the node has given them.
+    pub fn held(&self) -> u64 {
+        self.shared.held.load(Ordering::SeqCst)
+    }
+
+    /// Lets the answers go that are held back.
+    pub fn release(&self) {
+        self.shared.released.send_modify(|released| *released += 1);
     }
 
     /// How often a method was called.
@@ -181,6 +201,13 @@ async fn handle(shared: web::Data<Shared>, body: web::Bytes) -> actix_web::Resul
         Act::DelayAnswer(while_) => {
             let answer = forward(&shared, body).await;
             tokio::time::sleep(while_).await;
+            answer
+        }
+        Act::Hold => {
+            let mut released = shared.released.subscribe();
+            let answer = forward(&shared, body).await;
+            shared.held.fetch_add(1, Ordering::SeqCst);
+            drop(released.changed().await);
             answer
         }
         Act::DropAnswer => {
