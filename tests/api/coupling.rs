@@ -22,8 +22,7 @@ fn address(text: &str) -> Address {
 
 /// The payments, each with the verdict that it must get.
 async fn payments(chain: &Chain) -> Vec<(&'static str, Signed, Option<&'static str>)> {
-    let merchant =
-        Payer::new(&chain.text("/accounts/merchant/key"), chain.world["chainId"].as_u64().expect("a number"), &chain.world);
+    let merchant = Payer::new(&chain.text("/accounts/merchant/key"), &chain.world);
     let stranger = chain.text("/accounts/deployer/address");
     let half = Terms { amount: 600_000_000, ..Terms::to(&stranger) };
     let mut payments = vec![

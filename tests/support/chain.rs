@@ -59,9 +59,8 @@ impl Chain {
         let stdout = process.stdout.take().expect("it is piped");
         let line = BufReader::new(stdout).lines().next_line().await.expect("it is readable").expect("the chain started");
         let world: Value = serde_json::from_str(&line).expect("one line of JSON");
-        let chain_id = options.chain_id;
         let payers = info["payers"].as_array().expect("payers").iter();
-        let payers = payers.map(|payer| Payer::new(payer["key"].as_str().expect("a key"), chain_id, &world)).collect();
+        let payers = payers.map(|payer| Payer::new(payer["key"].as_str().expect("a key"), &world)).collect();
         Self {
             url: world["rpcUrl"].as_str().expect("an address").to_owned(),
             world,

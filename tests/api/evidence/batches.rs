@@ -49,7 +49,7 @@ impl Mishap {
             Self::Cancelled => {
                 let payer = chain.payers.iter().find(|payer| payer.address() == signed.payer).expect("one of ours");
                 let buyer = chain.text("/accounts/buyer/address");
-                drop(chain.send_as(&buyer, &usdc, &payer.cancel_call(signed.nonce), first).await);
+                drop(chain.send_as(&buyer, &usdc, &payer.cancel_call(signed), first).await);
             }
             Self::Barred => {
                 let deployer = chain.text("/accounts/deployer/address");
