@@ -18,16 +18,20 @@ use crate::support::payer::{Signed, Terms};
 use crate::support::proxy::Proxy;
 
 mod agreement;
+mod bad_input;
 mod batches;
 mod burst;
 mod chaos;
+mod coupling;
 mod crash;
 mod duplicates;
 mod faults;
+mod golden;
 mod lanes;
 mod reorg;
 mod reservations;
 mod strangers;
+mod wallets;
 
 /// How a transaction is handed to a node.
 const SEND: &str = "eth_sendRawTransaction";

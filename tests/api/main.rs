@@ -19,16 +19,12 @@ mod support;
 
 mod access;
 mod answers;
-mod bad_input;
 mod budgets;
-mod coupling;
 mod evidence;
 mod fences;
-mod golden;
 mod heads;
 mod nodes;
 mod operations;
 mod retention;
 mod settle;
 mod tidy;
-mod wallets;
