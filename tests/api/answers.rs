@@ -14,6 +14,7 @@ use sqlx::{Connection, Executor, PgConnection};
 use crate::support::chain::{Chain, ChainOptions};
 use crate::support::facilitator::{Facilitator, NetworkOptions, Options};
 use crate::support::payer::Terms;
+use crate::support::proxy::{Act, Proxy};
 use crate::support::typed::Usdc;
 use crate::support::{cli, database, eventually};
 
@@ -263,6 +264,56 @@ async fn a_caller_who_wants_finality_is_told_pending_until_it_is_reached() {
     let (_, verified) = facilitator.verify(&body).await;
     assert_eq!(verified["invalidReason"], "invalid_exact_evm_nonce_already_used", "{verified}");
     assert_eq!(facilitator.settle(&body).await.1["errorReason"], "duplicate_settlement");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_large_amount_is_answered_deeper_than_a_small_one() {
+    let chain = Chain::start(ChainOptions { block_time: 0.25, ..ChainOptions::default() }).await;
+    let tiers = "answer_at = [{ below = \"1.00\", at = \"included\" }, { at = \"final\" }]\n";
+    let network = NetworkOptions { lines: format!("final = 600\n{tiers}"), ..NetworkOptions::of(&chain) };
+    let mut options = Options::new(network, &database::fresh().await);
+    options.server.push_str("answer_within_v2_seconds = 3\n");
+    let facilitator = Facilitator::start(&options).await;
+    let pay = |payer: usize, amount| chain.payers[payer].authorize(&Terms { amount, ..Terms::to(&merchant(&chain)) }).v2();
+    let (small, large) = (pay(0, 999_999), pay(1, 1_000_000));
+
+    let settled = facilitator.settle_patiently(&small, Duration::from_secs(20)).await;
+    assert_eq!((&settled["success"], &settled["extra"]["finality"]), (&json!(true), &json!("included")), "{settled}");
+
+    let pending = facilitator.settle(&large).await.1;
+    assert_eq!(pending["errorReason"], "settlement_pending", "{pending}");
+    eventually("the transfer", Duration::from_secs(20), || async {
+        (chain.transfers_to(&merchant(&chain)).await.len() == 2).then_some(())
+    })
+    .await;
+    let pending = facilitator.settle(&large).await.1;
+    assert_eq!(pending["errorReason"], "settlement_pending", "it stands in a block, and that is not enough: {pending}");
+    chain.mine(700).await;
+    let settled = facilitator.settle_patiently(&large, Duration::from_secs(30)).await;
+    assert_eq!((&settled["success"], &settled["extra"]["finality"]), (&json!(true), &json!("final")), "{settled}");
+    assert_eq!(settled["transaction"], pending["transaction"]);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn no_verdict_comes_as_200_where_the_operator_wants_that() {
+    let chain = Chain::start(ChainOptions { block_time: 0.25, ..ChainOptions::default() }).await;
+    let proxy = Proxy::start(&chain.url);
+    let network = NetworkOptions { rpc: vec![proxy.url.clone()], ..NetworkOptions::of(&chain) };
+    let mut options = Options::new(network, &database::fresh().await);
+    options.server.push_str("unavailable_as_ok = true\n");
+    let facilitator = Facilitator::start(&options).await;
+    let body = chain.payers[0].authorize(&Terms::to(&merchant(&chain))).v2();
+    proxy.rule(|_, _, _| Act::Status(500));
+
+    let (status, verified) = facilitator.verify(&body).await;
+    assert_eq!((status, &verified["invalidReason"]), (200, &json!("unexpected_verify_error")), "{verified}");
+    let (status, settled) = facilitator.settle(&body).await;
+    assert_eq!((status, &settled["errorReason"]), (200, &json!("unexpected_settle_error")), "{settled}");
+    assert_eq!((&verified["isValid"], &settled["success"], &settled["transaction"]), (&json!(false), &json!(false), &json!("")));
+    assert!(proxy.sent().is_empty());
+
+    proxy.behave();
+    assert_eq!(facilitator.settle_patiently(&body, Duration::from_secs(30)).await["success"], true);
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -1,7 +1,10 @@
-//! Hourly budgets for what settling costs.
+//! What settling may cost: for one payment, and in an hour.
 
 use std::collections::HashMap;
+use std::time::Duration;
 
+use alloy::primitives::U256;
+use alloy::sol_types::SolCall;
 use chrono::DateTime;
 use futures_util::future::join_all;
 use quittance::config::{AnswerPolicy, CostLimits};
@@ -20,7 +23,8 @@ use sqlx::Executor;
 use crate::support::chain::{Chain, ChainOptions};
 use crate::support::facilitator::{Facilitator, NetworkOptions, Options};
 use crate::support::payer::Terms;
-use crate::support::{database, flows};
+use crate::support::proxy::Proxy;
+use crate::support::{database, eventually, flows};
 
 /// Requests that come at once.
 const BURST: usize = 16;
@@ -55,6 +59,48 @@ async fn a_burst_of_one_payer_does_not_go_over_its_budget() {
     // What was refused may be asked for again, and is refused as long as the hour lasts.
     let again = answers.iter().position(|answer| answer["success"] != true).expect("one was refused");
     assert_eq!(facilitator.settle(&burst[again]).await.1["errorReason"], "settlement_cost_exceeds_limit");
+}
+
+alloy::sol! {
+    interface Oracle {
+        function setL1BaseFee(uint256 price) external;
+    }
+}
+
+/// Sets what data costs on layer 1, in wei per gas there.
+async fn set_data_price(chain: &Chain, wei: u64) {
+    let call = Oracle::setL1BaseFeeCall { price: U256::from(wei) }.abi_encode();
+    chain.transact(&chain.text("/accounts/deployer/address"), Some(&chain.text("/l1FeeOracle")), &call).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_payment_whose_data_costs_too_much_is_refused_until_the_price_falls() {
+    let chain = Chain::start(ChainOptions { block_time: 0.25, ..ChainOptions::default() }).await;
+    let (proxy, database) = (Proxy::start(&chain.url), database::fresh().await);
+    let ledger = database::ledger(&database).await;
+    // Some three hundred bytes cost a hundredth of a coin, ten times what one payment may.
+    set_data_price(&chain, 1_000_000_000_000_000).await;
+    let network = NetworkOptions { rpc: vec![proxy.url.clone()], ..NetworkOptions::of(&chain) };
+    let facilitator = Facilitator::start(&Options::new(network, &database)).await;
+    let merchant = chain.text("/accounts/merchant/address");
+    let body = chain.payers[0].authorize(&Terms::to(&merchant)).v2();
+
+    let (verified, settled) = (facilitator.verify(&body).await, facilitator.settle(&body).await);
+    assert_eq!((verified.0, &verified.1["invalidReason"]), (200, &"settlement_cost_exceeds_limit".into()), "{verified:?}");
+    assert_eq!((settled.0, &settled.1["errorReason"]), (200, &"settlement_cost_exceeds_limit".into()), "{settled:?}");
+    let rows = sqlx::query_scalar::<_, i64>("SELECT (SELECT count(*) FROM payments) + (SELECT count(*) FROM authorizations)");
+    assert_eq!(rows.fetch_one(ledger.pool()).await.expect("the database answers"), 0, "nothing is recorded");
+
+    set_data_price(&chain, 1_000_000_000).await;
+    // Prices are believed for a while.
+    eventually("the lower price", Duration::from_secs(40), || async {
+        (facilitator.verify(&body).await.1["isValid"] == true).then_some(())
+    })
+    .await;
+    assert!(proxy.sent().is_empty(), "nothing was sent at that price");
+    let settled = facilitator.settle_patiently(&body, Duration::from_secs(40)).await;
+    assert_eq!(settled["success"], true, "{settled}");
+    assert_eq!((chain.transfers_to(&merchant).await.len(), proxy.sent().len()), (1, 1));
 }
 
 fn waiting() -> Sendable {

@@ -18,15 +18,20 @@ use crate::support::payer::{Signed, Terms};
 use crate::support::proxy::Proxy;
 
 mod agreement;
+mod bad_input;
 mod batches;
 mod burst;
 mod chaos;
+mod coupling;
 mod crash;
 mod duplicates;
 mod faults;
+mod golden;
 mod lanes;
 mod reorg;
+mod reservations;
 mod strangers;
+mod wallets;
 
 /// How a transaction is handed to a node.
 const SEND: &str = "eth_sendRawTransaction";
@@ -39,7 +44,12 @@ const COMMITS: [&str; 4] = ["INSERT INTO authorizations", "INSERT INTO attempts"
 
 /// How often something is done: in `make test`, and for the record.
 fn scale(short: usize, full: usize) -> usize {
-    if std::env::var("QUITTANCE_EVIDENCE").is_ok_and(|value| value == "full") { full } else { short }
+    if is_full() { full } else { short }
+}
+
+/// Whether this run is for the record, alone on its machine. Only then does the clock decide anything.
+fn is_full() -> bool {
+    std::env::var("QUITTANCE_EVIDENCE").is_ok_and(|value| value == "full")
 }
 
 /// Prints the figures of a test.

@@ -19,12 +19,9 @@ mod support;
 
 mod access;
 mod answers;
-mod bad_input;
 mod budgets;
-mod coupling;
 mod evidence;
 mod fences;
-mod golden;
 mod heads;
 mod nodes;
 mod operations;
@@ -32,4 +29,3 @@ mod repeats;
 mod retention;
 mod settle;
 mod tidy;
-mod wallets;

@@ -7,7 +7,7 @@ use quittance::domain::reason::Reason;
 
 use crate::support::root;
 
-/// The layers of design/architecture.md, lowest first. A module imports only from layers below its own.
+/// The layers in whose order src/lib.rs lists the rooms, lowest first. A module imports only from layers below its own.
 const LAYERS: [&[&str]; 6] = [
     &["domain"],
     &["config", "keys", "metrics", "supervisor", "telemetry", "x402"],
@@ -74,7 +74,7 @@ fn sources() -> Vec<Source> {
 }
 
 fn layer(room: &str) -> usize {
-    LAYERS.iter().position(|rooms| rooms.contains(&room)).unwrap_or_else(|| panic!("{room} has no place in architecture.md"))
+    LAYERS.iter().position(|rooms| rooms.contains(&room)).unwrap_or_else(|| panic!("{room} has no place in a layer"))
 }
 
 /// What a line says behind `crate::`, wherever it stands in it.

@@ -30,13 +30,11 @@ pub struct ChainOptions {
     pub block_time: f64,
     /// How many funded payers there are.
     pub payers: usize,
-    /// Further arguments for anvil.
-    pub anvil: Vec<String>,
 }
 
 impl Default for ChainOptions {
     fn default() -> Self {
-        Self { chain_id: 84532, block_time: 1.0, payers: 20, anvil: Vec::new() }
+        Self { chain_id: 84532, block_time: 1.0, payers: 20 }
     }
 }
 
@@ -56,17 +54,13 @@ impl Chain {
         let mut command = Command::new("node");
         command.arg(&script).args(["--chain-id", &id, "--port", "0", "--payers", &payers]);
         command.args(["--block-time", &options.block_time.to_string()]);
-        if !options.anvil.is_empty() {
-            command.arg("--").args(&options.anvil);
-        }
         // The script ends the node when its standard input closes, so even a killed test leaves nothing behind.
         let mut process = command.stdin(Stdio::piped()).stdout(Stdio::piped()).kill_on_drop(false).spawn().expect("node runs");
         let stdout = process.stdout.take().expect("it is piped");
         let line = BufReader::new(stdout).lines().next_line().await.expect("it is readable").expect("the chain started");
         let world: Value = serde_json::from_str(&line).expect("one line of JSON");
-        let chain_id = options.chain_id;
         let payers = info["payers"].as_array().expect("payers").iter();
-        let payers = payers.map(|payer| Payer::new(payer["key"].as_str().expect("a key"), chain_id, &world)).collect();
+        let payers = payers.map(|payer| Payer::new(payer["key"].as_str().expect("a key"), &world)).collect();
         Self {
             url: world["rpcUrl"].as_str().expect("an address").to_owned(),
             world,

@@ -8,7 +8,7 @@ use super::facilitator::{Facilitator, binary};
 pub async fn run(facilitator: &Facilitator, arguments: &[&str]) -> Output {
     let mut command = tokio::process::Command::new(binary());
     command.args(arguments).arg("--config").arg(facilitator.config_file()).envs(facilitator.environment().iter().cloned());
-    command.output().await.expect("the binary runs")
+    command.stdin(std::process::Stdio::null()).output().await.expect("the binary runs")
 }
 
 /// The same for a command that must work; what it printed.

@@ -72,3 +72,16 @@ pub async fn fresh() -> SecretString {
 pub async fn ledger(url: &SecretString) -> Ledger {
     Ledger::connect(url, 4, chrono::TimeDelta::seconds(5)).await.expect("PostgreSQL answers")
 }
+
+/// How many rows each table has that a payment leaves something in, seen by a facilitator's own address of the database.
+pub async fn traces(facilitator: &super::facilitator::Facilitator) -> Vec<(&'static str, i64)> {
+    let url = facilitator.environment().iter().find(|(name, _)| name == "QUITTANCE_DATABASE__URL");
+    let (_, url) = url.expect("the database is an external one");
+    let mut connection = PgConnection::connect(url).await.expect("PostgreSQL answers");
+    let mut traces = Vec::new();
+    for table in ["payments", "authorizations", "submissions", "attempts", "claims", "budgets", "idempotency"] {
+        let count = sqlx::query_scalar(sqlx::AssertSqlSafe(format!("SELECT count(*) FROM {table}")));
+        traces.push((table, count.fetch_one(&mut connection).await.expect("the table is there")));
+    }
+    traces
+}

@@ -240,9 +240,7 @@ impl Facilitator {
 
     /// Runs another command of the binary on the same configuration; returns whether it succeeded, and its words.
     pub async fn command(&self, words: &[&str]) -> (bool, String) {
-        let mut command = Command::new(binary());
-        command.args(words).arg("--config").arg(self.config_file()).envs(self.environment.clone()).stdin(Stdio::null());
-        let output = command.output().await.expect("the binary runs");
+        let output = super::cli::run(self, words).await;
         let words = [output.stdout, output.stderr].concat();
         (output.status.success(), String::from_utf8_lossy(&words).into_owned())
     }

@@ -4,32 +4,16 @@ use std::sync::Arc;
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use alloy::primitives::{Address, B256, U256};
-use alloy::signers::SignerSync;
 use alloy::signers::local::PrivateKeySigner;
-use alloy::sol_types::{Eip712Domain, SolCall, SolStruct, eip712_domain};
+use alloy::sol_types::SolCall;
 use serde_json::{Value, json};
 
-alloy::sol! {
-    struct TransferWithAuthorization {
-        address from; address to; uint256 value; uint256 validAfter; uint256 validBefore; bytes32 nonce;
-    }
-
-    struct CancelAuthorization { address authorizer; bytes32 nonce; }
-
-    /// What anybody may call with what a payer signed, and what a payer calls on its own.
-    interface Usdc {
-        function transferWithAuthorization(address from, address to, uint256 value, uint256 validAfter, uint256 validBefore, bytes32 nonce, bytes signature);
-        function cancelAuthorization(address authorizer, bytes32 nonce, bytes signature);
-        function transfer(address to, uint256 value);
-        function blacklist(address account);
-    }
-}
+use super::typed::{self, Fields, Kind, Usdc};
 
 /// Somebody who pays.
 #[derive(Clone)]
 pub struct Payer {
     key: PrivateKeySigner,
-    chain_id: u64,
     world: Arc<Value>,
 }
 
@@ -82,8 +66,8 @@ pub struct Signed {
 
 impl Payer {
     /// A payer on a chain.
-    pub fn new(key: &str, chain_id: u64, world: &Value) -> Self {
-        Self { key: key.parse().expect("a private key"), chain_id, world: Arc::new(world.clone()) }
+    pub fn new(key: &str, world: &Value) -> Self {
+        Self { key: key.parse().expect("a private key"), world: Arc::new(world.clone()) }
     }
 
     /// The payer's address.
@@ -100,25 +84,10 @@ impl Payer {
         self.world[name].as_str().unwrap_or_default().to_owned()
     }
 
-    fn domain(&self) -> Eip712Domain {
-        eip712_domain! {
-            name: self.text("usdcName"),
-            version: self.text("usdcVersion"),
-            chain_id: self.chain_id,
-            verifying_contract: self.text("usdc").parse().expect("an address"),
-        }
-    }
-
     /// The call with which anybody cancels an authorization that the payer wants cancelled.
-    pub fn cancel_call(&self, nonce: B256) -> String {
-        let message = CancelAuthorization { authorizer: self.key.address(), nonce };
-        let signature = self.key.sign_hash_sync(&message.eip712_signing_hash(&self.domain())).expect("it signs");
-        let call = Usdc::cancelAuthorizationCall {
-            authorizer: message.authorizer,
-            nonce,
-            signature: signature.as_bytes().to_vec().into(),
-        };
-        alloy::hex::encode_prefixed(call.abi_encode())
+    pub fn cancel_call(&self, signed: &Signed) -> String {
+        let call = typed::cancelling(&self.key, &signed.payload, &typed::usdc_domain(&self.world));
+        alloy::hex::encode_prefixed(call)
     }
 
     /// Signs an authorization with a fresh nonce.
@@ -130,18 +99,19 @@ impl Payer {
     pub fn authorize_with(&self, terms: &Terms, nonce: B256, from: Address) -> Signed {
         let now = SystemTime::now().duration_since(UNIX_EPOCH).expect("after 1970").as_secs();
         let valid_before = now.saturating_add_signed(terms.valid_for);
-        let message = TransferWithAuthorization {
+        let fields = Fields {
             from,
             to: terms.pay_to.parse().expect("an address"),
             value: U256::from(terms.amount),
-            validAfter: U256::ZERO,
-            validBefore: U256::from(valid_before),
+            valid_after: U256::ZERO,
+            valid_before: U256::from(valid_before),
             nonce,
         };
-        let signature = self.key.sign_hash_sync(&message.eip712_signing_hash(&self.domain())).expect("it signs");
+        let digest = fields.digest(Kind::TransferWithAuthorization, &typed::usdc_domain(&self.world));
+        let signature = typed::sign(&self.key, digest);
         let payer = from.to_checksum(None);
         let payload = json!({
-            "signature": alloy::hex::encode_prefixed(signature.as_bytes()),
+            "signature": alloy::hex::encode_prefixed(signature),
             "authorization": {
                 "from": payer, "to": terms.pay_to, "value": terms.amount.to_string(),
                 "validAfter": "0", "validBefore": valid_before.to_string(), "nonce": nonce.to_string(),
@@ -175,18 +145,7 @@ pub fn blacklist_call(account: &str) -> String {
 impl Signed {
     /// The token's call with which anybody can land this authorization.
     pub fn call(&self) -> String {
-        let text = |path: &str| self.payload.pointer(path).and_then(Value::as_str).expect("it was put there").to_owned();
-        let number = |path: &str| text(path).parse::<U256>().expect("a number");
-        let call = Usdc::transferWithAuthorizationCall {
-            from: self.payer.parse().expect("an address"),
-            to: self.terms.pay_to.parse().expect("an address"),
-            value: U256::from(self.terms.amount),
-            validAfter: number("/authorization/validAfter"),
-            validBefore: number("/authorization/validBefore"),
-            nonce: self.nonce,
-            signature: text("/signature").parse().expect("hexadecimal"),
-        };
-        alloy::hex::encode_prefixed(call.abi_encode())
+        alloy::hex::encode_prefixed(typed::landing(&self.payload))
     }
 
     /// The requirements of version 2.

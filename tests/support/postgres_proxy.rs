@@ -31,6 +31,8 @@ pub enum Fate {
     Unanswered,
     /// The server never gets it, and every present connection falls silent; see [`PostgresProxy::silence`].
     Silent,
+    /// The server gets it no more than the client gets an answer, until the connection is buried. The others go on.
+    Held,
 }
 
 /// A running proxy. It ends when this is dropped.
@@ -49,7 +51,7 @@ struct Shared {
     open: watch::Sender<bool>,
     /// Grows when all present connections fall silent.
     silence: watch::Sender<u64>,
-    /// Grows when the connections that fell silent end.
+    /// Grows when the connections that fell silent or are held end.
     burial: watch::Sender<u64>,
 }
 
@@ -97,7 +99,7 @@ impl PostgresProxy {
         self.shared.silence();
     }
 
-    /// Ends the connections that fell silent.
+    /// Ends the connections that fell silent or are held.
     pub fn bury(&self) {
         self.shared.burial.send_modify(|burial| *burial += 1);
     }
@@ -159,6 +161,7 @@ async fn serve(shared: Arc<Shared>, client: TcpStream) {
         let mut watched = Watched::default();
         let mut startup = true;
         while let Some(message) = read_message(&mut from_client, startup).await {
+            let mut burial = shared.burial.subscribe();
             if !startup
                 && watched.is_commit(&message)
                 && let Some(cut) = shared.take_cut(&watched)
@@ -170,6 +173,10 @@ async fn serve(shared: Arc<Shared>, client: TcpStream) {
                         drop(to_server.write_all(&message).await);
                     }
                     Fate::Silent => shared.silence(),
+                    Fate::Held => {
+                        drop(burial.changed().await);
+                        return;
+                    }
                 }
                 // Ended by the other direction when the server has answered, or by the silence.
                 std::future::pending::<()>().await;

@@ -1,11 +1,13 @@
 //! A JSON-RPC proxy in front of a node: counts calls, and misbehaves on request.
 
 use std::collections::BTreeMap;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use actix_web::{App, HttpResponse, HttpServer, web};
 use serde_json::{Value, json};
+use tokio::sync::watch;
 
 /// What the proxy does with a call.
 #[derive(Clone, Debug, PartialEq)]
@@ -26,8 +28,17 @@ pub enum Act {
     Delay(Duration),
     /// Hands it on, and hands the answer back after a while.
     DelayAnswer(Duration),
+    /// Hands it on, and hands the answer back after [`Proxy::release`].
+    Hold,
     /// Hands it on, and answers never (until the client gives up).
     Hang,
+}
+
+impl Act {
+    /// Whether the node gets the call.
+    const fn hands_on(&self) -> bool {
+        !matches!(self, Self::Swallow | Self::Answer(_) | Self::Status(_))
+    }
 }
 
 type Rule = Box<dyn Fn(&str, &Value, u64) -> Act + Send>;
@@ -45,8 +56,13 @@ struct Shared {
     client: reqwest::Client,
     rule: Mutex<Rule>,
     calls: Mutex<BTreeMap<String, u64>>,
-    log: Mutex<Vec<(String, Value)>>,
+    /// Each time that a transaction came, and whether the node got it.
+    sends: Mutex<Vec<(String, bool)>>,
     last: Mutex<BTreeMap<String, Value>>,
+    /// Answers that were held back so far.
+    held: AtomicU64,
+    /// Grows when they are let go.
+    released: watch::Sender<u64>,
 }
 
 impl Proxy {
@@ -57,8 +73,10 @@ impl Proxy {
             client: super::http_client(),
             rule: Mutex::new(Box::new(|_, _, _| Act::Forward)),
             calls: Mutex::default(),
-            log: Mutex::default(),
+            sends: Mutex::default(),
             last: Mutex::default(),
+            held: AtomicU64::new(0),
+            released: watch::Sender::new(0),
         });
         let data = web::Data::from(Arc::clone(&shared));
         let server = HttpServer::new(move || {
@@ -85,6 +103,16 @@ impl Proxy {
         self.rule(|_, _, _| Act::Forward);
     }
 
+    /// How many answers were held back so far: the node has given them.
+    pub fn held(&self) -> u64 {
+        self.shared.held.load(Ordering::SeqCst)
+    }
+
+    /// Lets the answers go that are held back.
+    pub fn release(&self) {
+        self.shared.released.send_modify(|released| *released += 1);
+    }
+
     /// How often a method was called.
     pub fn calls(&self, method: &str) -> u64 {
         self.shared.calls.lock().expect("no panic under the lock").get(method).copied().unwrap_or(0)
@@ -98,7 +126,7 @@ impl Proxy {
     /// Begins counting anew.
     pub fn reset(&self) {
         self.shared.calls.lock().expect("no panic under the lock").clear();
-        self.shared.log.lock().expect("no panic under the lock").clear();
+        self.shared.sends.lock().expect("no panic under the lock").clear();
     }
 
     /// What a method was called with last.
@@ -106,17 +134,24 @@ impl Proxy {
         self.shared.last.lock().expect("no panic under the lock").get(method).cloned()
     }
 
-    /// The transactions that were sent through, each once, in order.
+    /// The transactions that came to be sent, each once, in order.
     pub fn sent(&self) -> Vec<String> {
-        let log = self.shared.log.lock().expect("no panic under the lock");
-        let mut sent = Vec::new();
-        for (_, params) in log.iter().filter(|(method, _)| method == "eth_sendRawTransaction") {
-            let raw = params[0].as_str().unwrap_or_default().to_owned();
-            if !sent.contains(&raw) {
-                sent.push(raw);
+        self.transactions(|_| true)
+    }
+
+    /// Those of them that the node got.
+    pub fn handed_on(&self) -> Vec<String> {
+        self.transactions(|handed_on| handed_on)
+    }
+
+    fn transactions(&self, wanted: impl Fn(bool) -> bool) -> Vec<String> {
+        let mut found = Vec::new();
+        for (raw, handed_on) in self.shared.sends.lock().expect("no panic under the lock").iter() {
+            if wanted(*handed_on) && !found.contains(raw) {
+                found.push(raw.clone());
             }
         }
-        sent
+        found
     }
 }
 
@@ -142,10 +177,11 @@ async fn handle(shared: web::Data<Shared>, body: web::Bytes) -> actix_web::Resul
             *count
         };
         shared.last.lock().expect("no panic under the lock").insert(method.clone(), call["params"].clone());
-        if method == "eth_sendRawTransaction" {
-            shared.log.lock().expect("no panic under the lock").push((method.clone(), call["params"].clone()));
-        }
         let wanted = (shared.rule.lock().expect("no panic under the lock"))(&method, &call["params"], count);
+        if method == "eth_sendRawTransaction" {
+            let raw = call["params"][0].as_str().unwrap_or_default().to_owned();
+            shared.sends.lock().expect("no panic under the lock").push((raw, wanted.hands_on()));
+        }
         if wanted != Act::Forward {
             act = wanted;
         }
@@ -165,6 +201,13 @@ async fn handle(shared: web::Data<Shared>, body: web::Bytes) -> actix_web::Resul
         Act::DelayAnswer(while_) => {
             let answer = forward(&shared, body).await;
             tokio::time::sleep(while_).await;
+            answer
+        }
+        Act::Hold => {
+            let mut released = shared.released.subscribe();
+            let answer = forward(&shared, body).await;
+            shared.held.fetch_add(1, Ordering::SeqCst);
+            drop(released.changed().await);
             answer
         }
         Act::DropAnswer => {

@@ -1,7 +1,5 @@
 //! What is not believed of nodes: a word without a second one above the operator's amount, and a refusal out of an old state.
 
-use std::time::Duration;
-
 use serde_json::{Value, json};
 
 use super::{PATIENCE, SEND, World, is_success, reason};
@@ -11,8 +9,14 @@ use crate::support::facilitator::{Facilitator, NetworkOptions, Options};
 use crate::support::payer::{Signed, transfer_call};
 use crate::support::proxy::{Act, Proxy};
 
-/// Long enough for many looks at the chain.
-const LOOKS: Duration = Duration::from_secs(3);
+/// Further questions for logs, after which one that believes a single node would have believed it.
+const LOOKS: u64 = 10;
+
+async fn until_looked_again(nodes: [&Proxy; 2]) {
+    let looks = || nodes.iter().map(|node| node.calls("eth_getLogs")).sum::<u64>();
+    let before = looks();
+    eventually("further looks", PATIENCE, || async { (looks() >= before + LOOKS).then_some(()) }).await;
+}
 
 #[tokio::test(flavor = "multi_thread")]
 async fn one_nodes_word_is_not_enough_for_a_large_transfer() {
@@ -31,7 +35,7 @@ async fn one_nodes_word_is_not_enough_for_a_large_transfer() {
         let disagreement = async {
             eventually("the transfer", PATIENCE, || async { (world.chain.uses_of(&signed).await.len() == 1).then_some(()) })
                 .await;
-            tokio::time::sleep(LOOKS).await;
+            until_looked_again([&honest, &silent]).await;
             assert_eq!(world.count("SELECT count(*) FROM claims").await, 0, "the nodes do not agree yet");
             silent.behave();
         };
@@ -108,7 +112,7 @@ async fn one_node_lies(world: &World, payer: usize, lie: Lie) {
         let stranger = &world.chain.payers[10].address();
         world.chain.send_as(stranger, &usdc, &transfer_call(stranger, 1), 1).await;
         eventually("a lie", PATIENCE, || async { (liar.calls("eth_getLogs") > 0).then_some(()) }).await;
-        tokio::time::sleep(LOOKS).await;
+        until_looked_again([&liar, &honest]).await;
         assert_eq!(world.count("SELECT count(*) FROM claims").await, 0, "nobody paid");
         let given_up = "SELECT count(*) FROM payments WHERE given_up_at IS NOT NULL";
         assert_eq!(world.count(given_up).await, 0, "nothing ended: {lie:?}");

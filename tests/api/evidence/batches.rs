@@ -5,6 +5,7 @@ use serde_json::{Value, json};
 
 use super::{PATIENCE, World, is_success, reason, report, scale};
 use crate::support::chain::{ChainOptions, hex};
+use crate::support::cli;
 use crate::support::eventually;
 use crate::support::facilitator::Facilitator;
 use crate::support::payer::{Signed, blacklist_call, transfer_call};
@@ -48,7 +49,7 @@ impl Mishap {
             Self::Cancelled => {
                 let payer = chain.payers.iter().find(|payer| payer.address() == signed.payer).expect("one of ours");
                 let buyer = chain.text("/accounts/buyer/address");
-                drop(chain.send_as(&buyer, &usdc, &payer.cancel_call(signed.nonce), first).await);
+                drop(chain.send_as(&buyer, &usdc, &payer.cancel_call(signed), first).await);
             }
             Self::Barred => {
                 let deployer = chain.text("/accounts/deployer/address");
@@ -105,6 +106,28 @@ async fn one_bad_payment_does_not_spoil_a_batch() {
         ),
     );
     assert_eq!((stuck, wrong, violations), (0, 0, 0));
+    assert!(alone > 0, "no batch ran out of gas, so none was retried alone");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn where_there_is_no_multicall_payments_go_alone() {
+    let payments = scale(6, 60);
+    let world = World::new(ChainOptions { payers: payments, ..ChainOptions::default() }).await;
+    world.chain.rpc("anvil_setCode", json!([world.chain.text("/multicall3"), "0x"])).await;
+    let proxy = Proxy::start(&world.chain.url);
+    let facilitator = Facilitator::start(&world.options(&[&proxy])).await;
+    let checked = cli::run_well(&facilitator, &["check"]).await;
+    assert!(checked.contains("no Multicall3: every payment goes alone"), "{checked}");
+    let paid: Vec<_> = (0..payments).map(|payer| world.signed(payer)).collect();
+    let answers = join_all(paid.iter().map(|signed| async { facilitator.settle_patiently(&signed.v2(), PATIENCE).await })).await;
+    world.until_idle().await;
+    let failed = answers.iter().filter(|answer| !is_success(answer)).count();
+    let (violations, sent) = (world.violations(&paid, 0).await, proxy.sent().len());
+    report(
+        "batches without Multicall3",
+        &format!("{payments} payments at once: {sent} transactions, {failed} failed, {violations} violations"),
+    );
+    assert_eq!((failed, sent, violations), (0, payments, 0), "{answers:?}");
 }
 
 /// The bad ones are in the ledger too, without a transfer.

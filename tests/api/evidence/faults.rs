@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use futures_util::future::join_all;
 use serde_json::{Value, json};
 
-use super::{COMMITS, PATIENCE, SEND, World, is_success, reason, report, scale};
+use super::{COMMITS, PATIENCE, SEND, World, is_full, is_success, reason, report, scale};
 use crate::support::chain::ChainOptions;
 use crate::support::eventually;
 use crate::support::facilitator::{Facilitator, Options};
@@ -44,12 +44,53 @@ async fn a_lost_answer_to_a_send_loses_nothing() {
         }
         paid.push(signed);
     }
+    world.until_idle().await;
     let (violations, sent) = (world.violations(&paid, 0).await, proxy.sent().len());
     report(
         "faults lost send",
         &format!("{rounds} answers lost: {sent} transactions, {nameless} answers without one, {violations} violations"),
     );
     assert_eq!((sent, nameless, violations), (rounds, 0, 0));
+}
+
+/// No block comes before the caller must be answered, so the one retry of its SDK has to bring the success.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_lost_answer_to_a_send_is_told_with_its_transaction_before_a_block_comes() {
+    let rounds = scale(1, 10);
+    let world = World::new(ChainOptions::default()).await;
+    let proxy = Proxy::start(&world.chain.url);
+    let server = "access = \"open\"\nanswer_within_v2_seconds = 1\n".to_owned();
+    let facilitator = Facilitator::start(&Options { server, ..world.options(&[&proxy]) }).await;
+    proxy.rule(|method, _, _| if method == SEND { Act::DropAnswer } else { Act::Forward });
+    let (mut paid, mut wrong) = (Vec::new(), 0);
+    for round in 0..rounds {
+        let signed = world.signed(round);
+        world.mining(false).await;
+        let pending = facilitator.settle(&signed.v2()).await.1;
+        world.mining(true).await;
+        // A retry that came before the block would be told the same, and SDKs ask only once more.
+        eventually("a claim", PATIENCE, || async {
+            (world.count("SELECT count(*) FROM claims").await as usize > round).then_some(())
+        })
+        .await;
+        let retried = facilitator.settle(&signed.v2()).await.1;
+        let used = world.chain.uses_of(&signed).await;
+        let named = |answer: &Value| used.len() == 1 && answer["transaction"] == used[0].as_str();
+        if reason(&pending) != "settlement_pending" || !named(&pending) || !is_success(&retried) || !named(&retried) {
+            println!("violation: {pending}, then {retried}, on chain {used:?}");
+            wrong += 1;
+        }
+        paid.push(signed);
+    }
+    world.until_idle().await;
+    let (violations, sent) = (world.violations(&paid, 0).await, proxy.sent().len());
+    report(
+        "faults lost send pending",
+        &format!(
+            "{rounds} answers lost before a block: {wrong} without the transaction or without success on the one retry, {sent} transactions, {violations} violations"
+        ),
+    );
+    assert_eq!((wrong, sent, violations), (0, rounds, 0));
 }
 
 /// What a node can do instead of answering.
@@ -106,7 +147,7 @@ async fn a_node_without_sense_is_no_verdict() {
         ),
     );
     assert_eq!((wrong, violations), (0, 0));
-    assert!(slowest <= QUICKLY);
+    assert!(!is_full() || slowest <= QUICKLY, "{slowest:?}");
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -211,7 +252,7 @@ async fn without_a_database_nothing_is_done() {
         ),
     );
     assert_eq!((sent, violations), (0, 0));
-    assert!(slowest <= QUICKLY, "{slowest:?}");
+    assert!(!is_full() || slowest <= QUICKLY, "{slowest:?}");
 }
 
 /// The database goes away and comes back under payments that are on their way.

@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 use futures_util::future::join_all;
 use serde_json::{Value, json};
 
-use super::{PATIENCE, SEND, World, is_success, reason, report, scale};
+use super::{PATIENCE, SEND, World, is_full, is_success, reason, report, scale};
 use crate::support::chain::{ChainOptions, hex};
 use crate::support::eventually;
 use crate::support::facilitator::Facilitator;
@@ -61,7 +61,8 @@ async fn another_replica_takes_over_from_one_that_stands_still() {
         ),
     );
     assert_eq!((wrong, violations), (0, 0));
-    assert!(sent <= paid.len() && slowest <= Duration::from_secs(9), "{sent} {slowest:?}");
+    assert!(sent <= paid.len(), "{sent}");
+    assert!(!is_full() || slowest <= Duration::from_secs(9), "{slowest:?}");
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -11,21 +11,31 @@ use crate::support::facilitator::{Facilitator, NetworkOptions, Options};
 use crate::support::payer::{Signed, transfer_call};
 use crate::support::proxy::{Act, Proxy};
 
-/// Settles and replaces the block that paid, together with so many blocks in all, by empty ones.
+/// Settles and replaces the block that paid by an empty one, with exactly so many blocks in all.
 async fn settle_and_reorg(world: &World, facilitator: &Facilitator, signed: &Signed, depth: u64) -> Value {
-    let answer = facilitator.settle(&signed.v2()).await.1;
+    world.mining(false).await;
+    let (caller, body) = (facilitator.caller(), signed.v2());
+    let asked = tokio::spawn(async move { caller.settle_patiently(&body, PATIENCE).await });
+    eventually("a transaction in the pool", PATIENCE, || async {
+        (hex(&world.chain.rpc("txpool_status", json!([])).await["pending"]) > 0).then_some(())
+    })
+    .await;
+    world.chain.mine(1).await;
+    let answer = asked.await.expect("no panic");
     assert!(is_success(&answer), "{answer}");
+    if depth > 1 {
+        world.chain.mine(depth - 1).await;
+    }
     let transaction = answer["transaction"].as_str().expect("a transaction");
     let paid_in = hex(&world.chain.receipt(transaction).await["blockNumber"]);
-    eventually("blocks on top", PATIENCE, || async { (world.chain.height().await + 1 >= paid_in + depth).then_some(()) }).await;
-    world.mining(false).await;
     let height = world.chain.height().await;
-    world.until("the watcher at the head", "SELECT count(*) FROM networks").await;
+    assert_eq!(height + 1 - paid_in, depth, "blocks from the one that paid to the newest");
     eventually("the watcher at the head", PATIENCE, || async {
         (world.count("SELECT cursor_number FROM networks").await == height as i64).then_some(())
     })
     .await;
-    world.chain.rpc("anvil_reorg", json!([height + 1 - paid_in, []])).await;
+    world.chain.rpc("anvil_reorg", json!([depth, []])).await;
+    assert!(world.chain.uses_of(signed).await.is_empty(), "its block is gone");
     answer
 }
 

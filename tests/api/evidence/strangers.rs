@@ -1,7 +1,6 @@
 //! Anybody may land an authorization of EIP-3009. Whoever does, the payment is paid once and told once.
 
-use std::time::Duration;
-
+use alloy::primitives::keccak256;
 use serde_json::json;
 
 use super::{PATIENCE, SEND, World, is_success, reason, report, scale};
@@ -110,39 +109,49 @@ async fn race(
     }
     match moment {
         Moment::BeforeTheRow => {
-            // Long enough for two blocks, and shorter than our patience with a node.
             proxy.rule(|method, params, _| {
                 let simulation = method == "eth_call" && params[0].get("to").is_none();
-                if simulation { Act::DelayAnswer(Duration::from_millis(2_500)) } else { Act::Forward }
+                if simulation { Act::Hold } else { Act::Forward }
             });
         }
         Moment::BeforeTheSend => proxy.rule(|method, _, _| if method == SEND { Act::Swallow } else { Act::Forward }),
         _ => world.mining(false).await,
     }
-    let (sends, calls) = (proxy.calls(SEND), proxy.calls("eth_call"));
+    let (sends, held) = (proxy.calls(SEND), proxy.held());
     let (caller, body) = (facilitator.caller(), signed.v2());
     let asked = tokio::spawn(async move { caller.settle_patiently(&body, PATIENCE).await });
     eventually("the moment", PATIENCE, || async {
         let come = match moment {
-            Moment::BeforeTheRow => proxy.calls("eth_call") > calls,
+            Moment::BeforeTheRow => proxy.held() > held,
             Moment::BeforeTheSend => proxy.calls(SEND) > sends,
             _ => hex(&chain.rpc("txpool_status", json!([])).await["pending"]) > 0,
         };
         come.then_some(())
     })
     .await;
-    if moment == Moment::BeforeTheRow {
-        // The simulation must have been made before the stranger's block.
-        let height = chain.height().await;
-        eventually("a block", PATIENCE, || async { (chain.height().await > height).then_some(()) }).await;
-        proxy.behave();
-    }
     let theirs = land().await;
     if moment == Moment::InOurBlock {
         chain.mine(1).await;
         world.mining(true).await;
     }
-    chain.receipt(&theirs).await;
+    let landed = chain.receipt(&theirs).await;
+    if moment == Moment::BeforeTheRow {
+        let read_to = hex(&landed["blockNumber"]) as i64;
+        eventually("the watcher behind that block", PATIENCE, || async {
+            (world.count("SELECT cursor_number FROM networks").await >= read_to).then_some(())
+        })
+        .await;
+        assert_eq!(world.count("SELECT count(*) FROM payments WHERE handed_out_at IS NULL").await, 0, "there is no row yet");
+        proxy.behave();
+        proxy.release();
+    }
+    if moment == Moment::InOurBlock {
+        let raw = proxy.sent().pop().expect("it was in the pool");
+        let ours = keccak256(alloy::hex::decode(raw).expect("hexadecimal")).to_string();
+        let spent = chain.receipt(&ours).await;
+        assert_eq!(spent["blockHash"], landed["blockHash"], "both stand in one block");
+        assert!(hex(&landed["transactionIndex"]) < hex(&spent["transactionIndex"]), "the stranger was first");
+    }
     proxy.behave();
     (asked.await.expect("no panic"), theirs)
 }

@@ -10,9 +10,11 @@ use quittance::domain::payment::AuthorizationKey;
 use quittance::x402::exact_evm::Eip3009Payload;
 use serde_json::{Value, json};
 
+use super::report;
 use crate::support::typed::{self, Fields, Kind};
 
-/// Appendix A of the protocol digest: made with viem, by the first key of the usual test mnemonic.
+/// The authorization of tests/vectors/x402, made anew with viem by the first key of the mnemonic that test chains share
+/// ("test test … junk").
 const KEY: &str = "ac0974bec39a17e36ba4a6b4d238ff944bacb478cbed5efcae784d7bf4f2ff80";
 const DIGEST: &str = "0x50708d3bf7216e1aeabe7bf22081b9f36c7c287530f92510318f13a03d89dc86";
 const SIGNATURE: &str = "0xdc53a4a579de989368a0fae2ef2172ff2f474b4297013f865d171239f17ef4c3157b4b4030f1bebc53d55ace15c2377dff501a60e1e56c291f1000d6e78f082f1b";
@@ -42,7 +44,7 @@ fn authorization(signature: &str) -> Authorization {
 }
 
 #[test]
-fn the_digest_and_the_signature_of_the_appendix_are_ours_too() {
+fn the_digest_and_the_signature_that_viem_made_are_ours_too() {
     let message = Eip3009Payload::parse(&payload(SIGNATURE)).expect("it is well formed");
     let digest = signature::digest(signature::separator(&asset(), 84532), &message);
     assert_eq!(digest.to_string(), DIGEST);
@@ -57,6 +59,7 @@ fn the_digest_and_the_signature_of_the_appendix_are_ours_too() {
     for kind in [Kind::ReceiveWithAuthorization, Kind::CancelAuthorization, Kind::Permit] {
         assert_ne!(fields.digest(kind, &typed::usdc_domain(&world)).to_string(), DIGEST, "{kind:?}");
     }
+    report("golden", "the digest and the signature that viem made are ours too");
 }
 
 #[test]
@@ -98,7 +101,7 @@ fn what_a_payment_uses_up_does_not_depend_on_how_it_was_signed() {
 }
 
 #[test]
-fn the_wrapper_of_the_appendix_is_taken_apart() {
+fn a_wrapper_as_the_standard_writes_it_is_taken_apart() {
     let word = |digits: &str| format!("{digits:0>64}");
     let text = [
         word("0ba5ed0c6aa8c49038f819e587e2633c4a9f428a"),
@@ -123,7 +126,7 @@ fn the_wrapper_of_the_appendix_is_taken_apart() {
 #[test]
 fn published_signatures_recover_to_their_payers() {
     let Some(directory) = std::env::var_os("QUITTANCE_FIXTURES") else {
-        println!("QUITTANCE_FIXTURES is not set: nothing to compare");
+        report("golden published", "skipped, because QUITTANCE_FIXTURES is not set");
         return;
     };
     let file = std::path::Path::new(&directory).join("x402/eip3009-real-signatures.json");
@@ -148,5 +151,5 @@ fn published_signatures_recover_to_their_payers() {
         let plain = signature::plain(&message.signature, digest, message.from);
         assert_eq!(plain.is_some(), vector["recovered_equals_from"] == true, "{name}");
     }
-    println!("{} published signatures", vectors.len());
+    report("golden published", &format!("{} published signatures judged as published", vectors.len()));
 }
