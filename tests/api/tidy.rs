@@ -180,3 +180,24 @@ fn errors_md_lists_every_reason_in_order_and_invents_none() {
     let missing: Vec<_> = codes.iter().filter(|code| !listed.contains(code)).collect();
     assert!(missing.is_empty(), "docs/ERRORS.md lacks {missing:?}");
 }
+
+/// What a line of the log says, wherever one is written that wants attention.
+fn warnings(text: &str) -> Vec<String> {
+    let calls = ["tracing::warn!(", "tracing::error!("].into_iter().flat_map(|call| text.split(call).skip(1));
+    let said = |call: &str| {
+        let call = &call[..call.find(");").expect("it ends")];
+        call.split('"').rev().nth(1).expect("it says something").to_owned()
+    };
+    calls.map(said).collect()
+}
+
+#[test]
+fn operations_md_explains_every_line_of_the_log_that_wants_attention() {
+    let page = std::fs::read_to_string(root().join("docs/OPERATIONS.md")).expect("it is readable");
+    // A long line stands there up to its ellipsis, and one that only adds to another begins with one.
+    let explained: Vec<_> = page.split('`').skip(1).step_by(2).map(|words| words.trim_matches(['…', ' '])).collect();
+    let says = |line: &str| explained.iter().any(|words| words.len() > 6 && (line.starts_with(words) || line.ends_with(words)));
+    let unexplained: Vec<_> = sources().iter().flat_map(|source| warnings(&source.text)).filter(|line| !says(line)).collect();
+
+    assert_eq!(unexplained, Vec::<String>::new());
+}
