@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 use serde_json::{Value, json};
 use tokio::sync::Mutex;
 
-use super::peer::Peer;
+use super::peer::{Peer, processor_time};
 use super::support::chain::{Chain, hex};
 use super::support::http_client;
 use super::support::payer::{Signed, Terms};
@@ -68,6 +68,10 @@ pub struct Run {
     pub after_block: Vec<Duration>,
     /// The most resident memory from the first request to the last answer, MiB.
     pub peak_memory: f64,
+    /// Processor time of the facilitator's process.
+    pub busy: Duration,
+    /// Processor time of the benchmark itself: the load generator and the proxy, which take it from the same cores.
+    pub own_busy: Duration,
 }
 
 impl Run {
@@ -79,6 +83,16 @@ impl Run {
     /// Calls to nodes for each request.
     pub fn calls_each(&self) -> f64 {
         self.calls as f64 / self.load.requests as f64
+    }
+
+    /// Milliseconds of the facilitator's processor time for each request.
+    pub fn busy_each(&self) -> f64 {
+        self.busy.as_secs_f64() * 1_000.0 / self.load.requests as f64
+    }
+
+    /// Milliseconds of the benchmark's own processor time for each request.
+    pub fn own_busy_each(&self) -> f64 {
+        self.own_busy.as_secs_f64() * 1_000.0 / self.load.requests as f64
     }
 
     /// Requests that were not answered with what was wanted.
@@ -122,6 +136,7 @@ pub async fn run(peer: &Peer, chain: &Chain, proxy: &Proxy, load: Load) -> Run {
     let blocks = (kind == Kind::Settle).then(|| watch_blocks(chain.url.clone()));
     peer.forget_peak_memory();
     proxy.reset();
+    let busy = (peer.processor_time(), processor_time("self"));
     let started = Instant::now();
     let workers = (0..concurrency).map(|_| {
         let (bodies, next, client, url) = (Arc::clone(&bodies), Arc::clone(&next), client.clone(), url.clone());
@@ -144,6 +159,7 @@ pub async fn run(peer: &Peer, chain: &Chain, proxy: &Proxy, load: Load) -> Run {
     }
     let took = started.elapsed();
     let calls = proxy.all_calls().values().sum();
+    let (busy, own_busy) = (peer.processor_time().saturating_sub(busy.0), processor_time("self").saturating_sub(busy.1));
     let peak_memory = peer.peak_memory_mib();
     let succeeded = answers.iter().filter(|answer| answer.wanted).count();
     let paid: Vec<_> = answers.iter().filter_map(|answer| Some((answer.transaction.clone()?, answer.at))).collect();
@@ -155,11 +171,13 @@ pub async fn run(peer: &Peer, chain: &Chain, proxy: &Proxy, load: Load) -> Run {
     let transfers = if kind == Kind::Settle { transfers(chain, from_block, &signed).await } else { 0 };
     assert!(kind == Kind::Verify || transfers >= succeeded, "{succeeded} successes, but only {transfers} transfers on chain");
     let latencies = answers.iter().map(|answer| answer.took).collect();
-    let run = Run { load, succeeded, transfers, took, latencies, calls, gas, after_block, peak_memory };
+    let run = Run { load, succeeded, transfers, took, latencies, calls, gas, after_block, peak_memory, busy, own_busy };
     eprintln!(
-        "  {kind:?} c={concurrency} n={requests}: {succeeded} good, {:.1}/s, {:.2} calls each",
+        "  {kind:?} c={concurrency} n={requests}: {succeeded} good, {:.1}/s, {:.2} calls each, {:.2} ms busy each, {:.2} ms here",
         run.rate(),
-        run.calls_each()
+        run.calls_each(),
+        run.busy_each(),
+        run.own_busy_each(),
     );
     run
 }

@@ -117,9 +117,10 @@ impl Report {
     fn write_runs(&self, text: &mut String) {
         text.push_str(
             "\n| request | at a time | who | as wanted | per second | p50 ms | p95 ms | p99 ms | node calls each | \
-             transfers | gas each | answer after block, p50 ms | peak memory MiB |\n",
+             transfers | gas each | answer after block, p50 ms | peak memory MiB | \
+             processor ms each | the bench's own |\n",
         );
-        text.push_str("|---|---|---|---|---|---|---|---|---|---|---|---|---|\n");
+        text.push_str("|---|---|---|---|---|---|---|---|---|---|---|---|---|---|---|\n");
         for ((kind, concurrency, who), runs) in &self.runs {
             let of = |number: &dyn Fn(&Run) -> f64, digits| figure(median(runs.iter().map(number).collect()), digits);
             let cells = [
@@ -136,6 +137,8 @@ impl Report {
                 of(&|run| run.gas.unwrap_or(f64::NAN), 0),
                 of(&|run| run.after_block(50), 0),
                 of(&|run| run.peak_memory, 0),
+                of(&Run::busy_each, 2),
+                of(&Run::own_busy_each, 2),
             ];
             let _ = writeln!(text, "| {} |", cells.join(" | "));
         }
