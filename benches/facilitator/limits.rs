@@ -38,12 +38,18 @@ pub enum Of {
 }
 
 /// Every limit, in the order of the page.
-pub const LIMITS: [Limit; 17] = [
+pub const LIMITS: [Limit; 18] = [
     Limit {
         name: "verify at 64: times the reference's rate at 64",
         bound: Bound::AtLeast(30.0),
         of: Of::Median,
         figures: |report| ratios(&verified(report), &report.each(Reference, Verify, 64, Run::rate)),
+    },
+    Limit {
+        name: "verify at 64: requests without `isValid: true`",
+        bound: Bound::AtMost(0.0),
+        of: Of::Worst,
+        figures: |report| report.each(Quittance, Verify, 64, failures),
     },
     Limit {
         name: "verify at 64: node calls each",

@@ -54,6 +54,8 @@ pub struct Run {
     pub load: Load,
     /// Requests that were answered with what was wanted.
     pub succeeded: usize,
+    /// What the others were answered with, and how many of them.
+    pub refusals: BTreeMap<String, usize>,
     /// Payments of this run that the chain carried out.
     pub transfers: usize,
     /// How long it took in all.
@@ -114,8 +116,7 @@ impl Run {
 struct Answered {
     took: Duration,
     at: Instant,
-    wanted: bool,
-    transaction: Option<String>,
+    outcome: Result<Option<String>, String>,
 }
 
 /// Fresh authorizations, by all payers in turns, for one merchant.
@@ -146,9 +147,8 @@ pub async fn run(peer: &Peer, chain: &Chain, proxy: &Proxy, load: Load) -> Run {
                 && let Some(body) = bodies.get(next.fetch_add(1, Ordering::Relaxed))
             {
                 let sent = Instant::now();
-                let answer = ask(&client, &url, kind, body.clone()).await;
-                let (took, at, wanted) = (sent.elapsed(), Instant::now(), answer.is_some());
-                answers.push(Answered { took, at, wanted, transaction: answer.flatten() });
+                let outcome = ask(&client, &url, kind, body.clone()).await;
+                answers.push(Answered { took: sent.elapsed(), at: Instant::now(), outcome });
             }
             answers
         })
@@ -161,8 +161,13 @@ pub async fn run(peer: &Peer, chain: &Chain, proxy: &Proxy, load: Load) -> Run {
     let calls = proxy.all_calls().values().sum();
     let (busy, own_busy) = (peer.processor_time().saturating_sub(busy.0), processor_time("self").saturating_sub(busy.1));
     let peak_memory = peer.peak_memory_mib();
-    let succeeded = answers.iter().filter(|answer| answer.wanted).count();
-    let paid: Vec<_> = answers.iter().filter_map(|answer| Some((answer.transaction.clone()?, answer.at))).collect();
+    let succeeded = answers.iter().filter(|answer| answer.outcome.is_ok()).count();
+    let mut refusals = BTreeMap::new();
+    for refusal in answers.iter().filter_map(|answer| answer.outcome.clone().err()) {
+        *refusals.entry(refusal).or_default() += 1;
+    }
+    let paid = answers.iter().filter_map(|answer| Some((answer.outcome.clone().ok()??, answer.at)));
+    let paid: Vec<(String, Instant)> = paid.collect();
     let (gas, numbers) = receipts(chain, &paid).await;
     let after_block = match blocks {
         Some(blocks) => after_block(&paid, &numbers, &blocks.stop().await),
@@ -171,7 +176,7 @@ pub async fn run(peer: &Peer, chain: &Chain, proxy: &Proxy, load: Load) -> Run {
     let transfers = if kind == Kind::Settle { transfers(chain, from_block, &signed).await } else { 0 };
     assert!(kind == Kind::Verify || transfers >= succeeded, "{succeeded} successes, but only {transfers} transfers on chain");
     let latencies = answers.iter().map(|answer| answer.took).collect();
-    let run = Run { load, succeeded, transfers, took, latencies, calls, gas, after_block, peak_memory, busy, own_busy };
+    let run = Run { load, succeeded, refusals, transfers, took, latencies, calls, gas, after_block, peak_memory, busy, own_busy };
     eprintln!(
         "  {kind:?} c={concurrency} n={requests}: {succeeded} good, {:.1}/s, {:.2} calls each, {:.2} ms busy each, {:.2} ms here",
         run.rate(),
@@ -179,17 +184,28 @@ pub async fn run(peer: &Peer, chain: &Chain, proxy: &Proxy, load: Load) -> Run {
         run.busy_each(),
         run.own_busy_each(),
     );
+    for (refusal, count) in &run.refusals {
+        eprintln!("    {count} times {refusal}");
+    }
     run
 }
 
-/// `None` if the answer is not what was wanted; the transaction if there is one.
-async fn ask(client: &reqwest::Client, url: &str, kind: Kind, body: String) -> Option<Option<String>> {
+/// The transaction, if there is one; or what was answered instead of what is wanted.
+async fn ask(client: &reqwest::Client, url: &str, kind: Kind, body: String) -> Result<Option<String>, String> {
     let request = client.post(url).header("content-type", "application/json").timeout(PATIENCE).body(body);
-    let answer: Value = request.send().await.ok()?.json().await.ok()?;
-    match kind {
-        Kind::Verify => (answer["isValid"] == true).then_some(None),
-        Kind::Settle => (answer["success"] == true).then(|| answer["transaction"].as_str().map(str::to_owned)),
+    let answer = request.send().await.map_err(|_| "no answer".to_owned())?;
+    let status = answer.status().as_u16();
+    let answer: Value = answer.json().await.map_err(|_| format!("{status} without JSON"))?;
+    let (wanted, reason) = match kind {
+        Kind::Verify => ("isValid", "invalidReason"),
+        Kind::Settle => ("success", "errorReason"),
+    };
+    if answer[wanted] == true {
+        return Ok(answer["transaction"].as_str().map(str::to_owned));
     }
+    let reason = answer[reason].as_str().or_else(|| answer["error"].as_str()).unwrap_or("no reason");
+    // The reference's own words go on for lines, with addresses and numbers in them.
+    Err(format!("{status} {}", reason.lines().next().unwrap_or_default().chars().take(60).collect::<String>()))
 }
 
 /// Gas for each payment over all transactions, and the block of each.

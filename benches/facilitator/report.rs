@@ -92,6 +92,7 @@ impl Report {
         let mut text = format!("Measured on {} on {}; {of}.\n\n", today(), machine());
         self.write_limits(&mut text);
         self.write_runs(&mut text);
+        self.write_refusals(&mut text);
         self.write_notes(&mut text);
         text
     }
@@ -141,6 +142,19 @@ impl Report {
                 of(&Run::own_busy_each, 2),
             ];
             let _ = writeln!(text, "| {} |", cells.join(" | "));
+        }
+    }
+
+    fn write_refusals(&self, text: &mut String) {
+        text.push_str("\n| request | at a time | who | answered instead | times in all rounds |\n|---|---|---|---|---|\n");
+        for ((kind, concurrency, who), runs) in &self.runs {
+            let mut refusals: BTreeMap<&str, usize> = BTreeMap::new();
+            for (refusal, count) in runs.iter().flat_map(|run| &run.refusals) {
+                *refusals.entry(refusal).or_default() += count;
+            }
+            for (refusal, count) in refusals {
+                let _ = writeln!(text, "| {kind:?} | {concurrency} | {} | {} | {count} |", who.name(), refusal.replace('|', "/"));
+            }
         }
     }
 
