@@ -28,6 +28,8 @@ mod load;
 mod peer;
 #[path = "facilitator/report.rs"]
 mod report;
+#[path = "facilitator/wire.rs"]
+mod wire;
 
 use std::process::ExitCode;
 use std::time::{Duration, Instant};
@@ -40,6 +42,7 @@ use report::{Report, Who};
 use support::chain::{Chain, ChainOptions};
 use support::facilitator::{Facilitator, NetworkOptions, Options};
 use support::proxy::Proxy;
+use wire::Connection;
 
 /// Concurrency of the verify runs, requests for us and for the reference: five seconds or more of the reference's time.
 const VERIFY: [(usize, usize, usize); 4] = [(1, 2_000, 500), (8, 4_000, 1_000), (64, 12_000, 1_000), (256, 12_000, 1_000)];
@@ -187,17 +190,20 @@ impl<'a> Round<'a> {
     /// How long one verify takes, and how long the very call that it made, asked directly through the same proxy. In turns, so
     /// that both see the same machine.
     async fn verify_beside_a_bare_call(&mut self, peer: &Peer, proxy: &Proxy) {
-        let client = support::http_client();
+        let (mut facilitator, mut node) = (Connection::to(&peer.url), Connection::to(&proxy.url));
         let (mut verify, mut bare) = (Vec::new(), Vec::new());
         for signed in load::authorizations(&self.chain, self.count(PAIRS)) {
-            let (took, answer) = timed(&client, &format!("{}/verify", peer.url), signed.v2().to_string()).await;
+            let request = wire::request(&peer.url, "/verify", &signed.v2().to_string());
+            let (took, answer) = timed(&mut facilitator, &request).await;
             assert_eq!(answer["isValid"], true, "a fresh authorization is good: {answer}");
             verify.push(took);
             let call = proxy.last_params("eth_call").expect("a simulation went through the proxy");
             // A simulation goes to no contract: it brings its own code along. The watcher may have asked for something else.
             if call[0].get("to").is_none_or(Value::is_null) {
                 let request = json!({"jsonrpc": "2.0", "id": 1, "method": "eth_call", "params": call});
-                bare.push(timed(&client, &proxy.url, request.to_string()).await.0);
+                let (took, answer) = timed(&mut node, &wire::request(&proxy.url, "/", &request.to_string())).await;
+                assert!(answer["result"].is_string(), "the node simulates again: {answer}");
+                bare.push(took);
             }
         }
         let (verify, bare) = (percentile(&verify, 50), percentile(&bare, 50));
@@ -220,11 +226,10 @@ impl<'a> Round<'a> {
     }
 }
 
-/// A POST whose clock runs from the first byte sent to the last one received.
-async fn timed(client: &reqwest::Client, url: &str, body: String) -> (Duration, Value) {
-    let request = client.post(url).header("content-type", "application/json").body(body);
+/// A request whose clock runs from the first byte sent to the last one received.
+async fn timed(connection: &mut Connection, request: &[u8]) -> (Duration, Value) {
     let started = Instant::now();
-    let answer = request.send().await.expect("it answers").bytes().await.expect("it answers");
+    let (_, answer) = connection.send(request).await.expect("it answers");
     let took = started.elapsed();
     (took, serde_json::from_slice(&answer).expect("JSON"))
 }

@@ -13,6 +13,7 @@ use super::support::chain::{Chain, hex};
 use super::support::http_client;
 use super::support::payer::{Signed, Terms};
 use super::support::proxy::Proxy;
+use super::wire::{self, Connection};
 
 /// How many accounts pay, in turns.
 pub const PAYERS: usize = 50;
@@ -130,9 +131,10 @@ pub fn authorizations(chain: &Chain, count: usize) -> Vec<Signed> {
 pub async fn run(peer: &Peer, chain: &Chain, proxy: &Proxy, load: Load) -> Run {
     let Load { kind, concurrency, requests } = load;
     let signed = authorizations(chain, requests);
-    let bodies: Arc<Vec<String>> = Arc::new(signed.iter().map(|signed| signed.v2().to_string()).collect());
-    let (next, client) = (Arc::new(AtomicUsize::new(0)), http_client());
-    let url = format!("{}/{}", peer.url, if kind == Kind::Verify { "verify" } else { "settle" });
+    let path = if kind == Kind::Verify { "/verify" } else { "/settle" };
+    let sendings = signed.iter().map(|signed| wire::request(&peer.url, path, &signed.v2().to_string()));
+    let sendings: Arc<Vec<Vec<u8>>> = Arc::new(sendings.collect());
+    let next = Arc::new(AtomicUsize::new(0));
     let from_block = chain.height().await;
     let blocks = (kind == Kind::Settle).then(|| watch_blocks(chain.url.clone()));
     peer.forget_peak_memory();
@@ -140,14 +142,14 @@ pub async fn run(peer: &Peer, chain: &Chain, proxy: &Proxy, load: Load) -> Run {
     let busy = (peer.processor_time(), processor_time("self"));
     let started = Instant::now();
     let workers = (0..concurrency).map(|_| {
-        let (bodies, next, client, url) = (Arc::clone(&bodies), Arc::clone(&next), client.clone(), url.clone());
+        let (sendings, next, mut connection) = (Arc::clone(&sendings), Arc::clone(&next), Connection::to(&peer.url));
         tokio::spawn(async move {
             let mut answers = Vec::new();
             while started.elapsed() < SENDING
-                && let Some(body) = bodies.get(next.fetch_add(1, Ordering::Relaxed))
+                && let Some(sending) = sendings.get(next.fetch_add(1, Ordering::Relaxed))
             {
                 let sent = Instant::now();
-                let outcome = ask(&client, &url, kind, body.clone()).await;
+                let outcome = ask(&mut connection, kind, sending).await;
                 answers.push(Answered { took: sent.elapsed(), at: Instant::now(), outcome });
             }
             answers
@@ -191,11 +193,10 @@ pub async fn run(peer: &Peer, chain: &Chain, proxy: &Proxy, load: Load) -> Run {
 }
 
 /// The transaction, if there is one; or what was answered instead of what is wanted.
-async fn ask(client: &reqwest::Client, url: &str, kind: Kind, body: String) -> Result<Option<String>, String> {
-    let request = client.post(url).header("content-type", "application/json").timeout(PATIENCE).body(body);
-    let answer = request.send().await.map_err(|_| "no answer".to_owned())?;
-    let status = answer.status().as_u16();
-    let answer: Value = answer.json().await.map_err(|_| format!("{status} without JSON"))?;
+async fn ask(connection: &mut Connection, kind: Kind, sending: &[u8]) -> Result<Option<String>, String> {
+    let answer = tokio::time::timeout(PATIENCE, connection.send(sending)).await;
+    let (status, body) = answer.map_err(|_| "no answer in time".to_owned())?.map_err(|error| error.kind().to_string())?;
+    let answer: Value = serde_json::from_slice(&body).map_err(|_| format!("{status} without JSON"))?;
     let (wanted, reason) = match kind {
         Kind::Verify => ("isValid", "invalidReason"),
         Kind::Settle => ("success", "errorReason"),
