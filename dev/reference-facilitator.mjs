@@ -1,5 +1,5 @@
 // The TypeScript reference facilitator, put together from @x402/core and @x402/evm as the upstream examples do it. The
-// benchmarks measure against it, and the demo merchant and buyers can be tried with it.
+// benchmark measures against it, with and without --nonce-manager, and the demo merchant and buyers can be tried with it.
 //
 //   node dev/reference-facilitator.mjs --rpc http://127.0.0.1:8545 [--network eip155:84532] [--key 0x…] [--port 4022]
 //                                      [--polling-interval 100] [--nonce-manager]

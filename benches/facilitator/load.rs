@@ -1,6 +1,6 @@
 //! The load generator: so many requests, so many at a time, each a fresh authorization.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, HashMap, HashSet};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
@@ -8,11 +8,25 @@ use std::time::{Duration, Instant};
 use serde_json::{Value, json};
 use tokio::sync::Mutex;
 
-use super::peer::Peer;
+use super::peer::{Peer, processor_time};
 use super::support::chain::{Chain, hex};
 use super::support::http_client;
-use super::support::payer::Terms;
+use super::support::payer::{Signed, Terms};
 use super::support::proxy::Proxy;
+use super::wire::{self, Connection};
+
+/// How many accounts pay, in turns.
+pub const PAYERS: usize = 50;
+
+/// What every payment is worth, in atomic units.
+const AMOUNT: u128 = 100;
+
+/// After this nothing more is sent: a facilitator that stands still must not hold up the benchmark. What was not sent counts
+/// as not answered.
+const SENDING: Duration = Duration::from_mins(2);
+
+/// How long one answer is waited for.
+const PATIENCE: Duration = Duration::from_mins(1);
 
 /// What is asked for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -23,17 +37,28 @@ pub enum Kind {
     Settle,
 }
 
-/// What came of a run.
-#[derive(Clone, Debug)]
-pub struct Run {
-    /// What was asked for.
+/// How much of it.
+#[derive(Clone, Copy, Debug)]
+pub struct Load {
+    /// What is asked for.
     pub kind: Kind,
     /// Requests at a time.
     pub concurrency: usize,
     /// Requests in all.
     pub requests: usize,
+}
+
+/// What came of a run.
+#[derive(Clone, Debug)]
+pub struct Run {
+    /// What was asked for, and how much of it.
+    pub load: Load,
     /// Requests that were answered with what was wanted.
     pub succeeded: usize,
+    /// What the others were answered with, and how many of them.
+    pub refusals: BTreeMap<String, usize>,
+    /// Payments of this run that the chain carried out.
+    pub transfers: usize,
     /// How long it took in all.
     pub took: Duration,
     /// How long each request took.
@@ -44,39 +69,88 @@ pub struct Run {
     pub gas: Option<f64>,
     /// From when the load generator itself saw the block to the answer.
     pub after_block: Vec<Duration>,
-    /// Resident memory at the end of the run, MiB.
-    pub memory: f64,
+    /// The most resident memory from the first request to the last answer, MiB.
+    pub peak_memory: f64,
+    /// Processor time of the facilitator's process.
+    pub busy: Duration,
+    /// Processor time of the benchmark itself: the load generator and the proxy, which take it from the same cores.
+    pub own_busy: Duration,
+}
+
+impl Run {
+    /// Answers per second that were what was wanted.
+    pub fn rate(&self) -> f64 {
+        self.succeeded as f64 / self.took.as_secs_f64()
+    }
+
+    /// Calls to nodes for each request.
+    pub fn calls_each(&self) -> f64 {
+        self.calls as f64 / self.load.requests as f64
+    }
+
+    /// Milliseconds of the facilitator's processor time for each request.
+    pub fn busy_each(&self) -> f64 {
+        self.busy.as_secs_f64() * 1_000.0 / self.load.requests as f64
+    }
+
+    /// Milliseconds of the benchmark's own processor time for each request.
+    pub fn own_busy_each(&self) -> f64 {
+        self.own_busy.as_secs_f64() * 1_000.0 / self.load.requests as f64
+    }
+
+    /// Requests that were not answered with what was wanted.
+    pub fn failures(&self) -> usize {
+        self.load.requests - self.succeeded
+    }
+
+    /// How long requests took, in milliseconds.
+    pub fn latency(&self, percent: usize) -> f64 {
+        percentile(&self.latencies, percent)
+    }
+
+    /// How long after their block answers came, in milliseconds.
+    pub fn after_block(&self, percent: usize) -> f64 {
+        percentile(&self.after_block, percent)
+    }
 }
 
 struct Answered {
     took: Duration,
     at: Instant,
-    transaction: Option<String>,
+    outcome: Result<Option<String>, String>,
 }
 
-/// Sends `requests`, `concurrency` at a time.
-pub async fn run(peer: &Peer, chain: &Chain, proxy: &Proxy, kind: Kind, concurrency: usize, requests: usize, seed: u64) -> Run {
-    // Each run has a merchant of its own, so that its transfers can be counted apart.
-    let merchant = format!("0x{:040x}", 0x00ff_0000_0000_u64 + seed);
-    let terms = Terms { amount: 100, valid_for: 3_600, timeout: 3_600, ..Terms::to(&merchant) };
-    let bodies: Vec<Value> = (0..requests).map(|index| chain.payers[index % chain.payers.len()].authorize(&terms).v2()).collect();
-    let bodies: Arc<Vec<Vec<u8>>> = Arc::new(bodies.iter().map(|body| serde_json::to_vec(body).expect("JSON")).collect());
-    let blocks = watch_blocks(chain.url.clone());
-    let (next, client) = (Arc::new(AtomicUsize::new(0)), http_client());
-    let url = format!("{}/{}", peer.url, if kind == Kind::Verify { "verify" } else { "settle" });
+/// Fresh authorizations, by all payers in turns, for one merchant.
+pub fn authorizations(chain: &Chain, count: usize) -> Vec<Signed> {
+    let merchant = chain.text("/accounts/merchant/address");
+    let terms = Terms { amount: AMOUNT, valid_for: 3_600, timeout: 3_600, ..Terms::to(&merchant) };
+    chain.payers.iter().cycle().take(count).map(|payer| payer.authorize(&terms)).collect()
+}
+
+/// Puts a load on a facilitator. Everything is signed before the clock starts.
+pub async fn run(peer: &Peer, chain: &Chain, proxy: &Proxy, load: Load) -> Run {
+    let Load { kind, concurrency, requests } = load;
+    let signed = authorizations(chain, requests);
+    let path = if kind == Kind::Verify { "/verify" } else { "/settle" };
+    let sendings = signed.iter().map(|signed| wire::request(&peer.url, path, &signed.v2().to_string()));
+    let sendings: Arc<Vec<Vec<u8>>> = Arc::new(sendings.collect());
+    let next = Arc::new(AtomicUsize::new(0));
+    let from_block = chain.height().await;
+    let blocks = (kind == Kind::Settle).then(|| watch_blocks(chain.url.clone()));
+    peer.forget_peak_memory();
     proxy.reset();
+    let busy = (peer.processor_time(), processor_time("self"));
     let started = Instant::now();
     let workers = (0..concurrency).map(|_| {
-        let (bodies, next, client, url) = (Arc::clone(&bodies), Arc::clone(&next), client.clone(), url.clone());
+        let (sendings, next, mut connection) = (Arc::clone(&sendings), Arc::clone(&next), Connection::to(&peer.url));
         tokio::spawn(async move {
             let mut answers = Vec::new();
-            while let Some(body) = bodies.get(next.fetch_add(1, Ordering::Relaxed)) {
+            while started.elapsed() < SENDING
+                && let Some(sending) = sendings.get(next.fetch_add(1, Ordering::Relaxed))
+            {
                 let sent = Instant::now();
-                let answer = ask(&client, &url, kind, body.clone()).await;
-                answers.push((
-                    Answered { took: sent.elapsed(), at: Instant::now(), transaction: answer.clone().flatten() },
-                    answer.is_some(),
-                ));
+                let outcome = ask(&mut connection, kind, sending).await;
+                answers.push(Answered { took: sent.elapsed(), at: Instant::now(), outcome });
             }
             answers
         })
@@ -87,42 +161,52 @@ pub async fn run(peer: &Peer, chain: &Chain, proxy: &Proxy, kind: Kind, concurre
     }
     let took = started.elapsed();
     let calls = proxy.all_calls().values().sum();
-    let memory = peer.memory_mib();
-    let succeeded = answers.iter().filter(|(_, good)| *good).count();
-    let paid: Vec<_> = answers.iter().filter_map(|(answer, _)| Some((answer.transaction.clone()?, answer.at))).collect();
-    let (gas, numbers) = receipts(chain, &paid).await;
-    let seen = blocks.stop().await;
-    let after_block = paid
-        .iter()
-        .filter_map(|(transaction, at)| Some(at.saturating_duration_since(*seen.get(numbers.get(transaction)?)?)))
-        .collect();
-    if kind == Kind::Settle {
-        let transfers = chain.transfers_to(&merchant).await.len();
-        assert!(transfers >= succeeded, "{succeeded} successes, but only {transfers} transfers on chain");
+    let (busy, own_busy) = (peer.processor_time().saturating_sub(busy.0), processor_time("self").saturating_sub(busy.1));
+    let peak_memory = peer.peak_memory_mib();
+    let succeeded = answers.iter().filter(|answer| answer.outcome.is_ok()).count();
+    let mut refusals = BTreeMap::new();
+    for refusal in answers.iter().filter_map(|answer| answer.outcome.clone().err()) {
+        *refusals.entry(refusal).or_default() += 1;
     }
-    let latencies = answers.iter().map(|(answer, _)| answer.took).collect();
-    let run = Run { kind, concurrency, requests, succeeded, took, latencies, calls, gas, after_block, memory };
+    let paid = answers.iter().filter_map(|answer| Some((answer.outcome.clone().ok()??, answer.at)));
+    let paid: Vec<(String, Instant)> = paid.collect();
+    let (gas, numbers) = receipts(chain, &paid).await;
+    let after_block = match blocks {
+        Some(blocks) => after_block(&paid, &numbers, &blocks.stop().await),
+        None => Vec::new(),
+    };
+    let transfers = if kind == Kind::Settle { transfers(chain, from_block, &signed).await } else { 0 };
+    assert!(kind == Kind::Verify || transfers >= succeeded, "{succeeded} successes, but only {transfers} transfers on chain");
+    let latencies = answers.iter().map(|answer| answer.took).collect();
+    let run = Run { load, succeeded, refusals, transfers, took, latencies, calls, gas, after_block, peak_memory, busy, own_busy };
     eprintln!(
-        "  {kind:?} c={concurrency} n={requests}: {succeeded} good, {:.1}/s, {:.2} calls each",
-        rate(&run),
-        calls as f64 / requests as f64
+        "  {kind:?} c={concurrency} n={requests}: {succeeded} good, {:.1}/s, {:.2} calls each, {:.2} ms busy each, {:.2} ms here",
+        run.rate(),
+        run.calls_each(),
+        run.busy_each(),
+        run.own_busy_each(),
     );
+    for (refusal, count) in &run.refusals {
+        eprintln!("    {count} times {refusal}");
+    }
     run
 }
 
-/// Answers per second that were what was wanted.
-pub fn rate(run: &Run) -> f64 {
-    run.succeeded as f64 / run.took.as_secs_f64()
-}
-
-/// `None` if the answer is not what was wanted; the transaction if there is one.
-async fn ask(client: &reqwest::Client, url: &str, kind: Kind, body: Vec<u8>) -> Option<Option<String>> {
-    let answer = client.post(url).header("content-type", "application/json").body(body).send().await.ok()?;
-    let answer: Value = answer.json().await.ok()?;
-    match kind {
-        Kind::Verify => (answer["isValid"] == true).then_some(None),
-        Kind::Settle => (answer["success"] == true).then(|| answer["transaction"].as_str().map(str::to_owned)),
+/// The transaction, if there is one; or what was answered instead of what is wanted.
+async fn ask(connection: &mut Connection, kind: Kind, sending: &[u8]) -> Result<Option<String>, String> {
+    let answer = tokio::time::timeout(PATIENCE, connection.send(sending)).await;
+    let (status, body) = answer.map_err(|_| "no answer in time".to_owned())?.map_err(|error| error.kind().to_string())?;
+    let answer: Value = serde_json::from_slice(&body).map_err(|_| format!("{status} without JSON"))?;
+    let (wanted, reason) = match kind {
+        Kind::Verify => ("isValid", "invalidReason"),
+        Kind::Settle => ("success", "errorReason"),
+    };
+    if answer[wanted] == true {
+        return Ok(answer["transaction"].as_str().map(str::to_owned));
     }
+    let reason = answer[reason].as_str().or_else(|| answer["error"].as_str()).unwrap_or("no reason");
+    // The reference's own words go on for lines, with addresses and numbers in them.
+    Err(format!("{status} {}", reason.lines().next().unwrap_or_default().chars().take(60).collect::<String>()))
 }
 
 /// Gas for each payment over all transactions, and the block of each.
@@ -138,6 +222,26 @@ async fn receipts(chain: &Chain, paid: &[(String, Instant)]) -> (Option<f64>, Ha
         numbers.insert((*transaction).to_owned(), hex(&receipt["blockNumber"]));
     }
     ((!paid.is_empty()).then(|| gas as f64 / paid.len() as f64), numbers)
+}
+
+/// How many transfers to the merchant happened in transactions that used these authorizations: what the chain says, whoever
+/// was told what.
+async fn transfers(chain: &Chain, from_block: u64, signed: &[Signed]) -> usize {
+    const TRANSFER: &str = "0xddf252ad1be2c89b69c2b068fc378daa952ba7f163c4a11628f55a4df523b3ef";
+    const AUTHORIZATION_USED: &str = "0x98de503528ee59b575ef0c0a2576a82497bfc029a5685b209e9ec333479b10a5";
+    let logs = async |topics: Value| {
+        let filter =
+            json!({"fromBlock": format!("{from_block:#x}"), "toBlock": "latest", "address": chain.usdc(), "topics": topics});
+        chain.rpc("eth_getLogs", json!([filter])).await.as_array().expect("logs").clone()
+    };
+    let nonces: HashSet<String> = signed.iter().map(|signed| signed.nonce.to_string()).collect();
+    let used = logs(json!([AUTHORIZATION_USED])).await;
+    let used = used.iter().filter(|log| log["topics"][2].as_str().is_some_and(|nonce| nonces.contains(nonce)));
+    let transactions: HashSet<&str> = used.filter_map(|log| log["transactionHash"].as_str()).collect();
+    let merchant = chain.text("/accounts/merchant/address");
+    let recipient = format!("0x{:0>64}", merchant.trim_start_matches("0x").to_lowercase());
+    let paid = logs(json!([TRANSFER, null, recipient])).await;
+    paid.iter().filter(|log| log["transactionHash"].as_str().is_some_and(|hash| transactions.contains(hash))).count()
 }
 
 /// When the load generator saw each block, looking at the node itself every few milliseconds.
@@ -170,9 +274,15 @@ impl Blocks {
     }
 }
 
-/// A percentile of durations; zero of none.
-pub fn percentile(durations: &mut [Duration], percent: usize) -> Duration {
-    durations.sort_unstable();
-    let index = (durations.len() * percent / 100).min(durations.len().saturating_sub(1));
-    durations.get(index).copied().unwrap_or_default()
+fn after_block(paid: &[(String, Instant)], numbers: &HashMap<String, u64>, seen: &HashMap<u64, Instant>) -> Vec<Duration> {
+    let after = |(transaction, at): &(String, Instant)| Some(at.saturating_duration_since(*seen.get(numbers.get(transaction)?)?));
+    paid.iter().filter_map(after).collect()
+}
+
+/// A percentile of durations in milliseconds; NaN of none.
+pub fn percentile(durations: &[Duration], percent: usize) -> f64 {
+    let mut sorted = durations.to_vec();
+    sorted.sort_unstable();
+    let index = (sorted.len() * percent / 100).min(sorted.len().saturating_sub(1));
+    sorted.get(index).map_or(f64::NAN, |duration| duration.as_secs_f64() * 1_000.0)
 }

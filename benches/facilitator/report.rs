@@ -1,89 +1,190 @@
-//! Tables of medians, on screen and in docs/PERFORMANCE.md.
+//! Tables of medians and limits, on screen and in docs/PERFORMANCE.md.
 
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
-use std::time::Duration;
 
-use super::load::{Kind, Run, percentile, rate};
+use super::limits::{self, Bound, LIMITS, Limit, Of};
+use super::load::{Kind, Run};
 use super::support::root;
+
+/// Figures that a limit is about are noted under these names.
+pub const IDLE_BEFORE: &str = "resident memory before the first request, MiB";
+/// See [`IDLE_BEFORE`].
+pub const IDLE_AFTER: &str = "resident memory after the warm-up, MiB";
+/// See [`IDLE_BEFORE`].
+pub const READY: &str = "ready after kill -9, s";
+/// See [`IDLE_BEFORE`].
+pub const VERIFY_ALONE: &str = "that verify over what is allowed";
+
+/// Who is measured.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Who {
+    /// Our release binary.
+    Quittance,
+    /// The TypeScript reference as upstream wires it.
+    Reference,
+    /// The same with viem's nonce manager.
+    NonceManager,
+}
+
+impl Who {
+    /// Its name in the tables.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Quittance => "Quittance",
+            Self::Reference => "reference",
+            Self::NonceManager => "reference with a nonce manager",
+        }
+    }
+}
 
 /// What all rounds found.
 #[derive(Default)]
 pub struct Report {
-    runs: BTreeMap<(Kind, usize, &'static str), Vec<Run>>,
-    notes: BTreeMap<&'static str, Vec<f64>>,
+    runs: BTreeMap<(Kind, usize, Who), Vec<Run>>,
+    notes: Vec<(&'static str, Vec<f64>)>,
 }
 
 impl Report {
     /// Adds a run of a facilitator.
-    pub fn add(&mut self, who: &'static str, run: Run) {
-        self.runs.entry((run.kind, run.concurrency, who)).or_default().push(run);
+    pub fn add(&mut self, who: Who, run: Run) {
+        self.runs.entry((run.load.kind, run.load.concurrency, who)).or_default().push(run);
     }
 
     /// Adds a single figure.
     pub fn note(&mut self, what: &'static str, figure: f64) {
         eprintln!("  {what}: {figure:.3}");
-        self.notes.entry(what).or_default().push(figure);
+        match self.notes.iter_mut().find(|(name, _)| *name == what) {
+            Some((_, figures)) => figures.push(figure),
+            None => self.notes.push((what, vec![figure])),
+        }
     }
 
-    /// Prints the tables and puts them between the marks in docs/PERFORMANCE.md.
-    pub fn print_and_write(&self, rounds: usize) {
-        let text = self.text(rounds);
-        println!("{text}");
+    /// A figure of each round's run.
+    pub fn each(&self, who: Who, kind: Kind, concurrency: usize, figure: impl Fn(&Run) -> f64) -> Vec<f64> {
+        self.runs.get(&(kind, concurrency, who)).into_iter().flatten().map(figure).collect()
+    }
+
+    /// A single figure of each round.
+    pub fn noted(&self, what: &str) -> Vec<f64> {
+        self.notes.iter().find(|(name, _)| *name == what).map(|(_, figures)| figures.clone()).unwrap_or_default()
+    }
+
+    /// What the limits that were missed are called.
+    pub fn missed(&self) -> Vec<&'static str> {
+        LIMITS.iter().filter(|limit| !limit.is_kept(self)).map(|limit| limit.name).collect()
+    }
+
+    /// Puts the tables between the marks in docs/PERFORMANCE.md.
+    pub fn write(&self, rounds: usize) {
         let path = root().join("docs/PERFORMANCE.md");
         let (begin, end) = ("<!-- bench:begin -->", "<!-- bench:end -->");
-        let page = std::fs::read_to_string(&path).unwrap_or_else(|_| format!("# Performance\n\n{begin}\n{end}\n"));
-        if let Some((head, rest)) = page.split_once(begin)
-            && let Some((_, tail)) = rest.split_once(end)
-        {
-            std::fs::write(&path, format!("{head}{begin}\n{text}{end}{tail}")).expect("docs/PERFORMANCE.md is writable");
-        }
+        let page = std::fs::read_to_string(&path).expect("docs/PERFORMANCE.md is there");
+        let (head, rest) = page.split_once(begin).expect("docs/PERFORMANCE.md says where the tables begin");
+        let (_, tail) = rest.split_once(end).expect("docs/PERFORMANCE.md says where the tables end");
+        let text = self.text(rounds);
+        std::fs::write(&path, format!("{head}{begin}\n{text}{end}{tail}")).expect("docs/PERFORMANCE.md is writable");
     }
 
-    fn text(&self, rounds: usize) -> String {
-        let mut text = format!("Measured on {} on {}, medians of {rounds}.\n\n", today(), machine());
-        text.push_str("| request | at a time | who | answered as wanted | per second | p50 ms | p95 ms | p99 ms | node calls each | gas each | answer after block, p50 ms | memory MiB |\n");
-        text.push_str("|---|---|---|---|---|---|---|---|---|---|---|---|\n");
-        for ((kind, concurrency, who), runs) in &self.runs {
-            let of = |figure: &dyn Fn(&Run) -> f64| median(runs.iter().map(figure).collect());
-            let latency = |percent| of(&|run: &Run| milliseconds(percentile(&mut run.latencies.clone(), percent)));
-            let share = format!("{:.0} of {:.0}", of(&|run| run.succeeded as f64), of(&|run| run.requests as f64));
-            let gas = if runs.iter().all(|run| run.gas.is_some()) {
-                format!("{:.0}", of(&|run| run.gas.unwrap_or(0.0)))
-            } else {
-                "–".to_owned()
-            };
-            let after = if runs.iter().any(|run| run.after_block.is_empty()) {
-                "–".to_owned()
-            } else {
-                format!("{:.0}", of(&|run| milliseconds(percentile(&mut run.after_block.clone(), 50))))
-            };
-            let _ = writeln!(
-                text,
-                "| {kind:?} | {concurrency} | {who} | {share} | {:.1} | {:.1} | {:.1} | {:.1} | {:.2} | {gas} | {after} | {:.0} |",
-                of(&rate),
-                latency(50),
-                latency(95),
-                latency(99),
-                of(&|run| run.calls as f64 / run.requests as f64),
-                of(&|run| run.memory),
-            );
-        }
-        text.push_str("\n| figure | median |\n|---|---|\n");
-        for (what, figures) in &self.notes {
-            let _ = writeln!(text, "| {what} | {:.2} |", median(figures.clone()));
-        }
+    /// All tables.
+    pub fn text(&self, rounds: usize) -> String {
+        let of = if rounds == 1 { "figures of a single round".to_owned() } else { format!("medians of {rounds} rounds") };
+        let mut text = format!("Measured on {} on {}; {of}.\n\n", today(), machine());
+        self.write_limits(&mut text);
+        self.write_runs(&mut text);
+        self.write_refusals(&mut text);
+        self.write_notes(&mut text);
         text
     }
+
+    fn write_limits(&self, text: &mut String) {
+        text.push_str("| limit | | of the rounds | figure | |\n|---|---|---|---|---|\n");
+        for limit in &LIMITS {
+            let Limit { name, bound, of, .. } = limit;
+            let bound = match bound {
+                Bound::AtLeast(bound) => format!("at least {bound}"),
+                Bound::AtMost(bound) => format!("at most {bound}"),
+                Bound::Below(bound) => format!("below {bound}"),
+            };
+            let of = match of {
+                Of::Median => "median",
+                Of::Worst => "worst",
+            };
+            let kept = if limit.is_kept(self) { "kept" } else { "**missed**" };
+            let _ = writeln!(text, "| {name} | {bound} | {of} | {} | {kept} |", figure(limit.figure(self), 2));
+        }
+    }
+
+    fn write_runs(&self, text: &mut String) {
+        text.push_str(
+            "\n| request | at a time | who | as wanted | per second | p50 ms | p95 ms | p99 ms | node calls each | \
+             transfers | gas each | answer after block, p50 ms | peak memory MiB | \
+             processor ms each | the bench's own |\n",
+        );
+        text.push_str("|---|---|---|---|---|---|---|---|---|---|---|---|---|---|---|\n");
+        for ((kind, concurrency, who), runs) in &self.runs {
+            let of = |number: &dyn Fn(&Run) -> f64, digits| figure(median(runs.iter().map(number).collect()), digits);
+            let cells = [
+                format!("{kind:?}"),
+                concurrency.to_string(),
+                who.name().to_owned(),
+                format!("{} of {}", of(&|run| run.succeeded as f64, 0), of(&|run| run.load.requests as f64, 0)),
+                of(&Run::rate, 1),
+                of(&|run| run.latency(50), 1),
+                of(&|run| run.latency(95), 1),
+                of(&|run| run.latency(99), 1),
+                of(&Run::calls_each, 2),
+                if *kind == Kind::Settle { of(&|run| run.transfers as f64, 0) } else { "–".to_owned() },
+                of(&|run| run.gas.unwrap_or(f64::NAN), 0),
+                of(&|run| run.after_block(50), 0),
+                of(&|run| run.peak_memory, 0),
+                of(&Run::busy_each, 2),
+                of(&Run::own_busy_each, 2),
+            ];
+            let _ = writeln!(text, "| {} |", cells.join(" | "));
+        }
+    }
+
+    fn write_refusals(&self, text: &mut String) {
+        text.push_str("\n| request | at a time | who | answered instead | times in all rounds |\n|---|---|---|---|---|\n");
+        for ((kind, concurrency, who), runs) in &self.runs {
+            let mut refusals: BTreeMap<&str, usize> = BTreeMap::new();
+            for (refusal, count) in runs.iter().flat_map(|run| &run.refusals) {
+                *refusals.entry(refusal).or_default() += count;
+            }
+            for (refusal, count) in refusals {
+                let _ = writeln!(text, "| {kind:?} | {concurrency} | {} | {} | {count} |", who.name(), refusal.replace('|', "/"));
+            }
+        }
+    }
+
+    fn write_notes(&self, text: &mut String) {
+        text.push_str("\n| figure | median | lowest | highest |\n|---|---|---|---|\n");
+        let derived = [
+            ("verify at 64: times the reference's best rate at any concurrency", limits::over_the_best_verify(self)),
+            ("settle at 64: times the best rate of the reference with a nonce manager", limits::over_the_best_settle(self)),
+        ];
+        for (what, figures) in derived.iter().chain(&self.notes) {
+            let (lowest, highest) = figures.iter().fold((f64::NAN, f64::NAN), |(low, high), one| (low.min(*one), high.max(*one)));
+            let of = median(figures.clone());
+            let _ = writeln!(text, "| {what} | {} | {} | {} |", figure(of, 2), figure(lowest, 2), figure(highest, 2));
+        }
+    }
 }
 
-fn milliseconds(duration: Duration) -> f64 {
-    duration.as_secs_f64() * 1_000.0
-}
-
-fn median(mut figures: Vec<f64>) -> f64 {
+/// The middle one; of an even number the mean of the two in the middle; NaN of none.
+pub fn median(mut figures: Vec<f64>) -> f64 {
     figures.sort_by(f64::total_cmp);
-    figures.get(figures.len() / 2).copied().unwrap_or(f64::NAN)
+    let middle = figures.len() / 2;
+    match figures.get(middle) {
+        None => f64::NAN,
+        Some(figure) if figures.len() % 2 == 1 => *figure,
+        Some(figure) => f64::midpoint(figures[middle - 1], *figure),
+    }
+}
+
+fn figure(figure: f64, digits: usize) -> String {
+    if figure.is_nan() { "–".to_owned() } else { format!("{figure:.digits$}") }
 }
 
 fn today() -> String {
@@ -94,5 +195,9 @@ fn machine() -> String {
     let cpus = std::fs::read_to_string("/proc/cpuinfo").unwrap_or_default();
     let model = cpus.lines().find_map(|line| line.strip_prefix("model name")).and_then(|rest| rest.split_once(':'));
     let cores = std::thread::available_parallelism().map_or(0, usize::from);
-    format!("{cores} cores of {}", model.map_or("an unknown processor", |(_, name)| name.trim()))
+    let memory = std::fs::read_to_string("/proc/meminfo").unwrap_or_default();
+    let memory = memory.lines().find_map(|line| line.strip_prefix("MemTotal:")).and_then(|rest| rest.split_whitespace().next());
+    let memory = memory.and_then(|text| text.parse::<f64>().ok()).unwrap_or(f64::NAN) / 1_048_576.0;
+    let model = model.map_or("an unknown processor", |(_, name)| name.trim());
+    format!("{cores} cores of {model} with {memory:.0} GiB of memory")
 }
