@@ -117,12 +117,13 @@ pub enum VerifyError {
 pub struct VerifiedPayment {
     examined: ExaminedPayment,
     checked: Checked,
+    bytes: usize,
 }
 
 impl VerifiedPayment {
     /// Only adapters vouch for a payment.
-    pub(in crate::chain) const fn new(examined: ExaminedPayment, checked: Checked) -> Self {
-        Self { examined, checked }
+    pub(in crate::chain) const fn new(examined: ExaminedPayment, checked: Checked, bytes: usize) -> Self {
+        Self { examined, checked, bytes }
     }
 
     /// What was asked, and what the rules read out of it.
@@ -135,6 +136,12 @@ impl VerifiedPayment {
     #[must_use]
     pub const fn checked(&self) -> &Checked {
         &self.checked
+    }
+
+    /// How many bytes tell the network to make this payment alone. Some networks charge for them.
+    #[must_use]
+    pub const fn bytes(&self) -> usize {
+        self.bytes
     }
 }
 

@@ -147,12 +147,6 @@ impl EvmChain {
         Authorization::new(asset, token.separator, Eip3009Payload::parse(payload)?)
     }
 
-    /// What was read out of a request before, and therefore can be read again.
-    fn examined(&self, payment: &ExaminedPayment) -> Result<Authorization, ChainError> {
-        let read = self.authorization(payment.request.asset, &payment.payload);
-        read.map_err(|refusal| self.nodes.misconfigured(format!("an examined payment is unreadable: {refusal}")))
-    }
-
     async fn simulate(&self, payment: &Authorization) -> Result<simulate::Outcome, ChainError> {
         // A factory that is not allowed is not called, not even in a simulation; the verdict then depends on the payer's code.
         let allowed = payment.deployment.as_ref().is_some_and(|deployment| self.factories.contains(&deployment.factory));
@@ -265,7 +259,8 @@ impl Chain for EvmChain {
         exact::terms::check_recipient(&request, message.from, &self.signer_addresses)?;
         exact::authorization::check(&request, &message)?;
         let payload = message.to_json();
-        let payment = Authorization::new(request.asset, token.separator, message)?;
+        // Who signed it matters only together with the payer's code, so that is found out when the chain is asked.
+        let payment = Authorization::read(request.asset, message)?;
         Ok(ExaminedPayment {
             key: payment.key(),
             payer: payment.message.from,
@@ -282,19 +277,22 @@ impl Chain for EvmChain {
     }
 
     async fn verify(&self, payment: ExaminedPayment) -> Result<VerifiedPayment, VerifyError> {
-        let authorization = self.examined(&payment)?;
+        let read = self.authorization(payment.request.asset, &payment.payload);
+        // It was read before, and therefore can be read again.
+        let authorization = read.map_err(|refusal| self.nodes.misconfigured(format!("an examined payment: {refusal}")))?;
         let outcome = self.simulate(&authorization).await?;
         match exact::verdict::judge(&authorization, &outcome, &self.factories) {
-            Ok(checked) => Ok(VerifiedPayment::new(payment, checked)),
+            Ok(checked) => {
+                let (_, data) = build::single(self.multicall, &authorization, checked.payer_code == NO_CODE);
+                Ok(VerifiedPayment::new(payment, checked, data.len()))
+            }
             Err(refusal) => Err(VerifyError::Refused { refusal, block: outcome.block }),
         }
     }
 
     async fn price(&self, payment: &VerifiedPayment) -> Result<u128, ChainError> {
-        let authorization = self.examined(payment.examined())?;
-        let (_, data) = build::single(self.multicall, &authorization, payment.checked().payer_code == NO_CODE);
-        let gas = build::gas_expected(&data, &[payment.checked().gas]);
-        Ok(self.prices().await?.expected(gas, data.len()))
+        let gas = build::gas_expected(payment.bytes(), &[payment.checked().gas]);
+        Ok(self.prices().await?.expected(gas, payment.bytes()))
     }
 
     async fn recheck(&self, payment: &Sendable) -> Result<Recheck, ChainError> {

@@ -49,7 +49,12 @@ pub type Ready = (Authorization, Checked);
 pub fn call(multicall: EvmAddress, payments: &[Ready]) -> Call {
     if let [(payment, checked)] = payments {
         let (to, data) = single(multicall, payment, checked.payer_code == NO_CODE);
-        Call { gas_limit: gas_limit(&data, &[checked.gas]), gas_expected: gas_expected(&data, &[checked.gas]), to, data }
+        Call {
+            gas_limit: gas_limit(data.len(), &[checked.gas]),
+            gas_expected: gas_expected(data.len(), &[checked.gas]),
+            to,
+            data,
+        }
     } else {
         let calls = payments.iter().map(|(payment, _)| Multicall3::Call3 {
             target: payment.token,
@@ -58,7 +63,7 @@ pub fn call(multicall: EvmAddress, payments: &[Ready]) -> Call {
         });
         let data: Bytes = Multicall3::aggregate3Call { calls: calls.collect() }.abi_encode().into();
         let gas: Vec<_> = payments.iter().map(|(_, checked)| checked.gas).collect();
-        Call { to: multicall, gas_limit: gas_limit(&data, &gas), gas_expected: gas_expected(&data, &gas), data }
+        Call { to: multicall, gas_limit: gas_limit(data.len(), &gas), gas_expected: gas_expected(data.len(), &gas), data }
     }
 }
 
@@ -80,19 +85,19 @@ pub fn single(multicall: EvmAddress, payment: &Authorization, payer_has_no_code:
     }
 }
 
-/// The gas of a transaction whose calls took `gas` in their simulations.
+/// The gas of a transaction with so many bytes of data whose calls took `gas` in their simulations.
 #[must_use]
-pub fn gas_limit(data: &[u8], gas: &[u64]) -> u64 {
+pub fn gas_limit(bytes: usize, gas: &[u64]) -> u64 {
     let calls =
         gas.iter().fold(0_u64, |sum, gas| sum.saturating_add(gas + gas * GAS_MARGIN_PERCENT / 100 + GAS_PER_BATCHED_CALL));
-    GAS_TRANSACTION + GAS_SPARE + GAS_CALLDATA_BYTE * data.len() as u64 + calls
+    GAS_TRANSACTION + GAS_SPARE + GAS_CALLDATA_BYTE * bytes as u64 + calls
 }
 
-/// The gas that a transaction takes whose calls took `gas` in their simulations.
+/// The gas that such a transaction takes.
 #[must_use]
-pub fn gas_expected(data: &[u8], gas: &[u64]) -> u64 {
+pub fn gas_expected(bytes: usize, gas: &[u64]) -> u64 {
     let calls = gas.iter().fold(0_u64, |sum, gas| sum.saturating_add(*gas));
-    GAS_TRANSACTION + GAS_CALLDATA_BYTE * data.len() as u64 + calls
+    GAS_TRANSACTION + GAS_CALLDATA_BYTE * bytes as u64 + calls
 }
 
 /// An unsigned transaction (EIP-1559).

@@ -41,15 +41,23 @@ pub struct Authorization {
 }
 
 impl Authorization {
-    /// Reads what is to be landed out of a payload and takes its signature apart.
+    /// Reads what is to be landed out of a payload. Who signed it is not known yet.
+    ///
+    /// # Errors
+    /// A signature wrapper that cannot be read.
+    pub fn read(token: Address, message: Eip3009Payload) -> Result<Self, Refusal> {
+        let (inner, deployment) = signature::unwrap(&message.signature)?;
+        Ok(Self { token: evm(token), message, inner, plain: None, deployment })
+    }
+
+    /// The same with its signature taken apart, which costs more than everything else that is done here for a payment.
     ///
     /// # Errors
     /// A signature wrapper that cannot be read.
     pub fn new(token: Address, separator: B256, message: Eip3009Payload) -> Result<Self, Refusal> {
-        let (inner, deployment) = signature::unwrap(&message.signature)?;
-        let digest = signature::digest(separator, &message);
-        let plain = signature::plain(&inner, digest, message.from);
-        Ok(Self { token: evm(token), message, inner, plain, deployment })
+        let read = Self::read(token, message)?;
+        let digest = signature::digest(separator, &read.message);
+        Ok(Self { plain: signature::plain(&read.inner, digest, read.message.from), ..read })
     }
 
     /// What the chain lets be used once: token, payer and nonce.

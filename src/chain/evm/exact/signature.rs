@@ -152,7 +152,7 @@ mod tests {
 
     #[test]
     fn a_wrapper_is_taken_off_once() {
-        // Appendix of the x402 digest: factory 0x0BA5…428a, calldata 0x1234, signature 0xabcd.
+        // Made with viem: factory 0x0BA5…428a, calldata 0x1234, signature 0xabcd.
         let factory: EvmAddress = "0x0BA5ED0c6AA8c49038F819E587E2633c4A9F428a".parse().unwrap();
         let wrap = |factory: EvmAddress, inner: &[u8]| {
             let mut wrapped = (factory, Bytes::from_static(&[0x12, 0x34]), Bytes::copy_from_slice(inner)).abi_encode_params();
