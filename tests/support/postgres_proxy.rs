@@ -31,6 +31,8 @@ pub enum Fate {
     Unanswered,
     /// The server never gets it, and every present connection falls silent; see [`PostgresProxy::silence`].
     Silent,
+    /// The server does it, and the client waits for the answer until the connection is buried. The others go on.
+    Unheard,
     /// The server gets it no more than the client gets an answer, until the connection is buried. The others go on.
     Held,
 }
@@ -146,13 +148,18 @@ async fn serve(shared: Arc<Shared>, client: TcpStream) {
     let Ok(server) = UnixStream::connect(&shared.socket).await else { return };
     let (mut from_client, mut to_client) = client.into_split();
     let (mut from_server, mut to_server) = server.into_split();
-    let (cut_here, mut is_cut) = watch::channel(false);
+    let (cut_here, mut is_cut) = watch::channel(None);
     let back = async {
         let mut buffer = vec![0; 64 << 10];
         loop {
             let count = from_server.read(&mut buffer).await.unwrap_or(0);
             // After the cut the server's words are waited for, because they prove that it did what it was told, and kept back.
-            if count == 0 || *is_cut.borrow_and_update() || to_client.write_all(&buffer[..count]).await.is_err() {
+            let cut = *is_cut.borrow_and_update();
+            if cut == Some(Fate::Unheard) {
+                // Ended by the other direction.
+                std::future::pending::<()>().await;
+            }
+            if count == 0 || cut.is_some() || to_client.write_all(&buffer[..count]).await.is_err() {
                 return;
             }
         }
@@ -169,8 +176,14 @@ async fn serve(shared: Arc<Shared>, client: TcpStream) {
                 match cut.fate {
                     Fate::Undelivered => return,
                     Fate::Unanswered => {
-                        cut_here.send_replace(true);
+                        cut_here.send_replace(Some(cut.fate));
                         drop(to_server.write_all(&message).await);
+                    }
+                    Fate::Unheard => {
+                        cut_here.send_replace(Some(cut.fate));
+                        drop(to_server.write_all(&message).await);
+                        drop(burial.changed().await);
+                        return;
                     }
                     Fate::Silent => shared.silence(),
                     Fate::Held => {

@@ -161,7 +161,7 @@ async fn crash(world: &World, point: Point, payer: usize) -> (usize, Duration) {
         Point::Pending => {}
         Point::Mined => blind_after_send(&proxy),
         Point::Claimed => brake.execute(BRAKE).await.map(drop).expect("the database is ours"),
-        Point::HandedOut => postgres.cut_next(Cut { statement: "SET handed_out_at", fate: Fate::Unanswered }),
+        Point::HandedOut => postgres.cut_next(Cut { statement: "SET handed_out_at", fate: Fate::Unheard }),
     }
     // What is not mined yet at the point must not be mined before the kill.
     world.mining(!point.is_before_block()).await;
@@ -172,7 +172,7 @@ async fn crash(world: &World, point: Point, payer: usize) -> (usize, Duration) {
     });
 
     match point {
-        Point::Recorded | Point::HandedOut => reached("a lost commit", || async { postgres.cuts() > 0 }).await,
+        Point::Recorded => reached("a held commit", || async { postgres.cuts() > 0 }).await,
         Point::Committed => reached("a send", || async { !proxy.sent().is_empty() }).await,
         Point::Sent => reached("a transaction in the pool", || async { pending(world).await > 0 }).await,
         Point::Pending => reached("an answer", || async { !server.told().is_empty() }).await,
@@ -180,6 +180,7 @@ async fn crash(world: &World, point: Point, payer: usize) -> (usize, Duration) {
         Point::Claimed => {
             world.until("a held answer", "SELECT count(*) FROM pg_locks WHERE locktype = 'advisory' AND NOT granted").await;
         }
+        Point::HandedOut => world.until("a success", "SELECT count(*) FROM payments WHERE handed_out_at IS NOT NULL").await,
     }
     facilitator.kill().await;
     served.await.expect("no panic");

@@ -37,6 +37,11 @@ async fn a_balance_that_covers_one_payment_pays_one() {
         world.mining(true).await;
         let answers: Vec<_> = join_all(asked).await.into_iter().map(|answer| answer.expect("no panic")).collect();
         world.until_idle().await;
+        // Afterwards it is the chain that says so.
+        for (signed, _) in rivals.iter().zip(&answers).filter(|(_, answer)| !is_success(answer)) {
+            let again = replicas[0].settle(&signed.v2()).await.1;
+            assert_eq!(reason(&again), "invalid_exact_evm_insufficient_balance", "{again}");
+        }
         let won: Vec<_> = rivals.into_iter().zip(&answers).filter(|(_, answer)| is_success(answer)).collect();
         let lost = answers.iter().filter(|answer| reason(answer) == "insufficient_funds").count();
         assert_eq!((won.len(), lost), (1, replicas.len() - 1), "{answers:?}");
