@@ -12,12 +12,12 @@ use chrono::{DateTime, Utc};
 use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 
-use crate::chain::{Broadcast, BuildError, Chain, ChainError, Recheck, Rejection, SignerProfile, SlotOrder};
+use crate::chain::{BuildError, Chain, ChainError, Recheck, SignerProfile, SlotOrder};
 use crate::config::CostLimits;
 use crate::domain::ids::{PaymentId, SubmissionId};
 use crate::domain::network::Network;
 use crate::domain::reason::Reason;
-use crate::domain::submission::{Care, LanePolicy, care, compose, may_open, next_nonce};
+use crate::domain::submission::{LanePolicy, compose, may_open, next_nonce};
 use crate::domain::verification::{Checked, Sendable};
 use crate::flow::tenure::{ASK_AGAIN, TURN_LASTS_MAX, Tenure};
 use crate::flow::{Flows, Unavailable};
@@ -25,9 +25,11 @@ use crate::ledger::LedgerError;
 use crate::ledger::blocks::Cursor;
 use crate::ledger::leases::Lease;
 use crate::ledger::signers::SignerRecord;
-use crate::ledger::submissions::{OpenSlot, Opened};
-use crate::metrics::{self, SubmissionKind};
+use crate::ledger::submissions::Opened;
+use crate::metrics::SubmissionKind;
 use crate::telemetry::ErrorChain;
+
+mod care;
 
 /// Between two turns while something is under way; rows of other replicas are noticed at this pace too.
 const TURN: Duration = Duration::from_millis(100);
@@ -181,6 +183,8 @@ impl Lane {
             return Ok(Pause::Fixed(TURN));
         }
         if cursor.halted.is_some() {
+            // Whatever the network goes on with afterwards may be another history.
+            self.forget();
             return Ok(Pause::Fixed(ASK_AGAIN));
         }
         let funds = self.watch_balance().await?;
@@ -203,7 +207,7 @@ impl Lane {
         let mut in_flight = slots.len();
         if may_open(&self.policy, in_flight, self.last_opened, now)
             && !(funds.short && self.has_able_neighbour().await?)
-            && self.open(lease, cursor.heights.head).await?
+            && self.open(lease, &cursor).await?
         {
             in_flight += 1;
         }
@@ -213,16 +217,16 @@ impl Lane {
 
     /// Takes what waits, looks again at what waited for long, and opens one slot for as much as may go together. Returns whether
     /// there was anything to open one for.
-    async fn open(&mut self, lease: &Lease, head: u64) -> Result<bool, LaneError> {
+    async fn open(&mut self, lease: &Lease, cursor: &Cursor) -> Result<bool, LaneError> {
         let limit = if self.chain.batches() { self.policy.batch_max } else { 1 };
         let waiting = self.flows.ledger.take_queued(&self.network, &self.signer.address, self.policy.batch_max).await?;
-        let ready = self.recheck(lease, waiting, head).await?;
+        let ready = self.recheck(lease, waiting, cursor.heights.head).await?;
         let checked: Vec<_> = ready.iter().map(|payment| &payment.checked).collect();
         let payments: Vec<_> = compose(&checked, limit).into_iter().map(|index| ready[index].clone()).collect();
         if payments.is_empty() {
             return Ok(false);
         }
-        let nonce = self.next_nonce().await?;
+        let nonce = self.next_nonce(lease, cursor).await?;
         match self.open_at(lease, nonce, &payments).await {
             Err(LaneError::Build(BuildError::TooDear)) => {
                 self.give_up_all(lease, &payments, Reason::CostExceedsLimit).await?;
@@ -343,104 +347,14 @@ impl Lane {
         Ok(())
     }
 
-    async fn next_nonce(&mut self) -> Result<u64, LaneError> {
+    async fn next_nonce(&mut self, lease: &Lease, cursor: &Cursor) -> Result<u64, LaneError> {
         if let Some(next) = self.next {
             return Ok(next);
         }
+        let read = self.next_read(lease, cursor).await?;
+        let newest = self.chain.signer(&self.signer.name).await?.nonce;
         let own = self.flows.ledger.highest_nonce(&self.network, &self.signer.address).await?;
-        let chain = self.chain.signer(&self.signer.name).await?.nonce;
-        Ok(next_nonce(chain, own))
-    }
-
-    /// Sends a slot's bytes again, or outbids them, if they have been waiting for too long.
-    async fn care_for(&mut self, lease: &Lease, slot: &OpenSlot, cursor: &Cursor) -> Result<(), LaneError> {
-        let now = self.flows.clock.now();
-        match care(&self.policy, slot.signed_at, self.sent.get(&slot.id).copied(), now) {
-            Care::Wait => Ok(()),
-            Care::Resend => self.resend(lease, slot, cursor).await,
-            Care::Outbid => self.outbid(lease, slot, cursor).await,
-        }
-    }
-
-    async fn resend(&mut self, lease: &Lease, slot: &OpenSlot, cursor: &Cursor) -> Result<(), LaneError> {
-        let Some(raw) = &slot.raw else { return self.outbid(lease, slot, cursor).await };
-        self.flows.metrics.submission(&self.network, &self.signer.name, SubmissionKind::Resend, 0);
-        match self.send(slot.id, raw).await {
-            // Ours or a stranger's transaction took the nonce; the chain says which block knows.
-            Broadcast::Rejected(Rejection::NonceTooLow) => self.check_spent(lease, slot, cursor).await,
-            Broadcast::Rejected(Rejection::Underpriced) => self.outbid(lease, slot, cursor).await,
-            Broadcast::Rejected(_) | Broadcast::Accepted | Broadcast::AlreadyKnown | Broadcast::Unknown => Ok(()),
-        }
-    }
-
-    /// Signs a further attempt that offers more. A slot whose payments can no longer land is freed by a transfer of nothing.
-    async fn outbid(&mut self, lease: &Lease, slot: &OpenSlot, cursor: &Cursor) -> Result<(), LaneError> {
-        let nonce = self.chain.nonce_at(&self.signer.name, &cursor.hash).await?;
-        if nonce > slot.nonce {
-            return self.note_spent(lease, slot, cursor).await;
-        }
-        if self.fill_gap(lease, nonce, slot.nonce).await? {
-            return Ok(());
-        }
-        let now = self.flows.clock.now();
-        let mut payments = self.flows.ledger.carried_by(slot.id).await?;
-        payments.retain(|payment| payment.expires_at > now);
-        let kind = if payments.is_empty() { SubmissionKind::Cancel } else { SubmissionKind::Outbid };
-        let order = SlotOrder { signer: &self.signer.name, nonce: slot.nonce, outbid: Some(slot.fees) };
-        let attempt = match self.chain.build(order, &payments).await {
-            // More is not allowed. The bytes that are out stay out.
-            Err(BuildError::TooDear | BuildError::CannotOutbid) => {
-                if let Some(raw) = &slot.raw {
-                    self.send(slot.id, raw).await;
-                }
-                return Ok(());
-            }
-            attempt => attempt?,
-        };
-        if self.flows.ledger.add_attempt(lease, &self.network, slot, &attempt, now).await? {
-            self.flows.metrics.submission(&self.network, &self.signer.name, kind, 0);
-            self.send(slot.id, &attempt.raw).await;
-        }
-        Ok(())
-    }
-
-    /// Whether the signer's nonce passed the slot in a block that the watcher has read. If so, and the watcher did not find our
-    /// transaction there, somebody else used the nonce, and the payments go back to the queue.
-    async fn check_spent(&mut self, lease: &Lease, slot: &OpenSlot, cursor: &Cursor) -> Result<(), LaneError> {
-        if self.chain.nonce_at(&self.signer.name, &cursor.hash).await? > slot.nonce {
-            self.note_spent(lease, slot, cursor).await?;
-        }
-        Ok(())
-    }
-
-    async fn note_spent(&mut self, lease: &Lease, slot: &OpenSlot, cursor: &Cursor) -> Result<(), LaneError> {
-        self.flows.note_spent(lease, &self.network, &self.signer.address, slot.nonce, cursor.heights.head).await?;
-        // Whoever used this nonce may have used the next ones too.
-        self.next = None;
-        Ok(())
-    }
-
-    /// Opens slots without payments for the nonces that the chain waits for and that we never used. Returns whether there were
-    /// any. A stranger's transaction had used them before the network replaced its block, or a restored database forgot them; no
-    /// price moves what is behind such a gap.
-    async fn fill_gap(&mut self, lease: &Lease, next: u64, slot: u64) -> Result<bool, LaneError> {
-        let limit = self.policy.in_flight_max;
-        let missing = self.flows.ledger.missing_nonces(&self.network, &self.signer.address, next, slot, limit).await?;
-        for nonce in &missing {
-            tracing::warn!(network = %self.network, signer = self.signer.name, nonce, "a nonce that nothing uses is filled");
-            self.open_at(lease, *nonce, &[]).await?;
-        }
-        Ok(!missing.is_empty())
-    }
-
-    async fn send(&mut self, slot: SubmissionId, raw: &[u8]) -> Broadcast {
-        let answer = self.chain.broadcast(raw).await;
-        self.sent.insert(slot, self.flows.clock.now());
-        self.flows.metrics.broadcast(&self.network, counted(&answer));
-        if let Broadcast::Rejected(rejection) = &answer {
-            tracing::warn!(network = %self.network, signer = self.signer.name, ?rejection, "the nodes refused a transaction");
-        }
-        answer
+        Ok(next_nonce(read, newest, own))
     }
 
     /// Whether another lane of the network has the funds that this one lacks.
@@ -469,14 +383,5 @@ impl Lane {
         let funds = Funds { balance, short, read_at: Instant::now() };
         self.funds = Some(funds);
         Ok(funds)
-    }
-}
-
-fn counted(answer: &Broadcast) -> metrics::Broadcast {
-    match answer {
-        Broadcast::Accepted => metrics::Broadcast::Accepted,
-        Broadcast::AlreadyKnown => metrics::Broadcast::Known,
-        Broadcast::Rejected(_) => metrics::Broadcast::Rejected,
-        Broadcast::Unknown => metrics::Broadcast::Unknown,
     }
 }

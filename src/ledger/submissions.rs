@@ -12,6 +12,9 @@ use crate::domain::network::Network;
 use crate::domain::submission::{Fees, SignedAttempt};
 use crate::domain::verification::Sendable;
 
+/// So far above what the chain waits for are gaps looked for. Nothing that is farther away can land before those below it.
+const NONCES_LOOKED_AT: u64 = 1_000;
+
 /// A slot that is not spent, with its newest signed bytes.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct OpenSlot {
@@ -190,7 +193,7 @@ impl Ledger {
         Ok(highest.fetch_one(self.pool()).await?.map(from_bigint))
     }
 
-    /// The first nonces from `from` on and below `until` for which a signer never had a slot.
+    /// The first nonces from `from` on and below `until` for which a signer never had a slot, as far as it is worth looking.
     ///
     /// # Errors
     /// The database could not be reached.
@@ -202,6 +205,8 @@ impl Ledger {
         until: u64,
         limit: usize,
     ) -> Result<Vec<u64>, LedgerError> {
+        // The distance may be any that a node makes up, and the database writes all these numbers down before it looks at one.
+        let until = until.min(from.saturating_add(NONCES_LOOKED_AT));
         let missing = sqlx::query_scalar!(
             r#"
             SELECT nonce AS "nonce!" FROM generate_series($3::bigint, $4::bigint - 1) AS nonce
@@ -327,4 +332,70 @@ pub async fn mark_spent(
     .fetch_all(db)
     .await?;
     Ok(unpaid.into_iter().map(PaymentId::from_uuid).collect())
+}
+
+/// Opens the slots again that were spent in a block above `ancestor`.
+///
+/// # Errors
+/// The database could not be reached.
+pub async fn reopen_above(db: &mut sqlx::PgConnection, network: &Network, ancestor: u64) -> Result<(), LedgerError> {
+    let reopened: Vec<Uuid> = sqlx::query_scalar!(
+        "UPDATE submissions SET spent_block = NULL WHERE network = $1 AND spent_block > $2 RETURNING id",
+        network.as_str(),
+        to_bigint(ancestor),
+    )
+    .fetch_all(&mut *db)
+    .await?;
+    reattach(db, &reopened).await
+}
+
+/// Opens at most `limit` slots of a signer again that are marked as spent though its nonce has only come to `next`, the lowest
+/// first. Returns how many.
+///
+/// # Errors
+/// The database could not be reached.
+pub async fn reopen_from(
+    db: &mut sqlx::PgConnection,
+    network: &Network,
+    signer: &str,
+    next: u64,
+    limit: usize,
+) -> Result<usize, LedgerError> {
+    let reopened: Vec<Uuid> = sqlx::query_scalar!(
+        r#"
+        UPDATE submissions SET spent_block = NULL
+        WHERE id IN (
+            SELECT id FROM submissions
+            WHERE network = $1 AND signer = $2 AND nonce >= $3 AND spent_block IS NOT NULL ORDER BY nonce LIMIT $4
+        )
+        RETURNING id
+        "#,
+        network.as_str(),
+        signer,
+        to_bigint(next),
+        i64::try_from(limit).unwrap_or(i64::MAX),
+    )
+    .fetch_all(&mut *db)
+    .await?;
+    reattach(db, &reopened).await?;
+    Ok(reopened.len())
+}
+
+/// Undoes [`mark_spent`] for the payments of slots that are open again. One that is in no newer slot is under way in this one again:
+/// its bytes can still land. One that was given up stays so, because its caller was told; if it lands after all, it is recovered.
+async fn reattach(db: &mut sqlx::PgConnection, reopened: &[Uuid]) -> Result<(), LedgerError> {
+    sqlx::query!(
+        r#"
+        UPDATE payments p
+        SET submission_id = s.id, lane = s.signer, failed_submission_id = NULL, failures = GREATEST(p.failures - 1, 0)
+        FROM submissions s
+        WHERE s.id = ANY ($1) AND p.failed_submission_id = s.id
+          AND p.submission_id IS NULL AND p.given_up_at IS NULL AND p.final_at IS NULL
+          AND NOT EXISTS (SELECT FROM claims c WHERE c.payment_id = p.id)
+        "#,
+        reopened,
+    )
+    .execute(db)
+    .await?;
+    Ok(())
 }

@@ -1,6 +1,8 @@
 //! Lanes: who runs them, what they do about transactions that do not land, and what they do without money.
 
 use std::collections::BTreeSet;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use futures_util::future::join_all;
@@ -11,7 +13,7 @@ use crate::support::chain::{ChainOptions, hex};
 use crate::support::eventually;
 use crate::support::facilitator::Facilitator;
 use crate::support::payer::Signed;
-use crate::support::proxy::Proxy;
+use crate::support::proxy::{Act, Proxy};
 
 async fn owns(facilitator: &Facilitator, lease: &str) -> bool {
     facilitator.metric(&format!("quittance_lease_held{{lease=\"{lease}")).await == 1.0
@@ -288,4 +290,64 @@ async fn an_empty_signer_does_not_keep_payments_from_a_rich_one() {
     assert_eq!((failed, violations), (0, 0));
     assert!(offered > 0);
     assert_eq!(hex(&world.chain.rpc("eth_getTransactionCount", json!([empty, "latest"])).await), 0);
+}
+
+/// One node says once that the signer's nonce is far ahead, and everything that was noted on its word must be put right.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_slot_that_one_answer_called_spent_is_sent_again() {
+    let world = World::new(ChainOptions::default()).await;
+    let proxy = Proxy::start(&world.chain.url);
+    let mut options = world.options(&[&proxy]);
+    options.networks[0].lines.push_str("resend_after_ms = 1000\noutbid_after_ms = 2000\n");
+    let facilitator = Facilitator::start(&options).await;
+    let signed = [world.signed(0), world.signed(1), world.signed(2)];
+    let first = facilitator.settle_patiently(&signed[0].v2(), PATIENCE).await;
+    world.until_idle().await;
+    let lied = Arc::new(AtomicBool::new(false));
+    let lies = Arc::clone(&lied);
+    proxy.rule(move |method, _, _| match method {
+        "eth_getTransactionCount" if !lies.swap(true, Ordering::Relaxed) => Act::Answer(json!("0x5")),
+        SEND if !lies.load(Ordering::Relaxed) => {
+            Act::Answer(json!({"jsonrpc": "2.0", "error": {"code": -32000, "message": "nonce too low"}}))
+        }
+        _ => Act::Forward,
+    });
+    let second = facilitator.settle_patiently(&signed[1].v2(), PATIENCE).await;
+    let third = facilitator.settle_patiently(&signed[2].v2(), PATIENCE).await;
+    world.until_idle().await;
+    let violations = world.violations(&signed, 0).await;
+    report("lanes called spent", &format!("one lie about a nonce, then paid and paid on; {violations} violations"));
+    assert!(lied.load(Ordering::Relaxed));
+    assert!([&first, &second, &third].iter().all(|answer| is_success(answer)), "{first} {second} {third}");
+    assert_eq!(violations, 0);
+}
+
+/// The account's nonce goes back below slots that were spent, as where a history was accepted that nobody can compare any more.
+#[tokio::test(flavor = "multi_thread")]
+async fn spent_slots_that_the_chain_does_not_know_are_filled() {
+    let world = World::new(ChainOptions::default()).await;
+    let proxy = Proxy::start(&world.chain.url);
+    let mut options = world.options(&[&proxy]);
+    options.networks[0].lines.push_str("resend_after_ms = 1000\noutbid_after_ms = 2000\n");
+    let facilitator = Facilitator::start(&options).await;
+    let signed = [world.signed(0), world.signed(1), world.signed(2)];
+    for signed in &signed[..2] {
+        let answer = facilitator.settle_patiently(&signed.v2(), PATIENCE).await;
+        assert!(is_success(&answer), "{answer}");
+        world.until_idle().await;
+    }
+    let erased = sqlx::query("UPDATE attempts SET raw = NULL, erased_at = clock_timestamp()").execute(world.ledger.pool()).await;
+    assert_eq!(erased.expect("the database answers").rows_affected(), 2);
+    let signer = world.chain.text("/accounts/signers/0/address");
+    world.chain.rpc("anvil_setNonce", json!([signer, "0x0"])).await;
+    world.chain.mine(1).await;
+    let last = facilitator.settle_patiently(&signed[2].v2(), PATIENCE).await;
+    world.until_idle().await;
+    let (slots, violations) = (world.count("SELECT count(*) FROM submissions").await, world.violations(&signed, 0).await);
+    report(
+        "lanes forgotten nonces",
+        &format!("2 spent slots open again, then paid through {slots} slots; {violations} violations"),
+    );
+    assert!(is_success(&last), "{last}");
+    assert_eq!((slots, violations), (3, 0));
 }
