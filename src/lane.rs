@@ -12,12 +12,12 @@ use chrono::{DateTime, Utc};
 use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 
-use crate::chain::{Broadcast, BuildError, Chain, ChainError, Recheck, Rejection, SignerProfile, SlotOrder};
+use crate::chain::{BuildError, Chain, ChainError, Recheck, SignerProfile, SlotOrder};
 use crate::config::CostLimits;
 use crate::domain::ids::{PaymentId, SubmissionId};
 use crate::domain::network::Network;
 use crate::domain::reason::Reason;
-use crate::domain::submission::{Care, LanePolicy, care, compose, may_open, next_nonce};
+use crate::domain::submission::{LanePolicy, compose, may_open, next_nonce};
 use crate::domain::verification::{Checked, Sendable};
 use crate::flow::tenure::{ASK_AGAIN, TURN_LASTS_MAX, Tenure};
 use crate::flow::{Flows, Unavailable};
@@ -25,9 +25,11 @@ use crate::ledger::LedgerError;
 use crate::ledger::blocks::Cursor;
 use crate::ledger::leases::Lease;
 use crate::ledger::signers::SignerRecord;
-use crate::ledger::submissions::{OpenSlot, Opened};
-use crate::metrics::{self, SubmissionKind};
+use crate::ledger::submissions::Opened;
+use crate::metrics::SubmissionKind;
 use crate::telemetry::ErrorChain;
+
+mod care;
 
 /// Between two turns while something is under way; rows of other replicas are noticed at this pace too.
 const TURN: Duration = Duration::from_millis(100);
@@ -62,6 +64,8 @@ pub struct Lane {
     funds: Option<Funds>,
     /// What the open slots may still take of them.
     committed: u128,
+    /// What the last transaction may have cost, if even for a single payment that could not be paid.
+    lacking: u128,
 }
 
 /// What the signer held when it was looked at last.
@@ -125,6 +129,7 @@ impl Lane {
             fence: None,
             funds: None,
             committed: 0,
+            lacking: 0,
         }
     }
 
@@ -181,11 +186,18 @@ impl Lane {
             return Ok(Pause::Fixed(TURN));
         }
         if cursor.halted.is_some() {
+            // Whatever the network goes on with afterwards may be another history.
+            self.forget();
             return Ok(Pause::Fixed(ASK_AGAIN));
         }
-        let funds = self.watch_balance().await?;
         let slots = self.flows.ledger.open_slots(&self.network, &self.signer.address).await?;
-        self.committed = slots.iter().fold(0, |sum, slot| sum.saturating_add(slot.cost_max));
+        let committed = slots.iter().fold(0_u128, |sum, slot| sum.saturating_add(slot.cost_max));
+        if let Some(funds) = &mut self.funds {
+            // What slots took that are spent by now is not known before the next look, but no more than this.
+            funds.balance = funds.balance.saturating_sub(self.committed.saturating_sub(committed));
+        }
+        self.committed = committed;
+        let funds = self.watch_balance().await?;
         self.sent.retain(|slot, _| slots.iter().any(|open| open.id == *slot));
         self.flows.metrics.submissions_in_flight(&self.network, &self.signer.name, slots.len());
         for slot in &slots {
@@ -203,7 +215,7 @@ impl Lane {
         let mut in_flight = slots.len();
         if may_open(&self.policy, in_flight, self.last_opened, now)
             && !(funds.short && self.has_able_neighbour().await?)
-            && self.open(lease, cursor.heights.head).await?
+            && self.open(lease, &cursor).await?
         {
             in_flight += 1;
         }
@@ -213,45 +225,56 @@ impl Lane {
 
     /// Takes what waits, looks again at what waited for long, and opens one slot for as much as may go together. Returns whether
     /// there was anything to open one for.
-    async fn open(&mut self, lease: &Lease, head: u64) -> Result<bool, LaneError> {
+    async fn open(&mut self, lease: &Lease, cursor: &Cursor) -> Result<bool, LaneError> {
         let limit = if self.chain.batches() { self.policy.batch_max } else { 1 };
         let waiting = self.flows.ledger.take_queued(&self.network, &self.signer.address, self.policy.batch_max).await?;
-        let ready = self.recheck(lease, waiting, head).await?;
+        let ready = self.recheck(lease, waiting, cursor.heights.head).await?;
         let checked: Vec<_> = ready.iter().map(|payment| &payment.checked).collect();
         let payments: Vec<_> = compose(&checked, limit).into_iter().map(|index| ready[index].clone()).collect();
         if payments.is_empty() {
             return Ok(false);
         }
-        let nonce = self.next_nonce().await?;
-        match self.open_at(lease, nonce, &payments).await {
-            Err(LaneError::Build(BuildError::TooDear)) => {
-                self.give_up_all(lease, &payments, Reason::CostExceedsLimit).await?;
-                Ok(false)
-            }
-            Err(LaneError::OverBudget(ids)) => {
-                let excess: Vec<_> = payments.into_iter().filter(|payment| ids.contains(&payment.id)).collect();
-                self.give_up_all(lease, &excess, Reason::CostExceedsLimit).await?;
-                Ok(false)
-            }
-            Err(LaneError::Build(BuildError::Unreadable(id))) => {
-                let unreadable: Vec<_> = payments.into_iter().filter(|payment| payment.id == id).collect();
-                self.give_up_all(lease, &unreadable, Reason::InvalidPayload).await?;
-                Ok(false)
-            }
-            opened => {
-                let opened = opened?;
-                if opened {
+        let nonce = self.next_nonce(lease, cursor).await?;
+        self.open_for(lease, nonce, payments).await
+    }
+
+    /// Opens a slot for as many of these payments as it can be opened for. Returns whether it did.
+    async fn open_for(&mut self, lease: &Lease, nonce: u64, mut payments: Vec<Sendable>) -> Result<bool, LaneError> {
+        while !payments.is_empty() {
+            match self.open_at(lease, nonce, &payments).await {
+                Ok(Opened::Committed(_)) => {
                     self.next = Some(nonce + 1);
                     self.last_opened = Some(self.flows.clock.now());
+                    return Ok(true);
                 }
-                Ok(opened)
+                // One that was withdrawn in this moment does not keep the others.
+                Ok(Opened::PaymentsChanged(left)) => payments.retain(|payment| left.contains(&payment.id)),
+                // What the signer cannot pay for all, it can perhaps pay for some.
+                Err(LaneError::Penniless) if payments.len() > 1 => payments.truncate(payments.len() / 2),
+                Err(error) => {
+                    self.refuse(lease, &payments, error).await?;
+                    return Ok(false);
+                }
             }
+        }
+        Ok(false)
+    }
+
+    /// Gives up the payments because of which a slot could not be opened; any other error is none of theirs.
+    async fn refuse(&self, lease: &Lease, payments: &[Sendable], error: LaneError) -> Result<(), LaneError> {
+        match error {
+            LaneError::Build(BuildError::TooDear) => {
+                let all: Vec<_> = payments.iter().map(|payment| payment.id).collect();
+                self.give_up_all(lease, &all, Reason::CostExceedsLimit).await
+            }
+            LaneError::OverBudget(ids) => self.give_up_all(lease, &ids, Reason::CostExceedsLimit).await,
+            LaneError::Build(BuildError::Unreadable(id)) => self.give_up_all(lease, &[id], Reason::InvalidPayload).await,
+            error => Err(error),
         }
     }
 
-    /// Signs, commits and sends a slot. Returns whether it did: not if one of the payments was withdrawn in this moment; the
-    /// others are taken again in the next turn.
-    async fn open_at(&mut self, lease: &Lease, nonce: u64, payments: &[Sendable]) -> Result<bool, LaneError> {
+    /// Signs, commits and sends a slot, unless one of the payments was withdrawn in this moment.
+    async fn open_at(&mut self, lease: &Lease, nonce: u64, payments: &[Sendable]) -> Result<Opened, LaneError> {
         let order = SlotOrder { signer: &self.signer.name, nonce, outbid: None };
         let attempt = self.chain.build(order, payments).await?;
         // Those that came at once were all let in before the first of them was counted.
@@ -260,18 +283,22 @@ impl Lane {
             return Err(LaneError::OverBudget(excess));
         }
         // Bytes that nobody takes must not be committed: their payments would neither be made nor be free to be asked for again.
-        if self.funds.is_none_or(|funds| funds.balance < self.committed.saturating_add(attempt.cost_max)) {
-            self.funds = None;
+        if !self.affords(attempt.cost_max).await? {
+            if payments.len() <= 1 {
+                // Whoever looks at the balance next notes that the signer is short.
+                (self.lacking, self.funds) = (attempt.cost_max, None);
+            }
             return Err(LaneError::Penniless);
         }
         let opened = self.flows.open_slot(lease, &self.network, &self.signer.address, nonce, &attempt, payments).await?;
-        let Opened::Committed(slot) = opened else { return Ok(false) };
+        let Opened::Committed(slot) = opened else { return Ok(opened) };
+        self.lacking = 0;
         self.committed = self.committed.saturating_add(attempt.cost_max);
         let kind = if payments.is_empty() { SubmissionKind::Cancel } else { SubmissionKind::New };
         self.flows.metrics.submission(&self.network, &self.signer.name, kind, payments.len());
         self.flows.metrics.settlement_cost(&self.network, attempt.cost_expected);
         self.send(slot, &attempt.raw).await;
-        Ok(true)
+        Ok(opened)
     }
 
     /// Payments that were simulated at a block that is not the newest any more are simulated again, all at once. One about
@@ -279,6 +306,9 @@ impl Lane {
     async fn recheck(&mut self, lease: &Lease, mut waiting: Vec<Sendable>, head: u64) -> Result<Vec<Sendable>, LaneError> {
         self.used.retain(|_, at| *at == head);
         waiting.retain(|payment| !self.used.contains_key(&payment.id));
+        let failed: Vec<_> =
+            waiting.extract_if(.., |payment| payment.failures >= FAILURES_MAX).map(|payment| payment.id).collect();
+        self.give_up_all(lease, &failed, Reason::TransactionFailed).await?;
         let (stale, mut ready): (Vec<_>, Vec<_>) =
             waiting.into_iter().partition(|payment| payment.checked.block + CHECK_LASTS_BLOCKS < head);
         let looks = stale.into_iter().map(|payment| async {
@@ -296,16 +326,13 @@ impl Lane {
                 }
             };
             match look {
-                Recheck::Good(checked) if payment.failures < FAILURES_MAX => {
+                Recheck::Good(checked) => {
                     // A payer whose code changed since it was verified keeps out of the others' transaction, and so does a
                     // payment that failed in one.
                     let alone = payment.checked.alone || checked.alone || checked.payer_code != payment.checked.payer_code;
                     payment.checked = Checked { alone, ..checked };
                     found.push((payment.id, payment.checked.clone()));
                     ready.push(payment);
-                }
-                Recheck::Good(_) => {
-                    self.flows.give_up(lease, &self.network, payment.id, Reason::TransactionFailed.into()).await?;
                 }
                 // That state is older than what is known already. The next turn asks again.
                 Recheck::Refused { block, .. } if block < head.max(payment.checked.block) => {
@@ -336,111 +363,21 @@ impl Lane {
         }
     }
 
-    async fn give_up_all(&self, lease: &Lease, payments: &[Sendable], reason: Reason) -> Result<(), LaneError> {
+    async fn give_up_all(&self, lease: &Lease, payments: &[PaymentId], reason: Reason) -> Result<(), LaneError> {
         for payment in payments {
-            self.flows.give_up(lease, &self.network, payment.id, reason.into()).await?;
+            self.flows.give_up(lease, &self.network, *payment, reason.into()).await?;
         }
         Ok(())
     }
 
-    async fn next_nonce(&mut self) -> Result<u64, LaneError> {
+    async fn next_nonce(&mut self, lease: &Lease, cursor: &Cursor) -> Result<u64, LaneError> {
         if let Some(next) = self.next {
             return Ok(next);
         }
+        let read = self.next_read(lease, cursor).await?;
+        let newest = self.chain.signer(&self.signer.name).await?.nonce;
         let own = self.flows.ledger.highest_nonce(&self.network, &self.signer.address).await?;
-        let chain = self.chain.signer(&self.signer.name).await?.nonce;
-        Ok(next_nonce(chain, own))
-    }
-
-    /// Sends a slot's bytes again, or outbids them, if they have been waiting for too long.
-    async fn care_for(&mut self, lease: &Lease, slot: &OpenSlot, cursor: &Cursor) -> Result<(), LaneError> {
-        let now = self.flows.clock.now();
-        match care(&self.policy, slot.signed_at, self.sent.get(&slot.id).copied(), now) {
-            Care::Wait => Ok(()),
-            Care::Resend => self.resend(lease, slot, cursor).await,
-            Care::Outbid => self.outbid(lease, slot, cursor).await,
-        }
-    }
-
-    async fn resend(&mut self, lease: &Lease, slot: &OpenSlot, cursor: &Cursor) -> Result<(), LaneError> {
-        let Some(raw) = &slot.raw else { return self.outbid(lease, slot, cursor).await };
-        self.flows.metrics.submission(&self.network, &self.signer.name, SubmissionKind::Resend, 0);
-        match self.send(slot.id, raw).await {
-            // Ours or a stranger's transaction took the nonce; the chain says which block knows.
-            Broadcast::Rejected(Rejection::NonceTooLow) => self.check_spent(lease, slot, cursor).await,
-            Broadcast::Rejected(Rejection::Underpriced) => self.outbid(lease, slot, cursor).await,
-            Broadcast::Rejected(_) | Broadcast::Accepted | Broadcast::AlreadyKnown | Broadcast::Unknown => Ok(()),
-        }
-    }
-
-    /// Signs a further attempt that offers more. A slot whose payments can no longer land is freed by a transfer of nothing.
-    async fn outbid(&mut self, lease: &Lease, slot: &OpenSlot, cursor: &Cursor) -> Result<(), LaneError> {
-        let nonce = self.chain.nonce_at(&self.signer.name, &cursor.hash).await?;
-        if nonce > slot.nonce {
-            return self.note_spent(lease, slot, cursor).await;
-        }
-        if self.fill_gap(lease, nonce, slot.nonce).await? {
-            return Ok(());
-        }
-        let now = self.flows.clock.now();
-        let mut payments = self.flows.ledger.carried_by(slot.id).await?;
-        payments.retain(|payment| payment.expires_at > now);
-        let kind = if payments.is_empty() { SubmissionKind::Cancel } else { SubmissionKind::Outbid };
-        let order = SlotOrder { signer: &self.signer.name, nonce: slot.nonce, outbid: Some(slot.fees) };
-        let attempt = match self.chain.build(order, &payments).await {
-            // More is not allowed. The bytes that are out stay out.
-            Err(BuildError::TooDear | BuildError::CannotOutbid) => {
-                if let Some(raw) = &slot.raw {
-                    self.send(slot.id, raw).await;
-                }
-                return Ok(());
-            }
-            attempt => attempt?,
-        };
-        if self.flows.ledger.add_attempt(lease, &self.network, slot, &attempt, now).await? {
-            self.flows.metrics.submission(&self.network, &self.signer.name, kind, 0);
-            self.send(slot.id, &attempt.raw).await;
-        }
-        Ok(())
-    }
-
-    /// Whether the signer's nonce passed the slot in a block that the watcher has read. If so, and the watcher did not find our
-    /// transaction there, somebody else used the nonce, and the payments go back to the queue.
-    async fn check_spent(&mut self, lease: &Lease, slot: &OpenSlot, cursor: &Cursor) -> Result<(), LaneError> {
-        if self.chain.nonce_at(&self.signer.name, &cursor.hash).await? > slot.nonce {
-            self.note_spent(lease, slot, cursor).await?;
-        }
-        Ok(())
-    }
-
-    async fn note_spent(&mut self, lease: &Lease, slot: &OpenSlot, cursor: &Cursor) -> Result<(), LaneError> {
-        self.flows.note_spent(lease, &self.network, &self.signer.address, slot.nonce, cursor.heights.head).await?;
-        // Whoever used this nonce may have used the next ones too.
-        self.next = None;
-        Ok(())
-    }
-
-    /// Opens slots without payments for the nonces that the chain waits for and that we never used. Returns whether there were
-    /// any. A stranger's transaction had used them before the network replaced its block, or a restored database forgot them; no
-    /// price moves what is behind such a gap.
-    async fn fill_gap(&mut self, lease: &Lease, next: u64, slot: u64) -> Result<bool, LaneError> {
-        let limit = self.policy.in_flight_max;
-        let missing = self.flows.ledger.missing_nonces(&self.network, &self.signer.address, next, slot, limit).await?;
-        for nonce in &missing {
-            tracing::warn!(network = %self.network, signer = self.signer.name, nonce, "a nonce that nothing uses is filled");
-            self.open_at(lease, *nonce, &[]).await?;
-        }
-        Ok(!missing.is_empty())
-    }
-
-    async fn send(&mut self, slot: SubmissionId, raw: &[u8]) -> Broadcast {
-        let answer = self.chain.broadcast(raw).await;
-        self.sent.insert(slot, self.flows.clock.now());
-        self.flows.metrics.broadcast(&self.network, counted(&answer));
-        if let Broadcast::Rejected(rejection) = &answer {
-            tracing::warn!(network = %self.network, signer = self.signer.name, ?rejection, "the nodes refused a transaction");
-        }
-        answer
+        Ok(next_nonce(read, newest, own))
     }
 
     /// Whether another lane of the network has the funds that this one lacks.
@@ -450,7 +387,18 @@ impl Lane {
         Ok(signers.iter().any(|signer| signer.address != self.signer.address && !standing.short.contains(&signer.address)))
     }
 
-    /// Notes now and then what the signer holds, and whether that may not last for another hour at the present rate.
+    /// Whether the signer can pay for one more transaction beside those that are under way. Looks again before it says no.
+    async fn affords(&mut self, cost_max: u128) -> Result<bool, LaneError> {
+        let needed = self.committed.saturating_add(cost_max);
+        if self.funds.is_some_and(|funds| funds.balance >= needed) {
+            return Ok(true);
+        }
+        self.funds = None;
+        Ok(self.watch_balance().await?.balance >= needed)
+    }
+
+    /// Notes now and then what the signer holds, and whether that may not last for another hour at the present rate, or was not
+    /// enough for a payment that waits.
     async fn watch_balance(&mut self) -> Result<Funds, LaneError> {
         if let Some(funds) = self.funds.filter(|funds| funds.read_at.elapsed() < BALANCE_READ) {
             return Ok(funds);
@@ -458,7 +406,9 @@ impl Lane {
         let balance = self.chain.signer(&self.signer.name).await?.balance;
         let now = self.flows.clock.now();
         let rate = self.flows.ledger.spent_lately(&self.network, now).await?;
-        let short = balance < rate.max(self.cost.reserve_wei_min);
+        // Without anything lacking, what is committed is no debt: it was counted when it was opened.
+        let lacking = if self.lacking > 0 { self.committed.saturating_add(self.lacking) } else { 0 };
+        let short = balance < rate.max(self.cost.reserve_wei_min).max(lacking);
         if short {
             tracing::error!(network = %self.network, signer = self.signer.name, balance_wei = %balance, "the signer runs out of funds");
         }
@@ -469,14 +419,5 @@ impl Lane {
         let funds = Funds { balance, short, read_at: Instant::now() };
         self.funds = Some(funds);
         Ok(funds)
-    }
-}
-
-fn counted(answer: &Broadcast) -> metrics::Broadcast {
-    match answer {
-        Broadcast::Accepted => metrics::Broadcast::Accepted,
-        Broadcast::AlreadyKnown => metrics::Broadcast::Known,
-        Broadcast::Rejected(_) => metrics::Broadcast::Rejected,
-        Broadcast::Unknown => metrics::Broadcast::Unknown,
     }
 }

@@ -100,10 +100,17 @@ pub fn care(policy: &LanePolicy, signed_at: DateTime<Utc>, sent_at: Option<DateT
     }
 }
 
-/// The account nonce of the next slot. A node that lags must not make us reuse one, and a database that was restored from a
-/// backup must not make us go below what the chain has seen.
+/// Nonces that others may have used between the block that we read and the newest one. Nothing of ours is out there without a
+/// slot, so these are few.
+const STRANGE_NONCES_MAX: u64 = 16;
+
+/// The account nonce of the next slot, from the signer's next nonce in the block that we read and in the newest one. A node that
+/// lags must not make us reuse one, and a database that was restored from a backup must not make us go below what the chain has
+/// seen. Nor is a node believed that names a nonce far away, alone against the other answer: all that lies between would have to
+/// be filled.
 #[must_use]
-pub fn next_nonce(chain: u64, own_highest: Option<u64>) -> u64 {
+pub fn next_nonce(read: u64, newest: u64, own_highest: Option<u64>) -> u64 {
+    let chain = newest.min(read.saturating_add(STRANGE_NONCES_MAX));
     own_highest.map_or(chain, |own| chain.max(own.saturating_add(1)))
 }
 
@@ -179,9 +186,16 @@ mod tests {
 
     #[test]
     fn a_nonce_is_never_used_twice() {
-        assert_eq!(next_nonce(5, None), 5);
-        assert_eq!(next_nonce(5, Some(7)), 8);
-        assert_eq!(next_nonce(9, Some(7)), 9);
-        assert_eq!(next_nonce(8, Some(7)), 8);
+        assert_eq!(next_nonce(5, 5, None), 5);
+        assert_eq!(next_nonce(5, 5, Some(7)), 8);
+        assert_eq!(next_nonce(5, 9, Some(7)), 9);
+        assert_eq!(next_nonce(8, 8, Some(7)), 8);
+        assert_eq!(next_nonce(9, 5, Some(7)), 8);
+    }
+
+    #[test]
+    fn a_nonce_that_one_answer_makes_up_is_not_believed() {
+        assert_eq!(next_nonce(5, u64::MAX, Some(4)), 5 + STRANGE_NONCES_MAX);
+        assert_eq!(next_nonce(u64::MAX, 5, Some(4)), 5);
     }
 }

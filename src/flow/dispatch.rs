@@ -12,11 +12,12 @@ use crate::domain::network::Network;
 use crate::domain::reason::Refusal;
 use crate::domain::submission::SignedAttempt;
 use crate::domain::verification::Sendable;
+use crate::ledger::blocks::{self, Cursor};
 use crate::ledger::events::{self, NewEvent};
 use crate::ledger::leases::{self, Lease};
 use crate::ledger::news::notify_block;
 use crate::ledger::submissions::{self, NewSlot, Opened};
-use crate::ledger::{LedgerError, commit, payments};
+use crate::ledger::{Db, LedgerError, commit, payments};
 
 impl Flows {
     /// Commits a slot with its bytes, its payments, and what it costs for whom.
@@ -35,7 +36,7 @@ impl Flows {
         let costs = shares(attempt.cost_expected, payments);
         let new = NewSlot { network, signer, nonce, attempt, payments, costs: &costs };
         let opened = self.ledger.open_slot(lease, &new, self.clock.now()).await?;
-        if let Opened::Committed(_) = opened {
+        if matches!(opened, Opened::Committed(_)) {
             self.waiting.note_sent(payments.iter().map(|payment| payment.id), &attempt.transaction);
         }
         Ok(opened)
@@ -87,7 +88,8 @@ impl Flows {
         Ok(())
     }
 
-    /// Notes that a signer's nonce passed a slot without our transaction; its payments go back to the queue.
+    /// Notes that a signer's nonce passed a slot without our transaction at the block of `seen`, unless the reading of the network has
+    /// left that block since; the slot's payments go back to the queue.
     ///
     /// # Errors
     /// The lease was lost, or the database could not be reached.
@@ -97,11 +99,14 @@ impl Flows {
         network: &Network,
         signer: &str,
         nonce: u64,
-        block: u64,
+        seen: &Cursor,
     ) -> Result<(), LedgerError> {
         let mut db = self.ledger.begin().await?;
         leases::require(&mut db, lease).await?;
-        let unpaid = submissions::mark_spent(&mut db, network, signer, nonce, block).await?;
+        if !still_stands_at(&mut db, network, seen).await? {
+            return Ok(());
+        }
+        let unpaid = submissions::mark_spent(&mut db, network, signer, nonce, seen.heights.head).await?;
         commit(db).await?;
         if !unpaid.is_empty() {
             tracing::warn!(%network, signer, nonce, payments = unpaid.len(), "a slot was spent without its payments");
@@ -109,6 +114,41 @@ impl Flows {
         self.bells.ring(network);
         Ok(())
     }
+
+    /// Opens at most `limit` slots of a signer again that were noted as spent, though its nonce has only come to `next` at the block
+    /// of `seen`: a node was wrong, or the block that spent them is gone. Everything behind such a slot would wait for it for ever.
+    /// Returns how many there were.
+    ///
+    /// # Errors
+    /// The lease was lost, or the database could not be reached.
+    pub async fn reopen(
+        &self,
+        lease: &Lease,
+        network: &Network,
+        signer: &str,
+        next: u64,
+        seen: &Cursor,
+        limit: usize,
+    ) -> Result<usize, LedgerError> {
+        let mut db = self.ledger.begin().await?;
+        leases::require(&mut db, lease).await?;
+        if !still_stands_at(&mut db, network, seen).await? {
+            return Ok(0);
+        }
+        let reopened = submissions::reopen_from(&mut db, network, signer, next, limit).await?;
+        commit(db).await?;
+        if reopened > 0 {
+            tracing::warn!(%network, signer, next, slots = reopened, "slots that were not spent are open again");
+        }
+        Ok(reopened)
+    }
+}
+
+/// Whether the network is still read up to the block of `seen`, and on, until the transaction ends. What a node said of that block
+/// means nothing for another one.
+async fn still_stands_at(db: &mut Db, network: &Network, seen: &Cursor) -> Result<bool, LedgerError> {
+    let cursor = blocks::lock_cursor(db, network).await?;
+    Ok(cursor.is_some_and(|cursor| cursor.hash == seen.hash))
 }
 
 /// Splits a transaction's cost evenly over its payments, by the budgets that each counts for.

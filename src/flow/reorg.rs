@@ -9,7 +9,7 @@ use crate::domain::network::Network;
 use crate::ledger::events::{self, NewEvent};
 use crate::ledger::leases::{self, Lease};
 use crate::ledger::news::notify_block;
-use crate::ledger::{LedgerError, blocks, commit, payments, transfers};
+use crate::ledger::{LedgerError, blocks, commit, payments, submissions, transfers};
 
 impl Flows {
     /// Goes back to `ancestor`, the newest block that the old and the new chain share.
@@ -31,6 +31,7 @@ impl Flows {
         }
         let lost = transfers::drop_claims_above(&mut db, network, number).await?;
         blocks::orphan_above(&mut db, network, number).await?;
+        submissions::reopen_above(&mut db, network, number).await?;
         let Heights { safe, finalized, .. } = cursor.heights;
         if number < finalized {
             let ids: Vec<_> = lost.iter().map(|claim| claim.payment).collect();

@@ -79,15 +79,20 @@ impl Ledger {
         Ok(rows.fetch_all(self.pool()).await?.into_iter().map(|row| (from_bigint(row.number), row.hash)).collect())
     }
 
-    /// Halts a network until an operator resumes it. The first reason stays.
+    /// Halts a network until an operator resumes it, unless the reading has left the block at which it was judged. The first reason
+    /// stays.
     ///
     /// # Errors
     /// The database could not be reached.
-    pub async fn halt(&self, network: &Network, reason: &str) -> Result<(), LedgerError> {
+    pub async fn halt(&self, network: &Network, judged: &BlockHash, reason: &str) -> Result<(), LedgerError> {
         sqlx::query!(
-            "UPDATE networks SET halted_at = clock_timestamp(), halted_reason = $2 WHERE network = $1 AND halted_at IS NULL",
+            r#"
+            UPDATE networks SET halted_at = clock_timestamp(), halted_reason = $2
+            WHERE network = $1 AND cursor_hash = $3 AND halted_at IS NULL
+            "#,
             network.as_str(),
             reason,
+            judged,
         )
         .execute(self.pool())
         .await?;
@@ -188,8 +193,7 @@ pub async fn insert_block(db: &mut PgConnection, network: &Network, block: &Bloc
     Ok(())
 }
 
-/// Takes the blocks above `ancestor` out of the canonical chain, with the transfers in them, and reopens the slots that
-/// they spent.
+/// Takes the blocks above `ancestor` out of the canonical chain, with the transfers in them.
 ///
 /// # Errors
 /// The database could not be reached.
@@ -206,24 +210,6 @@ pub async fn orphan_above(db: &mut PgConnection, network: &Network, ancestor: u6
         "UPDATE transfers SET canonical = false WHERE network = $1 AND block_number > $2 AND canonical",
         network.as_str(),
         ancestor
-    )
-    .execute(&mut *db)
-    .await?;
-    // Undoes submissions::mark_spent. A payment that is in no newer slot is under way in this one again: its bytes can still land.
-    // One that was given up stays so, because its caller was told; if it lands after all, it is recovered.
-    sqlx::query!(
-        r#"
-        WITH reopened AS (
-            UPDATE submissions SET spent_block = NULL WHERE network = $1 AND spent_block > $2 RETURNING id, signer
-        )
-        UPDATE payments p
-        SET submission_id = r.id, lane = r.signer, failed_submission_id = NULL, failures = GREATEST(p.failures - 1, 0)
-        FROM reopened r
-        WHERE p.failed_submission_id = r.id AND p.submission_id IS NULL AND p.given_up_at IS NULL AND p.final_at IS NULL
-          AND NOT EXISTS (SELECT FROM claims c WHERE c.payment_id = p.id)
-        "#,
-        network.as_str(),
-        ancestor,
     )
     .execute(db)
     .await?;

@@ -12,6 +12,9 @@ use crate::domain::network::Network;
 use crate::domain::submission::{Fees, SignedAttempt};
 use crate::domain::verification::Sendable;
 
+/// So far above what the chain waits for are gaps looked for. Nothing that is farther away can land before those below it.
+const NONCES_LOOKED_AT: u64 = 1_000;
+
 /// A slot that is not spent, with its newest signed bytes.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct OpenSlot {
@@ -50,12 +53,12 @@ pub struct NewSlot<'a> {
 }
 
 /// How opening a slot ended.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Opened {
     /// The slot, its bytes and its payments are committed. The bytes may be sent.
     Committed(SubmissionId),
-    /// One of the payments may no longer be sent. Nothing was changed; the bytes must never leave.
-    PaymentsChanged,
+    /// Only these of the payments may still be sent. Nothing was changed; the bytes must never leave.
+    PaymentsChanged(Vec<PaymentId>),
 }
 
 impl Ledger {
@@ -80,22 +83,27 @@ impl Ledger {
         .execute(&mut *db)
         .await?;
         let ids: Vec<_> = new.payments.iter().map(|payment| payment.id.uuid()).collect();
-        let carried = sqlx::query!(
+        let carried = sqlx::query_scalar!(
             r#"
-            UPDATE payments SET submission_id = $1
-            WHERE id = ANY ($2) AND lane = $3 AND submission_id IS NULL AND given_up_at IS NULL AND answer_by > clock_timestamp()
-              AND NOT EXISTS (SELECT FROM claims c WHERE c.payment_id = payments.id)
+            WITH locked AS (
+                SELECT id FROM payments
+                WHERE id = ANY ($2) AND lane = $3 AND submission_id IS NULL AND given_up_at IS NULL AND answer_by > clock_timestamp()
+                ORDER BY id FOR UPDATE
+            )
+            UPDATE payments p SET submission_id = $1 FROM locked
+            WHERE p.id = locked.id AND NOT EXISTS (SELECT FROM claims c WHERE c.payment_id = p.id)
+            RETURNING p.id
             "#,
             id.uuid(),
             &ids,
             new.signer,
         )
-        .execute(&mut *db)
+        .fetch_all(&mut *db)
         .await?;
-        if carried.rows_affected() != ids.len() as u64 {
-            return Ok(Opened::PaymentsChanged);
+        if carried.len() != ids.len() {
+            return Ok(Opened::PaymentsChanged(carried.into_iter().map(PaymentId::from_uuid).collect()));
         }
-        insert_attempt(&mut db, new.network, id, 1, new.attempt, now).await?;
+        insert_attempt(&mut db, new.network, (id, 1), new.attempt, new.payments, now).await?;
         budgets::spend(&mut db, new.network, new.costs, now).await?;
         commit(db).await?;
         Ok(Opened::Committed(id))
@@ -111,6 +119,7 @@ impl Ledger {
         network: &Network,
         slot: &OpenSlot,
         attempt: &SignedAttempt,
+        payments: &[Sendable],
         now: DateTime<Utc>,
     ) -> Result<bool, LedgerError> {
         let mut db = self.begin().await?;
@@ -122,7 +131,7 @@ impl Ledger {
         if unspent.fetch_optional(&mut *db).await?.is_none() {
             return Ok(false);
         }
-        insert_attempt(&mut db, network, slot.id, slot.attempt.saturating_add(1), attempt, now).await?;
+        insert_attempt(&mut db, network, (slot.id, slot.attempt.saturating_add(1)), attempt, payments, now).await?;
         commit(db).await?;
         Ok(true)
     }
@@ -177,6 +186,25 @@ impl Ledger {
         Ok(open.fetch_one(self.pool()).await?)
     }
 
+    /// Whether the bytes of a slot's newest attempt make a payment that was given up, and that the chain has not paid all the same.
+    ///
+    /// # Errors
+    /// The database could not be reached.
+    pub async fn makes_given_up(&self, slot: &OpenSlot) -> Result<bool, LedgerError> {
+        let given_up = sqlx::query_scalar!(
+            r#"
+            SELECT EXISTS (
+                SELECT FROM attempts a JOIN payments p ON p.id = ANY (a.payments)
+                WHERE a.submission_id = $1 AND a.number = $2 AND p.given_up_at IS NOT NULL
+                  AND NOT EXISTS (SELECT FROM claims c WHERE c.payment_id = p.id)
+            ) AS "given_up!"
+            "#,
+            slot.id.uuid(),
+            i16::try_from(slot.attempt).column("attempts", "number")?,
+        );
+        Ok(given_up.fetch_one(self.pool()).await?)
+    }
+
     /// The highest account nonce for which a signer ever had a slot.
     ///
     /// # Errors
@@ -190,7 +218,7 @@ impl Ledger {
         Ok(highest.fetch_one(self.pool()).await?.map(from_bigint))
     }
 
-    /// The first nonces from `from` on and below `until` for which a signer never had a slot.
+    /// The first nonces from `from` on and below `until` for which a signer never had a slot, as far as it is worth looking.
     ///
     /// # Errors
     /// The database could not be reached.
@@ -202,6 +230,8 @@ impl Ledger {
         until: u64,
         limit: usize,
     ) -> Result<Vec<u64>, LedgerError> {
+        // The distance may be any that a node makes up, and the database writes all these numbers down before it looks at one.
+        let until = until.min(from.saturating_add(NONCES_LOOKED_AT));
         let missing = sqlx::query_scalar!(
             r#"
             SELECT nonce AS "nonce!" FROM generate_series($3::bigint, $4::bigint - 1) AS nonce
@@ -221,16 +251,16 @@ impl Ledger {
 async fn insert_attempt(
     db: &mut sqlx::PgConnection,
     network: &Network,
-    slot: SubmissionId,
-    number: u16,
+    (slot, number): (SubmissionId, u16),
     attempt: &SignedAttempt,
+    payments: &[Sendable],
     now: DateTime<Utc>,
 ) -> Result<(), LedgerError> {
     sqlx::query!(
         r#"
         INSERT INTO attempts (network, transaction, submission_id, number, raw, cost_wei_max, fee_per_gas, tip_per_gas, gas_limit,
-                              signed_at)
-        VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10)
+                              signed_at, payments)
+        VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11)
         "#,
         network.as_str(),
         attempt.transaction,
@@ -242,6 +272,7 @@ async fn insert_attempt(
         wei_to_decimal(attempt.fees.tip_per_gas),
         to_bigint(attempt.gas_limit),
         now,
+        &payments.iter().map(|payment| payment.id.uuid()).collect::<Vec<_>>(),
     )
     .execute(db)
     .await?;
@@ -317,9 +348,14 @@ pub async fn mark_spent(
     .await?;
     let unpaid = sqlx::query_scalar!(
         r#"
-        UPDATE payments p SET submission_id = NULL, failed_submission_id = submission_id, lane = NULL, alone = true,
-            failures = failures + alone::int::smallint, checked_block = 0
-        WHERE p.submission_id = ANY ($1) AND NOT EXISTS (SELECT FROM claims c WHERE c.payment_id = p.id)
+        WITH locked AS (
+            SELECT p.id FROM payments p
+            WHERE p.submission_id = ANY ($1) AND NOT EXISTS (SELECT FROM claims c WHERE c.payment_id = p.id)
+            ORDER BY p.id FOR UPDATE
+        )
+        UPDATE payments p SET submission_id = NULL, failed_submission_id = p.submission_id, lane = NULL, alone = true,
+            failures = p.failures + p.alone::int::smallint, checked_block = 0
+        FROM locked WHERE p.id = locked.id
         RETURNING p.id
         "#,
         &spent,
@@ -327,4 +363,73 @@ pub async fn mark_spent(
     .fetch_all(db)
     .await?;
     Ok(unpaid.into_iter().map(PaymentId::from_uuid).collect())
+}
+
+/// Opens the slots again that were spent in a block above `ancestor`.
+///
+/// # Errors
+/// The database could not be reached.
+pub async fn reopen_above(db: &mut sqlx::PgConnection, network: &Network, ancestor: u64) -> Result<(), LedgerError> {
+    let reopened: Vec<Uuid> = sqlx::query_scalar!(
+        "UPDATE submissions SET spent_block = NULL WHERE network = $1 AND spent_block > $2 RETURNING id",
+        network.as_str(),
+        to_bigint(ancestor),
+    )
+    .fetch_all(&mut *db)
+    .await?;
+    reattach(db, &reopened).await
+}
+
+/// Opens at most `limit` slots of a signer again that are marked as spent though its nonce has only come to `next`, the lowest
+/// first. Returns how many.
+///
+/// # Errors
+/// The database could not be reached.
+pub async fn reopen_from(
+    db: &mut sqlx::PgConnection,
+    network: &Network,
+    signer: &str,
+    next: u64,
+    limit: usize,
+) -> Result<usize, LedgerError> {
+    let reopened: Vec<Uuid> = sqlx::query_scalar!(
+        r#"
+        UPDATE submissions SET spent_block = NULL
+        WHERE id IN (
+            SELECT id FROM submissions
+            WHERE network = $1 AND signer = $2 AND nonce >= $3 AND spent_block IS NOT NULL ORDER BY nonce LIMIT $4
+        )
+        RETURNING id
+        "#,
+        network.as_str(),
+        signer,
+        to_bigint(next),
+        i64::try_from(limit).unwrap_or(i64::MAX),
+    )
+    .fetch_all(&mut *db)
+    .await?;
+    reattach(db, &reopened).await?;
+    Ok(reopened.len())
+}
+
+/// Undoes [`mark_spent`] for the payments of slots that are open again. One that is in no newer slot is under way in this one again:
+/// its bytes can still land. One that was given up stays so, because its caller was told; if it lands after all, it is recovered.
+async fn reattach(db: &mut sqlx::PgConnection, reopened: &[Uuid]) -> Result<(), LedgerError> {
+    sqlx::query!(
+        r#"
+        WITH locked AS (
+            SELECT p.id FROM payments p
+            WHERE p.failed_submission_id = ANY ($1) AND p.submission_id IS NULL AND p.given_up_at IS NULL AND p.final_at IS NULL
+              AND NOT EXISTS (SELECT FROM claims c WHERE c.payment_id = p.id)
+            ORDER BY p.id FOR UPDATE
+        )
+        UPDATE payments p
+        SET submission_id = s.id, lane = s.signer, failed_submission_id = NULL, failures = GREATEST(p.failures - 1, 0)
+        FROM locked, submissions s WHERE p.id = locked.id AND s.id = p.failed_submission_id
+        "#,
+        reopened,
+    )
+    .execute(db)
+    .await?;
+    Ok(())
 }

@@ -25,6 +25,7 @@ mod fences;
 mod heads;
 mod nodes;
 mod operations;
+mod queue;
 mod repeats;
 mod retention;
 mod settle;

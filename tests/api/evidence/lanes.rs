@@ -1,6 +1,8 @@
 //! Lanes: who runs them, what they do about transactions that do not land, and what they do without money.
 
 use std::collections::BTreeSet;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use futures_util::future::join_all;
@@ -9,9 +11,9 @@ use serde_json::{Value, json};
 use super::{PATIENCE, SEND, World, is_full, is_success, reason, report, scale};
 use crate::support::chain::{ChainOptions, hex};
 use crate::support::eventually;
-use crate::support::facilitator::Facilitator;
+use crate::support::facilitator::{Facilitator, Options};
 use crate::support::payer::Signed;
-use crate::support::proxy::Proxy;
+use crate::support::proxy::{Act, Proxy};
 
 async fn owns(facilitator: &Facilitator, lease: &str) -> bool {
     facilitator.metric(&format!("quittance_lease_held{{lease=\"{lease}")).await == 1.0
@@ -289,4 +291,181 @@ async fn an_empty_signer_does_not_keep_payments_from_a_rich_one() {
     assert_eq!((failed, violations), (0, 0));
     assert!(offered > 0);
     assert_eq!(hex(&world.chain.rpc("eth_getTransactionCount", json!([empty, "latest"])).await), 0);
+}
+
+/// One node says once that the signer's nonce is far ahead, and everything that was noted on its word must be put right.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_slot_that_one_answer_called_spent_is_sent_again() {
+    let world = World::new(ChainOptions::default()).await;
+    let proxy = Proxy::start(&world.chain.url);
+    let mut options = world.options(&[&proxy]);
+    options.networks[0].lines.push_str("resend_after_ms = 1000\noutbid_after_ms = 2000\n");
+    let facilitator = Facilitator::start(&options).await;
+    let signed = [world.signed(0), world.signed(1), world.signed(2)];
+    let first = facilitator.settle_patiently(&signed[0].v2(), PATIENCE).await;
+    world.until_idle().await;
+    let lied = Arc::new(AtomicBool::new(false));
+    let lies = Arc::clone(&lied);
+    proxy.rule(move |method, _, _| match method {
+        "eth_getTransactionCount" if !lies.swap(true, Ordering::Relaxed) => Act::Answer(json!("0x5")),
+        SEND if !lies.load(Ordering::Relaxed) => {
+            Act::Answer(json!({"jsonrpc": "2.0", "error": {"code": -32000, "message": "nonce too low"}}))
+        }
+        _ => Act::Forward,
+    });
+    let second = facilitator.settle_patiently(&signed[1].v2(), PATIENCE).await;
+    let third = facilitator.settle_patiently(&signed[2].v2(), PATIENCE).await;
+    world.until_idle().await;
+    let violations = world.violations(&signed, 0).await;
+    report("lanes called spent", &format!("one lie about a nonce, then paid and paid on; {violations} violations"));
+    assert!(lied.load(Ordering::Relaxed));
+    assert!([&first, &second, &third].iter().all(|answer| is_success(answer)), "{first} {second} {third}");
+    assert_eq!(violations, 0);
+}
+
+/// The account's nonce goes back below slots that were spent, as where a history was accepted that nobody can compare any more.
+#[tokio::test(flavor = "multi_thread")]
+async fn spent_slots_that_the_chain_does_not_know_are_filled() {
+    let world = World::new(ChainOptions::default()).await;
+    let proxy = Proxy::start(&world.chain.url);
+    let mut options = world.options(&[&proxy]);
+    options.networks[0].lines.push_str("resend_after_ms = 1000\noutbid_after_ms = 2000\n");
+    let facilitator = Facilitator::start(&options).await;
+    let signed = [world.signed(0), world.signed(1), world.signed(2)];
+    for signed in &signed[..2] {
+        let answer = facilitator.settle_patiently(&signed.v2(), PATIENCE).await;
+        assert!(is_success(&answer), "{answer}");
+        world.until_idle().await;
+    }
+    let erased = sqlx::query("UPDATE attempts SET raw = NULL, erased_at = clock_timestamp()").execute(world.ledger.pool()).await;
+    assert_eq!(erased.expect("the database answers").rows_affected(), 2);
+    let signer = world.chain.text("/accounts/signers/0/address");
+    world.chain.rpc("anvil_setNonce", json!([signer, "0x0"])).await;
+    world.chain.mine(1).await;
+    let last = facilitator.settle_patiently(&signed[2].v2(), PATIENCE).await;
+    world.until_idle().await;
+    let (slots, violations) = (world.count("SELECT count(*) FROM submissions").await, world.violations(&signed, 0).await);
+    report(
+        "lanes forgotten nonces",
+        &format!("2 spent slots open again, then paid through {slots} slots; {violations} violations"),
+    );
+    assert!(is_success(&last), "{last}");
+    assert_eq!((slots, violations), (3, 0));
+}
+
+/// A payment is given up while a slot carries it, as when its authorization was used for something else in a block that is gone.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_payment_that_was_given_up_is_not_sent_again() {
+    let world = World::new(ChainOptions::default()).await;
+    let proxy = Proxy::start(&world.chain.url);
+    let mut options = world.options(&[&proxy]);
+    options.networks[0].lines.push_str("resend_after_ms = 1000\noutbid_after_ms = 60000\n");
+    let facilitator = Facilitator::start(&options).await;
+    proxy.rule(|method, _, _| if method == SEND { Act::Swallow } else { Act::Forward });
+    let signed = [world.signed(0), world.signed(1)];
+    let (caller, body) = (facilitator.caller(), signed[0].v2());
+    let asked = tokio::spawn(async move { caller.settle_patiently(&body, PATIENCE).await });
+    world.until("a slot", "SELECT count(*) FROM payments WHERE submission_id IS NOT NULL").await;
+    let given_up = "UPDATE payments SET given_up_at = clock_timestamp(), given_up_reason = 'settlement_reversed'";
+    sqlx::query(given_up).execute(world.ledger.pool()).await.expect("the database answers");
+    proxy.behave();
+    world.until_idle().await;
+    let uses = world.chain.uses_of(&signed[0]).await.len();
+    let answer = asked.await.expect("no panic");
+    let attempts = world.count("SELECT count(*) FROM attempts").await;
+    let next = facilitator.settle_patiently(&signed[1].v2(), PATIENCE).await;
+    let violations = world.violations(&signed[1..], 0).await;
+    report("lanes given up", &format!("{attempts} attempts, {uses} transfers, then paid on; {violations} violations"));
+    assert!(!is_success(&answer) && is_success(&next), "{answer} {next}");
+    assert_eq!((attempts, uses, violations), (2, 0, 0));
+}
+
+/// The signer has more than its reserve, but not enough for all that waits at once, because the price of gas rose.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_batch_that_the_signer_cannot_pay_goes_in_parts() {
+    let payments = 6;
+    let world = World::new(ChainOptions::default()).await;
+    let proxy = Proxy::start(&world.chain.url);
+    let mut options = world.options(&[&proxy]);
+    options.networks[0].lines.push_str("in_flight_max = 1\n");
+    let facilitator = Facilitator::start(&options).await;
+    world.until("a beginning", "SELECT count(*) FROM networks").await;
+    world.mining(false).await;
+    mine_at(&world, "0x77359400").await;
+    let first = world.signed(0);
+    let (asked, _) = settle_into_pool(&world, &facilitator, &first).await;
+    let signer = world.chain.text("/accounts/signers/0/address");
+    world.chain.rpc("anvil_setBalance", json!([signer, "0x5543df729c000"])).await;
+    world.until("a look at the balance", "SELECT count(*) FROM signers WHERE balance_wei = 1500000000000000").await;
+    let mut paid: Vec<Signed> = (1..=payments).map(|number| world.signed(number)).collect();
+    let answers = paid.iter().map(|signed| {
+        let (caller, body) = (facilitator.caller(), signed.v2());
+        tokio::spawn(async move { caller.settle_patiently(&body, PATIENCE).await })
+    });
+    let answers: Vec<_> = answers.collect();
+    // All others gather behind the first one.
+    world.until("the others", "SELECT count(*) / 7 FROM payments").await;
+    mine_at(&world, "0x77359400").await;
+    world.mining(true).await;
+    let mut failed = usize::from(!is_success(&asked.await.expect("no panic")));
+    for answer in answers {
+        failed += usize::from(!is_success(&answer.await.expect("no panic")));
+    }
+    paid.push(first);
+    world.until_idle().await;
+    let (slots, violations) = (world.count("SELECT count(*) FROM submissions").await, world.violations(&paid, 0).await);
+    report("lanes poor signer", &format!("{payments} payments in {slots} slots, {failed} failed, {violations} violations"));
+    assert_eq!((failed, violations), (0, 0));
+    assert!(slots > 2, "{slots}");
+}
+
+/// What failed twice alone is not tried again because somebody asked for it again and it looks good for the moment.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_payment_that_failed_twice_is_given_up_however_new_its_simulation_is() {
+    let world = World::new(ChainOptions::default()).await;
+    let proxy = Proxy::start(&world.chain.url);
+    let options = world.options(&[&proxy]);
+    let without_lane = Facilitator::start(&Options { roles: Some("api,watcher".to_owned()), ..options.clone() }).await;
+    let signed = world.signed(0);
+    let (caller, body) = (without_lane.caller(), signed.v2());
+    let asked = tokio::spawn(async move { caller.settle_patiently(&body, PATIENCE).await });
+    world.until("a payment", "SELECT count(*) FROM payments").await;
+    let failed = "UPDATE payments SET failures = 2, checked_block = 1000000";
+    sqlx::query(failed).execute(world.ledger.pool()).await.expect("the database answers");
+    let _lane = Facilitator::start(&Options { roles: Some("lane".to_owned()), ..options }).await;
+    let answer = asked.await.expect("no panic");
+    let (sent, violations) = (proxy.sent().len(), world.violations(&[], 0).await);
+    report("lanes failed twice", &format!("{sent} sent, then {}; {violations} violations", reason(&answer)));
+    assert_eq!((sent, violations), (0, 0), "{answer}");
+    assert!(!is_success(&answer) && !reason(&answer).is_empty(), "{answer}");
+}
+
+/// A slot without bytes, whose successor is too dear for now, waits like any other instead of asking the nodes all the time.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_slot_that_cannot_be_sent_does_not_pester_the_nodes() {
+    let world = World::new(ChainOptions::default()).await;
+    let proxy = Proxy::start(&world.chain.url);
+    let mut options = world.options(&[&proxy]);
+    options.networks[0].lines.push_str("resend_after_ms = 1000\noutbid_after_ms = 2000\n");
+    let facilitator = Facilitator::start(&options).await;
+    let signed = world.signed(0);
+    let (asked, _) = settle_into_pool(&world, &facilitator, &signed).await;
+    let erased = sqlx::query("UPDATE attempts SET raw = NULL, erased_at = clock_timestamp()").execute(world.ledger.pool()).await;
+    assert_eq!(erased.expect("the database answers").rows_affected(), 1);
+    mine_at(&world, "0x174876e800").await;
+    // Of the look at the balance, and of the slot before it became too dear.
+    let looks = proxy.calls("eth_getTransactionCount");
+    eventually("a look", PATIENCE, || async { (proxy.calls("eth_getTransactionCount") > looks).then_some(()) }).await;
+    let (started, looks) = (Instant::now(), proxy.calls("eth_getTransactionCount"));
+    eventually("looks", PATIENCE, || async { (proxy.calls("eth_getTransactionCount") >= looks + 4).then_some(()) }).await;
+    let (elapsed, attempts) = (started.elapsed(), world.count("SELECT count(*) FROM attempts").await);
+    while !asked.is_finished() {
+        mine_at(&world, USUAL).await;
+    }
+    let answer = asked.await.expect("no panic");
+    let violations = world.violations(&[signed], 0).await;
+    report("lanes without bytes", &format!("{attempts} attempt, 4 looks in {elapsed:?}, then paid; {violations} violations"));
+    assert!(is_success(&answer), "{answer}");
+    assert_eq!((attempts, violations), (1, 0));
+    assert!(elapsed > Duration::from_secs(2), "{elapsed:?}");
 }

@@ -1,5 +1,7 @@
 //! Blocks that are replaced: what they paid is paid again with the same bytes, or its owner is told; nobody is told success twice.
 
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use serde_json::{Value, json};
@@ -308,4 +310,75 @@ async fn a_slot_that_a_stranger_spent_is_open_again_when_that_block_is_replaced(
     report("reorg of a stranger's transaction", &format!("paid through {slots} slot, {violations} violations"));
     assert!(is_success(&answer), "{answer}");
     assert_eq!((slots, violations), (1, 0));
+}
+
+/// Each block takes the nodes so long that nobody could read all that were replaced within a turn.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_deep_reorganisation_is_found_with_few_reads() {
+    let depth = 60;
+    let world = World::new(ChainOptions::default()).await;
+    let proxy = Proxy::start(&world.chain.url);
+    let mut options = world.options(&[&proxy]);
+    options.networks[0].lines = "final = 100\n".to_owned();
+    let facilitator = Facilitator::start(&options).await;
+    // All above the first block is kept.
+    world.until("a beginning", "SELECT count(*) FROM networks").await;
+    let signed = world.signed(0);
+    let answer = facilitator.settle_patiently(&signed.v2(), PATIENCE).await;
+    assert!(is_success(&answer), "{answer}");
+    world.mining(false).await;
+    world.chain.mine(depth).await;
+    let height = world.chain.height().await as i64;
+    eventually("the watcher at the head", PATIENCE, || async {
+        (world.count("SELECT cursor_number FROM networks").await == height).then_some(())
+    })
+    .await;
+    let reads = Arc::new(AtomicU64::new(0));
+    let counted = Arc::clone(&reads);
+    proxy.rule(move |method, params, _| match params[0].as_str() {
+        Some(height) if method == "eth_getBlockByNumber" && height.starts_with("0x") => {
+            counted.fetch_add(1, Ordering::Relaxed);
+            Act::Delay(Duration::from_millis(300))
+        }
+        _ => Act::Forward,
+    });
+    world.chain.rpc("anvil_reorg", json!([depth + 1, []])).await;
+    world.chain.mine(1).await;
+    until_event(&facilitator, &answer, "payment.reversed").await;
+    let reads = reads.load(Ordering::Relaxed);
+    proxy.behave();
+    world.mining(true).await;
+    eventually("the transfer again", PATIENCE, || async { (world.chain.uses_of(&signed).await.len() == 1).then_some(()) }).await;
+    world.until_idle().await;
+    let violations = world.violations(&[signed], 0).await;
+    report("reorg of many blocks", &format!("{} blocks replaced, found with {reads} reads, {violations} violations", depth + 1));
+    assert!(reads < 30, "{reads}");
+    assert_eq!(violations, 0);
+}
+
+/// What was final and is undone was answered as failed, so its slot is freed even where the bytes are still there.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_payment_that_is_not_final_any_more_is_not_sent_again() {
+    let world = World::new(ChainOptions::default()).await;
+    let proxy = Proxy::start(&world.chain.url);
+    let mut options = world.options(&[&proxy]);
+    options.networks[0].lines = "final = 2\n".to_owned();
+    let facilitator = Facilitator::start(&options).await;
+    let signed = [world.signed(0), world.signed(1)];
+    let first = facilitator.settle(&signed[0].v2()).await.1;
+    assert!(is_success(&first), "{first}");
+    let finalized = until_event(&facilitator, &first, "payment.finalized").await;
+    let (height, paid_in) = (world.chain.height().await, finalized["blockNumber"].as_u64().expect("a block"));
+    world.chain.rpc("anvil_reorg", json!([height + 2 - paid_in, []])).await;
+    world.until("the halt", "SELECT count(*) FROM networks WHERE halted_at IS NOT NULL").await;
+    let accepted = facilitator.command(&["network", "resume", &world.chain.network(), "--accept-history"]).await;
+    assert!(accepted.0, "{}", accepted.1);
+    until_event(&facilitator, &first, "payment.reversed").await;
+    world.until_idle().await;
+    let uses = world.chain.uses_of(&signed[0]).await.len();
+    let next = facilitator.settle_patiently(&signed[1].v2(), PATIENCE).await;
+    let violations = world.violations(&signed[1..], 0).await;
+    report("reorg of a final payment", &format!("{uses} transfers after it was undone, then paid on; {violations} violations"));
+    assert!(is_success(&next), "{next}");
+    assert_eq!((uses, violations), (0, 0));
 }

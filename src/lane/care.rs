@@ -1,0 +1,132 @@
+//! What a lane does about slots that are not spent: sends their bytes again, outbids them, and finds out what became of them.
+
+use super::{Lane, LaneError};
+use crate::chain::{Broadcast, BuildError, Rejection, SlotOrder};
+use crate::domain::ids::SubmissionId;
+use crate::domain::submission::{Care, care};
+use crate::ledger::blocks::Cursor;
+use crate::ledger::leases::Lease;
+use crate::ledger::submissions::OpenSlot;
+use crate::metrics::{self, SubmissionKind};
+
+impl Lane {
+    /// Sends a slot's bytes again, or outbids them, if they have been waiting for too long.
+    pub(super) async fn care_for(&mut self, lease: &Lease, slot: &OpenSlot, cursor: &Cursor) -> Result<(), LaneError> {
+        let now = self.flows.clock.now();
+        match care(&self.policy, slot.signed_at, self.sent.get(&slot.id).copied(), now) {
+            Care::Wait => Ok(()),
+            Care::Resend => self.resend(lease, slot, cursor).await,
+            Care::Outbid => self.outbid(lease, slot, cursor).await,
+        }
+    }
+
+    async fn resend(&mut self, lease: &Lease, slot: &OpenSlot, cursor: &Cursor) -> Result<(), LaneError> {
+        // Whoever asked for a payment that was given up was told that it is not made, so from then on it is not helped on its way.
+        let raw = match &slot.raw {
+            Some(raw) if !self.flows.ledger.makes_given_up(slot).await? => raw,
+            Some(_) | None => return self.outbid(lease, slot, cursor).await,
+        };
+        self.flows.metrics.submission(&self.network, &self.signer.name, SubmissionKind::Resend, 0);
+        match self.send(slot.id, raw).await {
+            // Ours or a stranger's transaction took the nonce; the chain says which block knows.
+            Broadcast::Rejected(Rejection::NonceTooLow) => self.check_spent(lease, slot, cursor).await,
+            Broadcast::Rejected(Rejection::Underpriced) => self.outbid(lease, slot, cursor).await,
+            Broadcast::Rejected(_) | Broadcast::Accepted | Broadcast::AlreadyKnown | Broadcast::Unknown => Ok(()),
+        }
+    }
+
+    /// Signs a further attempt that offers more. A slot whose payments can no longer land, or were given up, is freed by a transfer of
+    /// nothing.
+    async fn outbid(&mut self, lease: &Lease, slot: &OpenSlot, cursor: &Cursor) -> Result<(), LaneError> {
+        let next = self.next_read(lease, cursor).await?;
+        if next > slot.nonce {
+            return self.note_spent(lease, slot, cursor).await;
+        }
+        if self.fill_gap(lease, next, slot.nonce).await? {
+            return Ok(());
+        }
+        let now = self.flows.clock.now();
+        let mut payments = self.flows.ledger.carried_by(slot.id).await?;
+        payments.retain(|payment| payment.expires_at > now);
+        let kind = if payments.is_empty() { SubmissionKind::Cancel } else { SubmissionKind::Outbid };
+        // Bytes that were erased had been in a final block, so no pool holds them.
+        let outbid = slot.raw.as_ref().map(|_| slot.fees);
+        let order = SlotOrder { signer: &self.signer.name, nonce: slot.nonce, outbid };
+        let attempt = match self.chain.build(order, &payments).await {
+            // More is not allowed. The bytes that are out stay out, and what may be sent no more is tried again later.
+            Err(BuildError::TooDear | BuildError::CannotOutbid) => {
+                self.sent.insert(slot.id, now);
+                if let Some(raw) = &slot.raw
+                    && !self.flows.ledger.makes_given_up(slot).await?
+                {
+                    self.send(slot.id, raw).await;
+                }
+                return Ok(());
+            }
+            attempt => attempt?,
+        };
+        if self.flows.ledger.add_attempt(lease, &self.network, slot, &attempt, &payments, now).await? {
+            self.flows.metrics.submission(&self.network, &self.signer.name, kind, 0);
+            self.send(slot.id, &attempt.raw).await;
+        }
+        Ok(())
+    }
+
+    /// Whether the signer's nonce passed the slot in a block that the watcher has read. If so, and the watcher did not find our
+    /// transaction there, somebody else used the nonce, and the payments go back to the queue.
+    async fn check_spent(&mut self, lease: &Lease, slot: &OpenSlot, cursor: &Cursor) -> Result<(), LaneError> {
+        if self.next_read(lease, cursor).await? > slot.nonce {
+            self.note_spent(lease, slot, cursor).await?;
+        }
+        Ok(())
+    }
+
+    async fn note_spent(&mut self, lease: &Lease, slot: &OpenSlot, cursor: &Cursor) -> Result<(), LaneError> {
+        self.flows.note_spent(lease, &self.network, &self.signer.address, slot.nonce, cursor).await?;
+        // Whoever used this nonce may have used the next ones too, and if it was a node that made this up, it is found out then.
+        self.next = None;
+        Ok(())
+    }
+
+    /// The signer's next nonce in the newest block that the watcher has read. No slot from there on is spent, whatever was noted.
+    pub(super) async fn next_read(&mut self, lease: &Lease, cursor: &Cursor) -> Result<u64, LaneError> {
+        let next = self.chain.nonce_at(&self.signer.name, &cursor.hash).await?;
+        let (address, limit) = (&self.signer.address, self.policy.in_flight_max);
+        if self.flows.reopen(lease, &self.network, address, next, cursor, limit).await? > 0 {
+            self.next = None;
+        }
+        Ok(next)
+    }
+
+    /// Opens slots without payments for the nonces that the chain waits for and that we never used. Returns whether there were
+    /// any. A stranger's transaction had used them before the network replaced its block, or a restored database forgot them; no
+    /// price moves what is behind such a gap.
+    async fn fill_gap(&mut self, lease: &Lease, next: u64, slot: u64) -> Result<bool, LaneError> {
+        let limit = self.policy.in_flight_max;
+        let missing = self.flows.ledger.missing_nonces(&self.network, &self.signer.address, next, slot, limit).await?;
+        for nonce in &missing {
+            tracing::warn!(network = %self.network, signer = self.signer.name, nonce, "a nonce that nothing uses is filled");
+            self.open_at(lease, *nonce, &[]).await?;
+        }
+        Ok(!missing.is_empty())
+    }
+
+    pub(super) async fn send(&mut self, slot: SubmissionId, raw: &[u8]) -> Broadcast {
+        let answer = self.chain.broadcast(raw).await;
+        self.sent.insert(slot, self.flows.clock.now());
+        self.flows.metrics.broadcast(&self.network, counted(&answer));
+        if let Broadcast::Rejected(rejection) = &answer {
+            tracing::warn!(network = %self.network, signer = self.signer.name, ?rejection, "the nodes refused a transaction");
+        }
+        answer
+    }
+}
+
+fn counted(answer: &Broadcast) -> metrics::Broadcast {
+    match answer {
+        Broadcast::Accepted => metrics::Broadcast::Accepted,
+        Broadcast::AlreadyKnown => metrics::Broadcast::Known,
+        Broadcast::Rejected(_) => metrics::Broadcast::Rejected,
+        Broadcast::Unknown => metrics::Broadcast::Unknown,
+    }
+}
