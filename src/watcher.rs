@@ -3,6 +3,7 @@
 //! It follows the head, compares parents, undoes what was replaced, and takes in what is new, one block at a time. One replica
 //! watches a network; the lease decides which.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -10,7 +11,7 @@ use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 
 use crate::chain::{Chain, ChainError, Head};
-use crate::domain::block::{Block, Heights, Step, compare};
+use crate::domain::block::{Block, Comparison, Heights, Step, compare};
 use crate::flow::ingest::Ingested;
 use crate::flow::tenure::{ASK_AGAIN, TURN_LASTS_MAX, Tenure};
 use crate::flow::{Flows, Unavailable};
@@ -163,36 +164,31 @@ impl Watcher {
     }
 
     /// Compares the known chain with the node's. Nearly always the newest known block is the head or an ancestor of it; only if
-    /// it is not are the chains compared block by block, down as far as they differ.
+    /// it is not are the others that we keep read.
     async fn step(&self, cursor: Option<&Cursor>, head: &Head) -> Result<Step, WatchError> {
         let Some(cursor) = cursor else { return Ok(Step::Extend { from: head.block.number }) };
-        let top = (cursor.heights.head, cursor.hash.clone());
-        let mut seen = vec![(head.block.number, head.block.hash.clone())];
-        if head.block.number > top.0 {
-            let hash =
-                if head.block.number == top.0 + 1 { head.block.parent_hash.clone() } else { self.block(top.0).await?.hash };
-            seen.push((top.0, hash));
+        let (network, head) = (&self.chain.profile().network, &head.block);
+        let top = cursor.heights.head;
+        let mut seen = BTreeMap::from([(head.number, head.hash.clone())]);
+        if head.number == top + 1 {
+            seen.insert(top, head.parent_hash.clone());
+        } else if head.number > top {
+            seen.insert(top, self.block(top).await?.hash);
         }
-        if seen.last() == Some(&top) {
-            return Ok(if head.block.number == top.0 { Step::Nothing } else { Step::Extend { from: top.0 + 1 } });
+        let mut known = vec![(top, cursor.hash.clone())];
+        if seen.get(&top) != Some(&cursor.hash) {
+            let kept = self.flows.ledger.canonical_blocks(network).await?;
+            // If everything that we had read was replaced, the cursor stands at a block that was never taken in.
+            known = if kept.is_empty() { known } else { kept };
         }
-        let network = &self.chain.profile().network;
-        let mut known = self.flows.ledger.canonical_blocks(network).await?;
-        if known.is_empty() {
-            // Everything that we had read was replaced; then the cursor stands at a block that was never taken in.
-            known.push(top);
-        }
-        if known.last().is_some_and(|(lowest, _)| head.block.number < *lowest) {
-            tracing::warn!(%network, head = head.block.number, cursor = cursor.heights.head, "a node lags far behind");
+        if known.last().is_some_and(|(lowest, _)| head.number < *lowest) {
+            tracing::warn!(%network, head = head.number, cursor = top, "a node lags far behind");
         }
         loop {
-            if let Some(step) = compare(&known, &seen, head.block.number, cursor.untouchable()) {
-                return Ok(step);
+            match compare(&known, &seen, head.number, cursor.untouchable()) {
+                Comparison::Done(step) => return Ok(step),
+                Comparison::Read(height) => drop(seen.insert(height, self.block(height).await?.hash)),
             }
-            let lowest = seen.last().map_or(0, |(number, _)| *number);
-            // Height 0 is always final, so the comparison ends there at the latest.
-            let Some(next) = lowest.checked_sub(1) else { return Ok(Step::Nothing) };
-            seen.push((next, self.block(next).await?.hash));
         }
     }
 

@@ -1,5 +1,7 @@
 //! Blocks, how deep they stand, and what a new head means for the chain that we know.
 
+use std::collections::BTreeMap;
+
 use chrono::{DateTime, Utc};
 
 /// A block's hash as the network prints it.
@@ -124,41 +126,62 @@ pub enum Step {
     },
 }
 
+/// What a comparison of two chains comes to.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Comparison {
+    /// The block that the node has at this height must be known first.
+    Read(u64),
+    /// This is to be done.
+    Done(Step),
+}
+
 /// Compares the known chain with what a node says about the same heights.
 ///
-/// `known` and `seen` hold (height, hash), newest first; `known` has no gaps, and `seen` begins with the head and goes down from
-/// the newest known height as far as the caller has read. Returns `None` while the caller must read further down.
+/// `known` holds (height, hash), newest first and without gaps; `seen` is what has been read of the node's chain, and `untouchable`
+/// the newest block that nothing may undo. Two chains that share a block share all below it, so the newest block is looked at
+/// first, then the newest untouchable one, and what lies between is halved until the newest shared block is found.
 #[must_use]
-pub fn compare(known: &[(u64, BlockHash)], seen: &[(u64, BlockHash)], head: u64, finalized: u64) -> Option<Step> {
+pub fn compare(known: &[(u64, BlockHash)], seen: &BTreeMap<u64, BlockHash>, head: u64, untouchable: u64) -> Comparison {
     let (Some((top, _)), Some((lowest, _))) = (known.first(), known.last()) else {
-        return Some(Step::Extend { from: head });
+        return Comparison::Done(Step::Extend { from: head });
     };
     if head < *lowest {
-        return Some(Step::Nothing);
+        return Comparison::Done(Step::Nothing);
     }
-    for (number, hash) in seen {
-        let reorg = || Step::Reorg { ancestor: *number, hash: hash.clone() };
-        match known.iter().find(|(known, _)| known == number) {
-            // A node that lags behind the others shows a head that we passed already.
-            Some((_, known)) if known == hash && *number == head => return Some(Step::Nothing),
-            Some((_, known)) if known == hash && number == top => return Some(Step::Extend { from: top + 1 }),
-            Some((_, known)) if known == hash => return Some(reorg()),
-            Some(_) if *number <= finalized => return Some(Step::Impossible { number: *number }),
-            // All that we know was replaced, and none of it was final.
-            None if *number < *lowest => return Some(reorg()),
-            Some(_) | None => {}
+    let hash_at = |height: u64| known.iter().find(|(number, _)| *number == height).map(|(_, hash)| hash);
+    let shares = |height: u64| seen.get(&height).map(|hash| hash_at(height) == Some(hash));
+    let newest = head.min(*top);
+    match shares(newest) {
+        None => return Comparison::Read(newest),
+        // A node that lags behind the others shows a head that we passed already.
+        Some(true) if head <= *top => return Comparison::Done(Step::Nothing),
+        Some(true) => return Comparison::Done(Step::Extend { from: top + 1 }),
+        Some(false) if newest <= untouchable => return Comparison::Done(Step::Impossible { number: newest }),
+        Some(false) => {}
+    }
+    let floor = untouchable.max(*lowest);
+    match shares(floor) {
+        None => return Comparison::Read(floor),
+        Some(true) => {}
+        Some(false) if floor <= untouchable => return Comparison::Done(Step::Impossible { number: floor }),
+        // All that we know was replaced, and none of it was final. The lowest height is above the untouchable one, so not 0.
+        Some(false) => {
+            let below = lowest - 1;
+            let hash = seen.get(&below).cloned();
+            return hash.map_or(Comparison::Read(below), |hash| Comparison::Done(Step::Reorg { ancestor: below, hash }));
         }
     }
-    None
+    let common = (floor..=newest).rev().find(|height| shares(*height) == Some(true)).unwrap_or(floor);
+    let replaced = (common..=newest).find(|height| shares(*height) == Some(false)).unwrap_or(newest);
+    match hash_at(common) {
+        Some(hash) if replaced == common + 1 => Comparison::Done(Step::Reorg { ancestor: common, hash: hash.clone() }),
+        _ => Comparison::Read(common.midpoint(replaced)),
+    }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    fn chain(blocks: &[(u64, &str)]) -> Vec<(u64, BlockHash)> {
-        blocks.iter().map(|(number, hash)| (*number, (*hash).to_owned())).collect()
-    }
 
     #[test]
     fn a_level_is_reached_at_its_height_and_not_before() {
@@ -179,44 +202,80 @@ mod tests {
         assert_eq!(Sight::of(10, None), Sight::Clear);
     }
 
+    /// Compares a known chain from `lowest` to `top` with a node's, which has other blocks from `replaced` on, and counts the reads.
+    fn compared((lowest, top): (u64, u64), head: u64, replaced: u64, untouchable: u64) -> (Step, usize) {
+        let known: Vec<_> = (lowest..=top).rev().map(|number| (number, format!("h{number}"))).collect();
+        let node = |number| if number < replaced { format!("h{number}") } else { format!("x{number}") };
+        let mut seen = BTreeMap::from([(head, node(head))]);
+        loop {
+            match compare(&known, &seen, head, untouchable) {
+                Comparison::Done(step) => return (step, seen.len() - 1),
+                Comparison::Read(height) => {
+                    assert!(
+                        height <= head && seen.insert(height, node(height)).is_none(),
+                        "{height} is read twice, or above the head"
+                    );
+                }
+            }
+        }
+    }
+
+    const NEVER: u64 = u64::MAX;
+
     #[test]
     fn a_new_head_extends_replaces_or_contradicts() {
-        let known = chain(&[(12, "c"), (11, "b"), (10, "a")]);
-        let reorg = Some(Step::Reorg { ancestor: 11, hash: "b".to_owned() });
-        let step = |seen: &[(u64, &str)], head, finalized| compare(&known, &chain(seen), head, finalized);
+        let reorg = |ancestor: u64| Step::Reorg { ancestor, hash: format!("h{ancestor}") };
 
-        assert_eq!(step(&[(12, "c")], 12, 5), Some(Step::Nothing));
-        assert_eq!(step(&[(11, "b")], 11, 5), Some(Step::Nothing));
-        assert_eq!(step(&[(12, "c")], 14, 5), Some(Step::Extend { from: 13 }));
-        assert_eq!(step(&[(12, "x")], 12, 5), None);
-        assert_eq!(step(&[(12, "x"), (11, "b")], 12, 5), reorg.clone());
-        assert_eq!(step(&[(12, "x"), (11, "b")], 12, 11), reorg.clone());
-        assert_eq!(step(&[(12, "x"), (11, "y")], 12, 11), Some(Step::Impossible { number: 11 }));
-        assert_eq!(step(&[(14, "z"), (12, "x"), (11, "y"), (10, "q")], 14, 10), Some(Step::Impossible { number: 10 }));
-        assert_eq!(compare(&[], &[], 7, 0), Some(Step::Extend { from: 7 }));
+        assert_eq!(compared((10, 12), 12, NEVER, 5), (Step::Nothing, 0));
+        assert_eq!(compared((10, 12), 14, NEVER, 5), (Step::Extend { from: 13 }, 1));
+        assert_eq!(compared((10, 12), 12, 12, 5), (reorg(11), 2));
+        assert_eq!(compared((10, 12), 14, 12, 11), (reorg(11), 2));
+        assert_eq!(compared((10, 12), 12, 11, 11), (Step::Impossible { number: 11 }, 1));
+        assert_eq!(compared((10, 12), 14, 3, 10), (Step::Impossible { number: 10 }, 2));
+        assert_eq!(compare(&[], &BTreeMap::new(), 7, 0), Comparison::Done(Step::Extend { from: 7 }));
+    }
+
+    #[test]
+    fn every_shared_block_is_found() {
+        for head in [100, 101, 130, 95] {
+            for replaced in 85..=95 {
+                let ancestor = replaced - 1;
+                let found = compared((20, 100), head, replaced, 84).0;
+                assert_eq!(found, Step::Reorg { ancestor, hash: format!("h{ancestor}") }, "{head}");
+            }
+        }
+    }
+
+    #[test]
+    fn a_deep_replacement_is_found_with_few_reads() {
+        let (known, untouchable) = ((10_000, 10_664), 10_064);
+
+        for replaced in 10_065..=10_664 {
+            let (step, reads) = compared(known, 10_700, replaced, untouchable);
+            assert!(matches!(step, Step::Reorg { ancestor, .. } if ancestor == replaced - 1) && reads <= 12, "{step:?} {reads}");
+        }
+        assert_eq!(compared(known, 10_700, 10_064, untouchable), (Step::Impossible { number: 10_064 }, 2));
     }
 
     #[test]
     fn a_node_that_only_lags_contradicts_nothing() {
-        let known: Vec<_> = (20..=100).rev().map(|number| (number, format!("h{number}"))).collect();
-        let step = |number: u64, hash: &str| compare(&known, &[(number, hash.to_owned())], number, 84);
+        let step = |head, replaced| compared((20, 100), head, replaced, 84).0;
 
-        assert_eq!(step(83, "h83"), Some(Step::Nothing));
-        assert_eq!(step(83, "x"), Some(Step::Impossible { number: 83 }));
-        assert_eq!(step(84, "x"), Some(Step::Impossible { number: 84 }));
-        assert_eq!(step(85, "x"), None);
-        assert_eq!(step(20, "h20"), Some(Step::Nothing));
-        assert_eq!(step(19, "whatever"), Some(Step::Nothing));
-        assert_eq!(step(0, "whatever"), Some(Step::Nothing));
-        assert_eq!(compare(&chain(&[(0, "a")]), &chain(&[(0, "a")]), 0, 0), Some(Step::Nothing));
-        assert_eq!(compare(&chain(&[(0, "a")]), &chain(&[(0, "x")]), 0, 0), Some(Step::Impossible { number: 0 }));
+        assert_eq!(step(83, NEVER), Step::Nothing);
+        assert_eq!(step(83, 83), Step::Impossible { number: 83 });
+        assert_eq!(step(84, 84), Step::Impossible { number: 84 });
+        assert_eq!(step(85, 85), Step::Reorg { ancestor: 84, hash: "h84".to_owned() });
+        assert_eq!(step(20, NEVER), Step::Nothing);
+        assert_eq!(step(19, 0), Step::Nothing);
+        assert_eq!(step(0, 0), Step::Nothing);
+        assert_eq!(compared((0, 0), 0, NEVER, 0).0, Step::Nothing);
+        assert_eq!(compared((0, 0), 0, 0, 0).0, Step::Impossible { number: 0 });
     }
 
     #[test]
     fn all_that_is_known_may_be_replaced_while_none_of_it_is_final() {
-        let (known, seen) = (chain(&[(12, "c"), (11, "b")]), chain(&[(12, "x"), (11, "y"), (10, "z")]));
-
-        assert_eq!(compare(&known, &seen[..2], 12, 10), None);
-        assert_eq!(compare(&known, &seen, 12, 10), Some(Step::Reorg { ancestor: 10, hash: "z".to_owned() }));
+        assert_eq!(compared((11, 12), 12, 11, 10), (Step::Reorg { ancestor: 10, hash: "h10".to_owned() }, 2));
+        // An operator said that the node's history counts, and it reaches below all that we keep.
+        assert_eq!(compared((20, 100), 120, 5, 0), (Step::Reorg { ancestor: 19, hash: "x19".to_owned() }, 3));
     }
 }

@@ -1,5 +1,7 @@
 //! Blocks that are replaced: what they paid is paid again with the same bytes, or its owner is told; nobody is told success twice.
 
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use serde_json::{Value, json};
@@ -298,4 +300,49 @@ async fn a_slot_that_a_stranger_spent_is_open_again_when_that_block_is_replaced(
     report("reorg of a stranger's transaction", &format!("paid through {slots} slot, {violations} violations"));
     assert!(is_success(&answer), "{answer}");
     assert_eq!((slots, violations), (1, 0));
+}
+
+/// Each block takes the nodes so long that nobody could read all that were replaced within a turn.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_deep_reorganisation_is_found_with_few_reads() {
+    let world = World::new(ChainOptions::default()).await;
+    let proxy = Proxy::start(&world.chain.url);
+    let mut options = world.options(&[&proxy]);
+    options.networks[0].lines = "final = 100\n".to_owned();
+    let facilitator = Facilitator::start(&options).await;
+    // All above the first block is kept.
+    world.until("a beginning", "SELECT count(*) FROM networks").await;
+    let signed = world.signed(0);
+    let answer = facilitator.settle_patiently(&signed.v2(), PATIENCE).await;
+    assert!(is_success(&answer), "{answer}");
+    let paid_in = hex(&world.chain.receipt(answer["transaction"].as_str().expect("a transaction")).await["blockNumber"]);
+    world.mining(false).await;
+    world.chain.mine(60).await;
+    let height = world.chain.height().await;
+    eventually("the watcher at the head", PATIENCE, || async {
+        (world.count("SELECT cursor_number FROM networks").await == height as i64).then_some(())
+    })
+    .await;
+    let depth = height + 1 - paid_in;
+    let reads = Arc::new(AtomicU64::new(0));
+    let counted = Arc::clone(&reads);
+    proxy.rule(move |method, params, _| match params[0].as_str() {
+        Some(height) if method == "eth_getBlockByNumber" && height.starts_with("0x") => {
+            counted.fetch_add(1, Ordering::Relaxed);
+            Act::Delay(Duration::from_millis(300))
+        }
+        _ => Act::Forward,
+    });
+    world.chain.rpc("anvil_reorg", json!([depth, []])).await;
+    world.chain.mine(1).await;
+    until_event(&facilitator, &answer, "payment.reversed").await;
+    let reads = reads.load(Ordering::Relaxed);
+    proxy.behave();
+    world.mining(true).await;
+    eventually("the transfer again", PATIENCE, || async { (world.chain.uses_of(&signed).await.len() == 1).then_some(()) }).await;
+    world.until_idle().await;
+    let violations = world.violations(&[signed], 0).await;
+    report("reorg of many blocks", &format!("{depth} blocks replaced, found with {reads} reads, {violations} violations"));
+    assert!(reads < 30, "{reads}");
+    assert_eq!(violations, 0);
 }
