@@ -31,6 +31,8 @@ CREATE TABLE attempts (
     transaction   text          NOT NULL,
     submission_id uuid          NOT NULL REFERENCES submissions (id),
     number        smallint      NOT NULL CHECK (number > 0),
+    -- The payments that the bytes make. What the slot carries may be less by now.
+    payments      uuid[]        NOT NULL,
     -- They hold the payers' signatures and are erased once the block that spent the slot is final: nobody sends them after that.
     raw           bytea,
     erased_at     timestamptz,

@@ -21,7 +21,11 @@ impl Lane {
     }
 
     async fn resend(&mut self, lease: &Lease, slot: &OpenSlot, cursor: &Cursor) -> Result<(), LaneError> {
-        let Some(raw) = &slot.raw else { return self.outbid(lease, slot, cursor).await };
+        // Whoever asked for a payment that was given up was told that it is not made, so from then on it is not helped on its way.
+        let raw = match &slot.raw {
+            Some(raw) if !self.flows.ledger.makes_given_up(slot).await? => raw,
+            Some(_) | None => return self.outbid(lease, slot, cursor).await,
+        };
         self.flows.metrics.submission(&self.network, &self.signer.name, SubmissionKind::Resend, 0);
         match self.send(slot.id, raw).await {
             // Ours or a stranger's transaction took the nonce; the chain says which block knows.
@@ -31,7 +35,8 @@ impl Lane {
         }
     }
 
-    /// Signs a further attempt that offers more. A slot whose payments can no longer land is freed by a transfer of nothing.
+    /// Signs a further attempt that offers more. A slot whose payments can no longer land, or were given up, is freed by a transfer of
+    /// nothing.
     async fn outbid(&mut self, lease: &Lease, slot: &OpenSlot, cursor: &Cursor) -> Result<(), LaneError> {
         let next = self.next_read(lease, cursor).await?;
         if next > slot.nonce {
@@ -44,18 +49,23 @@ impl Lane {
         let mut payments = self.flows.ledger.carried_by(slot.id).await?;
         payments.retain(|payment| payment.expires_at > now);
         let kind = if payments.is_empty() { SubmissionKind::Cancel } else { SubmissionKind::Outbid };
-        let order = SlotOrder { signer: &self.signer.name, nonce: slot.nonce, outbid: Some(slot.fees) };
+        // Bytes that were erased had been in a final block, so no pool holds them.
+        let outbid = slot.raw.as_ref().map(|_| slot.fees);
+        let order = SlotOrder { signer: &self.signer.name, nonce: slot.nonce, outbid };
         let attempt = match self.chain.build(order, &payments).await {
-            // More is not allowed. The bytes that are out stay out.
+            // More is not allowed. The bytes that are out stay out, and what may be sent no more is tried again later.
             Err(BuildError::TooDear | BuildError::CannotOutbid) => {
-                if let Some(raw) = &slot.raw {
+                self.sent.insert(slot.id, now);
+                if let Some(raw) = &slot.raw
+                    && !self.flows.ledger.makes_given_up(slot).await?
+                {
                     self.send(slot.id, raw).await;
                 }
                 return Ok(());
             }
             attempt => attempt?,
         };
-        if self.flows.ledger.add_attempt(lease, &self.network, slot, &attempt, now).await? {
+        if self.flows.ledger.add_attempt(lease, &self.network, slot, &attempt, &payments, now).await? {
             self.flows.metrics.submission(&self.network, &self.signer.name, kind, 0);
             self.send(slot.id, &attempt.raw).await;
         }

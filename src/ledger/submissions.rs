@@ -98,7 +98,7 @@ impl Ledger {
         if carried.rows_affected() != ids.len() as u64 {
             return Ok(Opened::PaymentsChanged);
         }
-        insert_attempt(&mut db, new.network, id, 1, new.attempt, now).await?;
+        insert_attempt(&mut db, new.network, (id, 1), new.attempt, new.payments, now).await?;
         budgets::spend(&mut db, new.network, new.costs, now).await?;
         commit(db).await?;
         Ok(Opened::Committed(id))
@@ -114,6 +114,7 @@ impl Ledger {
         network: &Network,
         slot: &OpenSlot,
         attempt: &SignedAttempt,
+        payments: &[Sendable],
         now: DateTime<Utc>,
     ) -> Result<bool, LedgerError> {
         let mut db = self.begin().await?;
@@ -125,7 +126,7 @@ impl Ledger {
         if unspent.fetch_optional(&mut *db).await?.is_none() {
             return Ok(false);
         }
-        insert_attempt(&mut db, network, slot.id, slot.attempt.saturating_add(1), attempt, now).await?;
+        insert_attempt(&mut db, network, (slot.id, slot.attempt.saturating_add(1)), attempt, payments, now).await?;
         commit(db).await?;
         Ok(true)
     }
@@ -180,6 +181,25 @@ impl Ledger {
         Ok(open.fetch_one(self.pool()).await?)
     }
 
+    /// Whether the bytes of a slot's newest attempt make a payment that was given up, and that the chain has not paid all the same.
+    ///
+    /// # Errors
+    /// The database could not be reached.
+    pub async fn makes_given_up(&self, slot: &OpenSlot) -> Result<bool, LedgerError> {
+        let given_up = sqlx::query_scalar!(
+            r#"
+            SELECT EXISTS (
+                SELECT FROM attempts a JOIN payments p ON p.id = ANY (a.payments)
+                WHERE a.submission_id = $1 AND a.number = $2 AND p.given_up_at IS NOT NULL
+                  AND NOT EXISTS (SELECT FROM claims c WHERE c.payment_id = p.id)
+            ) AS "given_up!"
+            "#,
+            slot.id.uuid(),
+            i16::try_from(slot.attempt).column("attempts", "number")?,
+        );
+        Ok(given_up.fetch_one(self.pool()).await?)
+    }
+
     /// The highest account nonce for which a signer ever had a slot.
     ///
     /// # Errors
@@ -226,16 +246,16 @@ impl Ledger {
 async fn insert_attempt(
     db: &mut sqlx::PgConnection,
     network: &Network,
-    slot: SubmissionId,
-    number: u16,
+    (slot, number): (SubmissionId, u16),
     attempt: &SignedAttempt,
+    payments: &[Sendable],
     now: DateTime<Utc>,
 ) -> Result<(), LedgerError> {
     sqlx::query!(
         r#"
         INSERT INTO attempts (network, transaction, submission_id, number, raw, cost_wei_max, fee_per_gas, tip_per_gas, gas_limit,
-                              signed_at)
-        VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10)
+                              signed_at, payments)
+        VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11)
         "#,
         network.as_str(),
         attempt.transaction,
@@ -247,6 +267,7 @@ async fn insert_attempt(
         wei_to_decimal(attempt.fees.tip_per_gas),
         to_bigint(attempt.gas_limit),
         now,
+        &payments.iter().map(|payment| payment.id.uuid()).collect::<Vec<_>>(),
     )
     .execute(db)
     .await?;

@@ -116,12 +116,16 @@ impl Ledger {
         rows.into_iter().map(Sendable::try_from).collect()
     }
 
-    /// The payments that a slot carries, if they may still have to be signed for again.
+    /// The payments that a slot carries, if they may still have to be signed for again. Of one that was given up, somebody was told
+    /// that it is not made.
     ///
     /// # Errors
     /// The database could not be reached.
     pub async fn carried_by(&self, slot: SubmissionId) -> Result<Vec<Sendable>, LedgerError> {
-        let rows = sendables!("WHERE p.submission_id = $1 AND p.payload IS NOT NULL ORDER BY p.id", slot.uuid());
+        let rows = sendables!(
+            "WHERE p.submission_id = $1 AND p.payload IS NOT NULL AND p.given_up_at IS NULL ORDER BY p.id",
+            slot.uuid()
+        );
         let rows = rows.fetch_all(self.pool()).await?;
         rows.into_iter().map(Sendable::try_from).collect()
     }

@@ -351,3 +351,30 @@ async fn spent_slots_that_the_chain_does_not_know_are_filled() {
     assert!(is_success(&last), "{last}");
     assert_eq!((slots, violations), (3, 0));
 }
+
+/// A payment is given up while a slot carries it, as when its authorization was used for something else in a block that is gone.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_payment_that_was_given_up_is_not_sent_again() {
+    let world = World::new(ChainOptions::default()).await;
+    let proxy = Proxy::start(&world.chain.url);
+    let mut options = world.options(&[&proxy]);
+    options.networks[0].lines.push_str("resend_after_ms = 1000\noutbid_after_ms = 60000\n");
+    let facilitator = Facilitator::start(&options).await;
+    proxy.rule(|method, _, _| if method == SEND { Act::Swallow } else { Act::Forward });
+    let signed = [world.signed(0), world.signed(1)];
+    let (caller, body) = (facilitator.caller(), signed[0].v2());
+    let asked = tokio::spawn(async move { caller.settle_patiently(&body, PATIENCE).await });
+    world.until("a slot", "SELECT count(*) FROM payments WHERE submission_id IS NOT NULL").await;
+    let given_up = "UPDATE payments SET given_up_at = clock_timestamp(), given_up_reason = 'transaction_failed'";
+    sqlx::query(given_up).execute(world.ledger.pool()).await.expect("the database answers");
+    proxy.behave();
+    world.until_idle().await;
+    let uses = world.chain.uses_of(&signed[0]).await.len();
+    let answer = asked.await.expect("no panic");
+    let attempts = world.count("SELECT count(*) FROM attempts").await;
+    let next = facilitator.settle_patiently(&signed[1].v2(), PATIENCE).await;
+    let violations = world.violations(&signed[1..], 0).await;
+    report("lanes given up", &format!("{attempts} attempts, {uses} transfers, then paid on; {violations} violations"));
+    assert!(!is_success(&answer) && is_success(&next), "{answer} {next}");
+    assert_eq!((attempts, uses, violations), (2, 0, 0));
+}

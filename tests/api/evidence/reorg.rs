@@ -346,3 +346,30 @@ async fn a_deep_reorganisation_is_found_with_few_reads() {
     assert!(reads < 30, "{reads}");
     assert_eq!(violations, 0);
 }
+
+/// What was final and is undone was answered as failed, so its slot is freed even where the bytes are still there.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_payment_that_is_not_final_any_more_is_not_sent_again() {
+    let world = World::new(ChainOptions::default()).await;
+    let proxy = Proxy::start(&world.chain.url);
+    let mut options = world.options(&[&proxy]);
+    options.networks[0].lines = "final = 2\n".to_owned();
+    let facilitator = Facilitator::start(&options).await;
+    let signed = [world.signed(0), world.signed(1)];
+    let first = facilitator.settle(&signed[0].v2()).await.1;
+    assert!(is_success(&first), "{first}");
+    let finalized = until_event(&facilitator, &first, "payment.finalized").await;
+    let (height, paid_in) = (world.chain.height().await, finalized["blockNumber"].as_u64().expect("a block"));
+    world.chain.rpc("anvil_reorg", json!([height + 2 - paid_in, []])).await;
+    world.until("the halt", "SELECT count(*) FROM networks WHERE halted_at IS NOT NULL").await;
+    let accepted = facilitator.command(&["network", "resume", &world.chain.network(), "--accept-history"]).await;
+    assert!(accepted.0, "{}", accepted.1);
+    until_event(&facilitator, &first, "payment.reversed").await;
+    world.until_idle().await;
+    let uses = world.chain.uses_of(&signed[0]).await.len();
+    let next = facilitator.settle_patiently(&signed[1].v2(), PATIENCE).await;
+    let violations = world.violations(&signed[1..], 0).await;
+    report("reorg of a final payment", &format!("{uses} transfers after it was undone, then paid on; {violations} violations"));
+    assert!(is_success(&next), "{next}");
+    assert_eq!((uses, violations), (0, 0));
+}
