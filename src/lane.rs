@@ -64,6 +64,8 @@ pub struct Lane {
     funds: Option<Funds>,
     /// What the open slots may still take of them.
     committed: u128,
+    /// What the last transaction may have cost, if even for a single payment that could not be paid.
+    lacking: u128,
 }
 
 /// What the signer held when it was looked at last.
@@ -127,6 +129,7 @@ impl Lane {
             fence: None,
             funds: None,
             committed: 0,
+            lacking: 0,
         }
     }
 
@@ -187,9 +190,14 @@ impl Lane {
             self.forget();
             return Ok(Pause::Fixed(ASK_AGAIN));
         }
-        let funds = self.watch_balance().await?;
         let slots = self.flows.ledger.open_slots(&self.network, &self.signer.address).await?;
-        self.committed = slots.iter().fold(0, |sum, slot| sum.saturating_add(slot.cost_max));
+        let committed = slots.iter().fold(0_u128, |sum, slot| sum.saturating_add(slot.cost_max));
+        if let Some(funds) = &mut self.funds {
+            // What slots took that are spent by now is not known before the next look, but no more than this.
+            funds.balance = funds.balance.saturating_sub(self.committed.saturating_sub(committed));
+        }
+        self.committed = committed;
+        let funds = self.watch_balance().await?;
         self.sent.retain(|slot, _| slots.iter().any(|open| open.id == *slot));
         self.flows.metrics.submissions_in_flight(&self.network, &self.signer.name, slots.len());
         for slot in &slots {
@@ -227,35 +235,46 @@ impl Lane {
             return Ok(false);
         }
         let nonce = self.next_nonce(lease, cursor).await?;
-        match self.open_at(lease, nonce, &payments).await {
-            Err(LaneError::Build(BuildError::TooDear)) => {
-                self.give_up_all(lease, &payments, Reason::CostExceedsLimit).await?;
-                Ok(false)
-            }
-            Err(LaneError::OverBudget(ids)) => {
-                let excess: Vec<_> = payments.into_iter().filter(|payment| ids.contains(&payment.id)).collect();
-                self.give_up_all(lease, &excess, Reason::CostExceedsLimit).await?;
-                Ok(false)
-            }
-            Err(LaneError::Build(BuildError::Unreadable(id))) => {
-                let unreadable: Vec<_> = payments.into_iter().filter(|payment| payment.id == id).collect();
-                self.give_up_all(lease, &unreadable, Reason::InvalidPayload).await?;
-                Ok(false)
-            }
-            opened => {
-                let opened = opened?;
-                if opened {
+        self.open_for(lease, nonce, payments).await
+    }
+
+    /// Opens a slot for as many of these payments as it can be opened for. Returns whether it did.
+    async fn open_for(&mut self, lease: &Lease, nonce: u64, mut payments: Vec<Sendable>) -> Result<bool, LaneError> {
+        while !payments.is_empty() {
+            match self.open_at(lease, nonce, &payments).await {
+                Ok(Opened::Committed(_)) => {
                     self.next = Some(nonce + 1);
                     self.last_opened = Some(self.flows.clock.now());
+                    return Ok(true);
                 }
-                Ok(opened)
+                // One that was withdrawn in this moment does not keep the others.
+                Ok(Opened::PaymentsChanged(left)) => payments.retain(|payment| left.contains(&payment.id)),
+                // What the signer cannot pay for all, it can perhaps pay for some.
+                Err(LaneError::Penniless) if payments.len() > 1 => payments.truncate(payments.len() / 2),
+                Err(error) => {
+                    self.refuse(lease, &payments, error).await?;
+                    return Ok(false);
+                }
             }
+        }
+        Ok(false)
+    }
+
+    /// Gives up the payments because of which a slot could not be opened; any other error is none of theirs.
+    async fn refuse(&self, lease: &Lease, payments: &[Sendable], error: LaneError) -> Result<(), LaneError> {
+        match error {
+            LaneError::Build(BuildError::TooDear) => {
+                let all: Vec<_> = payments.iter().map(|payment| payment.id).collect();
+                self.give_up_all(lease, &all, Reason::CostExceedsLimit).await
+            }
+            LaneError::OverBudget(ids) => self.give_up_all(lease, &ids, Reason::CostExceedsLimit).await,
+            LaneError::Build(BuildError::Unreadable(id)) => self.give_up_all(lease, &[id], Reason::InvalidPayload).await,
+            error => Err(error),
         }
     }
 
-    /// Signs, commits and sends a slot. Returns whether it did: not if one of the payments was withdrawn in this moment; the
-    /// others are taken again in the next turn.
-    async fn open_at(&mut self, lease: &Lease, nonce: u64, payments: &[Sendable]) -> Result<bool, LaneError> {
+    /// Signs, commits and sends a slot, unless one of the payments was withdrawn in this moment.
+    async fn open_at(&mut self, lease: &Lease, nonce: u64, payments: &[Sendable]) -> Result<Opened, LaneError> {
         let order = SlotOrder { signer: &self.signer.name, nonce, outbid: None };
         let attempt = self.chain.build(order, payments).await?;
         // Those that came at once were all let in before the first of them was counted.
@@ -264,18 +283,22 @@ impl Lane {
             return Err(LaneError::OverBudget(excess));
         }
         // Bytes that nobody takes must not be committed: their payments would neither be made nor be free to be asked for again.
-        if self.funds.is_none_or(|funds| funds.balance < self.committed.saturating_add(attempt.cost_max)) {
-            self.funds = None;
+        if !self.affords(attempt.cost_max).await? {
+            if payments.len() <= 1 {
+                // Whoever looks at the balance next notes that the signer is short.
+                (self.lacking, self.funds) = (attempt.cost_max, None);
+            }
             return Err(LaneError::Penniless);
         }
         let opened = self.flows.open_slot(lease, &self.network, &self.signer.address, nonce, &attempt, payments).await?;
-        let Opened::Committed(slot) = opened else { return Ok(false) };
+        let Opened::Committed(slot) = opened else { return Ok(opened) };
+        self.lacking = 0;
         self.committed = self.committed.saturating_add(attempt.cost_max);
         let kind = if payments.is_empty() { SubmissionKind::Cancel } else { SubmissionKind::New };
         self.flows.metrics.submission(&self.network, &self.signer.name, kind, payments.len());
         self.flows.metrics.settlement_cost(&self.network, attempt.cost_expected);
         self.send(slot, &attempt.raw).await;
-        Ok(true)
+        Ok(opened)
     }
 
     /// Payments that were simulated at a block that is not the newest any more are simulated again, all at once. One about
@@ -283,6 +306,9 @@ impl Lane {
     async fn recheck(&mut self, lease: &Lease, mut waiting: Vec<Sendable>, head: u64) -> Result<Vec<Sendable>, LaneError> {
         self.used.retain(|_, at| *at == head);
         waiting.retain(|payment| !self.used.contains_key(&payment.id));
+        let failed: Vec<_> =
+            waiting.extract_if(.., |payment| payment.failures >= FAILURES_MAX).map(|payment| payment.id).collect();
+        self.give_up_all(lease, &failed, Reason::TransactionFailed).await?;
         let (stale, mut ready): (Vec<_>, Vec<_>) =
             waiting.into_iter().partition(|payment| payment.checked.block + CHECK_LASTS_BLOCKS < head);
         let looks = stale.into_iter().map(|payment| async {
@@ -300,16 +326,13 @@ impl Lane {
                 }
             };
             match look {
-                Recheck::Good(checked) if payment.failures < FAILURES_MAX => {
+                Recheck::Good(checked) => {
                     // A payer whose code changed since it was verified keeps out of the others' transaction, and so does a
                     // payment that failed in one.
                     let alone = payment.checked.alone || checked.alone || checked.payer_code != payment.checked.payer_code;
                     payment.checked = Checked { alone, ..checked };
                     found.push((payment.id, payment.checked.clone()));
                     ready.push(payment);
-                }
-                Recheck::Good(_) => {
-                    self.flows.give_up(lease, &self.network, payment.id, Reason::TransactionFailed.into()).await?;
                 }
                 // That state is older than what is known already. The next turn asks again.
                 Recheck::Refused { block, .. } if block < head.max(payment.checked.block) => {
@@ -340,9 +363,9 @@ impl Lane {
         }
     }
 
-    async fn give_up_all(&self, lease: &Lease, payments: &[Sendable], reason: Reason) -> Result<(), LaneError> {
+    async fn give_up_all(&self, lease: &Lease, payments: &[PaymentId], reason: Reason) -> Result<(), LaneError> {
         for payment in payments {
-            self.flows.give_up(lease, &self.network, payment.id, reason.into()).await?;
+            self.flows.give_up(lease, &self.network, *payment, reason.into()).await?;
         }
         Ok(())
     }
@@ -364,7 +387,18 @@ impl Lane {
         Ok(signers.iter().any(|signer| signer.address != self.signer.address && !standing.short.contains(&signer.address)))
     }
 
-    /// Notes now and then what the signer holds, and whether that may not last for another hour at the present rate.
+    /// Whether the signer can pay for one more transaction beside those that are under way. Looks again before it says no.
+    async fn affords(&mut self, cost_max: u128) -> Result<bool, LaneError> {
+        let needed = self.committed.saturating_add(cost_max);
+        if self.funds.is_some_and(|funds| funds.balance >= needed) {
+            return Ok(true);
+        }
+        self.funds = None;
+        Ok(self.watch_balance().await?.balance >= needed)
+    }
+
+    /// Notes now and then what the signer holds, and whether that may not last for another hour at the present rate, or was not
+    /// enough for a payment that waits.
     async fn watch_balance(&mut self) -> Result<Funds, LaneError> {
         if let Some(funds) = self.funds.filter(|funds| funds.read_at.elapsed() < BALANCE_READ) {
             return Ok(funds);
@@ -372,7 +406,9 @@ impl Lane {
         let balance = self.chain.signer(&self.signer.name).await?.balance;
         let now = self.flows.clock.now();
         let rate = self.flows.ledger.spent_lately(&self.network, now).await?;
-        let short = balance < rate.max(self.cost.reserve_wei_min);
+        // Without anything lacking, what is committed is no debt: it was counted when it was opened.
+        let lacking = if self.lacking > 0 { self.committed.saturating_add(self.lacking) } else { 0 };
+        let short = balance < rate.max(self.cost.reserve_wei_min).max(lacking);
         if short {
             tracing::error!(network = %self.network, signer = self.signer.name, balance_wei = %balance, "the signer runs out of funds");
         }

@@ -35,7 +35,7 @@ impl Flows {
         let costs = shares(attempt.cost_expected, payments);
         let new = NewSlot { network, signer, nonce, attempt, payments, costs: &costs };
         let opened = self.ledger.open_slot(lease, &new, self.clock.now()).await?;
-        if let Opened::Committed(_) = opened {
+        if matches!(opened, Opened::Committed(_)) {
             self.waiting.note_sent(payments.iter().map(|payment| payment.id), &attempt.transaction);
         }
         Ok(opened)

@@ -53,12 +53,12 @@ pub struct NewSlot<'a> {
 }
 
 /// How opening a slot ended.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Opened {
     /// The slot, its bytes and its payments are committed. The bytes may be sent.
     Committed(SubmissionId),
-    /// One of the payments may no longer be sent. Nothing was changed; the bytes must never leave.
-    PaymentsChanged,
+    /// Only these of the payments may still be sent. Nothing was changed; the bytes must never leave.
+    PaymentsChanged(Vec<PaymentId>),
 }
 
 impl Ledger {
@@ -83,20 +83,25 @@ impl Ledger {
         .execute(&mut *db)
         .await?;
         let ids: Vec<_> = new.payments.iter().map(|payment| payment.id.uuid()).collect();
-        let carried = sqlx::query!(
+        let carried = sqlx::query_scalar!(
             r#"
-            UPDATE payments SET submission_id = $1
-            WHERE id = ANY ($2) AND lane = $3 AND submission_id IS NULL AND given_up_at IS NULL AND answer_by > clock_timestamp()
-              AND NOT EXISTS (SELECT FROM claims c WHERE c.payment_id = payments.id)
+            WITH locked AS (
+                SELECT id FROM payments
+                WHERE id = ANY ($2) AND lane = $3 AND submission_id IS NULL AND given_up_at IS NULL AND answer_by > clock_timestamp()
+                ORDER BY id FOR UPDATE
+            )
+            UPDATE payments p SET submission_id = $1 FROM locked
+            WHERE p.id = locked.id AND NOT EXISTS (SELECT FROM claims c WHERE c.payment_id = p.id)
+            RETURNING p.id
             "#,
             id.uuid(),
             &ids,
             new.signer,
         )
-        .execute(&mut *db)
+        .fetch_all(&mut *db)
         .await?;
-        if carried.rows_affected() != ids.len() as u64 {
-            return Ok(Opened::PaymentsChanged);
+        if carried.len() != ids.len() {
+            return Ok(Opened::PaymentsChanged(carried.into_iter().map(PaymentId::from_uuid).collect()));
         }
         insert_attempt(&mut db, new.network, (id, 1), new.attempt, new.payments, now).await?;
         budgets::spend(&mut db, new.network, new.costs, now).await?;
@@ -343,9 +348,14 @@ pub async fn mark_spent(
     .await?;
     let unpaid = sqlx::query_scalar!(
         r#"
-        UPDATE payments p SET submission_id = NULL, failed_submission_id = submission_id, lane = NULL, alone = true,
-            failures = failures + alone::int::smallint, checked_block = 0
-        WHERE p.submission_id = ANY ($1) AND NOT EXISTS (SELECT FROM claims c WHERE c.payment_id = p.id)
+        WITH locked AS (
+            SELECT p.id FROM payments p
+            WHERE p.submission_id = ANY ($1) AND NOT EXISTS (SELECT FROM claims c WHERE c.payment_id = p.id)
+            ORDER BY p.id FOR UPDATE
+        )
+        UPDATE payments p SET submission_id = NULL, failed_submission_id = p.submission_id, lane = NULL, alone = true,
+            failures = p.failures + p.alone::int::smallint, checked_block = 0
+        FROM locked WHERE p.id = locked.id
         RETURNING p.id
         "#,
         &spent,
@@ -407,12 +417,15 @@ pub async fn reopen_from(
 async fn reattach(db: &mut sqlx::PgConnection, reopened: &[Uuid]) -> Result<(), LedgerError> {
     sqlx::query!(
         r#"
+        WITH locked AS (
+            SELECT p.id FROM payments p
+            WHERE p.failed_submission_id = ANY ($1) AND p.submission_id IS NULL AND p.given_up_at IS NULL AND p.final_at IS NULL
+              AND NOT EXISTS (SELECT FROM claims c WHERE c.payment_id = p.id)
+            ORDER BY p.id FOR UPDATE
+        )
         UPDATE payments p
         SET submission_id = s.id, lane = s.signer, failed_submission_id = NULL, failures = GREATEST(p.failures - 1, 0)
-        FROM submissions s
-        WHERE s.id = ANY ($1) AND p.failed_submission_id = s.id
-          AND p.submission_id IS NULL AND p.given_up_at IS NULL AND p.final_at IS NULL
-          AND NOT EXISTS (SELECT FROM claims c WHERE c.payment_id = p.id)
+        FROM locked, submissions s WHERE p.id = locked.id AND s.id = p.failed_submission_id
         "#,
         reopened,
     )

@@ -75,7 +75,7 @@ impl TryFrom<SendableRow> for Sendable {
 
 impl Ledger {
     /// Assigns waiting payments to the lane of a signer's address, and returns all that wait in it, oldest first. It takes those that have no lane, and
-    /// those of a lane that is short of funds.
+    /// those of a lane that is short of funds. Nobody can be answered within a second, so what has no more left is not begun.
     ///
     /// # Errors
     /// The database could not be reached.
@@ -89,7 +89,7 @@ impl Ledger {
                 WHERE p.network = $1 AND p.submission_id IS NULL AND p.given_up_at IS NULL
                   AND (p.lane IS NULL
                        OR p.lane <> $2 AND EXISTS (SELECT FROM signers s WHERE s.network = $1 AND s.address = p.lane AND s.short))
-                  AND p.final_at IS NULL AND p.answer_by > clock_timestamp()
+                  AND p.final_at IS NULL AND p.answer_by > clock_timestamp() + interval '1 second'
                   AND NOT EXISTS (SELECT FROM claims c WHERE c.payment_id = p.id)
                 ORDER BY p.id LIMIT $3 FOR UPDATE SKIP LOCKED
             )
@@ -103,7 +103,7 @@ impl Ledger {
         let rows = sendables!(
             r#"
             WHERE p.network = $1 AND p.lane = $2 AND p.submission_id IS NULL AND p.given_up_at IS NULL AND p.final_at IS NULL
-              AND p.answer_by > clock_timestamp()
+              AND p.answer_by > clock_timestamp() + interval '1 second'
               AND NOT EXISTS (SELECT FROM claims c WHERE c.payment_id = p.id)
             ORDER BY p.id LIMIT $3
             "#,
@@ -160,9 +160,10 @@ impl Ledger {
         let alone: Vec<_> = found.iter().map(|(_, checked)| checked.alone).collect();
         sqlx::query!(
             r#"
+            WITH locked AS (SELECT id FROM payments WHERE id = ANY ($1) AND submission_id IS NULL ORDER BY id FOR UPDATE)
             UPDATE payments p SET checked_block = f.block, gas = f.gas, payer_code = f.code, alone = f.alone
-            FROM unnest($1::uuid[], $2::bigint[], $3::bigint[], $4::text[], $5::bool[]) AS f (id, block, gas, code, alone)
-            WHERE p.id = f.id AND p.submission_id IS NULL
+            FROM locked, unnest($1::uuid[], $2::bigint[], $3::bigint[], $4::text[], $5::bool[]) AS f (id, block, gas, code, alone)
+            WHERE p.id = locked.id AND p.id = f.id
             "#,
             &ids,
             &blocks,

@@ -11,7 +11,7 @@ use serde_json::{Value, json};
 use super::{PATIENCE, SEND, World, is_success, reason, report, scale};
 use crate::support::chain::{ChainOptions, hex};
 use crate::support::eventually;
-use crate::support::facilitator::Facilitator;
+use crate::support::facilitator::{Facilitator, Options};
 use crate::support::payer::Signed;
 use crate::support::proxy::{Act, Proxy};
 
@@ -365,7 +365,7 @@ async fn a_payment_that_was_given_up_is_not_sent_again() {
     let (caller, body) = (facilitator.caller(), signed[0].v2());
     let asked = tokio::spawn(async move { caller.settle_patiently(&body, PATIENCE).await });
     world.until("a slot", "SELECT count(*) FROM payments WHERE submission_id IS NOT NULL").await;
-    let given_up = "UPDATE payments SET given_up_at = clock_timestamp(), given_up_reason = 'transaction_failed'";
+    let given_up = "UPDATE payments SET given_up_at = clock_timestamp(), given_up_reason = 'settlement_reversed'";
     sqlx::query(given_up).execute(world.ledger.pool()).await.expect("the database answers");
     proxy.behave();
     world.until_idle().await;
@@ -377,4 +377,64 @@ async fn a_payment_that_was_given_up_is_not_sent_again() {
     report("lanes given up", &format!("{attempts} attempts, {uses} transfers, then paid on; {violations} violations"));
     assert!(!is_success(&answer) && is_success(&next), "{answer} {next}");
     assert_eq!((attempts, uses, violations), (2, 0, 0));
+}
+
+/// The signer has more than its reserve, but not enough for all that waits at once, because the price of gas rose.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_batch_that_the_signer_cannot_pay_goes_in_parts() {
+    let payments = 6;
+    let world = World::new(ChainOptions::default()).await;
+    let proxy = Proxy::start(&world.chain.url);
+    let mut options = world.options(&[&proxy]);
+    options.networks[0].lines.push_str("in_flight_max = 1\n");
+    let facilitator = Facilitator::start(&options).await;
+    world.until("a beginning", "SELECT count(*) FROM networks").await;
+    world.mining(false).await;
+    mine_at(&world, "0x77359400").await;
+    let first = world.signed(0);
+    let (asked, _) = settle_into_pool(&world, &facilitator, &first).await;
+    let signer = world.chain.text("/accounts/signers/0/address");
+    world.chain.rpc("anvil_setBalance", json!([signer, "0x5543df729c000"])).await;
+    world.until("a look at the balance", "SELECT count(*) FROM signers WHERE balance_wei = 1500000000000000").await;
+    let mut paid: Vec<Signed> = (1..=payments).map(|number| world.signed(number)).collect();
+    let answers = paid.iter().map(|signed| {
+        let (caller, body) = (facilitator.caller(), signed.v2());
+        tokio::spawn(async move { caller.settle_patiently(&body, PATIENCE).await })
+    });
+    let answers: Vec<_> = answers.collect();
+    // All others gather behind the first one.
+    world.until("the others", "SELECT count(*) / 7 FROM payments").await;
+    mine_at(&world, "0x77359400").await;
+    world.mining(true).await;
+    let mut failed = usize::from(!is_success(&asked.await.expect("no panic")));
+    for answer in answers {
+        failed += usize::from(!is_success(&answer.await.expect("no panic")));
+    }
+    paid.push(first);
+    world.until_idle().await;
+    let (slots, violations) = (world.count("SELECT count(*) FROM submissions").await, world.violations(&paid, 0).await);
+    report("lanes poor signer", &format!("{payments} payments in {slots} slots, {failed} failed, {violations} violations"));
+    assert_eq!((failed, violations), (0, 0));
+    assert!(slots > 2, "{slots}");
+}
+
+/// What failed twice alone is not tried again because somebody asked for it again and it looks good for the moment.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_payment_that_failed_twice_is_given_up_however_new_its_simulation_is() {
+    let world = World::new(ChainOptions::default()).await;
+    let proxy = Proxy::start(&world.chain.url);
+    let options = world.options(&[&proxy]);
+    let without_lane = Facilitator::start(&Options { roles: Some("api,watcher".to_owned()), ..options.clone() }).await;
+    let signed = world.signed(0);
+    let (caller, body) = (without_lane.caller(), signed.v2());
+    let asked = tokio::spawn(async move { caller.settle_patiently(&body, PATIENCE).await });
+    world.until("a payment", "SELECT count(*) FROM payments").await;
+    let failed = "UPDATE payments SET failures = 2, checked_block = 1000000";
+    sqlx::query(failed).execute(world.ledger.pool()).await.expect("the database answers");
+    let _lane = Facilitator::start(&Options { roles: Some("lane".to_owned()), ..options }).await;
+    let answer = asked.await.expect("no panic");
+    let (sent, violations) = (proxy.sent().len(), world.violations(&[], 0).await);
+    report("lanes failed twice", &format!("{sent} sent, then {}; {violations} violations", reason(&answer)));
+    assert_eq!((sent, violations), (0, 0), "{answer}");
+    assert!(!is_success(&answer) && !reason(&answer).is_empty(), "{answer}");
 }
