@@ -150,7 +150,9 @@ impl Watcher {
             Step::Impossible { number } => {
                 let reason = format!("a node contradicts block {number}, which was final");
                 tracing::error!(%network, reason, "the network is halted");
-                self.flows.ledger.halt(network, &reason).await?;
+                if let Some(cursor) = &cursor {
+                    self.flows.ledger.halt(network, &cursor.hash, &reason).await?;
+                }
                 (false, false)
             }
         };

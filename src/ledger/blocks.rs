@@ -79,15 +79,20 @@ impl Ledger {
         Ok(rows.fetch_all(self.pool()).await?.into_iter().map(|row| (from_bigint(row.number), row.hash)).collect())
     }
 
-    /// Halts a network until an operator resumes it. The first reason stays.
+    /// Halts a network until an operator resumes it, unless the reading has left the block at which it was judged. The first reason
+    /// stays.
     ///
     /// # Errors
     /// The database could not be reached.
-    pub async fn halt(&self, network: &Network, reason: &str) -> Result<(), LedgerError> {
+    pub async fn halt(&self, network: &Network, judged: &BlockHash, reason: &str) -> Result<(), LedgerError> {
         sqlx::query!(
-            "UPDATE networks SET halted_at = clock_timestamp(), halted_reason = $2 WHERE network = $1 AND halted_at IS NULL",
+            r#"
+            UPDATE networks SET halted_at = clock_timestamp(), halted_reason = $2
+            WHERE network = $1 AND cursor_hash = $3 AND halted_at IS NULL
+            "#,
             network.as_str(),
             reason,
+            judged,
         )
         .execute(self.pool())
         .await?;

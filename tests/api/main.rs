@@ -28,6 +28,7 @@ mod golden;
 mod heads;
 mod nodes;
 mod operations;
+mod queue;
 mod retention;
 mod settle;
 mod tidy;

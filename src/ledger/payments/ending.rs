@@ -72,9 +72,13 @@ pub async fn finalize(
 ) -> Result<Vec<(PaymentId, Option<AccountId>)>, LedgerError> {
     let rows = sqlx::query!(
         r#"
+        WITH locked AS (
+            SELECT p.id FROM payments p JOIN claims c ON c.payment_id = p.id
+            WHERE c.network = $1 AND c.block_number BETWEEN $2 AND $3 AND p.final_at IS NULL
+            ORDER BY p.id FOR UPDATE OF p
+        )
         UPDATE payments p SET final_at = $4, payload = NULL
-        FROM claims c
-        WHERE c.payment_id = p.id AND c.network = $1 AND c.block_number BETWEEN $2 AND $3 AND p.final_at IS NULL
+        FROM locked WHERE p.id = locked.id
         RETURNING p.id, p.provider_id
         "#,
         network.as_str(),
@@ -94,8 +98,8 @@ pub async fn undo_final(db: &mut PgConnection, ids: &[PaymentId], now: DateTime<
     let ids: Vec<_> = ids.iter().map(|id| id.uuid()).collect();
     sqlx::query!(
         r#"
-        UPDATE payments SET final_at = NULL, given_up_at = $2, given_up_reason = $3
-        WHERE id = ANY ($1) AND final_at IS NOT NULL
+        WITH locked AS (SELECT id FROM payments WHERE id = ANY ($1) AND final_at IS NOT NULL ORDER BY id FOR UPDATE)
+        UPDATE payments p SET final_at = NULL, given_up_at = $2, given_up_reason = $3 FROM locked WHERE p.id = locked.id
         "#,
         &ids,
         now,

@@ -1,0 +1,117 @@
+//! What the ledger lets lanes and watchers do, asked of it directly.
+
+use std::collections::{BTreeMap, HashMap};
+
+use chrono::TimeDelta;
+use quittance::domain::block::Heights;
+use quittance::domain::ids::PaymentId;
+use quittance::domain::network::Network;
+use quittance::domain::submission::{Fees, SignedAttempt};
+use quittance::ledger::Ledger;
+use quittance::ledger::blocks::Cursor;
+use quittance::ledger::leases::Lease;
+use quittance::ledger::submissions::{NewSlot, Opened};
+use sqlx::Executor;
+use uuid::Uuid;
+
+use crate::support::{database, flows};
+
+const SIGNER: &str = "0x0000000000000000000000000000000000000005";
+
+/// A payment that somebody waits for, for so many milliseconds more.
+async fn queue(ledger: &Ledger, id: u128, milliseconds: i32) -> PaymentId {
+    let id = Uuid::from_u128(id);
+    let payment = "
+        INSERT INTO payments (id, network, key, fingerprint, x402_version, asset, payer, pay_to, amount, payload, expires_at,
+                              created_at, answer_by, answer_at, alone, accepted_block, checked_block, payer_code, gas)
+        VALUES ($1, 'eip155:84532', uuid_send($1), decode(repeat('00', 32), 'hex'), 2, $3, $3, $3, 1, '{}', now() + interval '1 hour',
+                now(), now() + make_interval(secs => $2 / 1000.0), 'included', false, 1, 1, '', 1)";
+    let insert = sqlx::query(payment).bind(id).bind(milliseconds).bind(SIGNER);
+    insert.execute(ledger.pool()).await.expect("it fits");
+    PaymentId::from_uuid(id)
+}
+
+async fn hold(ledger: &Ledger) -> Lease {
+    let lease = ledger.hold_lease("lane", Uuid::from_u128(1), TimeDelta::minutes(1)).await.expect("the database answers");
+    lease.expect("it is free")
+}
+
+fn network() -> Network {
+    "eip155:84532".parse().expect("a network")
+}
+
+fn attempt(transaction: &str) -> SignedAttempt {
+    SignedAttempt {
+        transaction: transaction.to_owned(),
+        raw: vec![1],
+        fees: Fees { fee_per_gas: 1, tip_per_gas: 1 },
+        gas_limit: 1,
+        cost_max: 1,
+        cost_expected: 1,
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_payment_that_nobody_can_be_answered_about_in_time_is_not_begun() {
+    let ledger = database::ledger(&database::fresh().await).await;
+    queue(&ledger, 1, 900).await;
+    let late = queue(&ledger, 2, 60_000).await;
+
+    let taken = ledger.take_queued(&network(), SIGNER, 10).await.expect("the database answers");
+    assert_eq!(taken.iter().map(|payment| payment.id).collect::<Vec<_>>(), [late]);
+    // It was nobody's before either, so that it is not looked at again and again.
+    let theirs = sqlx::query_scalar::<_, i64>("SELECT count(*) FROM payments WHERE lane IS NOT NULL");
+    assert_eq!(theirs.fetch_one(ledger.pool()).await.expect("the database answers"), 1);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_payment_that_was_withdrawn_does_not_keep_the_others_from_their_slot() {
+    let ledger = database::ledger(&database::fresh().await).await;
+    let (first, second) = (queue(&ledger, 1, 60_000).await, queue(&ledger, 2, 60_000).await);
+    let taken = ledger.take_queued(&network(), SIGNER, 10).await.expect("the database answers");
+    assert!(ledger.withdraw(first).await.expect("the database answers"));
+    let lease = hold(&ledger).await;
+    let (network, bytes, costs, now) = (network(), attempt("0x01"), BTreeMap::new(), chrono::DateTime::UNIX_EPOCH);
+    let slot = |payments| NewSlot { network: &network, signer: SIGNER, nonce: 0, attempt: &bytes, payments, costs: &costs };
+
+    let opened = ledger.open_slot(&lease, &slot(&taken), now).await.expect("the database answers");
+    assert_eq!(opened, Opened::PaymentsChanged(vec![second]));
+    assert!(ledger.open_slots(&network, SIGNER).await.expect("the database answers").is_empty());
+    let opened = ledger.open_slot(&lease, &slot(&taken[1..]), now).await.expect("the database answers");
+    assert!(matches!(opened, Opened::Committed(_)), "{opened:?}");
+}
+
+/// The chain moved on, or another way, between a question to a node and what was to be made of the answer.
+#[tokio::test(flavor = "multi_thread")]
+async fn what_was_said_of_another_block_changes_nothing() {
+    let ledger = database::ledger(&database::fresh().await).await;
+    let flows = flows::over(ledger.clone(), HashMap::new());
+    let rows = "
+        INSERT INTO networks (network, cursor_number, cursor_hash, safe_number, final_number) VALUES ('eip155:84532', 9, 'new', 5, 5);
+        INSERT INTO submissions (id, network, signer, nonce, fence, created_at)
+        VALUES ('00000000-0000-0000-0000-000000000001', 'eip155:84532', '0x0000000000000000000000000000000000000005', 3, 1, now());
+    ";
+    ledger.pool().execute(rows).await.expect("it fits");
+    let (lease, network) = (hold(&ledger).await, network());
+    let heights = Heights { head: 9, safe: 5, finalized: 5 };
+    let at = |hash: &str| Cursor { heights, hash: hash.to_owned(), halted: None, accepts_history: false };
+    let spent = async || {
+        let spent = sqlx::query_scalar::<_, Option<i64>>("SELECT spent_block FROM submissions");
+        spent.fetch_one(ledger.pool()).await.expect("the database answers")
+    };
+    let halted = async || ledger.cursor(&network).await.expect("the database answers").expect("a cursor").halted;
+
+    flows.note_spent(&lease, &network, SIGNER, 3, &at("old")).await.expect("the database answers");
+    assert_eq!(spent().await, None);
+    flows.note_spent(&lease, &network, SIGNER, 3, &at("new")).await.expect("the database answers");
+    assert_eq!(spent().await, Some(9));
+    // The signer's nonce has passed this slot, and at the other block it had not.
+    for (next, hash, left) in [(3, "old", Some(9)), (4, "new", Some(9)), (3, "new", None)] {
+        flows.reopen(&lease, &network, SIGNER, next, &at(hash), 8).await.expect("the database answers");
+        assert_eq!(spent().await, left);
+    }
+    ledger.halt(&network, &"old".to_owned(), "a reason").await.expect("the database answers");
+    assert_eq!(halted().await, None);
+    ledger.halt(&network, &"new".to_owned(), "a reason").await.expect("the database answers");
+    assert_eq!(halted().await.as_deref(), Some("a reason"));
+}
