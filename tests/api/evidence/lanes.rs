@@ -438,3 +438,33 @@ async fn a_payment_that_failed_twice_is_given_up_however_new_its_simulation_is()
     assert_eq!((sent, violations), (0, 0), "{answer}");
     assert!(!is_success(&answer) && !reason(&answer).is_empty(), "{answer}");
 }
+
+/// A slot without bytes, whose successor is too dear for now, waits like any other instead of asking the nodes all the time.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_slot_that_cannot_be_sent_does_not_pester_the_nodes() {
+    let world = World::new(ChainOptions::default()).await;
+    let proxy = Proxy::start(&world.chain.url);
+    let mut options = world.options(&[&proxy]);
+    options.networks[0].lines.push_str("resend_after_ms = 1000\noutbid_after_ms = 2000\n");
+    let facilitator = Facilitator::start(&options).await;
+    let signed = world.signed(0);
+    let (asked, _) = settle_into_pool(&world, &facilitator, &signed).await;
+    let erased = sqlx::query("UPDATE attempts SET raw = NULL, erased_at = clock_timestamp()").execute(world.ledger.pool()).await;
+    assert_eq!(erased.expect("the database answers").rows_affected(), 1);
+    mine_at(&world, "0x174876e800").await;
+    // Of the look at the balance, and of the slot before it became too dear.
+    let looks = proxy.calls("eth_getTransactionCount");
+    eventually("a look", PATIENCE, || async { (proxy.calls("eth_getTransactionCount") > looks).then_some(()) }).await;
+    let (started, looks) = (Instant::now(), proxy.calls("eth_getTransactionCount"));
+    eventually("looks", PATIENCE, || async { (proxy.calls("eth_getTransactionCount") >= looks + 4).then_some(()) }).await;
+    let (elapsed, attempts) = (started.elapsed(), world.count("SELECT count(*) FROM attempts").await);
+    while !asked.is_finished() {
+        mine_at(&world, USUAL).await;
+    }
+    let answer = asked.await.expect("no panic");
+    let violations = world.violations(&[signed], 0).await;
+    report("lanes without bytes", &format!("{attempts} attempt, 4 looks in {elapsed:?}, then paid; {violations} violations"));
+    assert!(is_success(&answer), "{answer}");
+    assert_eq!((attempts, violations), (1, 0));
+    assert!(elapsed > Duration::from_secs(2), "{elapsed:?}");
+}
