@@ -61,9 +61,11 @@ async fn old_rows_go_in_portions_until_none_is_left() {
     let old_and_young = r"
         INSERT INTO budgets SELECT 'eip155:84532', now() - interval '3 days', 'payer:' || n, 1 FROM generate_series(1, 2100) AS n;
         INSERT INTO budgets VALUES ('eip155:84532', now() - interval '47 hours', 'payer:young', 1);
-        INSERT INTO idempotency SELECT 'old', 'a key of one request ' || n, ''::bytea, NULL, NULL, now() - interval '8 days'
+        INSERT INTO idempotency (scope, key, fingerprint, created_at)
+            SELECT 'old', 'a key of one request ' || n, ''::bytea, now() - interval '8 days'
             FROM generate_series(1, 2000) AS n;
-        INSERT INTO idempotency VALUES ('young', 'a key of one request', '', NULL, NULL, now() - interval '6 days');
+        INSERT INTO idempotency (scope, key, fingerprint, created_at)
+            VALUES ('young', 'a key of one request', '', now() - interval '6 days');
         INSERT INTO events SELECT gen_random_uuid(), NULL, NULL, NULL, 'old', '{}', now() - interval '91 days'
             FROM generate_series(1, 1001) AS n;
         INSERT INTO events VALUES (gen_random_uuid(), NULL, NULL, NULL, 'young', '{}', now() - interval '89 days');

@@ -315,7 +315,6 @@ async fn a_slot_that_a_stranger_spent_is_open_again_when_that_block_is_replaced(
 /// Each block takes the nodes so long that nobody could read all that were replaced within a turn.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_deep_reorganisation_is_found_with_few_reads() {
-    let depth = 60;
     let world = World::new(ChainOptions::default()).await;
     let proxy = Proxy::start(&world.chain.url);
     let mut options = world.options(&[&proxy]);
@@ -326,13 +325,15 @@ async fn a_deep_reorganisation_is_found_with_few_reads() {
     let signed = world.signed(0);
     let answer = facilitator.settle_patiently(&signed.v2(), PATIENCE).await;
     assert!(is_success(&answer), "{answer}");
+    let paid_in = hex(&world.chain.receipt(answer["transaction"].as_str().expect("a transaction")).await["blockNumber"]);
     world.mining(false).await;
-    world.chain.mine(depth).await;
-    let height = world.chain.height().await as i64;
+    world.chain.mine(60).await;
+    let height = world.chain.height().await;
     eventually("the watcher at the head", PATIENCE, || async {
-        (world.count("SELECT cursor_number FROM networks").await == height).then_some(())
+        (world.count("SELECT cursor_number FROM networks").await == height as i64).then_some(())
     })
     .await;
+    let depth = height + 1 - paid_in;
     let reads = Arc::new(AtomicU64::new(0));
     let counted = Arc::clone(&reads);
     proxy.rule(move |method, params, _| match params[0].as_str() {
@@ -342,7 +343,7 @@ async fn a_deep_reorganisation_is_found_with_few_reads() {
         }
         _ => Act::Forward,
     });
-    world.chain.rpc("anvil_reorg", json!([depth + 1, []])).await;
+    world.chain.rpc("anvil_reorg", json!([depth, []])).await;
     world.chain.mine(1).await;
     until_event(&facilitator, &answer, "payment.reversed").await;
     let reads = reads.load(Ordering::Relaxed);
@@ -351,7 +352,7 @@ async fn a_deep_reorganisation_is_found_with_few_reads() {
     eventually("the transfer again", PATIENCE, || async { (world.chain.uses_of(&signed).await.len() == 1).then_some(()) }).await;
     world.until_idle().await;
     let violations = world.violations(&[signed], 0).await;
-    report("reorg of many blocks", &format!("{} blocks replaced, found with {reads} reads, {violations} violations", depth + 1));
+    report("reorg of many blocks", &format!("{depth} blocks replaced, found with {reads} reads, {violations} violations"));
     assert!(reads < 30, "{reads}");
     assert_eq!(violations, 0);
 }
