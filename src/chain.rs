@@ -65,6 +65,14 @@ pub enum ChainError {
         #[source]
         source: Box<dyn std::error::Error + Send + Sync>,
     },
+    /// Every node serves another chain than the configured one. What stands behind their addresses was exchanged.
+    #[error("every node of {network} serves another chain: {what}")]
+    WrongChain {
+        /// Which network.
+        network: Network,
+        /// What a node says that it is.
+        what: String,
+    },
     /// A node answered something that cannot be.
     #[error("a node of {network} gave an impossible answer: {what}")]
     Implausible {

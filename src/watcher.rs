@@ -135,7 +135,13 @@ impl Watcher {
             // Until the nodes are known to be the right ones nothing is asked of them, so looking often costs nothing.
             return Ok(Looked { found: false, behind: false, busy: !prepared });
         }
-        let head = self.chain.head().await?;
+        let head = match (self.chain.head().await, &cursor) {
+            (Err(error @ ChainError::WrongChain { .. }), Some(cursor)) => {
+                self.halt(cursor, &error.to_string()).await?;
+                return Ok(Looked { found: false, behind: false, busy: false });
+            }
+            (head, _) => head?,
+        };
         self.flows.metrics.head(network, head.block.number, self.age(&head));
         let (found, behind) = match self.step(cursor.as_ref(), &head).await? {
             Step::Nothing => (false, false),
@@ -148,10 +154,8 @@ impl Watcher {
                 (true, !self.extend(lease, ancestor + 1, &head).await?)
             }
             Step::Impossible { number } => {
-                let reason = format!("a node contradicts block {number}, which was final");
-                tracing::error!(%network, reason, "the network is halted");
                 if let Some(cursor) = &cursor {
-                    self.flows.ledger.halt(network, &cursor.hash, &reason).await?;
+                    self.halt(cursor, &format!("a node contradicts block {number}, which was final")).await?;
                 }
                 (false, false)
             }
@@ -159,6 +163,12 @@ impl Watcher {
         // Callers of this replica are known here, those of others by the slots that wait for a block.
         let busy = self.flows.waiting.is_awaited(network) || self.flows.ledger.has_open_slots(network).await?;
         Ok(Looked { found, behind, busy })
+    }
+
+    async fn halt(&self, cursor: &Cursor, reason: &str) -> Result<(), LedgerError> {
+        let network = &self.chain.profile().network;
+        tracing::error!(%network, reason, "the network is halted");
+        self.flows.ledger.halt(network, &cursor.hash, reason).await
     }
 
     fn age(&self, head: &Head) -> Duration {

@@ -182,7 +182,8 @@ impl Nodes {
         self.ask(method, params, found).await.map_err(|error| self.unavailable(method, error))
     }
 
-    /// Asks the nodes in turn until an answer is usable. If none is, the last word of a node counts for more than silence.
+    /// Asks the nodes in turn until an answer is usable. If none is, the last word of a node counts for more than silence, and that
+    /// one serves another chain only if all do.
     async fn ask<P: RpcSend, R: RpcRecv>(
         &self,
         method: &'static str,
@@ -190,7 +191,7 @@ impl Nodes {
         usable: impl Fn(&Result<R, CallError>) -> bool,
     ) -> Result<R, CallError> {
         let first = self.preferred();
-        let mut last = Err(CallError::Unavailable(NodeFailure::Broken));
+        let mut last = Err(CallError::Unavailable(NodeFailure::WrongChain("there is no node".to_owned())));
         for offset in 0..self.list.len() {
             let index = (first + offset) % self.list.len();
             let answer = self.call_node(index, method, params.clone()).await;
@@ -203,7 +204,7 @@ impl Nodes {
             if let Err(error) = &answer {
                 tracing::warn!(network = %self.network, node = self.list[index].host, method, %error, "a node failed");
             }
-            if !matches!((&last, &answer), (Ok(_) | Err(CallError::Complaint(_)), Err(CallError::Unavailable(_)))) {
+            if weight(&answer) >= weight(&last) {
                 last = answer;
             }
         }
@@ -229,6 +230,9 @@ impl Nodes {
 
     /// Wraps a failed call for callers that need no more than "no answer".
     pub fn unavailable(&self, method: &'static str, error: CallError) -> ChainError {
+        if let CallError::Unavailable(NodeFailure::WrongChain(what)) = error {
+            return ChainError::WrongChain { network: self.network.clone(), what };
+        }
         ChainError::Unavailable { network: self.network.clone(), method, source: Box::new(error) }
     }
 
@@ -296,6 +300,15 @@ impl Nodes {
         };
         self.metrics.rpc_request(&self.network, index, method, outcome, started.elapsed());
         answer
+    }
+}
+
+/// Which of two answers, neither of them usable, says more.
+const fn weight<R>(answer: &Result<R, CallError>) -> u8 {
+    match answer {
+        Err(CallError::Unavailable(NodeFailure::WrongChain(_))) => 0,
+        Err(CallError::Unavailable(_)) => 1,
+        Ok(_) | Err(CallError::Complaint(_)) => 2,
     }
 }
 

@@ -275,6 +275,45 @@ async fn a_node_of_another_chain_is_not_believed() {
     assert_eq!((there, violations), (0, 0));
 }
 
+/// What stands behind a node's address can be exchanged while we run.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_network_whose_nodes_all_became_another_one_is_halted() {
+    let world = World::new(ChainOptions::default()).await;
+    let (one, other) = (Proxy::start(&world.chain.url), Proxy::start(&world.chain.url));
+    let mut facilitator = Facilitator::start(&world.options(&[&one, &other])).await;
+    let (first, second) = (world.signed(0), world.signed(1));
+    assert!(is_success(&facilitator.settle(&first.v2()).await.1));
+    let elsewhere = |method: &str, _: &Value, nth: u64| match method {
+        "eth_chainId" => Act::Answer(json!("0x2105")),
+        // The connection was lost, so the node is asked who it is.
+        _ if nth == 1 => Act::Status(502),
+        _ => Act::Forward,
+    };
+    let halted = "SELECT count(*) FROM networks WHERE halted_at IS NOT NULL";
+
+    // One of them alone is only not used.
+    one.reset();
+    one.rule(elsewhere);
+    eventually("a lost connection", PATIENCE, || async { (one.calls("eth_getBlockByNumber") > 0).then_some(()) }).await;
+    assert!(is_success(&facilitator.settle_patiently(&second.v2(), PATIENCE).await));
+    assert_eq!(world.count(halted).await, 0);
+    other.reset();
+    other.rule(elsewhere);
+    world.until("the halt", halted).await;
+    facilitator.kill().await;
+    one.behave();
+    other.behave();
+    facilitator.restart().await;
+    let third = world.signed(2);
+    assert_eq!(facilitator.settle(&third.v2()).await.0, 503, "halted until somebody looks");
+
+    assert!(facilitator.command(&["network", "resume", &world.chain.network()]).await.0);
+    assert!(is_success(&facilitator.settle_patiently(&third.v2(), PATIENCE).await));
+    let violations = world.violations(&[first, second, third], 0).await;
+    report("reorg all nodes elsewhere", &format!("one: not used; all: halted, resumed by command; {violations} violations"));
+    assert_eq!(violations, 0);
+}
+
 /// Somebody who has the signer's key uses a slot's nonce, and the block in which that happened is replaced.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_slot_that_a_stranger_spent_is_open_again_when_that_block_is_replaced() {
