@@ -12,8 +12,9 @@ use std::time::Duration;
 use tokio::sync::{Notify, oneshot};
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
-use uuid::Uuid;
 
+pub use self::names::single_taker;
+use self::names::{Orphans, SINGLE};
 use crate::domain::block::{Heights, Level};
 use crate::domain::clock::Clock;
 use crate::domain::ids::PaymentId;
@@ -24,20 +25,10 @@ use crate::domain::transfer::TransactionId;
 use crate::ledger::payments::Taker;
 use crate::ledger::{Ledger, LedgerError};
 
-/// How the names of single requests begin. The others belong to an `Idempotency-Key`, and whoever repeats that bears them anyway.
-const SINGLE: &str = "request:";
-
-/// A name for a request that nothing else will ever bear, unless it inherits a success that nobody was told of.
-#[must_use]
-pub fn single_taker() -> String {
-    format!("{SINGLE}{}", Uuid::now_v7().simple())
-}
+mod names;
 
 /// A look at the payments is given up on after this: only a database that neither answers nor fails takes so long.
 const LOOK_LASTS_MAX: Duration = Duration::from_secs(5);
-
-/// How long a success that nobody was told of is kept for whoever makes the same request next.
-const ORPHANS_KEPT: Duration = Duration::from_hours(1);
 
 /// How waiting ended.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -109,34 +100,6 @@ pub struct Waiting {
     closed: CancellationToken,
     /// Whether those who are here have waited long enough.
     dismissed: CancellationToken,
-}
-
-/// Names in which a success was or may have been taken, and whose callers left without being told. If the ledger has the success in
-/// one of them, it goes to whoever makes the same request next, and to nobody else.
-#[derive(Default)]
-struct Orphans(HashMap<PaymentId, Vec<(String, Instant)>>);
-
-impl Orphans {
-    /// Under an Idempotency-Key several callers can bear one name and be told together, so such names are not kept: a success
-    /// would be told twice.
-    fn keep(&mut self, payment: PaymentId, name: &str, now: Instant) {
-        self.0.retain(|_, names| {
-            names.retain(|(_, since)| now.saturating_duration_since(*since) < ORPHANS_KEPT);
-            !names.is_empty()
-        });
-        if name.starts_with(SINGLE) && !self.holds(payment, name) {
-            self.0.entry(payment).or_default().push((name.to_owned(), now));
-        }
-    }
-
-    fn holds(&self, payment: PaymentId, name: &str) -> bool {
-        self.0.get(&payment).is_some_and(|names| names.iter().any(|(orphan, _)| orphan == name))
-    }
-
-    /// The success is told, so no name counts any more.
-    fn forget(&mut self, payment: PaymentId) {
-        self.0.remove(&payment);
-    }
 }
 
 /// Which payments of a network have to be looked at.
@@ -589,16 +552,5 @@ mod tests {
 
         assert!(!waiting.is_orphan(open.id, "key:one"));
         drop(second);
-    }
-
-    #[test]
-    fn names_are_forgotten_after_a_while() {
-        let (mut orphans, now) = (Orphans::default(), Instant::now());
-        let (first, second) = (PaymentId::new(), PaymentId::new());
-        orphans.keep(first, "request:one", now);
-        orphans.keep(second, "request:two", now + ORPHANS_KEPT);
-
-        assert!(!orphans.holds(first, "request:one"));
-        assert!(orphans.holds(second, "request:two"));
     }
 }
