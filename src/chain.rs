@@ -123,20 +123,20 @@ pub enum VerifyError {
 /// It can only come from [`Chain::verify`].
 #[derive(Debug, Clone, PartialEq)]
 pub struct VerifiedPayment {
-    examined: ExaminedPayment,
+    examined: Arc<ExaminedPayment>,
     checked: Checked,
     bytes: usize,
 }
 
 impl VerifiedPayment {
     /// Only adapters vouch for a payment.
-    pub(in crate::chain) const fn new(examined: ExaminedPayment, checked: Checked, bytes: usize) -> Self {
+    pub(in crate::chain) const fn new(examined: Arc<ExaminedPayment>, checked: Checked, bytes: usize) -> Self {
         Self { examined, checked, bytes }
     }
 
     /// What was asked, and what the rules read out of it.
     #[must_use]
-    pub const fn examined(&self) -> &ExaminedPayment {
+    pub fn examined(&self) -> &ExaminedPayment {
         &self.examined
     }
 
@@ -284,7 +284,7 @@ pub trait Chain: Send + Sync {
     fn check_window(&self, payment: &ExaminedPayment, now: DateTime<Utc>) -> Result<(), Refusal>;
 
     /// Asks the chain, in one simulation that is shared with other requests.
-    async fn verify(&self, payment: ExaminedPayment) -> Result<VerifiedPayment, VerifyError>;
+    async fn verify(&self, payment: Arc<ExaminedPayment>) -> Result<VerifiedPayment, VerifyError>;
 
     /// What settling this payment alone costs at present prices, in wei.
     async fn price(&self, payment: &VerifiedPayment) -> Result<u128, ChainError>;

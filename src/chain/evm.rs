@@ -276,7 +276,7 @@ impl Chain for EvmChain {
         exact::window::check(payment.valid_after, payment.expires_at, longest, now)
     }
 
-    async fn verify(&self, payment: ExaminedPayment) -> Result<VerifiedPayment, VerifyError> {
+    async fn verify(&self, payment: Arc<ExaminedPayment>) -> Result<VerifiedPayment, VerifyError> {
         let read = self.authorization(payment.request.asset, &payment.payload);
         // It was read before, and therefore can be read again.
         let authorization = read.map_err(|refusal| self.nodes.misconfigured(format!("an examined payment: {refusal}")))?;

@@ -65,7 +65,7 @@ const GRACE: std::time::Duration = std::time::Duration::from_secs(2);
 
 /// One settle request on its way.
 struct Errand<'a> {
-    examined: ExaminedPayment,
+    examined: Arc<ExaminedPayment>,
     fingerprint: Fingerprint,
     caller: &'a Caller,
     taker: String,
@@ -146,7 +146,7 @@ impl Flows {
         let chain = self.open_chain(&request.network).await?;
         let errand = Errand {
             answer_at: self.answer_level(chain, &request),
-            examined: chain.examine(request)?,
+            examined: Arc::new(chain.examine(request)?),
             fingerprint,
             caller,
             taker: repeat.unwrap_or_else(single_taker),
@@ -242,7 +242,7 @@ impl Flows {
 
     /// Nobody waits for the payment any more, and no slot carries it. The same request puts it back into the queue.
     async fn revive(&self, chain: &Arc<dyn Chain>, errand: &Errand<'_>, payment: &Payment) -> Result<Held, Verdict> {
-        let verified = match self.check_on_chain(chain, errand.examined.clone()).await {
+        let verified = match self.check_on_chain(chain, &errand.examined).await {
             // The watcher will say by whom it was used; it may have been one of our own slots.
             Err(Verdict::Refused(refusal)) if refusal.reason == Reason::NonceAlreadyUsed => {
                 return self.find_stranger(chain, errand, payment).await;
@@ -271,7 +271,7 @@ impl Flows {
 
     /// Nobody holds the authorization: asks the chain and records the payment.
     async fn accept(&self, chain: &Arc<dyn Chain>, errand: &Errand<'_>) -> Result<Held, Verdict> {
-        let verified = self.check_on_chain(chain, errand.examined.clone()).await?;
+        let verified = self.check_on_chain(chain, &errand.examined).await?;
         self.check_budgets(chain, errand, &verified).await?;
         let id = PaymentId::new();
         // Joined before it is recorded, so nothing that happens to it can be missed.

@@ -50,20 +50,19 @@ impl Flows {
     }
 
     async fn try_verify(&self, request: PaymentRequest, caller: &Caller) -> Result<Address, Verdict> {
-        let fingerprint = Fingerprint::of(&request, caller);
         let chain = self.open_chain(&request.network).await?;
-        let examined = chain.examine(request)?;
-        let (payer, network, key) = (examined.payer, examined.request.network.clone(), examined.key.clone());
-        match self.check_on_chain(chain, examined).await {
-            Ok(_) => Ok(payer),
+        let examined = Arc::new(chain.examine(request)?);
+        match self.check_on_chain(chain, &examined).await {
+            Ok(_) => Ok(examined.payer),
             // Our own settlement of this very request may have used it, and its success may still be waiting to be collected.
             Err(Verdict::Refused(refusal)) if refusal.reason == Reason::NonceAlreadyUsed => {
-                let holder = self.ledger.find_holder(&network, &key).await?;
+                let holder = self.ledger.find_holder(&examined.request.network, &examined.key).await?;
+                let fingerprint = Fingerprint::of(&examined.request, caller);
                 let collectable = holder.is_some_and(|payment| {
                     let payable = payment.claim.is_some() || payment.given_up.is_none();
                     payment.fingerprint == fingerprint && payment.handed_out.is_none() && payable
                 });
-                if collectable { Ok(payer) } else { Err(refusal.into()) }
+                if collectable { Ok(examined.payer) } else { Err(refusal.into()) }
             }
             Err(verdict) => Err(verdict),
         }
@@ -82,10 +81,10 @@ impl Flows {
     }
 
     /// Simulates a payment. A refusal counts only if it was read from a state as new as what the watcher has read.
-    async fn ask_chain(&self, chain: &Arc<dyn Chain>, examined: ExaminedPayment) -> Result<VerifiedPayment, Verdict> {
+    async fn ask_chain(&self, chain: &Arc<dyn Chain>, examined: &Arc<ExaminedPayment>) -> Result<VerifiedPayment, Verdict> {
         let network = &examined.request.network;
         for _ in 0..LOOKS_MAX {
-            let (refusal, block) = match chain.verify(examined.clone()).await {
+            let (refusal, block) = match chain.verify(Arc::clone(examined)).await {
                 Ok(verified) => return Ok(verified),
                 Err(VerifyError::Refused { refusal, block }) => (refusal, block),
                 Err(VerifyError::Unavailable(error)) => return Err(error.into()),
@@ -102,16 +101,16 @@ impl Flows {
     pub(super) async fn check_on_chain(
         &self,
         chain: &Arc<dyn Chain>,
-        examined: ExaminedPayment,
+        examined: &Arc<ExaminedPayment>,
     ) -> Result<VerifiedPayment, Verdict> {
-        chain.check_window(&examined, self.clock.now())?;
-        let network = examined.request.network.clone();
+        chain.check_window(examined, self.clock.now())?;
+        let network = &examined.request.network;
         let verified = self.ask_chain(chain, examined).await?;
-        let read_to = self.availability.of(&self.ledger, &network).await?.read_to;
+        let read_to = self.availability.of(&self.ledger, network).await?.read_to;
         if Sight::of(verified.checked().block, read_to) == Sight::Ahead {
-            return Err(Unavailable::Behind(network).into());
+            return Err(Unavailable::Behind(network.clone()).into());
         }
-        let cost_max = self.policies.get(&network).map_or(u128::MAX, |policy| policy.cost.payment_wei_max);
+        let cost_max = self.policies.get(network).map_or(u128::MAX, |policy| policy.cost.payment_wei_max);
         if chain.price(&verified).await? > cost_max {
             return Err(Refusal::from(Reason::CostExceedsLimit).into());
         }

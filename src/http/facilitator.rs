@@ -160,17 +160,18 @@ async fn verify(service: Data<Service>, request: HttpRequest, payload: Payload) 
     let started = Instant::now();
     let network = asked.request.network.clone();
     let flows = Arc::clone(&service.flows);
-    let payment = asked.request.clone();
+    let echo = Echo { version: asked.request.version, network: &asked.network_text, payer: &asked.payer_hint };
+    let payment = asked.request;
     let verdict = service.run(async move { flows.verify(payment, &caller).await }).await;
     let verdict = verdict.unwrap_or_else(|crashed| Err(Unavailable::from(crashed).into()));
     let (counted, response) = match verdict {
         Ok(payer) => (Verification::Valid, respond(StatusCode::OK, &VerifyResponse::valid(&payer))),
         Err(Verdict::Refused(refusal)) => {
-            let answer = VerifyResponse::invalid((&asked).into(), &refusal);
+            let answer = VerifyResponse::invalid(echo, &refusal);
             (Verification::Invalid(refusal.reason), respond(status_of(&refusal), &answer))
         }
         Err(Verdict::Unavailable(cause)) => {
-            let answer = VerifyResponse::fault((&asked).into(), UNEXPECTED_VERIFY_ERROR, &report(&cause, "verify"));
+            let answer = VerifyResponse::fault(echo, UNEXPECTED_VERIFY_ERROR, &report(&cause, "verify"));
             (Verification::Unavailable, respond(unavailable_status(&service, &cause), &answer))
         }
     };

@@ -1,9 +1,11 @@
 //! The shared simulation: payments that are asked about at the same time share one `eth_call`.
 //!
 //! The call names no contract; its data is the code of contracts/Simulator.sol with the payments behind it, so nothing has to be
-//! deployed. Nothing waits for company: a call carries what piled up while the last one was under way. If that one takes much longer
-//! than usual, the next call is made beside it, so that a node that hangs does not hold up everybody.
+//! deployed. Nothing waits for company: a call carries what piled up while the last one was under way. The next call is made beside it
+//! if a good half of a call has piled up, so that we and the node work at the same time, and if it takes much longer than usual, so
+//! that a node that hangs does not hold up everybody.
 
+use std::collections::VecDeque;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -24,8 +26,11 @@ const CODE: &str = include_str!("../../../contracts/out/Simulator.hex");
 /// Payments in one call: what the contract accepts.
 const CALLS_MAX: usize = 64;
 
-/// Calls under way at a time. Each further one beyond the first means that another takes too long.
+/// Calls under way at a time.
 const CALLS_AT_ONCE: usize = 4;
+
+/// So many payments are worth a call of their own while another is under way.
+const PILE: usize = 32;
 
 /// For so long a call is waited for before the next one is made: several times what a good node takes, so that it is rare, and
 /// little of what a caller has.
@@ -118,11 +123,11 @@ impl Job {
     }
 }
 
-/// Payments that wait for a call. All but one wait in the queue, whose bound holds back those who come later.
+/// Payments that wait for a call. Few of them are taken out of the queue before, whose bound holds back those who come later.
 struct Line {
     queue: mpsc::Receiver<Job>,
-    /// Did not fit into the last call.
-    left: Option<Job>,
+    /// The first in line.
+    front: VecDeque<Job>,
 }
 
 impl Line {
@@ -136,7 +141,7 @@ impl Line {
         {
             bytes += job.bytes();
             if bytes > DATA_BYTES_MAX {
-                self.left = Some(job);
+                self.front.push_front(job);
                 break;
             }
             batch.push(job);
@@ -146,7 +151,7 @@ impl Line {
 
     async fn first(&mut self) -> Option<Job> {
         loop {
-            let job = match self.left.take() {
+            let job = match self.front.pop_front() {
                 Some(job) => job,
                 None => self.queue.recv().await?,
             };
@@ -157,7 +162,18 @@ impl Line {
     }
 
     fn next(&mut self) -> Option<Job> {
-        std::iter::from_fn(|| self.queue.try_recv().ok()).find(Job::is_wanted)
+        std::iter::from_fn(|| self.front.pop_front().or_else(|| self.queue.try_recv().ok())).find(Job::is_wanted)
+    }
+
+    /// Waits until so many are in line that the next call need not wait for the last one.
+    async fn piled_up(&mut self) {
+        while self.front.len() < PILE {
+            match self.queue.recv().await {
+                Some(job) => self.front.push_back(job),
+                // Those who are here are the last.
+                None => return,
+            }
+        }
     }
 }
 
@@ -171,7 +187,7 @@ struct Caller {
 
 impl Caller {
     async fn run(self: Arc<Self>, queue: mpsc::Receiver<Job>) {
-        let mut line = Line { queue, left: None };
+        let mut line = Line { queue, front: VecDeque::new() };
         let calls = Arc::new(Semaphore::new(CALLS_AT_ONCE));
         loop {
             // First the permit and then the batch, so that it carries what piles up meanwhile.
@@ -184,8 +200,12 @@ impl Caller {
                 caller.answer(batch).await;
                 drop(permit);
             });
-            // If it takes longer, it goes on beside the next one.
-            drop(tokio::time::timeout(USUALLY_TAKES, call).await);
+            // If the wait ends before the call, it goes on beside the next one.
+            tokio::select! {
+                _ = call => {}
+                () = tokio::time::sleep(USUALLY_TAKES) => {}
+                () = line.piled_up() => {}
+            }
         }
     }
 
@@ -328,7 +348,7 @@ mod tests {
             waiting
         });
         let callers = callers.collect();
-        (Line { queue, left: None }, callers)
+        (Line { queue, front: VecDeque::new() }, callers)
     }
 
     async fn payers(line: &mut Line) -> Option<Vec<u8>> {
