@@ -54,7 +54,7 @@ fn attempt(transaction: &str) -> SignedAttempt {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_payment_that_nobody_can_be_answered_about_in_time_is_not_begun() {
     let ledger = database::ledger(&database::fresh().await).await;
-    queue(&ledger, 1, 900).await;
+    queue(&ledger, 1, 150).await;
     let late = queue(&ledger, 2, 60_000).await;
 
     let taken = ledger.take_queued(&network(), SIGNER, 10).await.expect("the database answers");

@@ -75,7 +75,7 @@ impl TryFrom<SendableRow> for Sendable {
 
 impl Ledger {
     /// Assigns waiting payments to the lane of a signer's address, and returns all that wait in it, oldest first. It takes those that have no lane, and
-    /// those of a lane that is short of funds. Nobody can be answered within a second, so what has no more left is not begun.
+    /// those of a lane that is short of funds. What is about to expire is not begun: it would keep the others from their slot when it does.
     ///
     /// # Errors
     /// The database could not be reached.
@@ -89,7 +89,7 @@ impl Ledger {
                 WHERE p.network = $1 AND p.submission_id IS NULL AND p.given_up_at IS NULL
                   AND (p.lane IS NULL
                        OR p.lane <> $2 AND EXISTS (SELECT FROM signers s WHERE s.network = $1 AND s.address = p.lane AND s.short))
-                  AND p.final_at IS NULL AND p.answer_by > clock_timestamp() + interval '1 second'
+                  AND p.final_at IS NULL AND p.answer_by > clock_timestamp() + interval '200 milliseconds'
                   AND NOT EXISTS (SELECT FROM claims c WHERE c.payment_id = p.id)
                 ORDER BY p.id LIMIT $3 FOR UPDATE SKIP LOCKED
             )
@@ -103,7 +103,7 @@ impl Ledger {
         let rows = sendables!(
             r#"
             WHERE p.network = $1 AND p.lane = $2 AND p.submission_id IS NULL AND p.given_up_at IS NULL AND p.final_at IS NULL
-              AND p.answer_by > clock_timestamp() + interval '1 second'
+              AND p.answer_by > clock_timestamp() + interval '200 milliseconds'
               AND NOT EXISTS (SELECT FROM claims c WHERE c.payment_id = p.id)
             ORDER BY p.id LIMIT $3
             "#,
