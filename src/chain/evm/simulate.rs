@@ -323,6 +323,7 @@ impl Facts {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use futures_util::FutureExt;
 
     /// What is left of a caller who waits.
     type Waiting = oneshot::Receiver<Result<Outcome, ChainError>>;
@@ -385,5 +386,25 @@ mod tests {
         assert_eq!(payers(&mut line).await, Some(vec![2]));
         callers.clear();
         assert_eq!(payers(&mut line).await, None);
+    }
+
+    #[tokio::test]
+    async fn a_pile_is_waited_for_and_keeps_its_order() {
+        let (sender, queue) = mpsc::channel(4 * CALLS_MAX);
+        let mut line = Line { queue, front: VecDeque::new() };
+        let mut callers = Vec::new();
+        let mut join = |payer| {
+            let (job, caller) = job(payer, 0);
+            sender.try_send(job).expect("there is room");
+            callers.push(caller);
+        };
+        let pile = u8::try_from(PILE).unwrap();
+        (1..pile).for_each(&mut join);
+
+        assert!(line.piled_up().now_or_never().is_none());
+        join(pile);
+        assert!(line.piled_up().now_or_never().is_some());
+        join(pile + 1);
+        assert_eq!(payers(&mut line).await, Some((1..=pile + 1).collect()));
     }
 }
