@@ -1,8 +1,16 @@
 // SPDX-License-Identifier: Apache-2.0
 pragma solidity ^0.8.20;
 
-// Many payments simulated in one `eth_call` that names no `to`: the creation code of `Simulator` followed by
-// `abi.encode(Call[])` is the call's data, and what the constructor returns in place of code is `abi.encode` of
+// Many payments simulated in one `eth_call` that names no `to`. Its data is the creation code of `Simulator`, then one record for each
+// payment, then two words: how many records, and their size in bytes. A record is
+//
+//     uint256 gasCap        what settlement would give the call
+//     uint256 lookAnyway    1 to be told what the payer has even if the payment is good, else 0
+//     uint256 attemptSize   bytes of the last field
+//     bytes   look          `Frame.look` with its arguments: 100 bytes
+//     bytes   attempt       `Frame.attempt` with its arguments
+//
+// What the constructor returns in place of code is `abi.encode` of
 //
 //     (uint256 number, uint256 timestamp, bytes32 parentHash, Outcome[] outcomes, bytes returnData)
 //
@@ -17,23 +25,16 @@ pragma solidity ^0.8.20;
 // Nodes treat the answer as the code of a new contract, so it may have 24,576 bytes (EIP-170) and must not begin with 0xef (EIP-3541). That is
 // why an outcome packs its small values into one word, and why the return data follows in one piece: 64 calls that return 256 bytes each make
 // 22,752 bytes; with a word for each value they would make more than 40,000.
-
-/// One payment: `target.call{gas: gasCap}(data)` is what settlement would do.
-struct Call {
-    address token; // Asked for the payer's balance and the state of the authorization.
-    address payer;
-    bytes32 nonce;
-    uint256 gasCap;
-    address target; // The token itself, or Multicall3 if the payer's wallet has yet to be deployed.
-    bytes data;
-}
+//
+// The records come as the frames take them, and outcomes are written where the answer has them, because a node feels what the language does
+// with arrays of structures: decoding and encoding them took two instructions for each one of the token's.
 
 struct Outcome {
     // From the most significant byte: uint8 status, bool success, bool balanceKnown, bool authorizationKnown, bool authorizationUsed, three
     // zero bytes, uint64 returnSize, uint64 gasUsed, uint64 payerCodeSize.
     bytes32 facts;
     bytes32 payerCodeHash; // EXTCODEHASH: zero if the account does not exist, the hash of nothing if it has no code.
-    uint256 balance;
+    uint256 balance; // What the payer holds, if `balanceKnown`.
 }
 
 // The values of `status`.
@@ -50,18 +51,31 @@ uint256 constant MAX_RETURN = 256;
 // For each of the two reads. FiatToken behind its proxy takes 12,000; chains that price cold storage higher take up to four times that.
 uint256 constant READ_CAP = 100_000;
 
-// Both reads, and what `look` needs around them: two cold accounts, at up to 10,100 each on some chains, and the 1/64 a call leaves behind.
-uint256 constant LOOK_GAS = 2 * READ_CAP + 40_000;
+// Both reads, and what `look` needs around them: a cold account, at up to 10,100 on some chains, and the 1/64 that a call leaves behind.
+uint256 constant LOOK_GAS = 2 * READ_CAP + 30_000;
 
 // What `attempt` keeps back from the settlement call: the price of the call itself, which is higher for a target that delegates its code
 // (EIP-7702), and the way home with 256 bytes.
 uint256 constant ATTEMPT_KEEPS = 20_000;
 
-// What the constructor keeps back to get the answer out: once, for each call still to come, and for each byte of the answer. A byte costs 200
-// as deployed code, and a little more on its way through memory.
+// What the constructor keeps back to get the answer out: once, for each call still to come, for the code of each payer, which is a cold account
+// again, and for each byte of the answer. A byte costs 200 as deployed code, and a little more on its way through memory.
 uint256 constant FINISH_GAS = 30_000;
-uint256 constant FINISH_GAS_PER_CALL = 4_000;
+uint256 constant FINISH_GAS_PER_CALL = 1_000;
+uint256 constant FINISH_GAS_PER_PAYER = 11_000;
 uint256 constant FINISH_GAS_PER_BYTE = 210;
+
+// Where a record has its fields.
+uint256 constant LOOK_ANYWAY = 32;
+uint256 constant ATTEMPT_SIZE = 64;
+uint256 constant LOOK = 96;
+uint256 constant LOOK_PAYER = LOOK + 4 + 32; // The second argument.
+uint256 constant LOOK_SIZE = 4 + 3 * 32;
+uint256 constant ATTEMPT = LOOK + LOOK_SIZE;
+
+// How the answer is laid out: five words and the number of outcomes, the outcomes, the size of the return data, and that.
+uint256 constant ANSWER_HEAD = 6 * 32;
+uint256 constant OUTCOME_SIZE = 3 * 32;
 
 /// How much gas must be left for a callee to get `wanted`: EIP-150 holds back 1/64, rounded down. Meaningless if `wanted` is close to 2**256.
 function gasToPass(uint256 wanted) pure returns (uint256) {
@@ -108,8 +122,8 @@ contract Frame {
         }
     }
 
-    /// Reads what a refusal is explained with. Reverts with the three words of an `Outcome`, of `facts` only its part.
-    /// A frame of its own, because after the attempt the balance is spent, and before it these reads would warm the token's storage.
+    /// Reads what a refusal is explained with. Reverts with its part of `Outcome.facts` and `Outcome.balance`.
+    /// A frame of its own, because after the attempt the balance is spent.
     function look(address token, address payer, bytes32 nonce) external view {
         (uint256 held, bool heldKnown) = read(token, abi.encodeWithSignature("balanceOf(address)", payer));
         (uint256 used, bool usedKnown) = read(token, abi.encodeWithSignature("authorizationState(address,bytes32)", payer, nonce));
@@ -118,10 +132,9 @@ contract Frame {
 
         assembly ("memory-safe") {
             let out := mload(0x40)
-            mstore(out, or(or(shl(232, heldKnown), shl(224, usedKnown)), or(shl(216, used), extcodesize(payer))))
-            mstore(add(out, 32), extcodehash(payer))
-            mstore(add(out, 64), held)
-            revert(out, 96)
+            mstore(out, or(or(shl(232, heldKnown), shl(224, usedKnown)), shl(216, used)))
+            mstore(add(out, 32), held)
+            revert(out, 64)
         }
     }
 
@@ -139,33 +152,45 @@ contract Frame {
 contract Simulator {
     error TooManyCalls();
 
-    constructor(Call[] memory calls) {
-        uint256 count = calls.length;
-        if (count > MAX_CALLS) revert TooManyCalls();
-
+    constructor() {
         // A contract has no code to call while it is being constructed, so the frames belong to another one.
         Frame frame = new Frame();
-        Outcome[] memory outcomes = new Outcome[](count);
-        bytes memory returnData = new bytes(count * MAX_RETURN);
-        uint256 returned;
+        uint256 own = height();
+        (uint256 records, uint256 count) = load();
+        if (count > MAX_CALLS) revert TooManyCalls();
 
-        for (uint256 i = 0; i < count; ++i) {
-            // Enough for the answer as large as this call can make it, with the rest reported as not run.
-            uint256 answerSize = 224 + 96 * count + returned + MAX_RETURN;
-            uint256 finish = FINISH_GAS + FINISH_GAS_PER_CALL * (count - i) + FINISH_GAS_PER_BYTE * answerSize;
-            returned += simulate(frame, calls[i], finish, outcomes[i], returnData, returned);
-        }
-
-        bytes32 parentHash;
         unchecked {
-            parentHash = blockhash(block.number - 1);
-        }
-        assembly ("memory-safe") {
-            mstore(returnData, returned)
-        }
-        bytes memory answer = abi.encode(height(), block.timestamp, parentHash, outcomes, returnData);
-        assembly ("memory-safe") {
-            return(add(answer, 32), mload(answer))
+            uint256 answer = allocate(ANSWER_HEAD + count * (OUTCOME_SIZE + MAX_RETURN) + 32);
+            uint256 outcomes = answer + ANSWER_HEAD;
+            uint256 returnData = outcomes + count * OUTCOME_SIZE;
+            uint256 end = returnData + 32;
+
+            (uint256 record, uint256 outcome) = (records, outcomes);
+            for (uint256 left = count; left > 0; --left) {
+                // Enough for the answer as large as this call can make it, with the rest reported as not run.
+                uint256 finish = FINISH_GAS + FINISH_GAS_PER_CALL * left + FINISH_GAS_PER_PAYER * count
+                    + FINISH_GAS_PER_BYTE * (end + MAX_RETURN - answer);
+                end = simulate(frame, record, finish, outcome, end);
+                (record, outcome) = (next(record), outcome + OUTCOME_SIZE);
+            }
+
+            // Only when all have run, because it warms the payers' accounts.
+            record = records;
+            for (outcome = outcomes; outcome < returnData; outcome += OUTCOME_SIZE) {
+                identify(word(record + LOOK_PAYER), outcome);
+                record = next(record);
+            }
+
+            assembly ("memory-safe") {
+                mstore(answer, own)
+                mstore(add(answer, 32), timestamp())
+                mstore(add(answer, 64), blockhash(sub(number(), 1)))
+                mstore(add(answer, 96), 160) // The offset of the outcomes.
+                mstore(add(answer, 128), sub(returnData, answer))
+                mstore(add(answer, 160), count)
+                mstore(returnData, sub(end, add(returnData, 32)))
+                return(answer, and(add(sub(end, answer), 31), not(31)))
+            }
         }
     }
 
@@ -181,50 +206,102 @@ contract Simulator {
         }
     }
 
-    /// Fills in `outcome` and puts the return data of `call` into `returnData` at `offset`. Returns the size of that piece.
-    function simulate(Frame frame, Call memory call, uint256 finish, Outcome memory outcome, bytes memory returnData, uint256 offset)
-        private
-        returns (uint256 size)
-    {
-        // Encoded before gas is checked, because it costs in proportion to the data.
-        bytes memory look = abi.encodeCall(Frame.look, (call.token, call.payer, call.nonce));
-        bytes memory attempt = abi.encodeCall(Frame.attempt, (call.target, call.gasCap, call.data));
-        uint256 attemptGas;
-        unchecked {
-            // What the frame needs to pass the cap on, and to take in the data before that.
-            attemptGas = gasToPass(call.gasCap) + 2 * ATTEMPT_KEEPS + 2 * call.data.length;
-            // The first comparison is for caps so large that the sums wrapped around.
-            if (call.gasCap > gasleft() || gasleft() < LOOK_GAS + gasToPass(attemptGas) + finish) {
-                outcome.facts = bytes32(NOT_RUN << 248);
-                return 0;
-            }
+    /// Copies the records to memory.
+    function load() private pure returns (uint256 records, uint256 count) {
+        uint256 size;
+        assembly ("memory-safe") {
+            codecopy(0, sub(codesize(), 64), 64)
+            count := mload(0)
+            size := mload(32)
         }
+        records = allocate(size);
+        assembly ("memory-safe") {
+            codecopy(records, sub(codesize(), add(size, 64)), size)
+        }
+    }
 
-        uint256 found = run(frame, LOOK_GAS, look);
-        if (found == 96) {
-            assembly ("memory-safe") {
-                returndatacopy(outcome, 0, 96)
-            }
-            found = run(frame, attemptGas, attempt);
-            if (found >= 32) {
-                assembly ("memory-safe") {
-                    returndatacopy(0, 0, 32)
-                    mstore(outcome, or(mload(outcome), mload(0)))
-                    size := sub(found, 32)
-                    returndatacopy(add(add(returnData, 32), offset), 32, size)
-                }
-                return size;
-            }
+    function allocate(uint256 size) private pure returns (uint256 place) {
+        assembly ("memory-safe") {
+            place := mload(0x40)
+            mstore(0x40, and(add(add(place, size), 31), not(31)))
         }
-        outcome.facts = bytes32(FRAME_FAILED << 248);
-        outcome.payerCodeHash = 0;
-        outcome.balance = 0;
+    }
+
+    function word(uint256 place) private pure returns (uint256 value) {
+        assembly ("memory-safe") {
+            value := mload(place)
+        }
+    }
+
+    function next(uint256 record) private pure returns (uint256) {
+        unchecked {
+            return record + ATTEMPT + word(record + ATTEMPT_SIZE);
+        }
+    }
+
+    /// Fills in `outcome` up to the payer's code and puts what the call returned to `end`. Returns the end of that.
+    function simulate(Frame frame, uint256 record, uint256 finish, uint256 outcome, uint256 end) private returns (uint256) {
+        unchecked {
+            (uint256 gasCap, uint256 size) = (word(record), word(record + ATTEMPT_SIZE));
+            // What the frame needs to pass the cap on, and to take in the data before that.
+            uint256 attemptGas = gasToPass(gasCap) + 2 * ATTEMPT_KEEPS + 2 * size;
+            // The first comparison is for caps so large that the sums wrapped around.
+            if (gasCap > gasleft() || gasleft() < gasToPass(attemptGas) + gasToPass(LOOK_GAS) + finish) {
+                put(outcome, NOT_RUN << 248);
+                return end;
+            }
+
+            uint256 found = run(frame, attemptGas, record + ATTEMPT, size);
+            if (found < 32) {
+                put(outcome, FRAME_FAILED << 248);
+                return end;
+            }
+            uint256 piece = end;
+            end += found - 32;
+            uint256 facts;
+            assembly ("memory-safe") {
+                returndatacopy(0, 0, 32)
+                facts := mload(0)
+                returndatacopy(piece, 32, sub(found, 32))
+            }
+
+            bool refused = facts >> 240 == RAN << 8;
+            if (refused || word(record + LOOK_ANYWAY) != 0) {
+                if (run(frame, LOOK_GAS, record + LOOK, LOOK_SIZE) != 64) {
+                    put(outcome, FRAME_FAILED << 248);
+                    return piece;
+                }
+                uint256 held;
+                assembly ("memory-safe") {
+                    returndatacopy(0, 0, 64)
+                    facts := or(facts, mload(0))
+                    held := mload(32)
+                }
+                put(outcome + 64, held);
+            }
+            put(outcome, facts);
+            return end;
+        }
+    }
+
+    /// Adds what the payer's code is.
+    function identify(uint256 payer, uint256 outcome) private view {
+        assembly ("memory-safe") {
+            mstore(outcome, or(mload(outcome), extcodesize(payer)))
+            mstore(add(outcome, 32), extcodehash(payer))
+        }
     }
 
     /// Runs one frame. Returns the size of what it reverted with, and nothing if it did not revert.
-    function run(Frame frame, uint256 gasLimit, bytes memory data) private returns (uint256 size) {
+    function run(Frame frame, uint256 gasLimit, uint256 data, uint256 dataSize) private returns (uint256 size) {
         assembly ("memory-safe") {
-            if iszero(call(gasLimit, frame, 0, add(data, 32), mload(data), 0, 0)) { size := returndatasize() }
+            if iszero(call(gasLimit, frame, 0, data, dataSize, 0, 0)) { size := returndatasize() }
+        }
+    }
+
+    function put(uint256 place, uint256 value) private pure {
+        assembly ("memory-safe") {
+            mstore(place, value)
         }
     }
 }

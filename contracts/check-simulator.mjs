@@ -12,7 +12,7 @@ import { dirname, join } from 'node:path';
 const HERE = new URL('./', import.meta.url);
 const require = createRequire(new URL('../dev/package.json', HERE));
 const {
-  concat, decodeAbiParameters, decodeErrorResult, encodeAbiParameters, encodeDeployData, encodeFunctionData, keccak256, numberToHex, pad,
+  concat, decodeAbiParameters, decodeErrorResult, encodeDeployData, encodeFunctionData, keccak256, numberToHex, pad,
   parseAbi, parseAbiParameters, parseSignature, size, toHex, zeroAddress,
 } = require('viem');
 const { privateKeyToAccount } = require('viem/accounts');
@@ -26,7 +26,6 @@ const ANVIL = process.env.ANVIL ?? require.resolve('@foundry-rs/anvil-linux-amd6
 
 const SIMULATOR = `0x${readFileSync(new URL('out/Simulator.hex', HERE), 'utf8')}`;
 const FRAME = artifact('Frame');
-const CALLS = parseAbiParameters(['Call[] calls', 'struct Call { address token; address payer; bytes32 nonce; uint256 gasCap; address target; bytes data; }']);
 const ANSWER = parseAbiParameters([
   'uint256 number, uint256 timestamp, bytes32 parentHash, Outcome[] outcomes, bytes returnData',
   'struct Outcome { bytes32 facts; bytes32 payerCodeHash; uint256 balance; }',
@@ -37,7 +36,16 @@ const MAX_INITCODE = 49_152, MAX_CODE = 24_576;
 /// The formula of README.md: under this gas limit no call comes back as not run, even if all burn their caps and return 256 bytes.
 const totalGas = (data, calls) => 700_000n + 40n * BigInt(size(data)) + 150_000n * BigInt(calls.length) + (33n * calls.reduce((sum, { gasCap }) => sum + gasCap, 0n)) / 32n;
 
-const encode = (calls) => concat([SIMULATOR, encodeAbiParameters(CALLS, [calls])]);
+const word = (value) => numberToHex(value, { size: 32 });
+function record({ token, payer, nonce, gasCap, target, data, lookAnyway = true }) {
+  const look = encodeFunctionData({ abi: FRAME.abi, functionName: 'look', args: [token, payer, nonce] });
+  const attempt = encodeFunctionData({ abi: FRAME.abi, functionName: 'attempt', args: [target, gasCap, data] });
+  return concat([word(gasCap), word(lookAnyway ? 1 : 0), word(size(attempt)), look, attempt]);
+}
+function encode(calls) {
+  const records = concat(['0x', ...calls.map(record)]);
+  return concat([SIMULATOR, records, word(calls.length), word(size(records))]);
+}
 
 function decode(answer) {
   const [number, timestamp, parentHash, packed, returnData] = decodeAbiParameters(ANSWER, answer);
@@ -308,6 +316,16 @@ async function checks() {
     refused(b, 'FiatTokenV2: authorization is used or canceled', 'the used one');
     same([a.authorizationUsed, b.authorizationUsed], [false, true], 'authorization state');
     refused(c, SIGNATURE_REASON, 'the forged one');
+  });
+
+  await check('what the payer has is told of every refusal, and of a good payment if that is asked', async () => {
+    const fine = await good(0), poor = await payment(rich[0], { value: 1_000_001n });
+    const [a, b] = await likeAlone([{ ...fine, lookAnyway: false }, { ...poor, lookAnyway: false }]);
+    same([a.balanceKnown, a.balance, a.authorizationKnown, a.authorizationUsed], [false, 0n, false, false], 'what is told of a good one unasked');
+    same([b.balanceKnown, b.balance, b.authorizationKnown, b.authorizationUsed], [true, 1_000_000n, true, false], 'what is told of a refusal');
+    const [c, d] = await likeAlone([fine, poor]);
+    same({ ...c, balanceKnown: false, balance: 0n, authorizationKnown: false }, a, 'nothing else differs');
+    same(d, b, 'the refusal, asked or not');
   });
 
   await check('coupling: A pays M while M, who has nothing, pays X', async () => {
@@ -583,8 +601,8 @@ async function checks() {
   await check('starvation: 64 payments', async () => text(await starve(batch, range(500_000, 15_000_000, 500_000))));
 
   /// The least gas limit under which all calls run, to 1,000.
-  async function leastGas(calls) {
-    let low = 0, high = Number(totalGas(encode(calls), calls));
+  async function leastGas(calls, high = Number(totalGas(encode(calls), calls))) {
+    let low = 0;
     while (high - low > 1_000) {
       const middle = (low + high) >> 1;
       const outcomes = await outcomesOf(calls, { gas: middle }).catch(() => undefined);
@@ -641,6 +659,15 @@ async function checks() {
     const outcomes = await outcomesOf(calls, { gas: 30_000_000 });
     for (const { status, success, balanceKnown } of outcomes) same([status, success, balanceKnown], [RAN, true, false], 'each');
     return text(await starve(calls, range(1_000_000, 21_000_000, 1_000_000)));
+  });
+
+  await check('starvation: caps and reads that take all they may', async () => {
+    // The balance burns its 100,000, and the state of the authorization answers for 96,000: with less it would be "not known".
+    const all = batch.map((call, i) => ({ ...call, token: lyingToken, payer: word(2n ** 160n - 1n - BigInt(i)).replace('0x' + '00'.repeat(12), '0x'), nonce: word(1n), target: burner, data: burn, gasCap: 110_000n }));
+    for (const { status, success, authorizationUsed, gasUsed } of await outcomesOf(all, { gas: 40_000_000 })) same([status, success, authorizationUsed, gasUsed >= 110_000], [RAN, false, true, true], 'each');
+    const few = await starve(all.slice(0, 3), range(400_000, 1_700_000, 1_000));
+    const most = await leastGas(all, 40_000_000);
+    return `${text(few)}; of 64 at the end ${text(await starve(all, range(most - 1_000_000, most, 10_000)))}`;
   });
 
   await check('wall time, median of 21', async () => {

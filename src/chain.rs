@@ -118,6 +118,15 @@ pub enum VerifyError {
     Unavailable(#[from] ChainError),
 }
 
+/// What is wanted of a verification.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Wanted {
+    /// Whether the payment is good.
+    Verdict,
+    /// And what the payer holds, which costs the node a little more.
+    Balance,
+}
+
 /// A payment that the chain itself agrees to, in the state that it had at `checked.block`.
 ///
 /// It can only come from [`Chain::verify`].
@@ -125,13 +134,19 @@ pub enum VerifyError {
 pub struct VerifiedPayment {
     examined: Arc<ExaminedPayment>,
     checked: Checked,
+    balance: Option<Amount>,
     bytes: usize,
 }
 
 impl VerifiedPayment {
     /// Only adapters vouch for a payment.
-    pub(in crate::chain) const fn new(examined: Arc<ExaminedPayment>, checked: Checked, bytes: usize) -> Self {
-        Self { examined, checked, bytes }
+    pub(in crate::chain) const fn new(
+        examined: Arc<ExaminedPayment>,
+        checked: Checked,
+        balance: Option<Amount>,
+        bytes: usize,
+    ) -> Self {
+        Self { examined, checked, balance, bytes }
     }
 
     /// What was asked, and what the rules read out of it.
@@ -144,6 +159,12 @@ impl VerifiedPayment {
     #[must_use]
     pub const fn checked(&self) -> &Checked {
         &self.checked
+    }
+
+    /// What the payer held at `checked.block`, if that was wanted and the token said.
+    #[must_use]
+    pub const fn balance(&self) -> Option<Amount> {
+        self.balance
     }
 
     /// How many bytes tell the network to make this payment alone. Some networks charge for them.
@@ -284,7 +305,7 @@ pub trait Chain: Send + Sync {
     fn check_window(&self, payment: &ExaminedPayment, now: DateTime<Utc>) -> Result<(), Refusal>;
 
     /// Asks the chain, in one simulation that is shared with other requests.
-    async fn verify(&self, payment: Arc<ExaminedPayment>) -> Result<VerifiedPayment, VerifyError>;
+    async fn verify(&self, payment: Arc<ExaminedPayment>, wanted: Wanted) -> Result<VerifiedPayment, VerifyError>;
 
     /// What settling this payment alone costs at present prices, in wei.
     async fn price(&self, payment: &VerifiedPayment) -> Result<u128, ChainError>;

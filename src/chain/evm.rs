@@ -13,7 +13,7 @@ use async_trait::async_trait;
 use chrono::{DateTime, TimeDelta, Utc};
 use serde_json::{Value, json};
 
-use self::abi::{GasPriceOracle, SimulatedCall, Token};
+use self::abi::{GasPriceOracle, Token};
 use self::blocks::Blocks;
 use self::exact::verdict::NO_CODE;
 use self::exact::{Authorization, evm};
@@ -21,10 +21,10 @@ use self::fees::{BlockPrice, PriceBoard, Prices, SlowPrices};
 use self::heads::Heads;
 use self::observe::Header;
 use self::rpc::{CallError, Nodes};
-use self::simulate::Simulator;
+use self::simulate::{Question, Simulator};
 use super::{
     Broadcast, BuildError, Chain, ChainError, Head, Observed, Profile, Recheck, SignerProfile, SignerState, SlotOrder,
-    VerifiedPayment, VerifyError,
+    VerifiedPayment, VerifyError, Wanted,
 };
 use crate::config::{CostLimits, NetworkConfig};
 use crate::domain::address::Address;
@@ -147,18 +147,18 @@ impl EvmChain {
         Authorization::new(asset, token.separator, Eip3009Payload::parse(payload)?)
     }
 
-    async fn simulate(&self, payment: &Authorization) -> Result<simulate::Outcome, ChainError> {
+    async fn simulate(&self, payment: &Authorization, look_anyway: bool) -> Result<simulate::Outcome, ChainError> {
         // A factory that is not allowed is not called, not even in a simulation; the verdict then depends on the payer's code.
         let allowed = payment.deployment.as_ref().is_some_and(|deployment| self.factories.contains(&deployment.factory));
         let (target, data) = build::single(self.multicall, payment, allowed);
         self.simulator
-            .simulate(SimulatedCall {
+            .simulate(Question {
                 token: payment.token,
                 payer: evm(payment.message.from),
                 nonce: payment.message.nonce.into(),
-                gasCap: U256::from(simulate::GAS_CAP),
                 target,
                 data,
+                look_anyway,
             })
             .await
     }
@@ -276,15 +276,16 @@ impl Chain for EvmChain {
         exact::window::check(payment.valid_after, payment.expires_at, longest, now)
     }
 
-    async fn verify(&self, payment: Arc<ExaminedPayment>) -> Result<VerifiedPayment, VerifyError> {
+    async fn verify(&self, payment: Arc<ExaminedPayment>, wanted: Wanted) -> Result<VerifiedPayment, VerifyError> {
         let read = self.authorization(payment.request.asset, &payment.payload);
         // It was read before, and therefore can be read again.
         let authorization = read.map_err(|refusal| self.nodes.misconfigured(format!("an examined payment: {refusal}")))?;
-        let outcome = self.simulate(&authorization).await?;
+        let outcome = self.simulate(&authorization, wanted == Wanted::Balance).await?;
         match exact::verdict::judge(&authorization, &outcome, &self.factories) {
             Ok(checked) => {
+                let balance = outcome.balance.map(|balance| Amount::new(balance.saturating_to()));
                 let (_, data) = build::single(self.multicall, &authorization, checked.payer_code == NO_CODE);
-                Ok(VerifiedPayment::new(payment, checked, data.len()))
+                Ok(VerifiedPayment::new(payment, checked, balance, data.len()))
             }
             Err(refusal) => Err(VerifyError::Refused { refusal, block: outcome.block }),
         }
@@ -301,7 +302,7 @@ impl Chain for EvmChain {
             Ok(authorization) => authorization,
             Err(refusal) => return Ok(Recheck::Refused { refusal, block: u64::MAX }),
         };
-        let outcome = self.simulate(&authorization).await?;
+        let outcome = self.simulate(&authorization, false).await?;
         Ok(match exact::verdict::judge(&authorization, &outcome, &self.factories) {
             Ok(checked) => Recheck::Good(checked),
             Err(refusal) => Recheck::Refused { refusal, block: outcome.block },

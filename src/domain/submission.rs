@@ -117,7 +117,6 @@ pub fn next_nonce(read: u64, newest: u64, own_highest: Option<u64>) -> u64 {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::domain::amount::Amount;
 
     fn policy() -> LanePolicy {
         LanePolicy {
@@ -141,13 +140,7 @@ mod tests {
     }
 
     fn composed(waiting: &[(bool, u64)]) -> Vec<usize> {
-        let checked = |(alone, gas): &(bool, u64)| Checked {
-            block: 1,
-            balance: Amount::ZERO,
-            payer_code: String::new(),
-            alone: *alone,
-            gas: *gas,
-        };
+        let checked = |(alone, gas): &(bool, u64)| Checked { block: 1, payer_code: String::new(), alone: *alone, gas: *gas };
         let waiting: Vec<_> = waiting.iter().map(checked).collect();
         compose(&waiting.iter().collect::<Vec<_>>(), 3)
     }

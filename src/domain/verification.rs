@@ -30,8 +30,6 @@ pub struct ExaminedPayment {
 pub struct Checked {
     /// The block whose state was used.
     pub block: u64,
-    /// What the payer held there.
-    pub balance: Amount,
     /// Identifies the payer's code there; a payer whose code changed later is kept out of batches.
     pub payer_code: String,
     /// Whether the payment must not share a transaction with others.

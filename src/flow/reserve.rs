@@ -23,27 +23,25 @@ impl Flows {
         chain: &Arc<dyn Chain>,
         verified: &VerifiedPayment,
     ) -> Result<(MutexGuard<'_, ()>, DbTransaction), Verdict> {
-        let (payer, request, checked) = (verified.examined().payer, &verified.examined().request, verified.checked());
+        let (payer, request) = (verified.examined().payer, &verified.examined().request);
         let turn = self.reservations.take((&request.network, request.asset, payer)).await;
-        let (mut balance, mut block) = (checked.balance, checked.block);
+        let mut held = verified.balance().map(|balance| (balance, verified.checked().block));
         for reads_left in (0..BALANCE_READS_MAX).rev() {
             let mut db = self.ledger.begin().await?;
             let under_way = payments::reserve(&mut db, &request.network, request.asset, payer).await?;
             // A payer with nothing under way was judged by the simulation already.
             let Some(sum) = under_way.sum else { return Ok((turn, db)) };
             // A balance counts together with what is under way only if both are of the same block.
-            if let Some((cursor, hash)) = under_way.cursor.filter(|(cursor, _)| *cursor != block && reads_left > 0) {
-                drop(db);
-                block = cursor;
-                balance = chain.balance(request.asset, payer, &hash).await.map_err(Unavailable::from)?;
-                continue;
+            let counts = |block| reads_left == 0 || under_way.cursor.as_ref().is_none_or(|(cursor, _)| *cursor == block);
+            if let Some((balance, _)) = held.filter(|(_, block)| counts(*block)) {
+                let covered = covers(balance, sum, request.amount);
+                return if covered { Ok((turn, db)) } else { Err(Refusal::from(Reason::InsufficientFunds).into()) };
             }
-            if covers(balance, sum, request.amount) {
-                return Ok((turn, db));
-            }
-            break;
+            drop(db);
+            let Some((cursor, hash)) = under_way.cursor else { break };
+            held = Some((chain.balance(request.asset, payer, &hash).await.map_err(Unavailable::from)?, cursor));
         }
-        Err(Refusal::from(Reason::InsufficientFunds).into())
+        Err(Unavailable::Behind(request.network.clone()).into())
     }
 }
 

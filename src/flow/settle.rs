@@ -11,7 +11,7 @@ use tokio::time::Instant;
 use super::verify::Verdict;
 use super::waiting::{Outcome, Sent, Ticket, single_taker};
 use super::{Flows, Unavailable};
-use crate::chain::{Chain, VerifiedPayment};
+use crate::chain::{Chain, VerifiedPayment, Wanted};
 use crate::domain::account::Caller;
 use crate::domain::block::Level;
 use crate::domain::budget::Beneficiaries;
@@ -242,7 +242,7 @@ impl Flows {
 
     /// Nobody waits for the payment any more, and no slot carries it. The same request puts it back into the queue.
     async fn revive(&self, chain: &Arc<dyn Chain>, errand: &Errand<'_>, payment: &Payment) -> Result<Held, Verdict> {
-        let verified = match self.check_on_chain(chain, &errand.examined).await {
+        let verified = match self.check_on_chain(chain, &errand.examined, Wanted::Balance).await {
             // The watcher will say by whom it was used; it may have been one of our own slots.
             Err(Verdict::Refused(refusal)) if refusal.reason == Reason::NonceAlreadyUsed => {
                 return self.find_stranger(chain, errand, payment).await;
@@ -271,7 +271,7 @@ impl Flows {
 
     /// Nobody holds the authorization: asks the chain and records the payment.
     async fn accept(&self, chain: &Arc<dyn Chain>, errand: &Errand<'_>) -> Result<Held, Verdict> {
-        let verified = self.check_on_chain(chain, &errand.examined).await?;
+        let verified = self.check_on_chain(chain, &errand.examined, Wanted::Balance).await?;
         self.check_budgets(chain, errand, &verified).await?;
         let id = PaymentId::new();
         // Joined before it is recorded, so nothing that happens to it can be missed.

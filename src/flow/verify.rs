@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use super::{Flows, Unavailable};
-use crate::chain::{Chain, ChainError, VerifiedPayment, VerifyError};
+use crate::chain::{Chain, ChainError, VerifiedPayment, VerifyError, Wanted};
 use crate::domain::account::Caller;
 use crate::domain::address::Address;
 use crate::domain::block::Sight;
@@ -52,7 +52,7 @@ impl Flows {
     async fn try_verify(&self, request: PaymentRequest, caller: &Caller) -> Result<Address, Verdict> {
         let chain = self.open_chain(&request.network).await?;
         let examined = Arc::new(chain.examine(request)?);
-        match self.check_on_chain(chain, &examined).await {
+        match self.check_on_chain(chain, &examined, Wanted::Verdict).await {
             Ok(_) => Ok(examined.payer),
             // Our own settlement of this very request may have used it, and its success may still be waiting to be collected.
             Err(Verdict::Refused(refusal)) if refusal.reason == Reason::NonceAlreadyUsed => {
@@ -81,10 +81,15 @@ impl Flows {
     }
 
     /// Simulates a payment. A refusal counts only if it was read from a state as new as what the watcher has read.
-    async fn ask_chain(&self, chain: &Arc<dyn Chain>, examined: &Arc<ExaminedPayment>) -> Result<VerifiedPayment, Verdict> {
+    async fn ask_chain(
+        &self,
+        chain: &Arc<dyn Chain>,
+        examined: &Arc<ExaminedPayment>,
+        wanted: Wanted,
+    ) -> Result<VerifiedPayment, Verdict> {
         let network = &examined.request.network;
         for _ in 0..LOOKS_MAX {
-            let (refusal, block) = match chain.verify(Arc::clone(examined)).await {
+            let (refusal, block) = match chain.verify(Arc::clone(examined), wanted).await {
                 Ok(verified) => return Ok(verified),
                 Err(VerifyError::Refused { refusal, block }) => (refusal, block),
                 Err(VerifyError::Unavailable(error)) => return Err(error.into()),
@@ -102,10 +107,11 @@ impl Flows {
         &self,
         chain: &Arc<dyn Chain>,
         examined: &Arc<ExaminedPayment>,
+        wanted: Wanted,
     ) -> Result<VerifiedPayment, Verdict> {
         chain.check_window(examined, self.clock.now())?;
         let network = &examined.request.network;
-        let verified = self.ask_chain(chain, examined).await?;
+        let verified = self.ask_chain(chain, examined, wanted).await?;
         let read_to = self.availability.of(&self.ledger, network).await?.read_to;
         if Sight::of(verified.checked().block, read_to) == Sight::Ahead {
             return Err(Unavailable::Behind(network.clone()).into());

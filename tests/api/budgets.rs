@@ -113,7 +113,7 @@ fn waiting() -> Sendable {
         provider: None,
         expires_at: DateTime::UNIX_EPOCH,
         payload: Value::Null,
-        checked: Checked { block: 1, balance: Amount::ZERO, payer_code: String::new(), alone: false, gas: 1 },
+        checked: Checked { block: 1, payer_code: String::new(), alone: false, gas: 1 },
         failures: 0,
         key: AuthorizationKey(Vec::new()),
     }

@@ -38,14 +38,10 @@ sol! {
         bytes32 nonce;
     }
 
-    /// What contracts/Simulator.sol takes: one payment as settlement would make it.
-    struct SimulatedCall {
-        address token;
-        address payer;
-        bytes32 nonce;
-        uint256 gasCap;
-        address target;
-        bytes data;
+    /// What contracts/Simulator.sol does for one payment.
+    interface Frame {
+        function attempt(address target, uint256 gasCap, bytes calldata data);
+        function look(address token, address payer, bytes32 nonce);
     }
 
     /// What contracts/Simulator.sol found out about one payment.

@@ -2,7 +2,7 @@
 //!
 //! The call names no contract; its data is the code of contracts/Simulator.sol with the payments behind it, so nothing has to be
 //! deployed. Nothing waits for company: a call carries what piled up while the last one was under way. The next call is made beside it
-//! if a good half of a call has piled up, so that we and the node work at the same time, and if it takes much longer than usual, so
+//! if a good pile has come together, so that we and the node work at the same time, and if it takes much longer than usual, so
 //! that a node that hangs does not hold up everybody.
 
 use std::collections::VecDeque;
@@ -11,16 +11,16 @@ use std::time::Duration;
 
 use alloy::primitives::{Address as EvmAddress, B256, Bytes, KECCAK256_EMPTY, U256, hex};
 use alloy::rpc::types::{TransactionInput, TransactionRequest};
-use alloy::sol_types::{Revert, SolError, SolValue};
+use alloy::sol_types::{Revert, SolCall, SolError, SolValue};
 use tokio::sync::{Semaphore, mpsc, oneshot};
 
-use super::abi::{SimulatedCall, SimulatedOutcome};
+use super::abi::{Frame, SimulatedOutcome};
 use super::rpc::{CallError, Nodes};
 use crate::chain::ChainError;
 use crate::domain::network::Network;
 use crate::metrics::Metrics;
 
-/// The compiled contract, without its argument.
+/// The compiled contract, without the payments.
 const CODE: &str = include_str!("../../../contracts/out/Simulator.hex");
 
 /// Payments in one call: what the contract accepts.
@@ -30,7 +30,7 @@ const CALLS_MAX: usize = 64;
 const CALLS_AT_ONCE: usize = 4;
 
 /// So many payments are worth a call of their own while another is under way.
-const PILE: usize = 32;
+const PILE: usize = 16;
 
 /// For so long a call is waited for before the next one is made: several times what a good node takes, so that it is rare, and
 /// little of what a caller has.
@@ -39,8 +39,11 @@ const USUALLY_TAKES: Duration = Duration::from_millis(250);
 /// EIP-3860 bounds the code of a creation, and our data counts as that.
 const DATA_BYTES_MAX: usize = 49_152;
 
-/// What the words around a call's data take up at most when they are encoded.
-const CALL_BYTES: usize = 11 * 32;
+/// What a record takes up at most beside its payment's data: three words, a look with three, an attempt with four, and padding.
+const RECORD_BYTES: usize = 3 * 32 + (4 + 3 * 32) + (4 + 4 * 32) + 31;
+
+/// What follows the records: how many, and their size.
+const TRAILER_BYTES: usize = 2 * 32;
 
 /// Gas that one payment may use. USDC takes about 90,000 for an ordinary payer; contract wallets need several times that.
 pub const GAS_CAP: u64 = 400_000;
@@ -54,6 +57,41 @@ const GAS_PER_CALL: u64 = 190_000;
 /// Calldata and its copies.
 const GAS_PER_BYTE: u64 = 20;
 
+/// One payment as settlement would make it.
+#[derive(Debug, Clone)]
+pub struct Question {
+    /// The token, which is asked what the payer has.
+    pub token: EvmAddress,
+    /// Who pays.
+    pub payer: EvmAddress,
+    /// The authorization's nonce.
+    pub nonce: B256,
+    /// What is called: the token, or Multicall3 if the payer's wallet has yet to be deployed.
+    pub target: EvmAddress,
+    /// What it is told.
+    pub data: Bytes,
+    /// Whether the payer's balance is wanted even if the payment is good. A refusal always comes with it.
+    pub look_anyway: bool,
+}
+
+impl Question {
+    /// What it adds to a call at most.
+    fn bytes(&self) -> usize {
+        RECORD_BYTES + self.data.len()
+    }
+
+    /// Its record, as contracts/Simulator.sol has it.
+    fn write(&self, records: &mut Vec<u8>) {
+        let cap = U256::from(GAS_CAP);
+        let attempt = Frame::attemptCall { target: self.target, gasCap: cap, data: self.data.clone() }.abi_encode();
+        for word in [cap, U256::from(self.look_anyway), U256::from(attempt.len())] {
+            records.extend_from_slice(&word.to_be_bytes::<32>());
+        }
+        records.extend_from_slice(&Frame::lookCall { token: self.token, payer: self.payer, nonce: self.nonce }.abi_encode());
+        records.extend_from_slice(&attempt);
+    }
+}
+
 /// What the chain says about one payment.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Outcome {
@@ -63,9 +101,9 @@ pub struct Outcome {
     pub success: bool,
     /// The payer's code at that block; `None` for an account without any.
     pub payer_code: Option<B256>,
-    /// What the payer held, if the token said.
+    /// What the payer held, if it was asked for and the token said.
     pub balance: Option<U256>,
-    /// Whether the authorization was used or cancelled, if the token said.
+    /// Whether the authorization was used or cancelled, if it was asked for and the token said.
     pub authorization_used: Option<bool>,
     /// The gas that the transfer took.
     pub gas_used: u64,
@@ -81,7 +119,7 @@ impl Outcome {
 }
 
 struct Job {
-    call: SimulatedCall,
+    question: Question,
     answer: oneshot::Sender<Result<Outcome, ChainError>>,
 }
 
@@ -103,20 +141,15 @@ impl Simulator {
     }
 
     /// Simulates one payment, together with whatever else is asked for now.
-    pub async fn simulate(&self, call: SimulatedCall) -> Result<Outcome, ChainError> {
+    pub async fn simulate(&self, question: Question) -> Result<Outcome, ChainError> {
         let (answer, outcome) = oneshot::channel();
         let gone = || ChainError::Implausible { network: self.network.clone(), what: "the simulation ended early".to_owned() };
-        self.jobs.send(Job { call, answer }).await.map_err(|_| gone())?;
+        self.jobs.send(Job { question, answer }).await.map_err(|_| gone())?;
         outcome.await.map_err(|_| gone())?
     }
 }
 
 impl Job {
-    /// What it adds to a call.
-    fn bytes(&self) -> usize {
-        CALL_BYTES + self.call.data.len()
-    }
-
     /// Whether anybody still waits for the answer.
     fn is_wanted(&self) -> bool {
         !self.answer.is_closed()
@@ -134,12 +167,12 @@ impl Line {
     /// What is here now for one call that has so many bytes already, and at least one payment. `None` when nobody can ask any more.
     async fn batch(&mut self, mut bytes: usize) -> Option<Vec<Job>> {
         let first = self.first().await?;
-        bytes += first.bytes();
+        bytes += first.question.bytes();
         let mut batch = vec![first];
         while batch.len() < CALLS_MAX
             && let Some(job) = self.next()
         {
-            bytes += job.bytes();
+            bytes += job.question.bytes();
             if bytes > DATA_BYTES_MAX {
                 self.front.push_front(job);
                 break;
@@ -192,7 +225,7 @@ impl Caller {
         loop {
             // First the permit and then the batch, so that it carries what piles up meanwhile.
             let permit = Arc::clone(&calls).acquire_owned().await.expect("nobody closes it");
-            let Some(batch) = line.batch(self.code.len() + 64).await else { return };
+            let Some(batch) = line.batch(self.code.len() + TRAILER_BYTES).await else { return };
             self.metrics.simulation(&self.network, batch.len());
             let caller = Arc::clone(&self);
             #[expect(clippy::disallowed_methods, reason = "bounded by the permits, and by the time limit of a call")]
@@ -211,7 +244,7 @@ impl Caller {
 
     async fn answer(self: &Arc<Self>, batch: Vec<Job>) {
         let alone = batch.len() == 1;
-        match self.call(batch.iter().map(|job| job.call.clone()).collect()).await {
+        match self.call(&batch).await {
             Ok(outcomes) => {
                 for (job, outcome) in batch.into_iter().zip(outcomes) {
                     match outcome {
@@ -241,10 +274,16 @@ impl Caller {
         tokio::spawn(async move { Box::pin(caller.answer(vec![job])).await });
     }
 
-    async fn call(&self, calls: Vec<SimulatedCall>) -> Result<Vec<Option<Outcome>>, CallError> {
-        let count = calls.len();
+    async fn call(&self, batch: &[Job]) -> Result<Vec<Option<Outcome>>, CallError> {
+        let count = batch.len();
         let mut data = self.code.clone();
-        data.extend_from_slice(&calls.abi_encode());
+        for job in batch {
+            job.question.write(&mut data);
+        }
+        let size = data.len() - self.code.len();
+        for word in [count, size] {
+            data.extend_from_slice(&U256::from(word).to_be_bytes::<32>());
+        }
         let gas = GAS_BASE + GAS_PER_CALL * count as u64 + GAS_PER_BYTE * data.len() as u64;
         let request = TransactionRequest {
             from: Some(self.from),
@@ -330,15 +369,15 @@ mod tests {
 
     fn job(payer: u8, data_bytes: usize) -> (Job, Waiting) {
         let (answer, waiting) = oneshot::channel();
-        let call = SimulatedCall {
+        let question = Question {
             token: EvmAddress::ZERO,
             payer: EvmAddress::repeat_byte(payer),
             nonce: B256::ZERO,
-            gasCap: U256::ZERO,
             target: EvmAddress::ZERO,
             data: vec![0; data_bytes].into(),
+            look_anyway: false,
         };
-        (Job { call, answer }, waiting)
+        (Job { question, answer }, waiting)
     }
 
     /// A line of these payments, with their callers. Nobody joins it later.
@@ -353,7 +392,7 @@ mod tests {
     }
 
     async fn payers(line: &mut Line) -> Option<Vec<u8>> {
-        Some(line.batch(0).await?.iter().map(|job| job.call.payer[0]).collect())
+        Some(line.batch(0).await?.iter().map(|job| job.question.payer[0]).collect())
     }
 
     #[tokio::test]
@@ -367,7 +406,7 @@ mod tests {
 
     #[tokio::test]
     async fn what_does_not_fit_goes_first_in_the_next_call() {
-        let half = DATA_BYTES_MAX / 2 - CALL_BYTES;
+        let half = DATA_BYTES_MAX / 2 - RECORD_BYTES;
         let (mut line, _callers) = line([job(1, half), job(2, half), job(3, 0), job(4, 2 * DATA_BYTES_MAX), job(5, 0)]);
 
         assert_eq!(payers(&mut line).await, Some(vec![1, 2]));

@@ -6,7 +6,6 @@ use sqlx::types::BigDecimal;
 use uuid::Uuid;
 
 use super::TABLE;
-use crate::domain::amount::Amount;
 use crate::domain::ids::{AccountId, PaymentId, SubmissionId};
 use crate::domain::network::Network;
 use crate::domain::payment::AuthorizationKey;
@@ -61,8 +60,6 @@ impl TryFrom<SendableRow> for Sendable {
             payload: row.payload.column(TABLE, "payload")?,
             checked: Checked {
                 block: from_bigint(row.checked_block),
-                // The balance belongs to the moment of the simulation and is not kept.
-                balance: Amount::ZERO,
                 payer_code: row.payer_code,
                 alone: row.alone,
                 gas: from_bigint(row.gas),

@@ -4,7 +4,6 @@ use alloy::primitives::{Address as EvmAddress, U256};
 
 use super::super::simulate::Outcome;
 use super::Authorization;
-use crate::domain::amount::Amount;
 use crate::domain::reason::{Reason, Refusal};
 use crate::domain::verification::Checked;
 
@@ -22,7 +21,6 @@ pub fn judge(payment: &Authorization, outcome: &Outcome, factories: &[EvmAddress
     }
     Ok(Checked {
         block: outcome.block,
-        balance: Amount::new(outcome.balance.map_or(u128::MAX, |balance| balance.saturating_to())),
         payer_code: outcome.payer_code.map_or_else(|| NO_CODE.to_owned(), |hash| hash.to_string()),
         // Whoever has code can make a call take any amount of gas, so its payment keeps out of the others' transaction.
         alone: outcome.payer_code.is_some() || payment.deployment.is_some(),
