@@ -8,6 +8,7 @@ use super::verify::Verdict;
 use super::{Flows, Unavailable};
 use crate::chain::{Chain, VerifiedPayment};
 use crate::domain::amount::Amount;
+use crate::domain::ids::PaymentId;
 use crate::domain::reason::{Reason, Refusal};
 use crate::ledger::{DbTransaction, payments};
 
@@ -17,18 +18,19 @@ const BALANCE_READS_MAX: usize = 3;
 
 impl Flows {
     /// Opens a transaction in which no other payment of the payer can be recorded, having made sure that the balance covers this
-    /// one together with those under way.
+    /// one, `id`, together with those under way.
     pub(super) async fn reserve(
         &self,
         chain: &Arc<dyn Chain>,
         verified: &VerifiedPayment,
+        id: PaymentId,
     ) -> Result<(MutexGuard<'_, ()>, DbTransaction), Verdict> {
         let (payer, request) = (verified.examined().payer, &verified.examined().request);
         let turn = self.reservations.take((&request.network, request.asset, payer)).await;
         let mut held = verified.balance().map(|balance| (balance, verified.checked().block));
         for reads_left in (0..BALANCE_READS_MAX).rev() {
             let mut db = self.ledger.begin().await?;
-            let under_way = payments::reserve(&mut db, &request.network, request.asset, payer).await?;
+            let under_way = payments::reserve(&mut db, &request.network, request.asset, payer, id).await?;
             // A payer with nothing under way was judged by the simulation already.
             let Some(sum) = under_way.sum else { return Ok((turn, db)) };
             // A balance counts together with what is under way only if both are of the same block.
@@ -41,7 +43,7 @@ impl Flows {
             let Some((cursor, hash)) = under_way.cursor else { break };
             held = Some((chain.balance(request.asset, payer, &hash).await.map_err(Unavailable::from)?, cursor));
         }
-        Err(Unavailable::Behind(request.network.clone()).into())
+        Err(Unavailable::NotReady(request.network.clone()).into())
     }
 }
 

@@ -50,7 +50,7 @@ pub enum Settled {
         /// The newest transaction.
         transaction: String,
     },
-    /// No verdict, and nothing was sent.
+    /// No verdict, and no bytes are known to be out. What an earlier request or another replica sent is found out by asking again.
     Unavailable(Unavailable),
 }
 
@@ -250,16 +250,21 @@ impl Flows {
             verified => verified?,
         };
         self.check_budgets(chain, errand, &verified).await?;
-        let (turn, mut db) = self.reserve(chain, &verified).await?;
+        let ticket = self.ticket(errand, payment.id);
+        let (turn, mut db) = self.reserve(chain, &verified, payment.id).await?;
         if !payments::revive(&mut db, payment.id, verified.checked(), errand.wait()).await? {
             return Ok(Held::Again);
         }
-        // If the answer to the COMMIT is lost, the payment is found queued, or is revived by whoever asks next.
-        commit(db).await?;
+        let revived = commit(db).await;
         drop(turn);
-        let held = self.join(errand, payment.id);
+        if let Err(lost) = revived {
+            let found = self.find_out(errand, payment.id, lost).await?;
+            if found.is_none_or(|found| found.submission.is_none() && found.answer_by == payment.answer_by) {
+                return Ok(Held::Again);
+            }
+        }
         self.bells.ring(&payment.network);
-        Ok(held)
+        Ok(Held::Wait(payment.id, ticket))
     }
 
     /// We hold a payment that the chain says was used, and the watcher has not claimed it. If it passed that block before we held
@@ -279,21 +284,22 @@ impl Flows {
         match self.record(chain, errand, &verified, id).await? {
             Recorded::Yes => {}
             Recorded::HeldBySomebodyElse => return Ok(Held::Again),
-            Recorded::Unknown(lost) => return self.find_out(errand, id, lost).await,
+            Recorded::Unknown(lost) => {
+                if self.find_out(errand, id, lost).await?.is_none() {
+                    return Ok(Held::Again);
+                }
+            }
         }
         self.bells.ring(&verified.examined().request.network);
         Ok(Held::Wait(id, ticket))
     }
 
-    async fn find_out(&self, errand: &Errand<'_>, id: PaymentId, lost: LedgerError) -> Result<Held, Verdict> {
+    /// What the ledger has of a payment after the answer to a COMMIT was lost.
+    async fn find_out(&self, errand: &Errand<'_>, id: PaymentId, lost: LedgerError) -> Result<Option<Payment>, Verdict> {
         tracing::warn!(error = %crate::telemetry::ErrorChain(&lost), "the outcome of recording a payment is not known");
         loop {
             match self.ledger.find_payment(id).await {
-                Ok(Some(_)) => {
-                    self.bells.ring(&errand.examined.request.network);
-                    return Ok(self.join(errand, id));
-                }
-                Ok(None) => return Ok(Held::Again),
+                Ok(found) => return Ok(found),
                 Err(_) if Instant::now() < errand.deadline => tokio::time::sleep(FIND_OUT_PAUSE).await,
                 Err(_) => return Err(lost.into()),
             }
@@ -308,7 +314,7 @@ impl Flows {
         verified: &VerifiedPayment,
         id: PaymentId,
     ) -> Result<Recorded, Verdict> {
-        let (_turn, mut db) = self.reserve(chain, verified).await?;
+        let (_turn, mut db) = self.reserve(chain, verified, id).await?;
         let new = NewPayment {
             id,
             examined: verified.examined(),

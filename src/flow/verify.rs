@@ -54,13 +54,15 @@ impl Flows {
         let examined = Arc::new(chain.examine(request)?);
         match self.check_on_chain(chain, &examined, Wanted::Verdict).await {
             Ok(_) => Ok(examined.payer),
-            // Our own settlement of this very request may have used it, and its success may still be waiting to be collected.
+            // Our own settlement of this very request may have used it, and its success may still be waiting to be collected, or
+            // nobody may have been told of it.
             Err(Verdict::Refused(refusal)) if refusal.reason == Reason::NonceAlreadyUsed => {
                 let holder = self.ledger.find_holder(&examined.request.network, &examined.key).await?;
                 let fingerprint = Fingerprint::of(&examined.request, caller);
                 let collectable = holder.is_some_and(|payment| {
                     let payable = payment.claim.is_some() || payment.given_up.is_none();
-                    payment.fingerprint == fingerprint && payment.handed_out.is_none() && payable
+                    let told = payment.handed_out.as_ref().is_some_and(|taken| !self.waiting.is_orphan(payment.id, &taken.to));
+                    payment.fingerprint == fingerprint && payable && !told
                 });
                 if collectable { Ok(examined.payer) } else { Err(refusal.into()) }
             }

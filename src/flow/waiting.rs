@@ -5,6 +5,7 @@
 //! between replicas; here it is only made cheap.
 
 use std::collections::{HashMap, HashSet};
+use std::convert::Infallible;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
@@ -29,6 +30,9 @@ mod names;
 
 /// A look at the payments is given up on after this: only a database that neither answers nor fails takes so long.
 const LOOK_LASTS_MAX: Duration = Duration::from_secs(5);
+
+/// Between two attempts to hear the other replicas.
+const HEAR_AGAIN: Duration = Duration::from_secs(1);
 
 /// How waiting ended.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -135,13 +139,16 @@ impl Ticket {
     }
 
     /// Notes that the caller is told of the success, which it learned from the ledger itself.
-    pub const fn tell(&mut self) {
+    pub fn tell(&mut self) {
         self.told = true;
+        self.waiting.lock_orphans().forget(self.payment);
     }
 }
 
 impl Drop for Ticket {
     fn drop(&mut self) {
+        // From here on whoever brings a success learns that nobody takes it, and keeps its name.
+        self.done.close();
         let unread = match self.done.try_recv() {
             Ok(Outcome::Success { taker, .. }) => Some(taker),
             _ => None,
@@ -253,19 +260,38 @@ impl Waiting {
         self.wake.notify_one();
     }
 
-    /// Is woken by what other replicas read and decide. Ends when they are not heard any more, and is begun again.
+    /// Is woken by what other replicas read and decide.
     pub async fn hear(&self, ledger: &Ledger, stop: &CancellationToken) {
         let hearing = async {
-            let mut news = ledger.listen().await?;
             loop {
-                self.wake(&news.next().await?);
+                self.hear_once(ledger).await;
+                // Callers wait for seconds only, so they must not wait much longer for the database than it is away.
+                tokio::time::sleep(HEAR_AGAIN).await;
             }
         };
-        let ended: Option<Result<(), LedgerError>> = stop.run_until_cancelled(hearing).await;
-        if let Some(Err(error)) = ended {
-            let error = crate::telemetry::ErrorChain(&error);
-            tracing::warn!(%error, "blocks of other replicas are not heard of for a moment");
+        stop.run_until_cancelled(hearing).await;
+    }
+
+    /// Hears the other replicas until the connection is lost.
+    async fn hear_once(&self, ledger: &Ledger) {
+        let Err(error) = self.try_hear(ledger).await;
+        let error = crate::telemetry::ErrorChain(&error);
+        tracing::warn!(%error, "blocks of other replicas are not heard of for a moment");
+    }
+
+    async fn try_hear(&self, ledger: &Ledger) -> Result<Infallible, LedgerError> {
+        let mut news = ledger.listen().await?;
+        // What was told before is lost.
+        for network in self.awaited_networks() {
+            self.wake(&network);
         }
+        loop {
+            self.wake(&news.next().await?);
+        }
+    }
+
+    fn awaited_networks(&self) -> HashSet<Network> {
+        self.lock().values().map(|(network, _)| network.clone()).collect()
     }
 
     /// Looks at payments whenever it is woken.

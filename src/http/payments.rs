@@ -179,6 +179,9 @@ async fn try_list(service: &Service, request: &HttpRequest, query: ListQuery) ->
         let (network, key) = parse_authorization(authorization)?;
         return service.run(async move { find_by_authorization(&flows, &caller, &network, &key).await }).await?;
     }
+    if query.transaction.as_deref().is_some_and(|transaction| !is_transaction(transaction)) {
+        return Err(Problem::BadParameter("transaction is an id as the network prints it".to_owned()));
+    }
     let limit = query.limit.unwrap_or(PAGE);
     if !(1..=PAGE).contains(&limit) {
         return Err(Problem::BadParameter(format!("limit is between 1 and {PAGE}")));
@@ -190,6 +193,11 @@ async fn try_list(service: &Service, request: &HttpRequest, query: ListQuery) ->
     let before = query.cursor.map(|cursor| cursor.parse()).transpose().map_err(bad_cursor)?;
     let filter = PaymentFilter { provider, transaction: query.transaction, state: query.state, before, limit };
     service.run(async move { list_page(&flows, &filter).await }).await?
+}
+
+/// Whether a text can be the id of a transaction on any network: hexadecimal or base58 digits.
+fn is_transaction(text: &str) -> bool {
+    (1..=128).contains(&text.len()) && text.bytes().all(|byte| byte.is_ascii_alphanumeric())
 }
 
 /// The states by which payments can be listed.

@@ -50,12 +50,13 @@ impl News {
     /// The connection was lost, and what was told meanwhile with it.
     pub async fn next(&mut self) -> Result<Network, LedgerError> {
         loop {
-            let Ok(heard) = tokio::time::timeout(QUIET_MAX, self.0.recv()).await else {
+            let Ok(heard) = tokio::time::timeout(QUIET_MAX, self.0.try_recv()).await else {
                 // A connection that fell silent does not say so.
                 in_time(Box::pin(async { Ok(self.0.execute("SELECT 1").await?) })).await?;
                 continue;
             };
-            if let Ok(network) = heard?.payload().parse() {
+            let lost = || sqlx::Error::Io(std::io::ErrorKind::ConnectionAborted.into());
+            if let Ok(network) = heard?.ok_or_else(lost)?.payload().parse() {
                 return Ok(network);
             }
         }

@@ -14,7 +14,7 @@ use crate::domain::reason::{DETAIL_CHARS_MAX, Reason, Refusal, Version};
 /// The code of a verification that ended without a verdict: nobody is to blame, and asking again may help.
 pub const UNEXPECTED_VERIFY_ERROR: &str = "unexpected_verify_error";
 
-/// The code of a settlement that surely was not sent, for a reason that is not the payment's.
+/// The code of a settlement without a verdict, of which no bytes are known to be out. Nobody is to blame, and asking again finds out.
 pub const UNEXPECTED_SETTLE_ERROR: &str = "unexpected_settle_error";
 
 /// The network in the answer to a request that does not name one.
@@ -115,7 +115,7 @@ pub struct SettleResponse {
     pub error_message: Option<String>,
     /// Who pays; empty if unknown.
     pub payer: String,
-    /// The transaction that pays, or may still pay; empty only if nothing was sent.
+    /// The transaction that pays, or may still pay; empty if none is known.
     pub transaction: String,
     /// The network as the request wrote it.
     pub network: String,
@@ -172,7 +172,7 @@ impl SettleResponse {
         Self::failure(echo, &refusal, transaction).of_payment(payment)
     }
 
-    /// Nothing was sent, for a reason that is not the payment's: the code says which, for example [`UNEXPECTED_SETTLE_ERROR`].
+    /// There is no verdict, for a reason that is not the payment's: the code says which, for example [`UNEXPECTED_SETTLE_ERROR`].
     #[must_use]
     pub fn fault(echo: Echo<'_>, code: &'static str, problem: &str) -> Self {
         Self { error_reason: Some(code), error_message: Some(shortened(problem)), ..Self::blank(echo) }

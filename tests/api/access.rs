@@ -227,6 +227,8 @@ async fn a_provider_reads_its_own_payments_and_nobody_elses() {
         "cursor=x",
         "cursor=pay_x",
         "authorization=x",
+        "transaction=",
+        "transaction=%00",
         "unknown=1",
         "authorization=eip155:84532:0x00:0x00:0x00",
     ] {

@@ -20,6 +20,7 @@ mod support;
 mod access;
 mod answers;
 mod budgets;
+mod collecting;
 mod evidence;
 mod fences;
 mod heads;

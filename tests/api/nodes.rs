@@ -58,3 +58,25 @@ async fn a_node_that_answers_no_calls_is_still_read() {
     })
     .await;
 }
+
+/// Simulations name no contract, which some nodes do not like, though they answer everything else.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_node_that_cannot_simulate_is_passed_over() {
+    let chain = Chain::start(ChainOptions { block_time: 0.25, ..ChainOptions::default() }).await;
+    let merchant = chain.text("/accounts/merchant/address");
+    for answer in [json!("0x"), json!({"jsonrpc": "2.0", "error": {"code": -32602, "message": "no such parameters"}})] {
+        let proxy = Proxy::start(&chain.url);
+        let network = NetworkOptions { rpc: vec![proxy.url.clone(), chain.url.clone()], ..NetworkOptions::of(&chain) };
+        let facilitator = Facilitator::start(&Options::new(network, &database::fresh().await)).await;
+        let refused = answer.clone();
+        proxy.rule(move |method, params, _| {
+            let simulates = method == "eth_call" && params[0].get("to").is_none_or(Value::is_null);
+            if simulates { Act::Answer(refused.clone()) } else { Act::Forward }
+        });
+
+        let bodies: Vec<_> = chain.payers.iter().take(8).map(|payer| payer.authorize(&Terms::to(&merchant)).v2()).collect();
+        let verdicts = futures_util::future::join_all(bodies.iter().map(|body| facilitator.verify(body))).await;
+
+        assert!(verdicts.iter().all(|(_, verdict)| verdict["isValid"] == true), "{answer}: {verdicts:?}");
+    }
+}

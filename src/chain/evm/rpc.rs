@@ -182,9 +182,9 @@ impl Nodes {
         self.ask(method, params, found).await.map_err(|error| self.unavailable(method, error))
     }
 
-    /// Asks the nodes in turn until an answer is usable. If none is, the last word of a node counts for more than silence, and that
-    /// one serves another chain only if all do.
-    async fn ask<P: RpcSend, R: RpcRecv>(
+    /// The same, for a caller who knows best which answers it can use: the nodes are asked in turn until one is usable. If none is,
+    /// the last word of a node counts for more than silence, and that one serves another chain only if all do.
+    pub async fn ask<P: RpcSend, R: RpcRecv>(
         &self,
         method: &'static str,
         params: P,

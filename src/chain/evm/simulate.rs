@@ -29,6 +29,9 @@ const CALLS_MAX: usize = 64;
 /// Calls under way at a time.
 const CALLS_AT_ONCE: usize = 4;
 
+/// Calls for a single payment that was spoilt in company, or spoilt its company, under way at a time.
+const LONE_CALLS_AT_ONCE: usize = 8;
+
 /// So many payments are worth a call of their own while another is under way.
 const PILE: usize = 16;
 
@@ -134,7 +137,8 @@ impl Simulator {
     pub fn start(network: Network, from: EvmAddress, nodes: Arc<Nodes>, metrics: Arc<Metrics>) -> Self {
         let (jobs, queue) = mpsc::channel(4 * CALLS_MAX);
         let code = hex::decode(CODE.trim()).expect("the committed bytes of the contract are hexadecimal");
-        let caller = Caller { network: network.clone(), from, code, nodes, metrics };
+        let lone_calls = Semaphore::new(LONE_CALLS_AT_ONCE);
+        let caller = Caller { network: network.clone(), from, code, nodes, metrics, lone_calls };
         #[expect(clippy::disallowed_methods, reason = "the task lives exactly as long as the queue that feeds it")]
         tokio::spawn(Arc::new(caller).run(queue));
         Self { jobs, network }
@@ -216,6 +220,7 @@ struct Caller {
     code: Vec<u8>,
     nodes: Arc<Nodes>,
     metrics: Arc<Metrics>,
+    lone_calls: Semaphore,
 }
 
 impl Caller {
@@ -270,8 +275,13 @@ impl Caller {
             return;
         }
         let caller = Arc::clone(self);
-        #[expect(clippy::disallowed_methods, reason = "bounded by the calls in one batch, and by the time limit of a call")]
-        tokio::spawn(async move { Box::pin(caller.answer(vec![job])).await });
+        #[expect(clippy::disallowed_methods, reason = "as many as callers wait, and few of them at work")]
+        tokio::spawn(async move {
+            let _permit = caller.lone_calls.acquire().await.expect("nobody closes it");
+            if job.is_wanted() {
+                Box::pin(caller.answer(vec![job])).await;
+            }
+        });
     }
 
     async fn call(&self, batch: &[Job]) -> Result<Vec<Option<Outcome>>, CallError> {
@@ -291,7 +301,14 @@ impl Caller {
             input: TransactionInput::new(data.into()),
             ..TransactionRequest::default()
         };
-        let answer: Bytes = self.nodes.call("eth_call", (request, "latest")).await?;
+        // That a node complains about many may be the fault of one of them. What it says about a single one, and an answer that is
+        // none, only mean that it cannot serve us.
+        let usable = |answer: &Result<Bytes, CallError>| match answer {
+            Ok(answer) => decode(answer, count).is_some(),
+            Err(CallError::Complaint(_)) => count > 1,
+            Err(CallError::Unavailable(_)) => false,
+        };
+        let answer = self.nodes.ask("eth_call", (request, "latest"), usable).await?;
         decode(&answer, count).ok_or(CallError::Complaint(super::rpc::Complaint {
             code: 0,
             message: "the simulation returned something else".to_owned(),

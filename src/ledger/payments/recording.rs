@@ -33,7 +33,7 @@ pub struct NewPayment<'a> {
     pub now: DateTime<Utc>,
 }
 
-/// What the payer already has under way on a token.
+/// What the payer has under way on a token beside one payment.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct UnderWay {
     /// The sum of it; absent if there is nothing.
@@ -42,11 +42,18 @@ pub struct UnderWay {
     pub cursor: Option<(u64, BlockHash)>,
 }
 
-/// Reserves the right to judge a payer's balance until the transaction ends, and says what is under way.
+/// Reserves the right to judge a payer's balance until the transaction ends, and says what is under way beside the payment `of`.
+/// That one may be in the queue already: another replica was quicker.
 ///
 /// # Errors
 /// The database could not be reached.
-pub async fn reserve(db: &mut PgConnection, network: &Network, asset: Address, payer: Address) -> Result<UnderWay, LedgerError> {
+pub async fn reserve(
+    db: &mut PgConnection,
+    network: &Network,
+    asset: Address,
+    payer: Address,
+    of: PaymentId,
+) -> Result<UnderWay, LedgerError> {
     let (asset, payer) = (asset.to_string(), payer.to_string());
     sqlx::query!("SELECT pg_advisory_xact_lock(hashtextextended($1, 0))", format!("{network} {asset} {payer}"))
         .execute(&mut *db)
@@ -57,12 +64,13 @@ pub async fn reserve(db: &mut PgConnection, network: &Network, asset: Address, p
                (SELECT cursor_hash FROM networks WHERE network = $1) AS hash
         FROM payments p
         WHERE p.network = $1 AND p.asset = $2 AND p.payer = $3 AND p.given_up_at IS NULL AND p.final_at IS NULL
-          AND (p.submission_id IS NOT NULL OR p.answer_by > clock_timestamp())
+          AND (p.submission_id IS NOT NULL OR p.answer_by > clock_timestamp()) AND p.id <> $4
           AND NOT EXISTS (SELECT FROM claims c WHERE c.payment_id = p.id)
         "#,
         network.as_str(),
         asset,
         payer,
+        of.uuid(),
     )
     .fetch_one(db)
     .await?;
