@@ -173,8 +173,9 @@ impl Lane {
             Ok(pause) => pause,
             Err(error) => {
                 tracing::warn!(network = %self.network, signer = self.signer.name, error = %ErrorChain(&error), "the lane stands still");
-                // Its last step may or may not have been committed, so nothing that was remembered counts.
-                self.forget();
+                // Its last step may or may not have been committed, so the nonce is read anew. What was handed to nodes was,
+                // whatever failed afterwards: slots that counted as unsent after each error would be sent and never outbid.
+                self.next = None;
                 Pause::Fixed(ASK_AGAIN)
             }
         }
@@ -190,7 +191,7 @@ impl Lane {
             self.forget();
             return Ok(Pause::Fixed(ASK_AGAIN));
         }
-        let slots = self.flows.ledger.open_slots(&self.network, &self.signer.address).await?;
+        let mut slots = self.flows.ledger.open_slots(&self.network, &self.signer.address).await?;
         let committed = slots.iter().fold(0_u128, |sum, slot| sum.saturating_add(slot.cost_max));
         if let Some(funds) = &mut self.funds {
             // What slots took that are spent by now is not known before the next look, but no more than this.
@@ -199,6 +200,8 @@ impl Lane {
         self.committed = committed;
         let funds = self.watch_balance().await?;
         self.sent.retain(|slot, _| slots.iter().any(|open| open.id == *slot));
+        // Where nodes are so slow that a turn ends before all slots had theirs, the next one begins with those that had none.
+        slots.sort_by_key(|slot| self.sent.get(&slot.id).copied());
         self.flows.metrics.submissions_in_flight(&self.network, &self.signer.name, slots.len());
         for slot in &slots {
             match self.care_for(lease, slot, &cursor).await {

@@ -483,3 +483,77 @@ async fn a_slot_that_cannot_be_sent_does_not_pester_the_nodes() {
     assert_eq!((attempts, violations), (1, 0));
     assert!(elapsed > Duration::from_secs(2), "{elapsed:?}");
 }
+
+/// The network has a price before anything of ours is there, and no more blocks.
+async fn begin_at(world: &World, price: &str) {
+    world.mining(false).await;
+    world.chain.rpc("anvil_setNextBlockBaseFeePerGas", json!([price])).await;
+    world.chain.mine(1).await;
+}
+
+/// What goes wrong behind a slot each time must not keep the slot from being outbid.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_slot_is_outbid_although_the_next_one_cannot_be_paid() {
+    let world = World::new(ChainOptions::default()).await;
+    let proxy = Proxy::start(&world.chain.url);
+    let mut options = world.options(&[&proxy]);
+    options.networks[0].lines.push_str("resend_after_ms = 1000\noutbid_after_ms = 3000\ncost.reserve_min = \"0.0001\"\n");
+    let signer = world.chain.text("/accounts/signers/0/address");
+    begin_at(&world, "0x77359400").await;
+    // 0.00085 ether: enough for one transaction at this price, also for one that offers more, and not for two.
+    world.chain.rpc("anvil_setBalance", json!([signer, "0x305120c0f2000"])).await;
+    let facilitator = Facilitator::start(&options).await;
+    let signed = [world.signed(0), world.signed(1)];
+    let (first, _) = settle_into_pool(&world, &facilitator, &signed[0]).await;
+    let (caller, body) = (facilitator.caller(), signed[1].v2());
+    let second = tokio::spawn(async move { caller.settle_patiently(&body, PATIENCE).await });
+    world.until("the second payment", "SELECT count(*) / 2 FROM payments").await;
+    world.until("a higher offer", "SELECT count(*) FROM attempts WHERE number > 1").await;
+    let slots = world.count("SELECT count(*) FROM submissions").await;
+    world.chain.rpc("anvil_setBalance", json!([signer, "0xde0b6b3a7640000"])).await;
+    world.mining(true).await;
+    let answers = [first.await.expect("no panic"), second.await.expect("no panic")];
+    world.until_idle().await;
+    let violations = world.violations(&signed, 0).await;
+    report("lanes outbid while poor", &format!("{slots} slot outbid before the second was paid for; {violations} violations"));
+    assert!(answers.iter().all(is_success), "{answers:?}");
+    assert_eq!((slots, violations), (1, 0));
+}
+
+/// The nodes take so long for each transaction that a turn ends before all slots had theirs.
+#[tokio::test(flavor = "multi_thread")]
+async fn nodes_that_are_slow_get_every_slot_again() {
+    let slots = 8;
+    let world = World::new(ChainOptions::default()).await;
+    let proxy = Proxy::start(&world.chain.url);
+    let mut options = world.options(&[&proxy]);
+    options.networks[0].lines.push_str("batch_max = 1\nresend_after_ms = 1000\noutbid_after_ms = 120000\n");
+    let facilitator = Facilitator::start(&options).await;
+    world.until("a beginning", "SELECT count(*) FROM networks").await;
+    world.mining(false).await;
+    let paid: Vec<Signed> = (0..slots).map(|number| world.signed(number)).collect();
+    let answers = paid.iter().map(|signed| {
+        let (caller, body) = (facilitator.caller(), signed.v2());
+        tokio::spawn(async move { caller.settle_patiently(&body, 2 * PATIENCE).await })
+    });
+    let answers: Vec<_> = answers.collect();
+    eventually("as many slots as may be", PATIENCE, || async { (proxy.sent().len() == slots).then_some(()) }).await;
+    proxy.rule(|method, _, _| if method == SEND { Act::Delay(Duration::from_millis(2200)) } else { Act::Forward });
+    proxy.reset();
+    let started = Instant::now();
+    eventually("all of them again", PATIENCE, || async { (proxy.sent().len() == slots).then_some(()) }).await;
+    let elapsed = started.elapsed();
+    proxy.behave();
+    world.mining(true).await;
+    let mut failed = 0;
+    for answer in answers {
+        failed += usize::from(!is_success(&answer.await.expect("no panic")));
+    }
+    world.until_idle().await;
+    let violations = world.violations(&paid, 0).await;
+    report(
+        "lanes slow nodes",
+        &format!("{slots} slots sent again within {elapsed:?}, 2.2 s each; {failed} failed, {violations} violations"),
+    );
+    assert_eq!((failed, violations), (0, 0));
+}
