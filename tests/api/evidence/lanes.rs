@@ -520,6 +520,46 @@ async fn a_slot_is_outbid_although_the_next_one_cannot_be_paid() {
     assert_eq!((slots, violations), (1, 0));
 }
 
+/// One of two payments in a slot is given up, and the other alone leaves no room for the higher offer that outbids them both.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_slot_that_can_be_neither_sent_nor_outbid_is_freed() {
+    let world = World::new(ChainOptions::default()).await;
+    let proxy = Proxy::start(&world.chain.url);
+    let mut options = world.options(&[&proxy]);
+    options.networks[0].lines.push_str("resend_after_ms = 1000\noutbid_after_ms = 60000\n");
+    begin_at(&world, "0x165a0bc00").await;
+    let without_lane = Facilitator::start(&Options { roles: Some("api,watcher".to_owned()), ..options.clone() }).await;
+    let signed = [world.signed(0), world.signed(1)];
+    let settle = |signed: &Signed| {
+        let (caller, body) = (without_lane.caller(), signed.v2());
+        tokio::spawn(async move { caller.settle_patiently(&body, PATIENCE).await })
+    };
+    let first = settle(&signed[0]);
+    world.until("the first payment", "SELECT count(*) FROM payments").await;
+    let second = settle(&signed[1]);
+    world.until("the second payment", "SELECT count(*) / 2 FROM payments").await;
+    proxy.rule(|method, _, _| if method == SEND { Act::Swallow } else { Act::Forward });
+    let _lane = Facilitator::start(&Options { roles: Some("lane".to_owned()), ..options }).await;
+    world.until("a slot with both", "SELECT count(*) / 2 FROM payments WHERE submission_id IS NOT NULL").await;
+    let given_up = "
+        UPDATE payments SET given_up_at = clock_timestamp(), given_up_reason = 'settlement_reversed'
+        WHERE id = (SELECT id FROM payments ORDER BY id DESC LIMIT 1)";
+    sqlx::query(given_up).execute(world.ledger.pool()).await.expect("the database answers");
+    proxy.behave();
+    world.mining(true).await;
+    let answers = [first.await.expect("no panic"), second.await.expect("no panic")];
+    world.until_idle().await;
+    let uses = world.chain.uses_of(&signed[1]).await.len();
+    let freed = world.count("SELECT count(*) FROM attempts WHERE payments = '{}'").await;
+    let violations = world.violations(&signed[..1], 0).await;
+    report(
+        "lanes freed",
+        &format!("{freed} slot freed, then paid; {uses} transfers that were given up, {violations} violations"),
+    );
+    assert_eq!((is_success(&answers[0]), is_success(&answers[1])), (true, false), "{answers:?}");
+    assert_eq!((freed, uses, violations), (1, 0, 0));
+}
+
 /// The nodes take so long for each transaction that a turn ends before all slots had theirs.
 #[tokio::test(flavor = "multi_thread")]
 async fn nodes_that_are_slow_get_every_slot_again() {
