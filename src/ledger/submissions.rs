@@ -83,15 +83,14 @@ impl Ledger {
         .execute(&mut *db)
         .await?;
         let ids: Vec<_> = new.payments.iter().map(|payment| payment.id.uuid()).collect();
+        // Whoever claims a payment holds its row until then, and leaves it unchanged. Only a statement that begins after that sees
+        // the claim.
+        sqlx::query!("SELECT FROM payments WHERE id = ANY ($1) ORDER BY id FOR UPDATE", &ids).execute(&mut *db).await?;
         let carried = sqlx::query_scalar!(
             r#"
-            WITH locked AS (
-                SELECT id FROM payments
-                WHERE id = ANY ($2) AND lane = $3 AND submission_id IS NULL AND given_up_at IS NULL AND answer_by > clock_timestamp()
-                ORDER BY id FOR UPDATE
-            )
-            UPDATE payments p SET submission_id = $1 FROM locked
-            WHERE p.id = locked.id AND NOT EXISTS (SELECT FROM claims c WHERE c.payment_id = p.id)
+            UPDATE payments p SET submission_id = $1
+            WHERE p.id = ANY ($2) AND p.lane = $3 AND p.submission_id IS NULL AND p.given_up_at IS NULL
+              AND p.answer_by > clock_timestamp() AND NOT EXISTS (SELECT FROM claims c WHERE c.payment_id = p.id)
             RETURNING p.id
             "#,
             id.uuid(),

@@ -1,20 +1,22 @@
 //! What the ledger lets lanes and watchers do, asked of it directly.
 
 use std::collections::{BTreeMap, HashMap};
+use std::time::Duration;
 
 use chrono::TimeDelta;
 use quittance::domain::block::Heights;
 use quittance::domain::ids::PaymentId;
 use quittance::domain::network::Network;
+use quittance::domain::reason::Reason;
 use quittance::domain::submission::{Fees, SignedAttempt};
 use quittance::ledger::Ledger;
 use quittance::ledger::blocks::Cursor;
 use quittance::ledger::leases::Lease;
 use quittance::ledger::submissions::{NewSlot, Opened};
-use sqlx::Executor;
+use sqlx::{Executor, PgConnection};
 use uuid::Uuid;
 
-use crate::support::{database, flows};
+use crate::support::{database, eventually, flows};
 
 const SIGNER: &str = "0x0000000000000000000000000000000000000005";
 
@@ -38,6 +40,24 @@ async fn hold(ledger: &Ledger) -> Lease {
 
 fn network() -> Network {
     "eip155:84532".parse().expect("a network")
+}
+
+/// Records the transfer that pays a payment, in block 9.
+async fn land(db: &mut PgConnection, payment: PaymentId, index: i32) {
+    let transfer = "INSERT INTO transfers VALUES ('eip155:84532', 'new', $1, 9, '0x02', $2, $2, $2, 1, true)";
+    sqlx::query(transfer).bind(index).bind(SIGNER).execute(&mut *db).await.expect("it fits");
+    let claim = "INSERT INTO claims VALUES ('eip155:84532', 'new', $1, 9, '0x02', $2)";
+    sqlx::query(claim).bind(index).bind(payment.uuid()).execute(db).await.expect("it fits");
+}
+
+/// Waits until so many transactions wait for another one.
+async fn until_waiting(ledger: &Ledger, transactions: i64) {
+    let waiting = "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock'";
+    eventually("transactions that wait", Duration::from_secs(20), || async {
+        let waiting = sqlx::query_scalar::<_, i64>(waiting).fetch_one(ledger.pool()).await.expect("the database answers");
+        (waiting >= transactions).then_some(())
+    })
+    .await;
 }
 
 fn attempt(transaction: &str) -> SignedAttempt {
@@ -114,4 +134,35 @@ async fn what_was_said_of_another_block_changes_nothing() {
     assert_eq!(halted().await, None);
     ledger.halt(&network, &"new".to_owned(), "a reason").await.expect("the database answers");
     assert_eq!(halted().await.as_deref(), Some("a reason"));
+}
+
+/// Somebody else lands payments at the moment in which the lane gives them up or puts them into a slot.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_payment_that_lands_meanwhile_is_neither_given_up_nor_sent() {
+    let ledger = database::ledger(&database::fresh().await).await;
+    let flows = flows::over(ledger.clone(), HashMap::new());
+    let (first, second) = (queue(&ledger, 1, 60_000).await, queue(&ledger, 2, 60_000).await);
+    let taken = ledger.take_queued(&network(), SIGNER, 10).await.expect("the database answers");
+    let (lease, network) = (hold(&ledger).await, network());
+    let (bytes, costs, now) = (attempt("0x01"), BTreeMap::new(), chrono::DateTime::UNIX_EPOCH);
+    let payments = &taken[1..];
+    let slot = NewSlot { network: &network, signer: SIGNER, nonce: 0, attempt: &bytes, payments, costs: &costs };
+    let mut block = ledger.begin().await.expect("the database answers");
+    block.execute("SELECT FROM payments ORDER BY id FOR UPDATE").await.expect("the database answers");
+    land(&mut block, first, 0).await;
+    land(&mut block, second, 1).await;
+
+    let (given_up, opened, ()) = tokio::join!(
+        flows.give_up(&lease, &network, first, Reason::TransactionFailed.into()),
+        ledger.open_slot(&lease, &slot, now),
+        async {
+            until_waiting(&ledger, 2).await;
+            block.commit().await.expect("the database answers");
+        }
+    );
+
+    given_up.expect("the database answers");
+    assert_eq!(opened.expect("the database answers"), Opened::PaymentsChanged(Vec::new()));
+    let touched = "SELECT (SELECT count(*) FROM payments WHERE given_up_at IS NOT NULL) + (SELECT count(*) FROM events)";
+    assert_eq!(sqlx::query_scalar::<_, i64>(touched).fetch_one(ledger.pool()).await.expect("the database answers"), 0);
 }
