@@ -166,3 +166,39 @@ async fn a_payment_that_lands_meanwhile_is_neither_given_up_nor_sent() {
     let touched = "SELECT (SELECT count(*) FROM payments WHERE given_up_at IS NOT NULL) + (SELECT count(*) FROM events)";
     assert_eq!(sqlx::query_scalar::<_, i64>(touched).fetch_one(ledger.pool()).await.expect("the database answers"), 0);
 }
+
+/// The claims stand in the block in another order than that of their payments, in which successes are handed out.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_reorganisation_and_successes_on_their_way_wait_in_one_order() {
+    let ledger = database::ledger(&database::fresh().await).await;
+    let flows = flows::over(ledger.clone(), HashMap::new());
+    let (first, second) = (queue(&ledger, 1, 60_000).await, queue(&ledger, 2, 60_000).await);
+    let cursor = "
+        INSERT INTO networks (network, cursor_number, cursor_hash, safe_number, final_number)
+        VALUES ('eip155:84532', 9, 'new', 5, 5);
+    ";
+    ledger.pool().execute(cursor).await.expect("it fits");
+    let mut handing_out = ledger.begin().await.expect("the database answers");
+    land(&mut handing_out, second, 0).await;
+    land(&mut handing_out, first, 1).await;
+    handing_out.commit().await.expect("the database answers");
+    let mut handing_out = ledger.begin().await.expect("the database answers");
+    let take = async |db: &mut PgConnection, payment: PaymentId| {
+        let locks =
+            "SELECT p.id FROM payments p JOIN claims c ON c.payment_id = p.id WHERE p.id = $1 FOR UPDATE OF p FOR KEY SHARE OF c";
+        sqlx::query(locks).bind(payment.uuid()).execute(db).await.map(|_| ())
+    };
+    take(&mut handing_out, first).await.expect("nobody else is there");
+    let (lease, network) = (hold(&ledger).await, network());
+
+    let (undone, taken) = tokio::join!(flows.reorg(&lease, &network, (8, "old".to_owned())), async {
+        until_waiting(&ledger, 1).await;
+        take(&mut handing_out, second).await?;
+        handing_out.commit().await
+    });
+
+    taken.expect("it waits for nobody");
+    undone.expect("it waits its turn");
+    let left = sqlx::query_scalar::<_, i64>("SELECT count(*) FROM claims").fetch_one(ledger.pool()).await;
+    assert_eq!(left.expect("the database answers"), 0);
+}
