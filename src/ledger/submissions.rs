@@ -247,6 +247,7 @@ impl Ledger {
     }
 }
 
+/// At the same prices the same payments give the same transaction. Where its bytes were erased, they are kept again as the newest.
 async fn insert_attempt(
     db: &mut sqlx::PgConnection,
     network: &Network,
@@ -260,6 +261,9 @@ async fn insert_attempt(
         INSERT INTO attempts (network, transaction, submission_id, number, raw, cost_wei_max, fee_per_gas, tip_per_gas, gas_limit,
                               signed_at, payments)
         VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11)
+        ON CONFLICT (network, transaction) DO UPDATE
+        SET number = excluded.number, raw = excluded.raw, erased_at = NULL, cost_wei_max = excluded.cost_wei_max,
+            signed_at = excluded.signed_at
         "#,
         network.as_str(),
         attempt.transaction,

@@ -202,3 +202,27 @@ async fn a_reorganisation_and_successes_on_their_way_wait_in_one_order() {
     let left = sqlx::query_scalar::<_, i64>("SELECT count(*) FROM claims").fetch_one(ledger.pool()).await;
     assert_eq!(left.expect("the database answers"), 0);
 }
+
+/// At the same prices the same payments give the same transaction.
+#[tokio::test(flavor = "multi_thread")]
+async fn bytes_that_come_out_as_they_were_before_they_were_erased_are_kept_again() {
+    let ledger = database::ledger(&database::fresh().await).await;
+    queue(&ledger, 1, 60_000).await;
+    let payments = ledger.take_queued(&network(), SIGNER, 10).await.expect("the database answers");
+    let (lease, network) = (hold(&ledger).await, network());
+    let (bytes, costs, now) = (attempt("0x01"), BTreeMap::new(), chrono::DateTime::UNIX_EPOCH);
+    let slot = NewSlot { network: &network, signer: SIGNER, nonce: 0, attempt: &bytes, payments: &payments, costs: &costs };
+    ledger.open_slot(&lease, &slot, now).await.expect("the database answers");
+    ledger.pool().execute("UPDATE attempts SET raw = NULL, erased_at = now()").await.expect("the database answers");
+    let slot = async || ledger.open_slots(&network, SIGNER).await.expect("the database answers").remove(0);
+    let erased = slot().await;
+    assert_eq!(erased.raw, None);
+
+    let later = now + TimeDelta::hours(1);
+    let added = ledger.add_attempt(&lease, &network, &erased, &bytes, &payments, later).await;
+
+    assert!(added.expect("the database answers"));
+    let kept = slot().await;
+    assert_eq!((kept.raw.as_ref(), kept.transaction, kept.signed_at), (Some(&bytes.raw), bytes.transaction, later));
+    assert!(kept.attempt > erased.attempt, "it is the newest");
+}
