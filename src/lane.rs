@@ -59,6 +59,8 @@ pub struct Lane {
     used: HashMap<PaymentId, u64>,
     last_opened: Option<DateTime<Utc>>,
     next: Option<u64>,
+    /// How many slots may still be opened again in this turn.
+    reopenable: usize,
     /// The fence under which the above was learnt.
     fence: Option<i64>,
     funds: Option<Funds>,
@@ -126,6 +128,7 @@ impl Lane {
             used: HashMap::new(),
             last_opened: None,
             next: None,
+            reopenable: 0,
             fence: None,
             funds: None,
             committed: 0,
@@ -202,6 +205,7 @@ impl Lane {
         self.sent.retain(|slot, _| slots.iter().any(|open| open.id == *slot));
         // Where nodes are so slow that a turn ends before all slots had theirs, the next one begins with those that had none.
         slots.sort_by_key(|slot| self.sent.get(&slot.id).copied());
+        self.reopenable = self.policy.in_flight_max.saturating_sub(slots.len()).max(1);
         self.flows.metrics.submissions_in_flight(&self.network, &self.signer.name, slots.len());
         for slot in &slots {
             match self.care_for(lease, slot, &cursor).await {

@@ -96,11 +96,18 @@ impl Lane {
     }
 
     /// The signer's next nonce in the newest block that the watcher has read. No slot from there on is spent, whatever was noted.
+    ///
+    /// Slots are opened again only as far as more may be in flight, because it may be this answer that is wrong; but always the
+    /// first one, without which nothing behind it could land.
     pub(super) async fn next_read(&mut self, lease: &Lease, cursor: &Cursor) -> Result<u64, LaneError> {
         let next = self.chain.nonce_at(&self.signer.name, &cursor.hash).await?;
-        let (address, limit) = (&self.signer.address, self.policy.in_flight_max);
-        if self.flows.reopen(lease, &self.network, address, next, cursor, limit).await? > 0 {
-            self.next = None;
+        if self.reopenable > 0 {
+            let (address, limit) = (&self.signer.address, self.reopenable);
+            let reopened = self.flows.reopen(lease, &self.network, address, next, cursor, limit).await?;
+            if reopened > 0 {
+                self.next = None;
+                self.reopenable = self.reopenable.saturating_sub(reopened);
+            }
         }
         Ok(next)
     }

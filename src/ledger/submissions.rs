@@ -383,8 +383,8 @@ pub async fn reopen_above(db: &mut sqlx::PgConnection, network: &Network, ancest
     reattach(db, &reopened).await
 }
 
-/// Opens at most `limit` slots of a signer again that are marked as spent though its nonce has only come to `next`, the lowest
-/// first. Returns how many.
+/// Opens those of the `limit` slots of a signer from `next` on again that are marked as spent though its nonce has only come to
+/// there. The same answer, given often, opens no more of them. Returns how many.
 ///
 /// # Errors
 /// The database could not be reached.
@@ -398,16 +398,13 @@ pub async fn reopen_from(
     let reopened: Vec<Uuid> = sqlx::query_scalar!(
         r#"
         UPDATE submissions SET spent_block = NULL
-        WHERE id IN (
-            SELECT id FROM submissions
-            WHERE network = $1 AND signer = $2 AND nonce >= $3 AND spent_block IS NOT NULL ORDER BY nonce LIMIT $4
-        )
+        WHERE network = $1 AND signer = $2 AND nonce >= $3 AND nonce < $4 AND spent_block IS NOT NULL
         RETURNING id
         "#,
         network.as_str(),
         signer,
         to_bigint(next),
-        i64::try_from(limit).unwrap_or(i64::MAX),
+        to_bigint(next.saturating_add(limit as u64)),
     )
     .fetch_all(&mut *db)
     .await?;

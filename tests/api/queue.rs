@@ -203,6 +203,32 @@ async fn a_reorganisation_and_successes_on_their_way_wait_in_one_order() {
     assert_eq!(left.expect("the database answers"), 0);
 }
 
+/// A node that names a nonce which is far too low, again and again.
+#[tokio::test(flavor = "multi_thread")]
+async fn one_answer_given_often_opens_no_more_slots_than_given_once() {
+    let ledger = database::ledger(&database::fresh().await).await;
+    let flows = flows::over(ledger.clone(), HashMap::new());
+    let rows = "
+        INSERT INTO networks (network, cursor_number, cursor_hash, safe_number, final_number)
+        VALUES ('eip155:84532', 9, 'new', 5, 5);
+        INSERT INTO submissions (id, network, signer, nonce, fence, created_at, spent_block)
+        SELECT gen_random_uuid(), 'eip155:84532', '0x0000000000000000000000000000000000000005', nonce, 1, now(), 7
+        FROM generate_series(0, 30) AS nonce;
+    ";
+    ledger.pool().execute(rows).await.expect("it fits");
+    let (lease, heights) = (hold(&ledger).await, Heights { head: 9, safe: 5, finalized: 5 });
+    let seen = Cursor { heights, hash: "new".to_owned(), halted: None, accepts_history: false };
+
+    for reopened in [8, 0, 0] {
+        let opened = flows.reopen(&lease, &network(), SIGNER, 3, &seen, 8).await;
+        assert_eq!(opened.expect("the database answers"), reopened);
+    }
+
+    let open = sqlx::query_scalar::<_, i64>("SELECT nonce FROM submissions WHERE spent_block IS NULL ORDER BY nonce");
+    let open = open.fetch_all(ledger.pool()).await.expect("the database answers");
+    assert_eq!(open, (3..11).collect::<Vec<_>>());
+}
+
 /// At the same prices the same payments give the same transaction.
 #[tokio::test(flavor = "multi_thread")]
 async fn bytes_that_come_out_as_they_were_before_they_were_erased_are_kept_again() {
