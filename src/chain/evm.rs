@@ -20,8 +20,9 @@ use self::exact::{Authorization, evm};
 use self::fees::{BlockPrice, PriceBoard, Prices, SlowPrices};
 use self::heads::Heads;
 use self::observe::Header;
-use self::rpc::{CallError, Nodes};
+use self::rpc::Nodes;
 use self::simulate::{Question, Simulator};
+use super::nodes::CallError;
 use super::{
     Broadcast, BuildError, Chain, ChainError, Head, Observed, Profile, Recheck, SignerProfile, SignerState, SlotOrder,
     VerifiedPayment, VerifyError, Wanted,
