@@ -1,6 +1,7 @@
 -- How far each network was read, and the canonical chain as we know it.
 --
--- A network that contradicted something final is halted here, for every replica and over restarts, until an operator resumes it.
+-- A network that contradicted something final, or whose nodes all became those of another chain, is halted here, for every replica
+-- and over restarts, until an operator resumes it.
 CREATE TABLE networks (
     network       text        PRIMARY KEY,
     cursor_number bigint      NOT NULL CHECK (cursor_number >= 0),

@@ -59,6 +59,8 @@ pub struct Lane {
     used: HashMap<PaymentId, u64>,
     last_opened: Option<DateTime<Utc>>,
     next: Option<u64>,
+    /// How many slots may still be opened again in this turn.
+    reopenable: usize,
     /// The fence under which the above was learnt.
     fence: Option<i64>,
     funds: Option<Funds>,
@@ -126,6 +128,7 @@ impl Lane {
             used: HashMap::new(),
             last_opened: None,
             next: None,
+            reopenable: 0,
             fence: None,
             funds: None,
             committed: 0,
@@ -173,8 +176,9 @@ impl Lane {
             Ok(pause) => pause,
             Err(error) => {
                 tracing::warn!(network = %self.network, signer = self.signer.name, error = %ErrorChain(&error), "the lane stands still");
-                // Its last step may or may not have been committed, so nothing that was remembered counts.
-                self.forget();
+                // Its last step may or may not have been committed, so the nonce is read anew. What was handed to nodes was,
+                // whatever failed afterwards: slots that counted as unsent after each error would be sent and never outbid.
+                self.next = None;
                 Pause::Fixed(ASK_AGAIN)
             }
         }
@@ -190,7 +194,7 @@ impl Lane {
             self.forget();
             return Ok(Pause::Fixed(ASK_AGAIN));
         }
-        let slots = self.flows.ledger.open_slots(&self.network, &self.signer.address).await?;
+        let mut slots = self.flows.ledger.open_slots(&self.network, &self.signer.address).await?;
         let committed = slots.iter().fold(0_u128, |sum, slot| sum.saturating_add(slot.cost_max));
         if let Some(funds) = &mut self.funds {
             // What slots took that are spent by now is not known before the next look, but no more than this.
@@ -199,6 +203,9 @@ impl Lane {
         self.committed = committed;
         let funds = self.watch_balance().await?;
         self.sent.retain(|slot, _| slots.iter().any(|open| open.id == *slot));
+        // Where nodes are so slow that a turn ends before all slots had theirs, the next one begins with those that had none.
+        slots.sort_by_key(|slot| self.sent.get(&slot.id).copied());
+        self.reopenable = self.policy.in_flight_max.saturating_sub(slots.len()).max(1);
         self.flows.metrics.submissions_in_flight(&self.network, &self.signer.name, slots.len());
         for slot in &slots {
             match self.care_for(lease, slot, &cursor).await {

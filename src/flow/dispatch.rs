@@ -115,8 +115,9 @@ impl Flows {
         Ok(())
     }
 
-    /// Opens at most `limit` slots of a signer again that were noted as spent, though its nonce has only come to `next` at the block
-    /// of `seen`: a node was wrong, or the block that spent them is gone. Everything behind such a slot would wait for it for ever.
+    /// Opens those of the `limit` slots of a signer from `next` on again that were noted as spent, though its nonce has only come
+    /// to there at the block of `seen`: a node was wrong, or the block that spent them is gone. Everything behind such a slot would
+    /// wait for it for ever.
     /// Returns how many there were.
     ///
     /// # Errors

@@ -46,25 +46,32 @@ impl Lane {
             return Ok(());
         }
         let now = self.flows.clock.now();
+        let makes_given_up = self.flows.ledger.makes_given_up(slot).await?;
         let mut payments = self.flows.ledger.carried_by(slot.id).await?;
         payments.retain(|payment| payment.expires_at > now);
-        let kind = if payments.is_empty() { SubmissionKind::Cancel } else { SubmissionKind::Outbid };
         // Bytes that were erased had been in a final block, so no pool holds them.
         let outbid = slot.raw.as_ref().map(|_| slot.fees);
         let order = SlotOrder { signer: &self.signer.name, nonce: slot.nonce, outbid };
-        let attempt = match self.chain.build(order, &payments).await {
+        let sendable = slot.raw.as_ref().filter(|_| !makes_given_up);
+        let mut built = self.chain.build(order, &payments).await;
+        if matches!(built, Err(BuildError::CannotOutbid)) && sendable.is_none() {
+            // What is left of the payments leaves less room for an offer than they all did, and always will. A transfer of nothing
+            // has room, and behind it they go through another slot.
+            payments.clear();
+            built = self.chain.build(order, &payments).await;
+        }
+        let attempt = match built {
             // More is not allowed. The bytes that are out stay out, and what may be sent no more is tried again later.
             Err(BuildError::TooDear | BuildError::CannotOutbid) => {
                 self.sent.insert(slot.id, now);
-                if let Some(raw) = &slot.raw
-                    && !self.flows.ledger.makes_given_up(slot).await?
-                {
+                if let Some(raw) = sendable {
                     self.send(slot.id, raw).await;
                 }
                 return Ok(());
             }
             attempt => attempt?,
         };
+        let kind = if payments.is_empty() { SubmissionKind::Cancel } else { SubmissionKind::Outbid };
         if self.flows.ledger.add_attempt(lease, &self.network, slot, &attempt, &payments, now).await? {
             self.flows.metrics.submission(&self.network, &self.signer.name, kind, 0);
             self.send(slot.id, &attempt.raw).await;
@@ -89,11 +96,18 @@ impl Lane {
     }
 
     /// The signer's next nonce in the newest block that the watcher has read. No slot from there on is spent, whatever was noted.
+    ///
+    /// Slots are opened again only as far as more may be in flight, because it may be this answer that is wrong; but always the
+    /// first one, without which nothing behind it could land.
     pub(super) async fn next_read(&mut self, lease: &Lease, cursor: &Cursor) -> Result<u64, LaneError> {
         let next = self.chain.nonce_at(&self.signer.name, &cursor.hash).await?;
-        let (address, limit) = (&self.signer.address, self.policy.in_flight_max);
-        if self.flows.reopen(lease, &self.network, address, next, cursor, limit).await? > 0 {
-            self.next = None;
+        if self.reopenable > 0 {
+            let (address, limit) = (&self.signer.address, self.reopenable);
+            let reopened = self.flows.reopen(lease, &self.network, address, next, cursor, limit).await?;
+            if reopened > 0 {
+                self.next = None;
+                self.reopenable = self.reopenable.saturating_sub(reopened);
+            }
         }
         Ok(next)
     }

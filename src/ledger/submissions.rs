@@ -83,15 +83,14 @@ impl Ledger {
         .execute(&mut *db)
         .await?;
         let ids: Vec<_> = new.payments.iter().map(|payment| payment.id.uuid()).collect();
+        // Whoever claims a payment holds its row until then, and leaves it unchanged. Only a statement that begins after that sees
+        // the claim.
+        sqlx::query!("SELECT FROM payments WHERE id = ANY ($1) ORDER BY id FOR UPDATE", &ids).execute(&mut *db).await?;
         let carried = sqlx::query_scalar!(
             r#"
-            WITH locked AS (
-                SELECT id FROM payments
-                WHERE id = ANY ($2) AND lane = $3 AND submission_id IS NULL AND given_up_at IS NULL AND answer_by > clock_timestamp()
-                ORDER BY id FOR UPDATE
-            )
-            UPDATE payments p SET submission_id = $1 FROM locked
-            WHERE p.id = locked.id AND NOT EXISTS (SELECT FROM claims c WHERE c.payment_id = p.id)
+            UPDATE payments p SET submission_id = $1
+            WHERE p.id = ANY ($2) AND p.lane = $3 AND p.submission_id IS NULL AND p.given_up_at IS NULL
+              AND p.answer_by > clock_timestamp() AND NOT EXISTS (SELECT FROM claims c WHERE c.payment_id = p.id)
             RETURNING p.id
             "#,
             id.uuid(),
@@ -248,6 +247,7 @@ impl Ledger {
     }
 }
 
+/// At the same prices the same payments give the same transaction. Where its bytes were erased, they are kept again as the newest.
 async fn insert_attempt(
     db: &mut sqlx::PgConnection,
     network: &Network,
@@ -261,6 +261,9 @@ async fn insert_attempt(
         INSERT INTO attempts (network, transaction, submission_id, number, raw, cost_wei_max, fee_per_gas, tip_per_gas, gas_limit,
                               signed_at, payments)
         VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11)
+        ON CONFLICT (network, transaction) DO UPDATE
+        SET number = excluded.number, raw = excluded.raw, erased_at = NULL, cost_wei_max = excluded.cost_wei_max,
+            signed_at = excluded.signed_at
         "#,
         network.as_str(),
         attempt.transaction,
@@ -380,8 +383,8 @@ pub async fn reopen_above(db: &mut sqlx::PgConnection, network: &Network, ancest
     reattach(db, &reopened).await
 }
 
-/// Opens at most `limit` slots of a signer again that are marked as spent though its nonce has only come to `next`, the lowest
-/// first. Returns how many.
+/// Opens those of the `limit` slots of a signer from `next` on again that are marked as spent though its nonce has only come to
+/// there. The same answer, given often, opens no more of them. Returns how many.
 ///
 /// # Errors
 /// The database could not be reached.
@@ -395,16 +398,13 @@ pub async fn reopen_from(
     let reopened: Vec<Uuid> = sqlx::query_scalar!(
         r#"
         UPDATE submissions SET spent_block = NULL
-        WHERE id IN (
-            SELECT id FROM submissions
-            WHERE network = $1 AND signer = $2 AND nonce >= $3 AND spent_block IS NOT NULL ORDER BY nonce LIMIT $4
-        )
+        WHERE network = $1 AND signer = $2 AND nonce >= $3 AND nonce < $4 AND spent_block IS NOT NULL
         RETURNING id
         "#,
         network.as_str(),
         signer,
         to_bigint(next),
-        i64::try_from(limit).unwrap_or(i64::MAX),
+        to_bigint(next.saturating_add(limit as u64)),
     )
     .fetch_all(&mut *db)
     .await?;

@@ -80,6 +80,18 @@ pub struct LostClaim {
 /// # Errors
 /// The database could not be reached.
 pub async fn drop_claims_above(db: &mut PgConnection, network: &Network, ancestor: u64) -> Result<Vec<LostClaim>, LedgerError> {
+    // Successes are handed out under locks on payments and their claims, in the order of the payments. To come in another order
+    // would be to wait for each other in a circle.
+    sqlx::query!(
+        r#"
+        SELECT FROM claims c JOIN payments p ON p.id = c.payment_id
+        WHERE c.network = $1 AND c.block_number > $2 ORDER BY p.id FOR UPDATE OF p
+        "#,
+        network.as_str(),
+        to_bigint(ancestor),
+    )
+    .execute(&mut *db)
+    .await?;
     let dropped = sqlx::query!(
         "DELETE FROM claims WHERE network = $1 AND block_number > $2 RETURNING payment_id, transaction",
         network.as_str(),

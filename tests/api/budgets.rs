@@ -138,3 +138,22 @@ async fn where_nothing_is_limited_the_ledger_is_not_asked() {
     assert!(asked.is_err());
     assert_eq!(not_asked.expect("nobody was asked"), []);
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_network_cost_lately_what_it_cost_in_the_dearer_of_two_hours() {
+    let network: Network = "eip155:84532".parse().expect("a network");
+    let ledger = database::ledger(&database::fresh().await).await;
+    let spent = "
+        INSERT INTO budgets VALUES ('eip155:84532', '2026-01-01 09:00Z', 'network', 9),
+                                   ('eip155:84532', '2026-01-01 10:00Z', 'network', 2),
+                                   ('eip155:84532', '2026-01-01 11:00Z', 'network', 1),
+                                   ('eip155:84532', '2026-01-01 11:00Z', 'payer:0x', 8),
+                                   ('eip155:8453', '2026-01-01 11:00Z', 'network', 7);
+    ";
+    ledger.pool().execute(spent).await.expect("it fits");
+
+    for (now, most) in [("10:59:59", 9), ("11:00:00", 2), ("12:30:00", 1), ("13:00:00", 0)] {
+        let now = format!("2026-01-01T{now}Z").parse().expect("a time");
+        assert_eq!(ledger.spent_lately(&network, now).await.expect("the database answers"), most, "{now}");
+    }
+}

@@ -19,6 +19,9 @@ pub async fn give_up(
     reason: Reason,
     now: DateTime<Utc>,
 ) -> Result<Option<(PaymentId, Option<AccountId>)>, LedgerError> {
+    // Whoever claims a payment holds its row until then, and leaves it unchanged. Only a statement that begins after that sees
+    // the claim.
+    sqlx::query!("SELECT FROM payments WHERE id = $1 FOR UPDATE", id.uuid()).execute(&mut *db).await?;
     let given_up = sqlx::query!(
         r#"
         UPDATE payments SET given_up_reason = $2, given_up_at = $3

@@ -74,6 +74,9 @@ impl Ledger {
     /// Assigns waiting payments to the lane of a signer's address, and returns all that wait in it, oldest first. It takes those that have no lane, and
     /// those of a lane that is short of funds. What is about to expire is not begun: it would keep the others from their slot when it does.
     ///
+    /// The time is that of the statement, so that an index can be asked for what waits; the clock's would have all that was
+    /// withdrawn read, too.
+    ///
     /// # Errors
     /// The database could not be reached.
     pub async fn take_queued(&self, network: &Network, lane: &str, limit: usize) -> Result<Vec<Sendable>, LedgerError> {
@@ -86,7 +89,7 @@ impl Ledger {
                 WHERE p.network = $1 AND p.submission_id IS NULL AND p.given_up_at IS NULL
                   AND (p.lane IS NULL
                        OR p.lane <> $2 AND EXISTS (SELECT FROM signers s WHERE s.network = $1 AND s.address = p.lane AND s.short))
-                  AND p.final_at IS NULL AND p.answer_by > clock_timestamp() + interval '200 milliseconds'
+                  AND p.final_at IS NULL AND p.answer_by > statement_timestamp() + interval '200 milliseconds'
                   AND NOT EXISTS (SELECT FROM claims c WHERE c.payment_id = p.id)
                 ORDER BY p.id LIMIT $3 FOR UPDATE SKIP LOCKED
             )
@@ -100,7 +103,7 @@ impl Ledger {
         let rows = sendables!(
             r#"
             WHERE p.network = $1 AND p.lane = $2 AND p.submission_id IS NULL AND p.given_up_at IS NULL AND p.final_at IS NULL
-              AND p.answer_by > clock_timestamp() + interval '200 milliseconds'
+              AND p.answer_by > statement_timestamp() + interval '200 milliseconds'
               AND NOT EXISTS (SELECT FROM claims c WHERE c.payment_id = p.id)
             ORDER BY p.id LIMIT $3
             "#,
