@@ -22,6 +22,7 @@ use crate::domain::transfer::{AuthorizationUse, TransactionId};
 use crate::domain::verification::{Checked, ExaminedPayment, Sendable};
 
 pub mod evm;
+pub mod solana;
 
 /// What an adapter can do. Constant for the life of the process.
 #[derive(Debug, Clone)]

@@ -21,9 +21,14 @@ const LAYERS: [&[&str]; 6] = [
 const NEIGHBOURS: [(&str, &str); 5] =
     [("telemetry", "config"), ("supervisor", "metrics"), ("check", "app"), ("cli", "app"), ("cli", "check")];
 
-/// A library, and the only places that may know of it; `app` wires what others hold.
-const HOMES: [(&str, &[&str]); 5] = [
+/// A library, and the only places that may know of it; `app` wires what others hold. One that ends in `_` stands for all that begin so.
+const HOMES: [(&str, &[&str]); 10] = [
     ("alloy", &["chain/evm", "keys", "signing"]),
+    ("solana_", &["chain/solana", "keys"]),
+    ("spl_", &["chain/solana"]),
+    ("bs58", &["chain/solana", "domain/address"]),
+    ("curve25519_dalek", &["chain/solana"]),
+    ("ed25519_dalek", &["chain/solana", "keys", "signing"]),
     ("sqlx", &["ledger"]),
     ("actix_web", &["http", "app"]),
     ("prometheus", &["metrics"]),
@@ -123,6 +128,7 @@ fn every_library_has_its_home() {
                 let mentioned = line.match_indices(library).any(|(at, _)| {
                     let before = line[..at].chars().next_back();
                     let behind = &line[at + library.len()..];
+                    let behind = if library.ends_with('_') { &behind[name(behind).len()..] } else { behind };
                     before.is_none_or(|letter| !letter.is_alphanumeric() && letter != '_' && letter != '"')
                         && behind.starts_with("::")
                 });
