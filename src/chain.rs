@@ -23,6 +23,7 @@ use crate::domain::verification::{Checked, ExaminedPayment, Sendable};
 
 pub mod evm;
 mod nodes;
+pub mod solana;
 
 /// What an adapter can do. Constant for the life of the process.
 #[derive(Debug, Clone)]

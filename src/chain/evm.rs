@@ -108,7 +108,9 @@ impl EvmChain {
         let tokens = config
             .assets
             .iter()
-            .map(|asset| TokenEntry { separator: exact::signature::separator(asset, chain_id), asset: asset.clone() })
+            .filter_map(|asset| {
+                Some(TokenEntry { separator: exact::signature::separator(asset, chain_id)?, asset: asset.clone() })
+            })
             .collect();
         let token_addresses = config.assets.iter().map(|asset| evm(asset.address)).collect();
         let from = addresses.first().map_or(EvmAddress::ZERO, |address| evm(*address));

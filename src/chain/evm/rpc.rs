@@ -92,11 +92,17 @@ impl Nodes {
                 })
             })
             .collect::<Result<_, ChainError>>()?;
+        let separator = |asset: &Asset| {
+            let separator = signature::separator(asset, chain_id);
+            separator.ok_or_else(|| misconfigured(format!("{} has no signing domain", asset.address)))
+        };
+        let tokens =
+            config.assets.iter().map(|asset| Ok((asset.clone(), separator(asset)?))).collect::<Result<_, ChainError>>()?;
         Ok(Self {
             network: config.network.clone(),
             chain_id,
             genesis: config.genesis.clone(),
-            tokens: config.assets.iter().map(|asset| (asset.clone(), signature::separator(asset, chain_id))).collect(),
+            tokens,
             timeout: config.rpc_timeout.to_std().unwrap_or(Duration::from_secs(5)),
             rotation: Rotation::of(list.len()),
             list,
@@ -252,10 +258,11 @@ struct GenesisBlock {
 }
 
 fn wrong_token(token: &Asset) -> NodeFailure {
-    let Asset { address, symbol, domain, .. } = token;
+    let Asset { address, symbol, .. } = token;
+    let domain = token.domain().map(|domain| format!("name {:?}, version {:?}", domain.name, domain.version));
     NodeFailure::WrongToken(format!(
-        "{symbol} {address} has no code, or another signing domain than name {:?}, version {:?}",
-        domain.name, domain.version
+        "{symbol} {address} has no code, or another signing domain than {}",
+        domain.unwrap_or_default()
     ))
 }
 
