@@ -2,21 +2,26 @@
 //
 //   node dev/buyer.mjs [--url http://127.0.0.1:4402/v1/inference] [--network eip155:84532] [--key 0x…] [--text "…"]
 //   node dev/buyer.mjs --safe             the demo Safe pays; --safe-address and --key choose another Safe and owner
+//   node dev/buyer.mjs --network solana:… --rpc http://127.0.0.1:8899 [--key base58] [--asset MINT]
 
-import { ExactEvmScheme } from '@x402/evm/exact/client';
 import { decodePaymentResponseHeader, wrapFetchWithPaymentFromConfig } from '@x402/fetch';
 import { fileURLToPath } from 'node:url';
 import { parseArgs } from 'node:util';
-import { privateKeyToAccount } from 'viem/accounts';
-import { roles } from './chain/accounts.mjs';
 import { fail, report } from './lifetime.mjs';
 import { purchase } from './purchase.mjs';
-import { safeSigner } from './safe-signer.mjs';
+import { rolesOf } from './roles.mjs';
+import { isSolana } from './solana/networks.mjs';
 
-/** Buys one inference; `signer` has an address and `signTypedData`. */
-export function buy({ url, network, signer, text }) {
+/**
+ * Buys one inference. On EVM chains `signer` has an address and `signTypedData`; on Solana it is a signer of @solana/kit,
+ * and `rpc` is a node that knows the token and the newest block. `asset` is a token to pay with that the client does not know.
+ */
+export async function buy({ url, network, signer, rpc, asset, text }) {
+  const client = await schemeOf({ network, signer, rpc });
+  // By itself the client pays with the tokens it knows and with no others.
+  const spendControls = asset ? { allowedAssets: [{ network, asset }] } : undefined;
   return purchase({
-    fetchAndPay: wrapFetchWithPaymentFromConfig(fetch, { schemes: [{ network, client: new ExactEvmScheme(signer) }] }),
+    fetchAndPay: wrapFetchWithPaymentFromConfig(fetch, { schemes: [{ network, client }], spendControls }),
     url,
     text,
     payer: signer.address,
@@ -25,27 +30,46 @@ export function buy({ url, network, signer, text }) {
   });
 }
 
+async function schemeOf({ network, signer, rpc }) {
+  if (isSolana(network)) {
+    const { ExactSvmScheme } = await import('@x402/svm/exact/client');
+    return new ExactSvmScheme(signer, { rpcUrl: rpc });
+  }
+  const { ExactEvmScheme } = await import('@x402/evm/exact/client');
+  return new ExactEvmScheme(signer);
+}
+
 async function main() {
   const { values } = parseArgs({
     options: {
       url: { type: 'string', default: 'http://127.0.0.1:4402/v1/inference' },
       network: { type: 'string', default: 'eip155:84532' },
       key: { type: 'string' },
+      rpc: { type: 'string', default: 'http://127.0.0.1:8899' },
+      asset: { type: 'string' },
       safe: { type: 'boolean' },
       'safe-address': { type: 'string' },
       text: { type: 'string' },
     },
   });
-  const { url, network, text } = values;
-  const signer = values.safe ? await safeWallet(values) : privateKeyToAccount(values.key ?? roles().buyer.key);
-  const result = await buy({ url, network, signer, text });
+  const { url, network, rpc, asset, text } = values;
+  const result = await buy({ url, network, signer: await signerFor(values), rpc, asset, text });
   report(result);
   process.exitCode = result.payment?.success ? 0 : 1;
 }
 
-async function safeWallet({ key = roles().safeOwner.key, 'safe-address': address }) {
-  const owner = privateKeyToAccount(key);
+async function signerFor({ network, key, safe, 'safe-address': address }) {
+  const roles = await rolesOf(network);
+  if (isSolana(network)) {
+    const { solanaSigner } = await import('./solana/accounts.mjs');
+    return solanaSigner(key ?? roles.buyer.key);
+  }
+  const { privateKeyToAccount } = await import('viem/accounts');
+  if (!safe) return privateKeyToAccount(key ?? roles.buyer.key);
+
+  const owner = privateKeyToAccount(key ?? roles.safeOwner.key);
   const { safesOf } = await import('./chain/safe.mjs');
+  const { safeSigner } = await import('./safe-signer.mjs');
   return safeSigner(address ?? safesOf(owner.address).deployed.address, owner);
 }
 

@@ -14,12 +14,15 @@ import { startMerchantV1 } from './merchant-v1.mjs';
 import { startMerchant } from './merchant.mjs';
 import { startReferenceFacilitator } from './reference-facilitator.mjs';
 import { safeSigner } from './safe-signer.mjs';
+import { solanaSigner } from './solana/accounts.mjs';
+import { startSolana } from './solana/start.mjs';
 import { PATH, PRICE } from './shop.mjs';
 
 const HELP = `node dev/demo.mjs [options]
 
   --once                end after the payments; exit code 0 if all of them went well, 1 otherwise
   --sei                 a second chain, Sei, takes part
+  --solana              a Solana node takes part; for now only with --reference
   --block-time SECONDS  of the local chains (default 1)
   --reference           use the TypeScript reference facilitator in the place of Quittance
 
@@ -28,6 +31,7 @@ The binary is QUITTANCE_BIN, or release or debug in CARGO_TARGET_DIR or ../targe
 const OPTIONS = {
   once: { type: 'boolean' },
   sei: { type: 'boolean' },
+  solana: { type: 'boolean' },
   'block-time': { type: 'string', default: '1' },
   reference: { type: 'boolean' },
   help: { type: 'boolean' },
@@ -66,14 +70,16 @@ function narrator() {
   };
 }
 
+const signerOf = (chain) => chain.world.accounts.signers[0];
+
 async function startFacilitator({ chains, reference }) {
-  const signer = chains[0].world.accounts.signers[0];
-  if (!reference) return startQuittance({ chains, signerKey: signer.key });
-  const networks = chains.map((chain) => ({ network: chain.world.network, rpc: chain.url }));
-  return startReferenceFacilitator({ networks, key: signer.key });
+  if (!reference) return startQuittance({ chains, signerKey: signerOf(chains[0]).key });
+  const networks = chains.map((chain) => ({ network: chain.world.network, rpc: chain.url, key: signerOf(chain).key }));
+  return startReferenceFacilitator({ networks });
 }
 
-async function tell({ started, story, blockTime, withSei, reference }) {
+async function tell({ started, story, blockTime, withSei, withSolana, reference }) {
+  if (withSolana && !reference) throw new Error('Quittance does not settle on Solana yet; add --reference.');
   const chainIds = withSei ? [BASE_SEPOLIA, SEI] : [BASE_SEPOLIA];
   const chains = [];
   for (const chainId of chainIds) {
@@ -82,6 +88,11 @@ async function tell({ started, story, blockTime, withSei, reference }) {
     story.step(`A local ${networkOf(chainId).label} runs at ${chain.url}, with Circle's USDC contract and a block every ${blockTime} s.`);
   }
   const [base, sei] = chains;
+  const solana = withSolana && (await started.add(startSolana()));
+  if (solana) {
+    chains.push(solana);
+    story.step(`A local Solana node runs at ${solana.url}, with the real token programs.`);
+  }
   const { accounts, safe, merchant: payTo } = base.world;
 
   const facilitator = await started.add(startFacilitator({ chains, reference }));
@@ -91,7 +102,8 @@ async function tell({ started, story, blockTime, withSei, reference }) {
   }
 
   const networks = chains.map((chain) => chain.world.network);
-  const merchant = await started.add(startMerchant({ facilitator: facilitator.url, networks, payTo }));
+  const recipients = chains.map((chain) => chain.world.merchant);
+  const merchant = await started.add(startMerchant({ facilitator: facilitator.url, networks, payTo: recipients }));
   const merchantV1 = await started.add(startMerchantV1({ facilitator: facilitator.url, network: base.world.v1Network, payTo }));
   const url = merchant.url + PATH;
   const unpaid = await fetch(url);
@@ -124,12 +136,20 @@ async function tell({ started, story, blockTime, withSei, reference }) {
       payer: buyer.address,
       purchase: () => buy({ url, network: sei.world.network, signer: buyer }),
     },
+    solana && {
+      text: 'The same merchant is paid on Solana.',
+      chain: solana,
+      payer: solana.world.payers[0].address,
+      purchase: async () => {
+        const { world, url: rpc } = solana;
+        return buy({ url, network: world.network, signer: await solanaSigner(world.payers[0].key), rpc });
+      },
+    },
   ].filter(Boolean);
-  const signer = accounts.signers[0].address;
   for (const { text, ...payment } of payments) {
     story.step(text);
     try {
-      story.details(await payAndCheck({ signer, ...payment }));
+      story.details(await payAndCheck({ signer: signerOf(payment.chain).address, ...payment }));
     } catch (error) {
       throw new Error([error.message, facilitator.lastWords?.()].filter(Boolean).join('\n'), { cause: error });
     }
@@ -166,6 +186,7 @@ async function main() {
       story: narrator(),
       blockTime: Number(values['block-time']),
       withSei: values.sei,
+      withSolana: values.solana,
       reference: values.reference,
     });
     process.exitCode = 0;

@@ -153,6 +153,10 @@ pub fn chains(config: &Config, metrics: &Arc<Metrics>) -> Result<Chains, AppErro
         let client = reqwest::Client::builder().pool_idle_timeout(Duration::from_secs(30)).tcp_nodelay(true).build()?;
         chains.push(match network.network.family() {
             Family::Eip155 => Arc::new(EvmChain::new(network, signers(network)?, &client, Arc::clone(metrics))?),
+            Family::Solana => {
+                let what = "networks of this family cannot be settled on yet".to_owned();
+                return Err(ChainError::Misconfigured { network: network.network.clone(), what }.into());
+            }
         });
     }
     Ok(Chains::new(chains))

@@ -22,6 +22,8 @@ use crate::domain::transfer::{AuthorizationUse, TransactionId};
 use crate::domain::verification::{Checked, ExaminedPayment, Sendable};
 
 pub mod evm;
+mod nodes;
+pub mod solana;
 
 /// What an adapter can do. Constant for the life of the process.
 #[derive(Debug, Clone)]

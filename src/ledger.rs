@@ -15,7 +15,6 @@ use sqlx::{Connection, PgConnection, PgPool, Postgres, Transaction};
 
 use crate::domain::address::Address;
 use crate::domain::amount::Amount;
-use crate::domain::network::Family;
 
 pub mod accounts;
 pub mod blocks;
@@ -226,7 +225,7 @@ fn read_amount(value: &BigDecimal, table: &'static str) -> Result<Amount, Ledger
 }
 
 fn read_address(text: &str, table: &'static str, column: &'static str) -> Result<Address, LedgerError> {
-    Address::parse(Family::Eip155, text).column(table, column)
+    Address::parse_any(text).column(table, column)
 }
 
 /// Heights and nonces fit: no chain will see 2^63 of either.

@@ -4,6 +4,7 @@
 //! elsewhere: by the flow (is the network offered?) and by the rules of the chain (did the payer sign this?).
 
 pub mod exact_evm;
+pub mod exact_solana;
 pub mod json;
 mod members;
 pub mod networks;

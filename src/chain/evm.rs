@@ -20,8 +20,9 @@ use self::exact::{Authorization, evm};
 use self::fees::{BlockPrice, PriceBoard, Prices, SlowPrices};
 use self::heads::Heads;
 use self::observe::Header;
-use self::rpc::{CallError, Nodes};
+use self::rpc::Nodes;
 use self::simulate::{Question, Simulator};
+use super::nodes::CallError;
 use super::{
     Broadcast, BuildError, Chain, ChainError, Head, Observed, Profile, Recheck, SignerProfile, SignerState, SlotOrder,
     VerifiedPayment, VerifyError, Wanted,
@@ -107,7 +108,9 @@ impl EvmChain {
         let tokens = config
             .assets
             .iter()
-            .map(|asset| TokenEntry { separator: exact::signature::separator(asset, chain_id), asset: asset.clone() })
+            .filter_map(|asset| {
+                Some(TokenEntry { separator: exact::signature::separator(asset, chain_id)?, asset: asset.clone() })
+            })
             .collect();
         let token_addresses = config.assets.iter().map(|asset| evm(asset.address)).collect();
         let from = addresses.first().map_or(EvmAddress::ZERO, |address| evm(*address));

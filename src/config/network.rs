@@ -12,7 +12,7 @@ use super::secret::secret;
 use super::table::{Items, Reported, Table, all, good};
 use super::value::{NATIVE_DECIMALS, address, decimal, milliseconds, native, number, or_none, seconds, size, some_text, text};
 use crate::domain::address::{Address, decode_hex};
-use crate::domain::asset::{self, Asset, SigningDomain};
+use crate::domain::asset::{self, Asset, AssetKind, SigningDomain};
 use crate::domain::budget::Limits;
 use crate::domain::network::{Family, Network};
 use crate::domain::submission::LanePolicy;
@@ -132,11 +132,17 @@ pub(super) fn networks(root: &Table) -> Result<Vec<NetworkConfig>, Reported> {
 }
 
 fn id(table: Result<&Table, &Reported>) -> Result<Network, Reported> {
-    table.map_err(|reported| *reported)?.required("id", |value| Ok(text(value)?.parse::<Network>()?))
+    table.map_err(|reported| *reported)?.required("id", |value| {
+        let network = text(value)?.parse::<Network>()?;
+        match network.family() {
+            Family::Eip155 => Ok(network),
+            family @ Family::Solana => Err(Fault::Family(family.namespace())),
+        }
+    })
 }
 
 fn network(table: &Table, id: Result<Network, Reported>) -> Result<NetworkConfig, Reported> {
-    // Where the identifier is wrong, the rest is judged by the rules of the only family there is.
+    // Where the identifier is wrong, the rest is judged by the rules of the only family that is offered.
     let family = id.as_ref().map_or(Family::Eip155, Network::family);
     let rpc = rpc::urls(table);
     let ws = rpc::ws_urls(table);
@@ -257,21 +263,18 @@ fn assets(table: &Table, family: Family, network: Option<&Network>) -> Result<Ve
 /// A token of the operator's. What is not said about a token that we know is taken from the table of known ones.
 fn listed(table: &Table, family: Family, network: Option<&Network>, known: &[Asset]) -> Result<Asset, Reported> {
     let address = table.required("address", address(family));
-    let known = address.as_ref().ok().and_then(|address| known.iter().find(|asset| asset.address == *address)).cloned();
-    let (symbol, decimals, name, version) = match known {
-        Some(asset) => (Some(asset.symbol), Some(asset.decimals.into()), Some(asset.domain.name), Some(asset.domain.version)),
-        None => (None, None, None, None),
-    };
-    let symbol = or(table, "symbol", some_text, symbol);
-    let decimals = or(table, "decimals", number(0..=DECIMALS_MAX), decimals);
-    let name = or(table, "name", some_text, name);
-    let version = or(table, "version", some_text, version);
+    let known = address.as_ref().ok().and_then(|address| known.iter().find(|asset| asset.address == *address));
+    let domain = known.and_then(Asset::domain);
+    let symbol = or(table, "symbol", some_text, known.map(|asset| asset.symbol.clone()));
+    let decimals = or(table, "decimals", number(0..=DECIMALS_MAX), known.map(|asset| asset.decimals.into()));
+    let name = or(table, "name", some_text, domain.map(|domain| domain.name.clone()));
+    let version = or(table, "version", some_text, domain.map(|domain| domain.version.clone()));
     Ok(Asset {
         network: network.cloned().ok_or(Reported)?,
         address: address?,
         symbol: symbol?,
         decimals: u8::try_from(decimals?).expect("at most 38"),
-        domain: SigningDomain { name: name?, version: version? },
+        kind: AssetKind::Eip3009(SigningDomain { name: name?, version: version? }),
     })
 }
 

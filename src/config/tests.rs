@@ -264,6 +264,12 @@ fn what_a_network_needs_is_asked_for() {
 }
 
 #[test]
+fn a_family_without_an_adapter_is_refused_by_its_name() {
+    let solana = NETWORK.replace("eip155:8453", "solana:EtWTRABZaYq6iMfeYKouRu166VU2xqa1");
+    assert!(faults(&solana, &[]).contains(&at("networks[0].id", Fault::Family("solana"))));
+}
+
+#[test]
 fn nothing_may_be_there_twice() {
     let twice = format!("{NETWORK}\n{NETWORK}");
     assert_eq!(fault(&twice), at("networks[1].id", Fault::Duplicate("networks[0].id".to_owned())));
@@ -287,7 +293,7 @@ fn a_listed_token_needs_what_is_not_known_of_it() {
 
     let asset = loaded(&format!("{NETWORK}\n{known}"), &[]).networks[0].assets[0].clone();
 
-    assert_eq!((asset.symbol.as_str(), asset.decimals, asset.domain.name.as_str()), ("USD", 6, "USD Coin"));
+    assert_eq!((asset.symbol.as_str(), asset.decimals, asset.domain().unwrap().name.as_str()), ("USD", 6, "USD Coin"));
     let expected = [
         at("networks[0].assets[0].decimals", Fault::OutOfRange { min: 0, max: 38 }),
         at("networks[0].assets[0].name", Fault::Missing),

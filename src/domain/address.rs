@@ -11,6 +11,8 @@ use super::network::Family;
 pub enum Address {
     /// Twenty bytes, printed with the checksum of EIP-55.
     Evm([u8; 20]),
+    /// An account's 32 bytes, printed in base58: a public key, or an address that a program derived.
+    Solana([u8; 32]),
 }
 
 /// Why a text is not an address.
@@ -22,19 +24,32 @@ pub enum ParseAddressError {
     /// Mixed case that disagrees with EIP-55: very likely a typing mistake.
     #[error("the mixed-case checksum (EIP-55) is wrong")]
     Checksum,
+    /// Not exactly 32 bytes in base58.
+    #[error("not 32 bytes in base58")]
+    Base58,
 }
 
 impl Address {
     /// Reads an address of `family`.
     ///
-    /// EVM: all lower case, all upper case, or the correct checksum of EIP-55.
+    /// EVM: all lower case, all upper case, or the correct checksum of EIP-55. Solana: base58, which has one text for 32 bytes.
     ///
     /// # Errors
     /// See [`ParseAddressError`].
     pub fn parse(family: Family, text: &str) -> Result<Self, ParseAddressError> {
         match family {
             Family::Eip155 => parse_evm(text).map(Self::Evm),
+            Family::Solana => decode_base58(text).map(Self::Solana).ok_or(ParseAddressError::Base58),
         }
+    }
+
+    /// Reads an address whose family only the text tells, as in the ledger. Base58 has no zero, with which all others begin.
+    ///
+    /// # Errors
+    /// See [`ParseAddressError`].
+    pub fn parse_any(text: &str) -> Result<Self, ParseAddressError> {
+        let family = if text.starts_with('0') { Family::Eip155 } else { Family::Solana };
+        Self::parse(family, text)
     }
 
     /// The bytes, without the family.
@@ -42,6 +57,7 @@ impl Address {
     pub fn as_bytes(&self) -> &[u8] {
         match self {
             Self::Evm(bytes) => bytes,
+            Self::Solana(bytes) => bytes,
         }
     }
 }
@@ -82,6 +98,32 @@ pub fn encode_hex(bytes: &[u8]) -> String {
     text
 }
 
+/// Fewest and most base58 digits of 32 bytes.
+const BASE58_DIGITS: std::ops::RangeInclusive<usize> = 32..=44;
+
+/// Reads exactly 32 bytes from base58 in the alphabet of Bitcoin, which is Solana's.
+///
+/// Each leading `1` is a leading zero byte, so different texts are different bytes.
+#[must_use]
+pub fn decode_base58(text: &str) -> Option<[u8; 32]> {
+    // The work grows with the square of the length.
+    let text = Some(text).filter(|text| BASE58_DIGITS.contains(&text.len()))?;
+    let mut bytes = [0; 32];
+    (bs58::decode(text).onto(&mut bytes) == Ok(bytes.len())).then_some(bytes)
+}
+
+/// Writes bytes in base58.
+#[must_use]
+pub fn encode_base58(bytes: &[u8]) -> String {
+    bs58::encode(bytes).into_string()
+}
+
+/// Whether a byte is a digit of base58.
+#[must_use]
+pub const fn is_base58_digit(byte: u8) -> bool {
+    byte.is_ascii_alphanumeric() && !matches!(byte, b'0' | b'O' | b'I' | b'l')
+}
+
 /// EIP-55: a letter is upper case where the hash of the lower-case digits has a nibble of eight or more.
 fn checksummed(bytes: &[u8; 20]) -> String {
     let lower = encode_hex(bytes);
@@ -98,6 +140,7 @@ impl fmt::Display for Address {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Evm(bytes) => formatter.write_str(&checksummed(bytes)),
+            Self::Solana(bytes) => formatter.write_str(&encode_base58(bytes)),
         }
     }
 }
@@ -105,6 +148,7 @@ impl fmt::Display for Address {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use proptest::prelude::*;
 
     #[test]
     fn the_checksum_of_eip_55_is_kept() {
@@ -135,6 +179,50 @@ mod tests {
             "",
         ] {
             assert_eq!(address(text), Err(ParseAddressError::Malformed), "{text:?}");
+        }
+    }
+
+    #[test]
+    fn base58_has_one_text_for_an_address() {
+        let solana = |text: &str| Address::parse(Family::Solana, text);
+        let system = "1".repeat(32);
+        assert_eq!(solana(&system), Ok(Address::Solana([0; 32])));
+        assert_eq!(solana(&system).unwrap().to_string(), system);
+        let usdc = "EPjFWdd5AufqSSqeM2qN1xzybapC8G4wEGGkZwyTDt1v";
+        assert_eq!(solana(usdc).unwrap().to_string(), usdc);
+        for text in [
+            "",
+            "1",
+            &"1".repeat(31),
+            &"1".repeat(33),
+            &format!("1{usdc}"),
+            &format!("{usdc} "),
+            &format!(" {usdc}"),
+            &usdc[2..],
+            &usdc.replace('E', "0"),
+            &usdc.replace('E', "l"),
+            &"z".repeat(44),
+            &"1".repeat(100_000),
+            "0x833589fCD6eDb6E08f4c7C32D4f71b54bdA02913",
+            "é",
+        ] {
+            assert_eq!(solana(text), Err(ParseAddressError::Base58), "{text:.60?}");
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn the_text_tells_the_family(evm: [u8; 20], solana: [u8; 32]) {
+            for address in [Address::Evm(evm), Address::Solana(solana)] {
+                prop_assert_eq!(Address::parse_any(&address.to_string()), Ok(address));
+            }
+        }
+
+        #[test]
+        fn what_is_read_from_base58_is_written_the_same(text in "[1-9A-HJ-NP-Za-km-z]{30,46}") {
+            if let Some(bytes) = decode_base58(&text) {
+                prop_assert_eq!(encode_base58(&bytes), text);
+            }
         }
     }
 }

@@ -1,21 +1,59 @@
 //! Tokens that can be paid with, from configuration or from the table of known ones.
 
 use super::address::Address;
-use super::network::{Family, Network};
+use super::network::Network;
 
 /// A token on a network.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Asset {
     /// Where the token lives.
     pub network: Network,
-    /// The token's contract.
+    /// The token's contract, or its mint.
     pub address: Address,
     /// How people call it, for example `USDC`.
     pub symbol: String,
     /// Decimal places. They belong to a deployment, not to a symbol: USDC has 18 of them on one network.
     pub decimals: u8,
-    /// The domain under which payers sign (EIP-712).
-    pub domain: SigningDomain,
+    /// How it is paid with.
+    pub kind: AssetKind,
+}
+
+/// How a token is paid with, and what must be known of it for that.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum AssetKind {
+    /// By an authorization that the payer signs under the token's own domain (EIP-3009, EIP-712).
+    Eip3009(SigningDomain),
+    /// By a transaction that the payer signs, which calls the program that owns the mint.
+    Spl(TokenProgram),
+}
+
+/// The two programs that own mints on Solana. A mint belongs to one of them for ever.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum TokenProgram {
+    /// SPL Token.
+    Token,
+    /// Token-2022, whose mints can have extensions.
+    Token2022,
+}
+
+impl Asset {
+    /// The domain under which payers sign, if this token is paid with by EIP-3009.
+    #[must_use]
+    pub const fn domain(&self) -> Option<&SigningDomain> {
+        match &self.kind {
+            AssetKind::Eip3009(domain) => Some(domain),
+            AssetKind::Spl(_) => None,
+        }
+    }
+
+    /// The program that owns the mint, if this is a token of Solana.
+    #[must_use]
+    pub const fn program(&self) -> Option<TokenProgram> {
+        match self.kind {
+            AssetKind::Spl(program) => Some(program),
+            AssetKind::Eip3009(_) => None,
+        }
+    }
 }
 
 /// The two texts of an EIP-712 domain that differ from token to token; chain id and contract complete it.
@@ -29,7 +67,7 @@ pub struct SigningDomain {
 
 /// network, contract, symbol, decimals, domain name, domain version: tokens with EIP-3009 that the x402 SDKs use by default
 /// (`DEFAULT_ASSETS` of `@x402/evm` 2.27). Names and versions are compared with the chain when the service starts.
-const KNOWN: &[(&str, &str, &str, u8, &str, &str)] = &[
+const KNOWN_EIP3009: &[(&str, &str, &str, u8, &str, &str)] = &[
     ("eip155:8453", "0x833589fCD6eDb6E08f4c7C32D4f71b54bdA02913", "USDC", 6, "USD Coin", "2"),
     ("eip155:84532", "0x036CbD53842c5426634e7929541eC2318f3dCF7e", "USDC", 6, "USDC", "2"),
     ("eip155:1", "0xA0b86991c6218b36c1d19D4a2e9Eb0cE3606eB48", "USDC", 6, "USD Coin", "2"),
@@ -48,22 +86,29 @@ const KNOWN: &[(&str, &str, &str, u8, &str, &str)] = &[
     ("eip155:51", "0xb5AB69F7bBada22B28e79C8FFAECe55eF1c771D4", "USDC", 6, "USDC", "2"),
 ];
 
+/// network, mint, symbol, decimals, program: what Circle issues on Solana (`DEFAULT_ASSETS` of `@x402/svm` 2.27).
+const KNOWN_SPL: &[(&str, &str, &str, u8, TokenProgram)] = &[
+    ("solana:5eykt4UsFv8P8NJdTREpY1vzqKqZKvdp", "EPjFWdd5AufqSSqeM2qN1xzybapC8G4wEGGkZwyTDt1v", "USDC", 6, TokenProgram::Token),
+    ("solana:EtWTRABZaYq6iMfeYKouRu166VU2xqa1", "4zMMC9srt5Ri5X14GAgXhaHii3GnPAEERYPJgZJDncDU", "USDC", 6, TokenProgram::Token),
+];
+
 /// The tokens that a network brings without being configured. Empty for a network we do not know.
 #[must_use]
 pub fn known(network: &Network) -> Vec<Asset> {
-    KNOWN
-        .iter()
-        .filter(|(id, ..)| *id == network.as_str())
-        .filter_map(|(_, address, symbol, decimals, name, version)| {
-            Some(Asset {
-                network: network.clone(),
-                address: Address::parse(Family::Eip155, address).ok()?,
-                symbol: (*symbol).to_owned(),
-                decimals: *decimals,
-                domain: SigningDomain { name: (*name).to_owned(), version: (*version).to_owned() },
-            })
-        })
-        .collect()
+    let asset = |address: &str, symbol: &str, decimals, kind| {
+        let address = Address::parse(network.family(), address).ok()?;
+        Some(Asset { network: network.clone(), address, symbol: symbol.to_owned(), decimals, kind })
+    };
+    let eip3009 = KNOWN_EIP3009.iter().filter(|(id, ..)| *id == network.as_str()).filter_map(|row| {
+        let (_, address, symbol, decimals, name, version) = *row;
+        let domain = SigningDomain { name: name.to_owned(), version: version.to_owned() };
+        asset(address, symbol, decimals, AssetKind::Eip3009(domain))
+    });
+    let spl = KNOWN_SPL.iter().filter(|(id, ..)| *id == network.as_str()).filter_map(|row| {
+        let (_, mint, symbol, decimals, program) = *row;
+        asset(mint, symbol, decimals, AssetKind::Spl(program))
+    });
+    eip3009.chain(spl).collect()
 }
 
 #[cfg(test)]
@@ -72,10 +117,19 @@ mod tests {
 
     #[test]
     fn every_known_token_is_well_formed() {
-        for (network, ..) in KNOWN {
-            let network: Network = network.parse().unwrap();
-            let rows = KNOWN.iter().filter(|(id, ..)| *id == network.as_str()).count();
-            assert_eq!(known(&network).len(), rows, "{network}");
+        let ids: Vec<_> = KNOWN_EIP3009.iter().map(|row| row.0).chain(KNOWN_SPL.iter().map(|row| row.0)).collect();
+        for id in &ids {
+            let rows = ids.iter().filter(|other| *other == id).count();
+            assert_eq!(known(&id.parse().unwrap()).len(), rows, "{id}");
         }
+    }
+
+    #[test]
+    fn a_token_has_what_its_family_needs_and_no_more() {
+        let base = known(&"eip155:8453".parse().unwrap()).remove(0);
+        let solana = known(&"solana:5eykt4UsFv8P8NJdTREpY1vzqKqZKvdp".parse().unwrap()).remove(0);
+
+        assert_eq!((base.domain().map(|domain| domain.name.as_str()), base.program()), (Some("USD Coin"), None));
+        assert_eq!((solana.domain(), solana.program()), (None, Some(TokenProgram::Token)));
     }
 }

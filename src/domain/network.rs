@@ -6,13 +6,18 @@ use std::sync::Arc;
 
 /// A blockchain network, for example `eip155:8453` for Base (CAIP-2).
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct Network(Arc<str>);
+pub struct Network {
+    id: Arc<str>,
+    family: Family,
+}
 
 /// A kind of chain with rules of its own: the namespace of a CAIP-2 identifier.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Family {
     /// Ethereum and everything that runs its virtual machine.
     Eip155,
+    /// The clusters of Solana.
+    Solana,
 }
 
 /// The text is not the CAIP-2 identifier of a family that this service knows.
@@ -23,33 +28,45 @@ pub struct ParseNetworkError(String);
 /// Longest EIP-155 reference: CAIP-2 allows 32 characters, a chain id of 64 bits has at most 20.
 const EIP155_REFERENCE_MAX: usize = 20;
 
+/// A cluster is named by the beginning of its genesis hash in base58 (CAIP-2 namespace `solana`).
+const SOLANA_REFERENCE_CHARS: usize = 32;
+
 impl Network {
     /// The whole identifier.
     #[must_use]
     pub fn as_str(&self) -> &str {
-        &self.0
+        &self.id
     }
 
     /// The chain family, which decides how addresses look.
     #[must_use]
-    pub fn family(&self) -> Family {
-        // Only `from_str` makes a network, and it admits no other namespace.
-        Family::Eip155
+    pub const fn family(&self) -> Family {
+        self.family
     }
 
     /// The part behind the colon, for example `8453`.
     #[must_use]
     pub fn reference(&self) -> &str {
-        self.0.split_once(':').map_or("", |(_, reference)| reference)
+        self.id.split_once(':').map_or("", |(_, reference)| reference)
     }
 }
 
 impl Family {
+    const ALL: [Self; 2] = [Self::Eip155, Self::Solana];
+
     /// The CAIP-2 namespace.
     #[must_use]
     pub const fn namespace(self) -> &'static str {
         match self {
             Self::Eip155 => "eip155",
+            Self::Solana => "solana",
+        }
+    }
+
+    fn has(self, reference: &str) -> bool {
+        match self {
+            Self::Eip155 => is_chain_id(reference),
+            Self::Solana => is_genesis_prefix(reference),
         }
     }
 }
@@ -60,10 +77,9 @@ impl FromStr for Network {
     fn from_str(text: &str) -> Result<Self, Self::Err> {
         let refused = || ParseNetworkError(text.chars().take(64).collect());
         let (namespace, reference) = text.split_once(':').ok_or_else(refused)?;
-        if namespace != Family::Eip155.namespace() || !is_chain_id(reference) {
-            return Err(refused());
-        }
-        Ok(Self(text.into()))
+        let family = Family::ALL.into_iter().find(|family| family.namespace() == namespace);
+        let family = family.filter(|family| family.has(reference)).ok_or_else(refused)?;
+        Ok(Self { id: text.into(), family })
     }
 }
 
@@ -74,9 +90,13 @@ fn is_chain_id(reference: &str) -> bool {
         && reference.parse::<u64>().is_ok()
 }
 
+fn is_genesis_prefix(reference: &str) -> bool {
+    reference.len() == SOLANA_REFERENCE_CHARS && reference.bytes().all(super::address::is_base58_digit)
+}
+
 impl fmt::Display for Network {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        self.0.fmt(formatter)
+        self.id.fmt(formatter)
     }
 }
 
@@ -88,6 +108,8 @@ mod tests {
     fn only_exact_identifiers_are_networks() {
         let base: Network = "eip155:8453".parse().unwrap();
         assert_eq!((base.family(), base.reference()), (Family::Eip155, "8453"));
+        let solana: Network = "solana:5eykt4UsFv8P8NJdTREpY1vzqKqZKvdp".parse().unwrap();
+        assert_eq!((solana.family(), solana.reference()), (Family::Solana, "5eykt4UsFv8P8NJdTREpY1vzqKqZKvdp"));
         for text in [
             "base",
             "eip155:",
@@ -97,6 +119,12 @@ mod tests {
             "EIP155:8453",
             "eip155:0x1",
             "solana:mainnet",
+            "solana:5eykt4UsFv8P8NJdTREpY1vzqKqZKvd",
+            "solana:5eykt4UsFv8P8NJdTREpY1vzqKqZKvdpp",
+            "solana:5eykt4UsFv8P8NJdTREpY1vzqKqZKv0p",
+            "solana:8453",
+            "eip155:5eykt4UsFv8P8NJdTREpY1vzqKqZKvdp",
+            "Solana:5eykt4UsFv8P8NJdTREpY1vzqKqZKvdp",
             "eip155:18446744073709551616",
             "",
         ] {

@@ -46,6 +46,10 @@ pub struct PaymentRequest {
     pub domain_name: Option<String>,
     /// See `domain_name`.
     pub domain_version: Option<String>,
+    /// Who the requirements say pays the fee, as they wrote it. Only networks where the payer's transaction is sent name one.
+    pub fee_payer: Option<String>,
+    /// What the payer's transaction must say besides, if the requirements ask for it.
+    pub memo: Option<String>,
     /// The level that the caller wants success to mean.
     pub answer_at: Option<Level>,
     /// The scheme that the payer accepted.
@@ -56,7 +60,8 @@ pub struct PaymentRequest {
     pub payload: serde_json::Value,
 }
 
-/// What a chain lets be used once, in bytes that its family defines. EVM: token, payer, nonce (EIP-3009).
+/// What a chain lets be used once, in bytes that its family defines. EVM: token, payer, nonce (EIP-3009). Solana: SHA-256 of the
+/// message.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct AuthorizationKey(pub Vec<u8>);
 
@@ -246,6 +251,8 @@ pub(crate) mod tests {
             invoice: None,
             domain_name: None,
             domain_version: None,
+            fee_payer: None,
+            memo: None,
             answer_at: None,
             accepted_scheme: SCHEME_EXACT.to_owned(),
             accepted_network: true,

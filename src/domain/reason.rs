@@ -1,6 +1,6 @@
 //! Why a payment is refused: codes that x402 servers and clients know.
 
-/// A protocol version. Two codes differ between them.
+/// A protocol version. Some codes differ between them.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Version {
     /// x402 version 1.
@@ -21,7 +21,7 @@ impl Version {
 }
 
 macro_rules! reasons {
-    ($($(#[$doc:meta])* $name:ident = $code:literal,)*) => {
+    ($($(#[$doc:meta])* $name:ident = $code:literal $(/ $v1_code:literal)?,)*) => {
         /// Why a payment is not accepted. The payer, or the server that asked, can act on every one of these.
         #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
         pub enum Reason {
@@ -39,9 +39,20 @@ macro_rules! reasons {
                     $(Self::$name => $code,)*
                 }
             }
+
+            /// The code as a peer of `version` expects it.
+            #[must_use]
+            pub const fn code_in(self, version: Version) -> &'static str {
+                match (self, version) {
+                    $($((Self::$name, Version::V1) => $v1_code,)?)*
+                    (reason, _) => reason.code(),
+                }
+            }
         }
     };
 }
+
+// Behind a slash stands the code of version 1, where that is another.
 
 reasons! {
     /// The body is not JSON, or JSON that no careful parser accepts (duplicate keys, too deep).
@@ -79,9 +90,7 @@ reasons! {
     /// The authorization is not valid yet.
     NotYetValid = "invalid_exact_evm_payload_authorization_valid_after",
     /// The authorization is for another amount.
-    ValueMismatch = "invalid_exact_evm_payload_authorization_value_mismatch",
-    /// The same in version 1.
-    ValueMismatchV1 = "invalid_exact_evm_authorization_value",
+    ValueMismatch = "invalid_exact_evm_payload_authorization_value_mismatch" / "invalid_exact_evm_authorization_value",
     /// The payer did not sign this authorization.
     InvalidSignature = "invalid_exact_evm_signature",
     /// The signature is wrapped with a wallet's deployment (ERC-6492), and the wrapper cannot be read.
@@ -104,6 +113,65 @@ reasons! {
     TransactionFailed = "invalid_exact_evm_transaction_failed",
     /// The authorization was used, and the token did not move what it says.
     TransferEventMismatch = "invalid_exact_evm_transfer_event_mismatch",
+    /// The scheme that the payer accepted is another one (Solana).
+    SolanaSchemeMismatch = "invalid_exact_svm_unsupported_scheme" / "unsupported_scheme",
+    /// The network that the payer accepted is another one (Solana).
+    SolanaNetworkMismatch = "invalid_exact_svm_network_mismatch" / "network_mismatch",
+    /// `extra.feePayer` is missing.
+    FeePayerMissing = "invalid_exact_svm_payload_missing_fee_payer",
+    /// `extra.feePayer` is none of our signers.
+    FeePayerNotManaged = "invalid_exact_svm_fee_payer_not_managed_by_facilitator" / "fee_payer_not_managed_by_facilitator",
+    /// The transaction is not one, or one that the network would not take.
+    TransactionUnreadable = "invalid_exact_svm_payload_transaction_could_not_be_decoded",
+    /// The transaction takes accounts from a lookup table. Version 1 knows no such transactions.
+    LookupTables = "invalid_exact_svm_smart_wallet_alt_resolution_not_available"
+        / "invalid_exact_svm_payload_transaction_could_not_be_decoded",
+    /// More signatures are needed than those of the fee payer and the payer.
+    ExcessiveSigners = "invalid_exact_svm_payload_excessive_signers",
+    /// The transaction's fee payer is another one than `extra.feePayer`.
+    FeePayerMismatch = "invalid_exact_svm_fee_payer_mismatch",
+    /// The payer did not sign this transaction.
+    PayerSignatureInvalid = "invalid_exact_svm_payload_signature_invalid",
+    /// Too few or too many instructions.
+    InstructionCount = "invalid_exact_svm_payload_transaction_instructions_length",
+    /// The first instruction does not set a limit of compute units.
+    ComputeLimit = "invalid_exact_svm_payload_transaction_instructions_compute_limit_instruction",
+    /// It sets a larger limit than the operator allows.
+    ComputeLimitTooHigh = "invalid_exact_svm_payload_transaction_instructions_compute_limit_instruction_too_high",
+    /// The second instruction does not set a price of compute units.
+    ComputePrice = "invalid_exact_svm_payload_transaction_instructions_compute_price_instruction",
+    /// It sets a higher price than the operator allows.
+    ComputePriceTooHigh = "invalid_exact_svm_payload_transaction_instructions_compute_price_instruction_too_high",
+    /// The third instruction is no `TransferChecked`.
+    NoTransfer = "invalid_exact_svm_payload_no_transfer_instruction",
+    /// An instruction names one of our signers.
+    FeePayerIncluded = "invalid_exact_svm_payload_transaction_fee_payer_included_in_instruction_accounts",
+    /// It is our money that the transfer would move.
+    FeePayerTransfers = "invalid_exact_svm_payload_transaction_fee_payer_transferring_funds",
+    /// The transfer is of another token.
+    MintMismatch = "invalid_exact_svm_payload_mint_mismatch",
+    /// The transfer does not go to the associated token account of `payTo`.
+    DestinationMismatch = "invalid_exact_svm_payload_recipient_mismatch",
+    /// The transfer is of another amount.
+    AmountMismatch = "invalid_exact_svm_payload_amount_mismatch",
+    /// The fourth instruction is none that may be there.
+    UnknownFourthInstruction = "invalid_exact_svm_payload_unknown_fourth_instruction",
+    /// So is the fifth.
+    UnknownFifthInstruction = "invalid_exact_svm_payload_unknown_fifth_instruction",
+    /// So is the sixth.
+    UnknownSixthInstruction = "invalid_exact_svm_payload_unknown_sixth_instruction",
+    /// So is the seventh.
+    UnknownSeventhInstruction = "invalid_exact_svm_payload_unknown_seventh_instruction",
+    /// More of an optional instruction than any wallet adds.
+    UnknownOptionalInstruction = "invalid_exact_svm_payload_unknown_optional_instruction",
+    /// Not exactly one memo, where the requirements ask for one.
+    MemoCount = "invalid_exact_svm_payload_memo_count",
+    /// The memo is another one, or longer than a memo may be.
+    MemoMismatch = "invalid_exact_svm_payload_memo_mismatch",
+    /// The network refuses the transaction.
+    SolanaSimulationFailed = "invalid_exact_svm_transaction_simulation_failed" / "transaction_simulation_failed",
+    /// The transaction was included and did not pay (Solana).
+    SolanaTransactionFailed = "invalid_exact_svm_transaction_failed" / "transaction_failed",
     /// It was paid, and the network undid it for ever.
     Reversed = "settlement_reversed",
     /// Settling would cost more than the operator allows.
@@ -115,15 +183,6 @@ reasons! {
 }
 
 impl Reason {
-    /// The code as a peer of `version` expects it.
-    #[must_use]
-    pub const fn code_in(self, version: Version) -> &'static str {
-        match (self, version) {
-            (Self::ValueMismatch, Version::V1) => Self::ValueMismatchV1.code(),
-            (reason, _) => reason.code(),
-        }
-    }
-
     /// Whether the request itself is malformed, which HTTP answers with 400; everything else is a business answer.
     #[must_use]
     pub const fn is_malformed(self) -> bool {
@@ -183,5 +242,14 @@ mod tests {
         for reason in Reason::ALL {
             assert_eq!(Reason::from_code(reason.code()), Some(*reason));
         }
+    }
+
+    #[test]
+    fn version_1_has_codes_of_its_own() {
+        let codes = |reason: Reason| (reason.code_in(Version::V1), reason.code_in(Version::V2));
+
+        assert_eq!(codes(Reason::SolanaNetworkMismatch), ("network_mismatch", "invalid_exact_svm_network_mismatch"));
+        assert_eq!(codes(Reason::SolanaSchemeMismatch).0, Reason::UnsupportedScheme.code());
+        assert_eq!(codes(Reason::AmountMismatch), ("invalid_exact_svm_payload_amount_mismatch", Reason::AmountMismatch.code()));
     }
 }

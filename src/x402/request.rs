@@ -152,11 +152,13 @@ fn read_members(version: Version, payload: &Members<'_>, requirements: &Members<
     let network = networks::parse(version, network_text)?;
     let family = network.family();
     let dialect = match version {
-        Version::V1 => Dialect::v1(payload, requirements)?,
-        Version::V2 => Dialect::v2(payload, requirements)?,
+        Version::V1 => Dialect::v1(payload, requirements, family)?,
+        Version::V2 => Dialect::v2(payload, requirements, family)?,
     };
     let extra = requirements.optional_object("extra", "paymentRequirements.extra")?;
     let extra_text = |name| extra.optional_text(name).map(|text| text.map(str::to_owned));
+    // What only another family reads is a member like any other that nobody knows.
+    let family_text = |owner, name| if owner == family { extra_text(name) } else { Ok(None) };
     let signed = payload.required("payload")?;
     Members::of(signed, "paymentPayload.payload", Reason::InvalidPayload)?;
 
@@ -170,8 +172,10 @@ fn read_members(version: Version, payload: &Members<'_>, requirements: &Members<
         timeout_seconds: timeout_seconds(requirements)?,
         resource: dialect.resource.map(str::to_owned),
         invoice: extra_text("invoice")?,
-        domain_name: extra_text("name")?,
-        domain_version: extra_text("version")?,
+        domain_name: family_text(Family::Eip155, "name")?,
+        domain_version: family_text(Family::Eip155, "version")?,
+        fee_payer: family_text(Family::Solana, "feePayer")?,
+        memo: family_text(Family::Solana, "memo")?,
         answer_at: answer_at(&extra)?,
         accepted_scheme: dialect.accepted_scheme.to_owned(),
         accepted_network: dialect.accepted_network == network_text,
@@ -193,20 +197,20 @@ struct Dialect<'a> {
 }
 
 impl<'a> Dialect<'a> {
-    fn v1(payload: &Members<'a>, requirements: &Members<'a>) -> Result<Self, Refusal> {
+    fn v1(payload: &Members<'a>, requirements: &Members<'a>, family: Family) -> Result<Self, Refusal> {
         Ok(Self {
-            amount: amount(requirements, "maxAmountRequired")?,
+            amount: amount(requirements, "maxAmountRequired", family)?,
             resource: requirements.optional_text("resource")?,
             accepted_scheme: payload.text("scheme")?,
             accepted_network: payload.text("network")?,
         })
     }
 
-    fn v2(payload: &Members<'a>, requirements: &Members<'a>) -> Result<Self, Refusal> {
+    fn v2(payload: &Members<'a>, requirements: &Members<'a>, family: Family) -> Result<Self, Refusal> {
         // The payer's copy of the terms may differ from the server's in everything else: clients add hints to it.
         let accepted = payload.object("accepted", "paymentPayload.accepted")?;
         Ok(Self {
-            amount: amount(requirements, "amount")?,
+            amount: amount(requirements, "amount", family)?,
             resource: payload.optional_object("resource", "paymentPayload.resource")?.optional_text("url")?,
             accepted_scheme: accepted.text("scheme")?,
             accepted_network: accepted.text("network")?,
@@ -214,9 +218,14 @@ impl<'a> Dialect<'a> {
     }
 }
 
-fn amount(requirements: &Members<'_>, name: &str) -> Result<Amount, Refusal> {
+fn amount(requirements: &Members<'_>, name: &str, family: Family) -> Result<Amount, Refusal> {
     let amount: Amount = requirements.parsed(name, str::parse)?;
-    if amount.is_zero() { Err(requirements.blame(name, "must not be zero")) } else { Ok(amount) }
+    match family {
+        _ if amount.is_zero() => Err(requirements.blame(name, "must not be zero")),
+        // The token programs of Solana count in 64 bits.
+        Family::Solana if amount.units() > u64::MAX.into() => Err(requirements.blame(name, "larger than 2^64 - 1")),
+        Family::Eip155 | Family::Solana => Ok(amount),
+    }
 }
 
 fn timeout_seconds(requirements: &Members<'_>) -> Result<u32, Refusal> {

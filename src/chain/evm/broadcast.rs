@@ -2,7 +2,8 @@
 
 use alloy::primitives::{B256, Bytes};
 
-use super::rpc::{CallError, Nodes};
+use super::rpc::Nodes;
+use crate::chain::nodes::CallError;
 use crate::chain::{Broadcast, Rejection};
 
 /// Sends bytes to the nodes in turn until one takes them.

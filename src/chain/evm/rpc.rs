@@ -6,7 +6,7 @@
 
 use std::fmt;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use alloy::primitives::{B256, Bytes, U64};
@@ -20,6 +20,7 @@ use alloy::transports::{RpcError as TransportRpcError, TransportErrorKind};
 use super::abi::Token;
 use super::exact::{evm, signature};
 use crate::chain::ChainError;
+use crate::chain::nodes::{CallError, Complaint, NodeFailure, Rotation};
 use crate::config::NetworkConfig;
 use crate::domain::asset::Asset;
 use crate::domain::network::Network;
@@ -49,7 +50,7 @@ pub struct Nodes {
     tokens: Vec<(Asset, B256)>,
     timeout: Duration,
     list: Vec<Node>,
-    preferred: AtomicUsize,
+    rotation: Rotation,
     metrics: Arc<Metrics>,
 }
 
@@ -62,53 +63,10 @@ struct Node {
     has_tokens: AtomicBool,
 }
 
-/// What a node said instead of a result.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("the node answered error {code}: {message}")]
-pub struct Complaint {
-    /// The JSON-RPC code.
-    pub code: i64,
-    /// The node's words. Never sent on to clients unbounded.
-    pub message: String,
-}
-
-impl Complaint {
-    /// Whether the trouble is the node's own, so that another one may well answer.
-    fn is_of_node(&self) -> bool {
-        let message = self.message.to_ascii_lowercase();
-        self.code == INTERNAL_ERROR || NODE_TROUBLES.iter().any(|words| message.contains(words))
-    }
-}
-
-/// Why a call has no result.
-#[derive(Debug, Clone, thiserror::Error)]
-pub enum CallError {
-    /// The node understood and refused.
-    #[error(transparent)]
-    Complaint(#[from] Complaint),
-    /// Nobody gave a usable answer in time.
-    #[error(transparent)]
-    Unavailable(NodeFailure),
-}
-
-/// What a node did instead of answering. Holds no address, because the paths and queries of nodes contain keys.
-#[derive(Debug, Clone, thiserror::Error)]
-pub enum NodeFailure {
-    /// No answer in time.
-    #[error("no answer in time")]
-    Timeout,
-    /// The connection or the answer was broken.
-    #[error("the connection or the answer was broken")]
-    Broken,
-    /// It has had enough of us.
-    #[error("too many requests")]
-    RateLimited,
-    /// It serves another chain than the configured one.
-    #[error("it serves another chain: {0}")]
-    WrongChain(String),
-    /// A token there is not the one in our table.
-    #[error("{0}")]
-    WrongToken(String),
+/// Whether the trouble is the node's own, so that another one may well answer.
+fn is_of_node(complaint: &Complaint) -> bool {
+    let message = complaint.message.to_ascii_lowercase();
+    complaint.code == INTERNAL_ERROR || NODE_TROUBLES.iter().any(|words| message.contains(words))
 }
 
 impl Nodes {
@@ -120,7 +78,7 @@ impl Nodes {
         let misconfigured = |what: String| ChainError::Misconfigured { network: config.network.clone(), what };
         let chain_id =
             config.network.reference().parse().map_err(|_| misconfigured("the chain id is not a number".to_owned()))?;
-        let list = config
+        let list: Vec<_> = config
             .rpc
             .iter()
             .map(|url| {
@@ -134,14 +92,20 @@ impl Nodes {
                 })
             })
             .collect::<Result<_, ChainError>>()?;
+        let separator = |asset: &Asset| {
+            let separator = signature::separator(asset, chain_id);
+            separator.ok_or_else(|| misconfigured(format!("{} has no signing domain", asset.address)))
+        };
+        let tokens =
+            config.assets.iter().map(|asset| Ok((asset.clone(), separator(asset)?))).collect::<Result<_, ChainError>>()?;
         Ok(Self {
             network: config.network.clone(),
             chain_id,
             genesis: config.genesis.clone(),
-            tokens: config.assets.iter().map(|asset| (asset.clone(), signature::separator(asset, chain_id))).collect(),
+            tokens,
             timeout: config.rpc_timeout.to_std().unwrap_or(Duration::from_secs(5)),
+            rotation: Rotation::of(list.len()),
             list,
-            preferred: AtomicUsize::new(0),
             metrics,
         })
     }
@@ -158,14 +122,14 @@ impl Nodes {
 
     /// The index of the node that reads go to now.
     pub fn preferred(&self) -> usize {
-        self.preferred.load(Ordering::Relaxed) % self.list.len()
+        self.rotation.preferred()
     }
 
     /// Asks the preferred node, and the others in turn while nobody gives a usable answer. A refusal is one.
     pub async fn call<P: RpcSend, R: RpcRecv>(&self, method: &'static str, params: P) -> Result<R, CallError> {
         let usable = |answer: &Result<R, CallError>| match answer {
             Ok(_) => true,
-            Err(CallError::Complaint(complaint)) => !complaint.is_of_node(),
+            Err(CallError::Complaint(complaint)) => !is_of_node(complaint),
             Err(CallError::Unavailable(_)) => false,
         };
         self.ask(method, params, usable).await
@@ -190,25 +154,10 @@ impl Nodes {
         params: P,
         usable: impl Fn(&Result<R, CallError>) -> bool,
     ) -> Result<R, CallError> {
-        let first = self.preferred();
-        let mut last = Err(CallError::Unavailable(NodeFailure::WrongChain("there is no node".to_owned())));
-        for offset in 0..self.list.len() {
-            let index = (first + offset) % self.list.len();
-            let answer = self.call_node(index, method, params.clone()).await;
-            if usable(&answer) {
-                if offset > 0 {
-                    self.preferred.store(index, Ordering::Relaxed);
-                }
-                return answer;
-            }
-            if let Err(error) = &answer {
-                tracing::warn!(network = %self.network, node = self.list[index].host, method, %error, "a node failed");
-            }
-            if weight(&answer) >= weight(&last) {
-                last = answer;
-            }
-        }
-        last
+        let failed = |index: usize, error: &CallError| {
+            tracing::warn!(network = %self.network, node = self.list[index].host, method, %error, "a node failed");
+        };
+        self.rotation.ask(|index| self.call_node(index, method, params.clone()), usable, failed).await
     }
 
     /// Asks one particular node.
@@ -267,7 +216,7 @@ impl Nodes {
             let request = TransactionRequest::default().to(evm(token.address)).input(call);
             match self.request::<_, Bytes>(index, CALL, (request, "latest")).await {
                 Ok(answer) if *answer == separator[..] => {}
-                Err(CallError::Complaint(complaint)) if complaint.is_of_node() => return Err(complaint.into()),
+                Err(CallError::Complaint(complaint)) if is_of_node(&complaint) => return Err(complaint.into()),
                 Ok(_) | Err(CallError::Complaint(_)) => return Err(CallError::Unavailable(wrong_token(token))),
                 Err(error) => return Err(error),
             }
@@ -303,25 +252,17 @@ impl Nodes {
     }
 }
 
-/// Which of two answers, neither of them usable, says more.
-const fn weight<R>(answer: &Result<R, CallError>) -> u8 {
-    match answer {
-        Err(CallError::Unavailable(NodeFailure::WrongChain(_))) => 0,
-        Err(CallError::Unavailable(_)) => 1,
-        Ok(_) | Err(CallError::Complaint(_)) => 2,
-    }
-}
-
 #[derive(Debug, Clone, serde::Deserialize)]
 struct GenesisBlock {
     hash: B256,
 }
 
 fn wrong_token(token: &Asset) -> NodeFailure {
-    let Asset { address, symbol, domain, .. } = token;
+    let Asset { address, symbol, .. } = token;
+    let domain = token.domain().map(|domain| format!("name {:?}, version {:?}", domain.name, domain.version));
     NodeFailure::WrongToken(format!(
-        "{symbol} {address} has no code, or another signing domain than name {:?}, version {:?}",
-        domain.name, domain.version
+        "{symbol} {address} has no code, or another signing domain than {}",
+        domain.unwrap_or_default()
     ))
 }
 
@@ -352,7 +293,7 @@ mod tests {
 
     #[test]
     fn a_node_without_the_state_is_not_believed_to_refuse() {
-        let is_of_node = |code, message: &str| Complaint { code, message: message.to_owned() }.is_of_node();
+        let is_of_node = |code, message: &str| is_of_node(&Complaint { code, message: message.to_owned() });
 
         assert!(is_of_node(-32603, "Internal error"));
         assert!(is_of_node(-32000, "header not found"));

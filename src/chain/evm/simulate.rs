@@ -15,8 +15,9 @@ use alloy::sol_types::{Revert, SolCall, SolError, SolValue};
 use tokio::sync::{Semaphore, mpsc, oneshot};
 
 use super::abi::{Frame, SimulatedOutcome};
-use super::rpc::{CallError, Nodes};
+use super::rpc::Nodes;
 use crate::chain::ChainError;
+use crate::chain::nodes::{CallError, Complaint};
 use crate::domain::network::Network;
 use crate::metrics::Metrics;
 
@@ -309,10 +310,8 @@ impl Caller {
             Err(CallError::Unavailable(_)) => false,
         };
         let answer = self.nodes.ask("eth_call", (request, "latest"), usable).await?;
-        decode(&answer, count).ok_or(CallError::Complaint(super::rpc::Complaint {
-            code: 0,
-            message: "the simulation returned something else".to_owned(),
-        }))
+        decode(&answer, count)
+            .ok_or(CallError::Complaint(Complaint { code: 0, message: "the simulation returned something else".to_owned() }))
     }
 
     fn implausible(&self, what: &str) -> ChainError {

@@ -318,6 +318,87 @@ fn extra_carries_domain_invoice_and_level() {
     }
 }
 
+/// A payment on Solana as both versions write it.
+fn solana() -> (Value, Value) {
+    let (mut v1, mut v2) = (body(V1), body(V2));
+    let payload = json!({"transaction": "AQAB"});
+    let extra = json!({"feePayer": "GyGKxMyg1p9SsHfm15MkNUu1u9TN2JtTspcdmrtGUdse", "memo": "order 7"});
+    v1["paymentPayload"]["network"] = json!("solana-devnet");
+    v2["paymentPayload"]["accepted"]["network"] = json!("solana:EtWTRABZaYq6iMfeYKouRu166VU2xqa1");
+    v1["paymentRequirements"]["network"] = json!("solana-devnet");
+    v2["paymentRequirements"]["network"] = json!("solana:EtWTRABZaYq6iMfeYKouRu166VU2xqa1");
+    for envelope in [&mut v1, &mut v2] {
+        envelope["paymentPayload"]["payload"] = payload.clone();
+        envelope["paymentRequirements"]["asset"] = json!("4zMMC9srt5Ri5X14GAgXhaHii3GnPAEERYPJgZJDncDU");
+        envelope["paymentRequirements"]["payTo"] = json!("EdmxWPmx2WH6WgFfTdu9xfkYf3k1g5wD1zccTVySEEh1");
+        envelope["paymentRequirements"]["extra"] = extra.clone();
+    }
+    (v1, v2)
+}
+
+#[test]
+fn a_payment_on_solana_is_the_same_in_both_versions() {
+    let (v1, v2) = solana();
+    let (first, second) = (parse(&v1).unwrap(), parse(&v2).unwrap());
+
+    assert_eq!(PaymentRequest { version: Version::V2, ..first.request }, second.request);
+    assert_eq!((first.network_text.as_str(), first.payer_hint.as_str()), ("solana-devnet", ""));
+    let request = second.request;
+    assert_eq!((request.network.family(), request.accepted_network), (Family::Solana, true));
+    assert_eq!(request.asset.to_string(), "4zMMC9srt5Ri5X14GAgXhaHii3GnPAEERYPJgZJDncDU");
+    assert_eq!(request.fee_payer.as_deref(), Some("GyGKxMyg1p9SsHfm15MkNUu1u9TN2JtTspcdmrtGUdse"));
+    assert_eq!(request.memo.as_deref(), Some("order 7"));
+    assert_eq!(request.payload, json!({"transaction": "AQAB"}));
+}
+
+#[test]
+fn an_amount_on_solana_has_64_bits() {
+    // Row 32.
+    for (amount, expected) in [
+        ("18446744073709551615", None),
+        ("18446744073709551616", Some(Reason::InvalidPaymentRequirements)),
+        ("0", Some(Reason::InvalidPaymentRequirements)),
+    ] {
+        let (mut v1, mut v2) = solana();
+        v1["paymentRequirements"]["maxAmountRequired"] = json!(amount);
+        v2["paymentRequirements"]["amount"] = json!(amount);
+        assert_eq!((reason(&v1), reason(&v2)), (expected, expected), "{amount}");
+    }
+    assert_eq!(reason(&with(V2, "/paymentRequirements/amount", json!("18446744073709551616"))), None);
+}
+
+#[test]
+fn each_family_reads_its_own_extras_and_addresses() {
+    // Hints for the client, and members of the other family, whatever they are.
+    let (_, mut v2) = solana();
+    let extra = v2["paymentRequirements"]["extra"].as_object_mut().unwrap();
+    for (name, value) in [
+        ("name", json!(1)),
+        ("recentBlockhash", json!([])),
+        ("lastValidBlockHeight", json!(-1)),
+        ("features", json!("smart")),
+        ("transactionVersions", json!([0])),
+    ] {
+        extra.insert(name.to_owned(), value);
+    }
+    let request = parse(&v2).unwrap().request;
+    assert_eq!((request.domain_name, request.memo.as_deref()), (None, Some("order 7")));
+    let evm = parse(&with(V2, "/paymentRequirements/extra/feePayer", json!(1))).unwrap().request;
+    assert_eq!((evm.fee_payer, evm.domain_name.as_deref()), (None, Some("USDC")));
+
+    for (member, wrong) in [
+        ("asset", json!("0x036CbD53842c5426634e7929541eC2318f3dCF7e")),
+        ("payTo", json!("EdmxWPmx2WH6WgFfTdu9xfkYf3k1g5wD1zccTVySEE")),
+        ("payTo", json!("EdmxWPmx2WH6WgFfTdu9xfkYf3k1g5wD1zccTVySEEh1 ")),
+        ("extra", json!({"feePayer": 1})),
+        ("extra", json!({"memo": ["order 7"]})),
+    ] {
+        let (_, mut v2) = solana();
+        v2["paymentRequirements"][member] = wrong.clone();
+        assert_eq!(reason(&v2), Some(Reason::InvalidPaymentRequirements), "{wrong}");
+    }
+}
+
 #[test]
 fn a_resource_is_a_text() {
     assert_eq!(reason(&with(V1, "/paymentRequirements/resource", json!(1))), Some(Reason::InvalidPaymentRequirements));

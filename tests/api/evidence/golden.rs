@@ -4,7 +4,7 @@ use alloy::primitives::{Address as EvmAddress, B256, Bytes, hex, keccak256};
 use alloy::signers::local::PrivateKeySigner;
 use quittance::chain::evm::exact::{Authorization, signature};
 use quittance::domain::address::Address;
-use quittance::domain::asset::{Asset, SigningDomain, known};
+use quittance::domain::asset::{Asset, AssetKind, SigningDomain, known};
 use quittance::domain::network::{Family, Network};
 use quittance::domain::payment::AuthorizationKey;
 use quittance::x402::exact_evm::Eip3009Payload;
@@ -40,13 +40,14 @@ fn payload(signature: &str) -> Value {
 
 fn authorization(signature: &str) -> Authorization {
     let message = Eip3009Payload::parse(&payload(signature)).expect("it is well formed");
-    Authorization::new(asset().address, signature::separator(&asset(), 84532), message).expect("it can be taken apart")
+    Authorization::new(asset().address, signature::separator(&asset(), 84532).expect("it has a domain"), message)
+        .expect("it can be taken apart")
 }
 
 #[test]
 fn the_digest_and_the_signature_that_viem_made_are_ours_too() {
     let message = Eip3009Payload::parse(&payload(SIGNATURE)).expect("it is well formed");
-    let digest = signature::digest(signature::separator(&asset(), 84532), &message);
+    let digest = signature::digest(signature::separator(&asset(), 84532).expect("it has a domain"), &message);
     assert_eq!(digest.to_string(), DIGEST);
     // What the tests sign with is the same thing, so a payment of theirs is what viem would have made (RFC 6979).
     let world = json!({
@@ -143,11 +144,11 @@ fn published_signatures_recover_to_their_payers() {
             address: Address::parse(Family::Eip155, &text("verifyingContract").to_lowercase()).expect("an address"),
             symbol: String::new(),
             decimals: 6,
-            domain: SigningDomain { name: text("name"), version: text("version") },
+            kind: AssetKind::Eip3009(SigningDomain { name: text("name"), version: text("version") }),
         };
         let payload = json!({"signature": vector["signature"], "authorization": vector["authorization"]});
         let message = Eip3009Payload::parse(&payload).unwrap_or_else(|error| panic!("{name}: {error:?}"));
-        let digest = signature::digest(signature::separator(&asset, chain_id), &message);
+        let digest = signature::digest(signature::separator(&asset, chain_id).expect("it has a domain"), &message);
         let plain = signature::plain(&message.signature, digest, message.from);
         assert_eq!(plain.is_some(), vector["recovered_equals_from"] == true, "{name}");
     }

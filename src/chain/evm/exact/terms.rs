@@ -27,16 +27,17 @@ pub fn check_agreement(request: &PaymentRequest, asset: &Asset) -> Result<(), Re
 
 /// The domain that the payer signed under is the token's, not whatever `extra` says. Version 1 servers may leave it out.
 fn check_domain(request: &PaymentRequest, asset: &Asset) -> Result<(), Refusal> {
+    let Some(domain) = asset.domain() else { return Err(Reason::UnsupportedAsset.into()) };
     let given = |text: &Option<String>| text.clone().filter(|text| !text.is_empty());
     let (name, version) = (given(&request.domain_name), given(&request.domain_version));
     if request.version == Version::V2 && (name.is_none() || version.is_none()) {
         return Err(Reason::MissingSigningDomain.into());
     }
-    if name.is_some_and(|name| name != asset.domain.name) {
-        return Err(Refusal::because(Reason::TokenNameMismatch, format!("the token's name is {:?}", asset.domain.name)));
+    if name.is_some_and(|name| name != domain.name) {
+        return Err(Refusal::because(Reason::TokenNameMismatch, format!("the token's name is {:?}", domain.name)));
     }
-    if version.is_some_and(|version| version != asset.domain.version) {
-        return Err(Refusal::because(Reason::TokenVersionMismatch, format!("the token's version is {:?}", asset.domain.version)));
+    if version.is_some_and(|version| version != domain.version) {
+        return Err(Refusal::because(Reason::TokenVersionMismatch, format!("the token's version is {:?}", domain.version)));
     }
     Ok(())
 }
@@ -62,7 +63,7 @@ pub fn check_recipient(request: &PaymentRequest, payer: Address, signers: &[Addr
 }
 
 fn is_system_address(address: Address) -> bool {
-    let Address::Evm(bytes) = address;
+    let Address::Evm(bytes) = address else { return false };
     // 0x0 to 0xff: the zero address and the room for precompiled contracts.
     let low = bytes[..19].iter().all(|byte| *byte == 0);
     low || [PERMIT2, DEAD].iter().any(|text| decode_hex(text) == Some(bytes))

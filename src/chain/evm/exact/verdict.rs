@@ -67,7 +67,7 @@ mod tests {
     use alloy::sol_types::{Revert, SolError};
 
     fn authorization() -> Authorization {
-        Authorization::new(asset().address, separator(&asset(), 84532), golden()).unwrap()
+        Authorization::new(asset().address, separator(&asset(), 84532).unwrap(), golden()).unwrap()
     }
 
     fn good() -> Outcome {

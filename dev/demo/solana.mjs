@@ -1,0 +1,23 @@
+// What the demo looks at on Solana.
+
+import { tokenBalance } from '../solana/rpc.mjs';
+import { ataOf } from '../solana/tokens.mjs';
+
+/** What payer and merchant hold in USDC, and the signer in lamports. */
+export async function balances({ rpc, world }, { payer, signer }) {
+  const { usdc } = world.mints;
+  const [payerUsdc, merchantUsdc, { value }] = await Promise.all([
+    tokenBalance(rpc, await ataOf(usdc, payer)),
+    tokenBalance(rpc, usdc.merchantAta),
+    rpc.call('getBalance', [signer, { commitment: 'confirmed' }]),
+  ]);
+  return { payerUsdc, merchantUsdc, signerCoins: BigInt(value) };
+}
+
+/** Where the transaction stands, or nothing if it did not succeed. */
+export async function placeOf({ rpc }, transaction) {
+  const [status] = (await rpc.call('getSignatureStatuses', [[transaction]])).value;
+  return status && !status.err ? `slot ${status.slot}, ${status.confirmationStatus}` : null;
+}
+
+export const fee = (coins) => `a fee of ${coins} lamports`;
