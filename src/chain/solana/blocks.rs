@@ -1,0 +1,183 @@
+//! Blocks by their height.
+//!
+//! Slots can be skipped, so they do not follow on each other; the heights of blocks do. Everything above this folder counts in
+//! heights, and nodes are asked by slots.
+
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
+
+use chrono::DateTime;
+use serde_json::{Value, json};
+use solana_client::rpc_request::RpcRequest;
+use solana_transaction_status::UiConfirmedBlock;
+
+use super::rpc::{Nodes, confirmed};
+use crate::chain::nodes::CallError;
+use crate::chain::{ChainError, Head};
+use crate::domain::block::Block;
+
+/// How long the network's word on what is final is believed. It moves with every block, and nobody waits for it.
+const LEVELS_LAST: Duration = Duration::from_secs(2);
+
+/// Heights whose slots are remembered.
+const SLOTS_KEPT: usize = 2_048;
+
+/// Slots that are listed beyond those that a search needs, because some were skipped.
+const SLOTS_SPARE: u64 = 256;
+
+/// Nodes list no more slots at a time than this.
+const SLOTS_LISTED_MAX: u64 = 500_000;
+
+/// What a node says where a slot has no block: skipped, or skipped according to its archive.
+const SKIPPED: [i64; 2] = [-32_007, -32_009];
+
+/// The blocks of one cluster, as its nodes serve them.
+pub struct Blocks {
+    nodes: Arc<Nodes>,
+    seen: Mutex<Seen>,
+}
+
+/// What was read of the chain so far.
+#[derive(Default)]
+struct Seen {
+    /// The slot of each height.
+    slots: BTreeMap<u64, u64>,
+    head: Option<(u64, Block)>,
+    finalized: Option<(u64, Instant)>,
+}
+
+/// A block with the names of its transactions, in order.
+pub struct Contents {
+    /// The block.
+    pub block: Block,
+    /// The first signatures of its transactions.
+    pub signatures: Vec<String>,
+}
+
+impl Blocks {
+    /// Reads through `nodes`.
+    pub fn new(nodes: Arc<Nodes>) -> Self {
+        Self { nodes, seen: Mutex::default() }
+    }
+
+    /// The newest confirmed block, and the newest final one.
+    pub async fn head(&self) -> Result<Head, ChainError> {
+        let slot: u64 = self.nodes.read(RpcRequest::GetSlot, json!([confirmed()])).await?;
+        let known = self.lock().head.clone().filter(|(known, _)| *known >= slot);
+        let block = if let Some((_, block)) = known {
+            block
+        } else {
+            let block = self.at_slot(slot).await?;
+            let block = block.ok_or_else(|| self.nodes.implausible(format!("the newest slot {slot} has no block")))?;
+            self.lock().head = Some((slot, block.clone()));
+            block
+        };
+        let finalized = self.finalized().await?.min(block.number);
+        Ok(Head { block, safe: finalized, finalized })
+    }
+
+    /// See [`crate::chain::Chain::block`].
+    pub async fn block(&self, number: u64) -> Result<Option<Block>, ChainError> {
+        for _ in 0..2 {
+            let Some(slot) = self.slot_of(number).await? else { return Ok(None) };
+            match self.at_slot(slot).await? {
+                Some(block) if block.number == number => return Ok(Some(block)),
+                // What was remembered belongs to a branch that is gone.
+                Some(_) | None => self.lock().slots.clear(),
+            }
+        }
+        Ok(None)
+    }
+
+    /// The block of a slot with its transactions, as one node sees it.
+    pub async fn contents(&self, node: Option<usize>, slot: u64) -> Result<Option<Contents>, CallError> {
+        let params = json!([slot, block_config("signatures")]);
+        let answer = match node {
+            Some(node) => self.nodes.call_node(node, RpcRequest::GetBlock, params).await,
+            None => self.nodes.call(RpcRequest::GetBlock, params).await,
+        };
+        let block: UiConfirmedBlock = match answer {
+            Err(CallError::Complaint(complaint)) if SKIPPED.contains(&complaint.code) => return Ok(None),
+            answer => answer?,
+        };
+        let signatures = block.signatures.clone().unwrap_or_default();
+        Ok(read(&block).map(|block| Contents { block, signatures }))
+    }
+
+    /// The slot of a block that was read before.
+    pub fn known_slot(&self, number: u64) -> Option<u64> {
+        self.lock().slots.get(&number).copied()
+    }
+
+    /// The height of the chain at a slot, as far as is known. A slot beyond the newest block counts as if none were skipped.
+    pub fn height_at(&self, slot: u64) -> Option<u64> {
+        let seen = self.lock();
+        let (height, known) = seen.slots.iter().rev().find(|(_, known)| **known <= slot)?;
+        let newest = seen.slots.last_key_value().is_some_and(|(newest, _)| newest == height);
+        Some(if newest { height + (slot - known) } else { *height })
+    }
+
+    async fn finalized(&self) -> Result<u64, ChainError> {
+        if let Some((finalized, _)) = self.lock().finalized.filter(|(_, read_at)| read_at.elapsed() < LEVELS_LAST) {
+            return Ok(finalized);
+        }
+        let slot: u64 = self.nodes.read(RpcRequest::GetSlot, json!([{"commitment": "finalized"}])).await?;
+        let known = self.lock().slots.iter().find(|(_, known)| **known == slot).map(|(height, _)| *height);
+        let finalized = match known {
+            Some(height) => height,
+            None => self.at_slot(slot).await?.map_or(0, |block| block.number),
+        };
+        self.lock().finalized = Some((finalized, Instant::now()));
+        Ok(finalized)
+    }
+
+    async fn at_slot(&self, slot: u64) -> Result<Option<Block>, ChainError> {
+        let answer = self.nodes.call::<UiConfirmedBlock>(RpcRequest::GetBlock, json!([slot, block_config("none")])).await;
+        let block = match answer {
+            Err(CallError::Complaint(complaint)) if SKIPPED.contains(&complaint.code) => return Ok(None),
+            answer => answer.map_err(|error| self.nodes.unavailable(RpcRequest::GetBlock, error))?,
+        };
+        let block = read(&block).ok_or_else(|| self.nodes.implausible(format!("the block of slot {slot} has no height")))?;
+        let mut seen = self.lock();
+        seen.slots.insert(block.number, slot);
+        while seen.slots.len() > SLOTS_KEPT {
+            seen.slots.pop_first();
+        }
+        Ok(Some(block))
+    }
+
+    /// The slot of a height. What was not read before is counted back from the newest block.
+    async fn slot_of(&self, number: u64) -> Result<Option<u64>, ChainError> {
+        let (known, head) = {
+            let seen = self.lock();
+            (seen.slots.get(&number).copied(), seen.head.clone())
+        };
+        if known.is_some() {
+            return Ok(known);
+        }
+        let Some((slot, head)) = head else { return Ok(None) };
+        let Some(back) = head.number.checked_sub(number) else { return Ok(None) };
+        let first = slot.saturating_sub((2 * back + SLOTS_SPARE).min(SLOTS_LISTED_MAX));
+        let listed: Vec<u64> = self.nodes.read(RpcRequest::GetBlocks, json!([first, slot, confirmed()])).await?;
+        let index = usize::try_from(back).ok().and_then(|back| listed.len().checked_sub(back + 1));
+        Ok(index.and_then(|index| listed.get(index).copied()))
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Seen> {
+        self.seen.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+fn block_config(details: &str) -> Value {
+    json!({"commitment": "confirmed", "transactionDetails": details, "rewards": false, "maxSupportedTransactionVersion": 0})
+}
+
+fn read(block: &UiConfirmedBlock) -> Option<Block> {
+    Some(Block {
+        number: block.block_height?,
+        hash: block.blockhash.clone(),
+        parent_hash: block.previous_blockhash.clone(),
+        timestamp: DateTime::from_timestamp(block.block_time.unwrap_or_default(), 0)?,
+    })
+}
