@@ -98,7 +98,7 @@ pub enum DecodeError {
     /// An instruction names an account that does not stand there, or calls the fee payer.
     #[error("an instruction names an account that is not there")]
     Index,
-    /// It needs more than [`SIGNATURES_MAX`] signatures.
+    /// It needs more signatures than those of the fee payer and the payer.
     #[error("more than two signatures are needed")]
     TooManySigners,
     /// It takes accounts from a table that only the chain knows.
