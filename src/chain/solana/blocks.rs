@@ -13,7 +13,7 @@ use solana_client::rpc_request::RpcRequest;
 use solana_transaction_status::UiConfirmedBlock;
 
 use super::rpc::{Nodes, confirmed};
-use crate::chain::nodes::CallError;
+use crate::chain::nodes::{CallError, NodeFailure};
 use crate::chain::{ChainError, Head};
 use crate::domain::block::Block;
 
@@ -123,22 +123,35 @@ impl Blocks {
             return Ok(finalized);
         }
         let slot: u64 = self.nodes.read(RpcRequest::GetSlot, json!([{"commitment": "finalized"}])).await?;
-        let known = self.lock().slots.iter().find(|(_, known)| **known == slot).map(|(height, _)| *height);
+        let (known, before) = {
+            let seen = self.lock();
+            let known = seen.slots.iter().find(|(_, known)| **known == slot).map(|(height, _)| *height);
+            (known, seen.finalized.map_or(0, |(finalized, _)| finalized))
+        };
         let finalized = match known {
             Some(height) => height,
-            None => self.at_slot(slot).await?.map_or(0, |block| block.number),
+            // A node that has just begun has not kept the block that was final before.
+            None => match self.read_at(slot).await {
+                Ok(block) => block.map_or(before, |block| block.number),
+                Err(CallError::Complaint(_)) => before,
+                Err(error) => return Err(self.nodes.unavailable(RpcRequest::GetBlock, error)),
+            },
         };
         self.lock().finalized = Some((finalized, Instant::now()));
         Ok(finalized)
     }
 
     async fn at_slot(&self, slot: u64) -> Result<Option<Block>, ChainError> {
+        self.read_at(slot).await.map_err(|error| self.nodes.unavailable(RpcRequest::GetBlock, error))
+    }
+
+    async fn read_at(&self, slot: u64) -> Result<Option<Block>, CallError> {
         let answer = self.nodes.call::<UiConfirmedBlock>(RpcRequest::GetBlock, json!([slot, block_config("none")])).await;
         let block = match answer {
             Err(CallError::Complaint(complaint)) if SKIPPED.contains(&complaint.code) => return Ok(None),
-            answer => answer.map_err(|error| self.nodes.unavailable(RpcRequest::GetBlock, error))?,
+            answer => answer?,
         };
-        let block = read(&block).ok_or_else(|| self.nodes.implausible(format!("the block of slot {slot} has no height")))?;
+        let Some(block) = read(&block) else { return Err(CallError::Unavailable(NodeFailure::Broken)) };
         let mut seen = self.lock();
         seen.slots.insert(block.number, slot);
         while seen.slots.len() > SLOTS_KEPT {
