@@ -295,6 +295,9 @@ pub trait Chain: Send + Sync {
     /// Whether several payments can go in one transaction.
     fn batches(&self) -> bool;
 
+    /// Who pays, as the request has it before anything of it is checked; for answers only.
+    fn claimed_payer(&self, request: &PaymentRequest) -> Option<Address>;
+
     /// The rules that need no chain, cheap ones first. `now` dates what comes out and decides nothing.
     ///
     /// # Errors

@@ -268,6 +268,10 @@ impl Chain for EvmChain {
         self.batches.load(Ordering::Relaxed)
     }
 
+    fn claimed_payer(&self, request: &PaymentRequest) -> Option<Address> {
+        Eip3009Payload::parse(&request.payload).ok().map(|payload| payload.from)
+    }
+
     fn examine(&self, request: PaymentRequest, _now: DateTime<Utc>) -> Result<ExaminedPayment, Refusal> {
         if request.scheme != SCHEME_EXACT {
             return Err(Reason::UnsupportedScheme.into());

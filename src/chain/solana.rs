@@ -178,6 +178,10 @@ impl Chain for SolanaChain {
         false
     }
 
+    fn claimed_payer(&self, request: &PaymentRequest) -> Option<Address> {
+        Authorization::read(&request.payload).ok().map(|payment| Address::Solana(payment.transfer.authority))
+    }
+
     fn examine(&self, request: PaymentRequest, now: DateTime<Utc>) -> Result<ExaminedPayment, Refusal> {
         if request.scheme != SCHEME_EXACT {
             return Err(Reason::UnsupportedScheme.into());
