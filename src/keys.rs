@@ -14,7 +14,7 @@ use rustix::process::{Resource, Rlimit, setrlimit};
 use secrecy::zeroize::Zeroizing;
 use secrecy::{ExposeSecret, SecretString};
 
-use crate::domain::address::{Address, decode_hex};
+use crate::domain::address::{Address, decode_base58_pair, decode_hex};
 
 /// Signs the transactions of one account. Implemented by a key in memory, with room for keys that live elsewhere.
 #[async_trait]
@@ -61,8 +61,7 @@ impl MessageKey {
     /// # Errors
     /// See [`KeyError`].
     pub fn parse(secret: &SecretString) -> Result<Self, KeyError> {
-        let bytes = Zeroizing::new(bs58::decode(secret.expose_secret().trim()).into_vec().map_err(|_| KeyError::NotAKeypair)?);
-        let bytes: Zeroizing<[u8; 64]> = Zeroizing::new(bytes.as_slice().try_into().map_err(|_| KeyError::NotAKeypair)?);
+        let bytes = decode_base58_pair(secret.expose_secret().trim()).map(Zeroizing::new).ok_or(KeyError::NotAKeypair)?;
         ed25519_dalek::SigningKey::from_keypair_bytes(&bytes).map(Self).map_err(|_| KeyError::NotAKeypair)
     }
 }

@@ -11,7 +11,7 @@ use super::rpc::{self, RpcUrl};
 use super::secret::secret;
 use super::table::{Items, Reported, Table, all, good};
 use super::value::{address, decimal, milliseconds, native, number, or_none, seconds, size, some_text, text};
-use crate::domain::address::{Address, decode_base58, decode_hex};
+use crate::domain::address::{Address, decode_base58, decode_base58_pair, decode_hex};
 use crate::domain::asset::{self, Asset, AssetKind, SigningDomain, TokenProgram};
 use crate::domain::budget::Limits;
 use crate::domain::network::{Family, Network};
@@ -106,9 +106,6 @@ pub struct CostLimits {
     /// A signer that holds less than this is short of funds, whatever it spends.
     pub reserve_wei_min: u128,
 }
-
-/// Secret and public key of an account on Solana.
-const KEYPAIR_BYTES: usize = 64;
 
 /// The most decimal places: 10^38 is the largest power of ten in 128 bits.
 const DECIMALS_MAX: u64 = 38;
@@ -259,8 +256,7 @@ fn signer_key(table: &Table, family: Family, is_public: bool) -> Result<SecretSt
     match secret(table, "key")? {
         None => table.refuse("key", Fault::Missing),
         Some(key) if family == Family::Solana => {
-            let bytes = Zeroizing::new(bs58::decode(key.expose_secret()).into_vec().unwrap_or_default());
-            let is_pair = bytes.len() == KEYPAIR_BYTES;
+            let is_pair = decode_base58_pair(key.expose_secret()).map(Zeroizing::new).is_some();
             if is_pair {
                 Ok(key)
             } else {

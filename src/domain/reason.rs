@@ -175,7 +175,7 @@ reasons! {
     /// The transaction has landed already (Solana).
     TransactionProcessed = "invalid_exact_svm_transaction_already_processed",
     /// The transaction did not land while it could (Solana).
-    TransactionExpired = "invalid_exact_svm_transaction_expired" / "transaction_failed",
+    TransactionExpired = "invalid_exact_svm_transaction_expired",
     /// It was paid, and the network undid it for ever.
     Reversed = "settlement_reversed",
     /// Settling would cost more than the operator allows.
