@@ -78,12 +78,13 @@ impl Cluster {
 
     /// The network as an operator configures it, through `rpc`.
     pub fn options(&self, rpc: &str) -> NetworkOptions {
-        let genesis = self.text("/genesisHash");
+        let (genesis, usdc, other) = (self.text("/genesisHash"), self.text("/usdc"), self.text("/mints/token2022/address"));
+        let kind = r#"symbol = "T22", decimals = 6, program = "token-2022""#;
         NetworkOptions {
             id: self.text("/network"),
             rpc: vec![rpc.to_owned()],
             keys: vec![self.text("/accounts/signers/0/key"), self.text("/accounts/signers/1/key")],
-            lines: format!("genesis = {genesis:?}\n"),
+            lines: format!("genesis = {genesis:?}\nassets = [{{ address = {usdc:?} }}, {{ address = {other:?}, {kind} }}]\n"),
         }
     }
 
