@@ -2,6 +2,7 @@
 //!
 //! A message is a slot of its own: it lands once, only as it is, and within 150 blocks. Blocks are not searched for payments; the
 //! cluster is asked for the transactions by their names. Heights, not slots, are what everything outside of this folder counts in.
+//! See docs/adr/0019-solana.md.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;

@@ -4,7 +4,9 @@ use chrono::TimeDelta;
 use secrecy::ExposeSecret;
 
 use super::*;
+use crate::domain::address::encode_base58;
 use crate::domain::amount::Amount;
+use crate::domain::asset::TokenProgram;
 use crate::domain::block::Level;
 
 const MINIMAL: &str = include_str!("../../docs/config/minimal.toml");
@@ -130,6 +132,40 @@ fn the_defaults_in_the_full_example_are_the_defaults() {
         format!("{config:#?}")
     };
     assert_eq!(without_own(&full), without_own(&default));
+}
+
+#[test]
+fn the_example_for_solana_shows_what_is_different_and_the_defaults() {
+    let text = include_str!("../../docs/config/solana.toml");
+    let key = encode_base58(&[7; 64]);
+    let load = |text: &str| load_text(text, &environment(&[("SOLANA_SIGNER", &key)])).unwrap().networks.remove(0);
+    let said = load(text);
+    let minimal = "[[networks]]\nid = \"solana:EtWTRABZaYq6iMfeYKouRu166VU2xqa1\"\nrpc = \"http://127.0.0.1:8899\"\n\
+                   [[networks.signers]]\nkey = \"env:SOLANA_SIGNER\"";
+    let default = load(minimal);
+
+    assert_eq!((said.assets.len(), said.assets[1].program()), (2, Some(TokenProgram::Token2022)));
+    assert_eq!((default.assets.len(), default.assets[0].program()), (1, Some(TokenProgram::Token)));
+    assert!(matches!(default.family, FamilyConfig::Solana));
+    assert_eq!((said.lane, said.poll_busy), (default.lane, default.poll_busy));
+    let cost = |network: &NetworkConfig| format!("{:?}", network.cost);
+    assert_eq!(cost(&said), cost(&default));
+    assert_eq!(default.cost.payment_wei_max, 100_000, "lamports");
+}
+
+#[test]
+fn what_only_evm_networks_have_is_unknown_on_solana() {
+    let solana = NETWORK.replace("eip155:8453", "solana:EtWTRABZaYq6iMfeYKouRu166VU2xqa1");
+    let found = faults(&format!("{solana}\nfinal = 12\nbatch_max = 7\ngenesis = \"0x00\""), &[]);
+
+    for (key, fault) in [
+        ("final", Fault::Unknown),
+        ("batch_max", Fault::Unknown),
+        ("genesis", Fault::Expected("32 bytes in base58")),
+        ("signers[0].key", Fault::Expected("a key of 64 bytes in base58, as wallets export it")),
+    ] {
+        assert!(found.contains(&at(&format!("networks[0].{key}"), fault)), "{key}: {found:?}");
+    }
 }
 
 #[test]
