@@ -66,7 +66,7 @@ impl Cluster {
     /// Starts a node whose slots take so many milliseconds, and waits until it answers.
     pub async fn start(slot_time: u32) -> Self {
         let mut command = Command::new("node");
-        command.arg(super::root().join("dev/solana.mjs")).args(["--payers", "20", "--slot-time", &slot_time.to_string()]);
+        command.arg(super::root().join("dev/solana.mjs")).args(["--payers", "30", "--slot-time", &slot_time.to_string()]);
         // The node ends when its standard input closes, so even a killed test leaves nothing behind.
         let mut process = command.stdin(Stdio::piped()).stdout(Stdio::piped()).kill_on_drop(false).spawn().expect("node runs");
         let stdout = process.stdout.take().expect("it is piped");
