@@ -319,8 +319,9 @@ pub trait Chain: Send + Sync {
     /// Looks again at a payment that has been waiting.
     async fn recheck(&self, payment: &Sendable) -> Result<Recheck, ChainError>;
 
-    /// What `payer` held of `asset` at a block. A node that does not have this very block gives no answer.
-    async fn balance(&self, asset: Address, payer: Address, block: &BlockHash) -> Result<Amount, ChainError>;
+    /// What `payer` held of `asset` at a block, or at a newer one where nodes know no past states, and at which. A node that does not
+    /// have this very block, or a newer one, gives no answer.
+    async fn balance(&self, asset: Address, payer: Address, block: (u64, &BlockHash)) -> Result<(Amount, u64), ChainError>;
 
     /// Signs the transaction that makes these payments in this slot. Without payments: one that only spends the slot.
     async fn build(&self, order: SlotOrder<'_>, payments: &[Sendable]) -> Result<SignedAttempt, BuildError>;
@@ -355,8 +356,9 @@ pub trait Chain: Send + Sync {
     async fn observe(&self, block: &Block) -> Result<Observed, ChainError>;
 
     /// What became of payments that were sent, where blocks are not searched for them: the blocks that hold the transaction of any
-    /// of them, as far as the nodes know. With `thorough`, also of one that landed long ago.
-    async fn outcomes(&self, sent: &[Payment], thorough: bool) -> Result<Vec<Observed>, ChainError>;
+    /// of them, as far as the nodes know. With a height, also of one that landed long ago, and only nodes that have come to that height
+    /// say that there is none.
+    async fn outcomes(&self, sent: &[Payment], thorough: Option<u64>) -> Result<Vec<Observed>, ChainError>;
 
     /// Whether another node than the one that was asked says the same about a block and the uses in it.
     async fn agrees(&self, observed: &Observed) -> Result<bool, ChainError>;

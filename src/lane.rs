@@ -227,9 +227,11 @@ impl Lane {
         }
         let now = self.flows.clock.now();
         let mut in_flight = slots.len();
-        if may_open(&self.policy, in_flight, self.last_opened, now) && !(funds.short && self.has_able_neighbour().await?) {
+        if may_open(&self.policy, in_flight, self.last_opened, now) {
             in_flight += match self.chain.nonces() {
+                Some(_) if funds.short && self.has_able_neighbour().await? => 0,
                 Some(_) => usize::from(self.open(lease, &cursor).await?),
+                // No neighbour can take what its payer signed for this signer.
                 None => self.open_messages(lease, &cursor, self.policy.in_flight_max - in_flight).await?,
             };
         }

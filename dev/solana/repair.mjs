@@ -6,6 +6,9 @@
 import { once } from 'node:events';
 import { Agent, createServer, request } from 'node:http';
 
+/** On a real cluster heights and slots differ, because slots are skipped; whoever takes one for the other finds out here. */
+const HEIGHTS_AHEAD = 1_000_000;
+
 /** Opens the door and resolves to `{ url, close }`. Without a port it chooses a free one. */
 export async function repairBlocks(url, port = 0) {
   const agent = new Agent({ keepAlive: true });
@@ -56,7 +59,7 @@ function repaired(body, text) {
   if (method !== 'getBlock' || !answer.result) return text;
   const [slot] = params;
   Object.assign(answer.result, {
-    blockHeight: slot,
+    blockHeight: slot + HEIGHTS_AHEAD,
     blockhash: hashOf(slot),
     parentSlot: Math.max(slot - 1, 0),
     previousBlockhash: hashOf(Math.max(slot - 1, 0)),

@@ -333,9 +333,14 @@ impl Chain for EvmChain {
         })
     }
 
-    async fn balance(&self, asset: Address, payer: Address, block: &BlockHash) -> Result<Amount, ChainError> {
-        let balance = self.view(evm(asset), Token::balanceOfCall { account: evm(payer) }, state_of(block)).await?;
-        Ok(Amount::new(balance.saturating_to()))
+    async fn balance(
+        &self,
+        asset: Address,
+        payer: Address,
+        (number, hash): (u64, &BlockHash),
+    ) -> Result<(Amount, u64), ChainError> {
+        let balance = self.view(evm(asset), Token::balanceOfCall { account: evm(payer) }, state_of(hash)).await?;
+        Ok((Amount::new(balance.saturating_to()), number))
     }
 
     async fn build(&self, order: SlotOrder<'_>, payments: &[Sendable]) -> Result<SignedAttempt, BuildError> {
@@ -415,7 +420,7 @@ impl Chain for EvmChain {
     }
 
     /// Every block is searched.
-    async fn outcomes(&self, _sent: &[Payment], _thorough: bool) -> Result<Vec<Observed>, ChainError> {
+    async fn outcomes(&self, _sent: &[Payment], _thorough: Option<u64>) -> Result<Vec<Observed>, ChainError> {
         Ok(Vec::new())
     }
 

@@ -21,7 +21,7 @@ use self::exact::Authorization;
 use self::exact::compute::Limits;
 use self::message::Key;
 use self::rpc::{Nodes, confirmed};
-use super::nodes::{CallError, Complaint};
+use super::nodes::{CallError, Complaint, NodeFailure};
 use super::{
     Broadcast, BuildError, Chain, ChainError, Head, Nonces, Observed, Profile, Recheck, Rejection, SignerProfile, SlotOrder,
     VerifiedPayment, VerifyError, Wanted,
@@ -114,26 +114,37 @@ impl SolanaChain {
         pay_to: Address,
     ) -> Result<(Result<simulate::Good, Refusal>, u64), ChainError> {
         let outcome = simulate::simulate(&self.nodes, payment, pay_to).await?;
-        if self.blocks.height_at(outcome.slot).is_none() {
-            self.blocks.head().await?;
-        }
-        let height = self.blocks.height_at(outcome.slot);
-        let height =
-            height.ok_or_else(|| self.nodes.implausible(format!("slot {} is before all that is known", outcome.slot)))?;
+        let height = self.blocks.height_of(outcome.slot).await?;
         Ok((outcome.verdict, height))
     }
 
-    async fn accounts(&self, addresses: &[Address]) -> Result<Vec<Option<(Key, Vec<u8>)>>, ChainError> {
+    /// Whether a node has the same block with the same transactions, and says the same of how they ended.
+    async fn seen_by(&self, node: usize, slot: u64, observed: &Observed) -> Result<Option<bool>, CallError> {
+        let Some(contents) = self.blocks.contents(Some(node), slot).await? else { return Ok(None) };
+        let holds = |name| contents.signatures.contains(name);
+        if contents.block != observed.block || !observed.transactions.iter().all(holds) {
+            return Ok(Some(false));
+        }
+        statuses::confirms(&self.nodes, node, observed).await
+    }
+
+    async fn accounts(&self, addresses: &[Address]) -> Result<(u64, Vec<Option<(Key, Vec<u8>)>>), ChainError> {
         let addresses: Vec<_> = addresses.iter().map(Address::to_string).collect();
         let config = json!({"encoding": "base64", "commitment": "confirmed"});
         let answer: Accounts = self.nodes.read(RpcRequest::GetMultipleAccounts, json!([addresses, config])).await?;
-        Ok(answer.value.into_iter().map(|account| account.and_then(Account::read)).collect())
+        Ok((answer.context.slot, answer.value.into_iter().map(|account| account.and_then(Account::read)).collect()))
     }
 }
 
 #[derive(Deserialize)]
 struct Accounts {
+    context: Context,
     value: Vec<Option<Account>>,
+}
+
+#[derive(Deserialize)]
+struct Context {
+    slot: u64,
 }
 
 #[derive(Deserialize)]
@@ -161,7 +172,7 @@ impl Chain for SolanaChain {
 
     async fn prepare(&self) -> Result<(), ChainError> {
         let addresses: Vec<_> = self.profile.assets.iter().map(|asset| asset.address).collect();
-        for (asset, account) in self.profile.assets.iter().zip(self.accounts(&addresses).await?) {
+        for (asset, account) in self.profile.assets.iter().zip(self.accounts(&addresses).await?.1) {
             let account = account.as_ref().map(|(owner, data)| (owner, data.as_slice()));
             tokens::check_mint(asset, account)
                 .map_err(|error| self.nodes.misconfigured(format!("{} {}: {error}", asset.symbol, asset.address)))?;
@@ -227,16 +238,20 @@ impl Chain for SolanaChain {
     }
 
     /// Nodes do not know past states, so it is the newest confirmed one.
-    async fn balance(&self, asset: Address, payer: Address, _block: &BlockHash) -> Result<Amount, ChainError> {
+    async fn balance(&self, asset: Address, payer: Address, (number, _): (u64, &BlockHash)) -> Result<(Amount, u64), ChainError> {
         let (Address::Solana(mint), Address::Solana(owner)) = (asset, payer) else {
             return Err(self.nodes.misconfigured("an address of another family".to_owned()));
         };
         let program = self.profile.asset(asset).and_then(Asset::program);
         let account = program.and_then(|program| associated::account(&owner, &mint, program));
         let account = account.ok_or_else(|| self.nodes.misconfigured(format!("{asset} is not configured")))?;
-        let held = self.accounts(&[Address::Solana(account)]).await?.into_iter().next().flatten();
-        let held = held.and_then(|(_, data)| tokens::TokenAccount::read(&data));
-        Ok(Amount::new(held.map_or(0, |held| held.amount).into()))
+        let (slot, accounts) = self.accounts(&[Address::Solana(account)]).await?;
+        let height = self.blocks.height_of(slot).await?;
+        if height < number {
+            return Err(self.nodes.implausible(format!("a state before block {number}")));
+        }
+        let held = accounts.into_iter().next().flatten().and_then(|(_, data)| tokens::TokenAccount::read(&data));
+        Ok((Amount::new(held.map_or(0, |held| held.amount).into()), height))
     }
 
     async fn build(&self, order: SlotOrder<'_>, payments: &[Sendable]) -> Result<SignedAttempt, BuildError> {
@@ -319,27 +334,22 @@ impl Chain for SolanaChain {
         Ok(Observed { block: block.clone(), uses: Vec::new(), transactions: Vec::new(), node })
     }
 
-    async fn outcomes(&self, sent: &[Payment], thorough: bool) -> Result<Vec<Observed>, ChainError> {
-        let finalized = if thorough { Some(self.blocks.head().await?.finalized) } else { None };
-        statuses::outcomes(&self.nodes, &self.blocks, sent, finalized).await
+    async fn outcomes(&self, sent: &[Payment], thorough: Option<u64>) -> Result<Vec<Observed>, ChainError> {
+        statuses::outcomes(&self.nodes, &self.blocks, sent, thorough).await
     }
 
     async fn agrees(&self, observed: &Observed) -> Result<bool, ChainError> {
-        let Some(slot) = self.blocks.known_slot(observed.block.number) else { return Ok(false) };
-        let mut last = None;
+        let Some(slot) = self.blocks.slot_of(observed.block.number).await? else { return Ok(false) };
+        let mut last = CallError::Unavailable(NodeFailure::Broken);
         for node in self.nodes.order().filter(|node| *node != observed.node) {
-            match self.blocks.contents(Some(node), slot).await {
-                Ok(Some(contents)) => {
-                    let holds = |name| contents.signatures.contains(name);
-                    return Ok(contents.block == observed.block && observed.transactions.iter().all(holds));
-                }
+            match self.seen_by(node, slot, observed).await {
+                Ok(Some(same)) => return Ok(same),
                 // It has not come so far, which says nothing.
                 Ok(None) => {}
-                Err(error) => last = Some(error),
+                Err(error) => last = error,
             }
         }
-        let silent = || CallError::Unavailable(super::nodes::NodeFailure::Broken);
-        Err(self.nodes.unavailable(RpcRequest::GetBlock, last.unwrap_or_else(silent)))
+        Err(self.nodes.unavailable(RpcRequest::GetSignatureStatuses, last))
     }
 
     fn agree_above(&self, asset: Address) -> Option<Amount> {

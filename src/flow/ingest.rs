@@ -148,14 +148,18 @@ impl Flows {
     ///
     /// # Errors
     /// The network could not be read, or the database could not be reached.
-    pub async fn inquire(&self, chain: &Arc<dyn Chain>, sent: &[Payment], thorough: bool) -> Result<bool, Unavailable> {
-        let mut found = false;
+    pub async fn inquire(&self, chain: &Arc<dyn Chain>, sent: &[Payment], thorough: Option<u64>) -> Result<bool, Unavailable> {
+        let (mut found, mut failure) = (false, None);
         for observed in chain.outcomes(sent, thorough).await? {
             let ends = |payment: &&Payment| observed.uses.iter().any(|entry| entry.key == payment.key);
             let large = sent.iter().filter(ends).any(|payment| is_large(chain, payment.asset, payment.amount));
-            found |= self.claim_late(chain, observed, large).await?;
+            // What cannot be taken in now does not keep the others.
+            match self.claim_late(chain, observed, large).await {
+                Ok(claimed) => found |= claimed,
+                Err(error) => failure = Some(error),
+            }
         }
-        Ok(found)
+        failure.map_or(Ok(found), Err)
     }
 
     /// Takes in uses in a block that the watcher has passed.

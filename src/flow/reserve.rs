@@ -40,17 +40,19 @@ impl Flows {
                 if is_covered && cursor.is_none_or(|cursor| block >= cursor) {
                     return Ok((turn, db));
                 }
-                // To refuse, both must be of the same block.
-                if reads_left == 0 || cursor.is_none_or(|cursor| block == cursor) {
-                    let refused = || Refusal::from(Reason::InsufficientFunds).into();
-                    return if is_covered { Ok((turn, db)) } else { Err(refused()) };
+                // To refuse, the balance must not be newer. If the ledger does not catch up with it, nobody knows.
+                match cursor {
+                    Some(cursor) if block > cursor && reads_left == 0 => break,
+                    Some(cursor) if block != cursor && reads_left > 0 => {}
+                    _ if is_covered => return Ok((turn, db)),
+                    _ => return Err(Refusal::from(Reason::InsufficientFunds).into()),
                 }
             }
             drop(db);
             let Some((cursor, hash)) = under_way.cursor else { break };
-            held = Some((chain.balance(request.asset, payer, &hash).await.map_err(Unavailable::from)?, cursor));
+            held = Some(chain.balance(request.asset, payer, (cursor, &hash)).await.map_err(Unavailable::from)?);
         }
-        Err(Unavailable::NotReady(request.network.clone()).into())
+        Err(Unavailable::Behind(request.network.clone()).into())
     }
 }
 

@@ -37,13 +37,17 @@ impl Lane {
 
     /// Sends a slot's bytes again if they have been waiting for too long, and gives its payment up when they can no longer land.
     pub(super) async fn care_for_message(&mut self, lease: &Lease, slot: &OpenSlot, cursor: &Cursor) -> Result<(), LaneError> {
+        let now = self.flows.clock.now();
+        if care(&self.policy, slot.signed_at, self.sent.get(&slot.id).copied(), now) == Care::Wait {
+            return Ok(());
+        }
         let until = slot.accepted.and_then(|accepted| self.chain.lands_until(accepted));
         if until.is_some_and(|until| cursor.heights.finalized > until) {
+            // Nodes that do not answer are not asked without a pause either.
+            self.sent.insert(slot.id, now);
             return self.lapse(lease, slot, cursor).await;
         }
-        let now = self.flows.clock.now();
-        let due = care(&self.policy, slot.signed_at, self.sent.get(&slot.id).copied(), now) != Care::Wait;
-        let Some(raw) = slot.raw.as_ref().filter(|_| due) else { return Ok(()) };
+        let Some(raw) = slot.raw.as_ref() else { return Ok(()) };
         if self.flows.ledger.makes_given_up(slot).await? {
             // Whoever asked for it was told that it is not made, so it is not helped on its way.
             return Ok(());
@@ -57,7 +61,7 @@ impl Lane {
     async fn lapse(&self, lease: &Lease, slot: &OpenSlot, cursor: &Cursor) -> Result<(), LaneError> {
         let carried: Vec<_> = self.flows.ledger.carried_by(slot.id).await?.into_iter().map(|payment| payment.id).collect();
         let payments = self.flows.ledger.find_payments(&carried).await?;
-        if self.flows.inquire(&self.chain, &payments, true).await? {
+        if self.flows.inquire(&self.chain, &payments, Some(cursor.heights.finalized)).await? {
             return Ok(());
         }
         self.flows.lapse(lease, &self.network, slot.id, cursor.heights.finalized, Reason::TransactionExpired).await?;

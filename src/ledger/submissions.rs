@@ -150,7 +150,7 @@ impl Ledger {
     pub async fn open_slots(&self, network: &Network, signer: &str) -> Result<Vec<OpenSlot>, LedgerError> {
         let rows = sqlx::query!(
             r#"
-            SELECT s.id, s.nonce, s.message, (SELECT min(p.accepted_block) FROM payments p WHERE p.submission_id = s.id) AS accepted, a.number, a.transaction, a.raw, a.fee_per_gas, a.tip_per_gas,
+            SELECT s.id, s.nonce, s.message, (SELECT min(p.accepted_block) FROM payments p WHERE p.id = ANY (a.payments)) AS accepted, a.number, a.transaction, a.raw, a.fee_per_gas, a.tip_per_gas,
                    a.cost_wei_max, a.signed_at
             FROM submissions s
             JOIN LATERAL (SELECT * FROM attempts WHERE submission_id = s.id ORDER BY number DESC LIMIT 1) a ON true
@@ -197,14 +197,16 @@ impl Ledger {
         Ok(open.fetch_one(self.pool()).await?)
     }
 
-    /// The payments in slots of a network that have no nonces and are not spent, oldest first.
+    /// The payments that open slots of a network without nonces were made for, oldest first, given up or not.
     ///
     /// # Errors
     /// The database could not be reached.
     pub async fn in_open_messages(&self, network: &Network, limit: usize) -> Result<Vec<PaymentId>, LedgerError> {
         let payments = sqlx::query_scalar!(
             r#"
-            SELECT p.id FROM submissions s JOIN payments p ON p.submission_id = s.id
+            SELECT p.id FROM submissions s
+            JOIN attempts a ON a.submission_id = s.id
+            JOIN payments p ON p.id = ANY (a.payments)
             WHERE s.network = $1 AND s.nonce IS NULL AND s.spent_block IS NULL ORDER BY s.id LIMIT $2
             "#,
             network.as_str(),

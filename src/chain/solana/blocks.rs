@@ -26,11 +26,17 @@ const SLOTS_KEPT: usize = 2_048;
 /// Slots that are listed beyond those that a search needs, because some were skipped.
 const SLOTS_SPARE: u64 = 256;
 
+/// So many slots in a row are skipped at most where nothing is wrong: a leader has four.
+const SLOTS_SKIPPED_MAX: u64 = 16;
+
 /// Nodes list no more slots at a time than this.
 const SLOTS_LISTED_MAX: u64 = 500_000;
 
 /// What a node says where a slot has no block: skipped, or skipped according to its archive.
 const SKIPPED: [i64; 2] = [-32_007, -32_009];
+
+/// What a node says of a block that it has not, or has no more because its branch was dropped.
+const NOT_AVAILABLE: i64 = -32_004;
 
 /// The blocks of one cluster, as its nodes serve them.
 pub struct Blocks {
@@ -45,6 +51,14 @@ struct Seen {
     slots: BTreeMap<u64, u64>,
     head: Option<(u64, Block)>,
     finalized: Option<(u64, Instant)>,
+}
+
+impl Seen {
+    fn bound(&mut self) {
+        while self.slots.len() > SLOTS_KEPT {
+            self.slots.pop_first();
+        }
+    }
 }
 
 /// A block with the names of its transactions, in order.
@@ -81,10 +95,14 @@ impl Blocks {
     pub async fn block(&self, number: u64) -> Result<Option<Block>, ChainError> {
         for _ in 0..2 {
             let Some(slot) = self.slot_of(number).await? else { return Ok(None) };
-            match self.at_slot(slot).await? {
+            let block = match self.read_at(slot).await {
+                Err(CallError::Complaint(complaint)) if complaint.code == NOT_AVAILABLE => None,
+                block => block.map_err(|error| self.nodes.unavailable(RpcRequest::GetBlock, error))?,
+            };
+            match block {
                 Some(block) if block.number == number => return Ok(Some(block)),
                 // What was remembered belongs to a branch that is gone.
-                Some(_) | None => self.lock().slots.clear(),
+                Some(_) | None => self.forget_slots(),
             }
         }
         Ok(None)
@@ -105,17 +123,29 @@ impl Blocks {
         Ok(read(&block).map(|block| Contents { block, signatures }))
     }
 
-    /// The slot of a block that was read before.
-    pub fn known_slot(&self, number: u64) -> Option<u64> {
-        self.lock().slots.get(&number).copied()
+    /// The height of the newest block that is not behind a slot.
+    pub async fn height_of(&self, slot: u64) -> Result<u64, ChainError> {
+        if let Some(height) = self.known_height(slot) {
+            return Ok(height);
+        }
+        self.head().await?;
+        if let Some(height) = self.known_height(slot) {
+            return Ok(height);
+        }
+        for slot in (slot.saturating_sub(SLOTS_SKIPPED_MAX)..=slot).rev() {
+            if let Some(block) = self.at_slot(slot).await? {
+                return Ok(block.number);
+            }
+        }
+        Err(self.nodes.implausible(format!("there is no block at slot {slot}, and none before it")))
     }
 
-    /// The height of the chain at a slot, as far as is known. A slot beyond the newest block counts as if none were skipped.
-    pub fn height_at(&self, slot: u64) -> Option<u64> {
+    /// The same, if it can be told from what was read: the block of the slot, or of one just before it that is the newest of all.
+    fn known_height(&self, slot: u64) -> Option<u64> {
         let seen = self.lock();
         let (height, known) = seen.slots.iter().rev().find(|(_, known)| **known <= slot)?;
-        let newest = seen.slots.last_key_value().is_some_and(|(newest, _)| newest == height);
-        Some(if newest { height + (slot - known) } else { *height })
+        let is_newest = seen.slots.last_key_value().is_some_and(|(newest, _)| newest == height);
+        (*known == slot || is_newest && slot - known <= SLOTS_SKIPPED_MAX).then_some(*height)
     }
 
     async fn finalized(&self) -> Result<u64, ChainError> {
@@ -137,6 +167,8 @@ impl Blocks {
                 Err(error) => return Err(self.nodes.unavailable(RpcRequest::GetBlock, error)),
             },
         };
+        // One node may be behind another.
+        let finalized = finalized.max(before);
         self.lock().finalized = Some((finalized, Instant::now()));
         Ok(finalized)
     }
@@ -154,14 +186,12 @@ impl Blocks {
         let Some(block) = read(&block) else { return Err(CallError::Unavailable(NodeFailure::Broken)) };
         let mut seen = self.lock();
         seen.slots.insert(block.number, slot);
-        while seen.slots.len() > SLOTS_KEPT {
-            seen.slots.pop_first();
-        }
+        seen.bound();
         Ok(Some(block))
     }
 
     /// The slot of a height. What was not read before is counted back from the newest block.
-    async fn slot_of(&self, number: u64) -> Result<Option<u64>, ChainError> {
+    pub async fn slot_of(&self, number: u64) -> Result<Option<u64>, ChainError> {
         let (known, head) = {
             let seen = self.lock();
             (seen.slots.get(&number).copied(), seen.head.clone())
@@ -174,7 +204,18 @@ impl Blocks {
         let first = slot.saturating_sub((2 * back + SLOTS_SPARE).min(SLOTS_LISTED_MAX));
         let listed: Vec<u64> = self.nodes.read(RpcRequest::GetBlocks, json!([first, slot, confirmed()])).await?;
         let index = usize::try_from(back).ok().and_then(|back| listed.len().checked_sub(back + 1));
-        Ok(index.and_then(|index| listed.get(index).copied()))
+        let found = index.and_then(|index| listed.get(index..)).unwrap_or_default();
+        let mut seen = self.lock();
+        seen.slots.extend((number..).zip(found.iter().copied()).take(SLOTS_KEPT / 2));
+        seen.bound();
+        Ok(found.first().copied())
+    }
+
+    fn forget_slots(&self) {
+        let mut seen = self.lock();
+        let head = seen.head.clone();
+        seen.slots.clear();
+        seen.slots.extend(head.map(|(slot, block)| (block.number, slot)));
     }
 
     fn lock(&self) -> MutexGuard<'_, Seen> {

@@ -67,11 +67,18 @@ pub async fn outcomes(
             }
         }
     }
-    let mut observed = Vec::with_capacity(landed.len());
+    let (mut observed, mut failure) = (Vec::with_capacity(landed.len()), None);
     for (slot, found) in landed {
-        observed.extend(observe(nodes, blocks, slot, &found).await?);
+        // A block that cannot be read does not keep the others.
+        match observe(nodes, blocks, slot, &found).await {
+            Ok(found) => observed.extend(found),
+            Err(error) => failure = Some(error),
+        }
     }
-    Ok(observed)
+    match failure {
+        Some(error) if observed.is_empty() => Err(error),
+        _ => Ok(observed),
+    }
 }
 
 async fn ask(nodes: &Nodes, names: &[&str]) -> Result<Vec<Option<Status>>, ChainError> {
@@ -79,13 +86,14 @@ async fn ask(nodes: &Nodes, names: &[&str]) -> Result<Vec<Option<Status>>, Chain
     check_length(nodes, names, answer.value)
 }
 
+/// What any node knows. That none knows anything counts only from one that has come to `finalized`.
 async fn ask_all(nodes: &Nodes, blocks: &Blocks, names: &[&str], finalized: u64) -> Result<Vec<Option<Status>>, ChainError> {
     let (mut known, mut answered, mut failure) = (vec![None; names.len()], false, None);
     for node in nodes.order() {
         let params = json!([names, {"searchTransactionHistory": true}]);
         match nodes.call_node::<Answer>(node, RpcRequest::GetSignatureStatuses, params).await {
             Ok(answer) => {
-                answered |= blocks.height_at(answer.context.slot).is_some_and(|height| height >= finalized);
+                answered |= blocks.height_of(answer.context.slot).await? >= finalized;
                 for (known, status) in known.iter_mut().zip(check_length(nodes, names, answer.value)?) {
                     *known = known.take().or(status);
                 }
@@ -94,11 +102,21 @@ async fn ask_all(nodes: &Nodes, blocks: &Blocks, names: &[&str], finalized: u64)
         }
     }
     match failure {
-        // Silence is no answer, and neither is what a node says that has not come so far.
-        Some(error) if known.iter().any(Option::is_none) => Err(nodes.unavailable(RpcRequest::GetSignatureStatuses, error)),
-        _ if !answered => Err(nodes.implausible("no node has come to its own final block".to_owned())),
-        _ => Ok(known),
+        _ if answered || known.iter().all(Option::is_some) => Ok(known),
+        Some(error) => Err(nodes.unavailable(RpcRequest::GetSignatureStatuses, error)),
+        None => Err(nodes.implausible("no node has come to a block that is final".to_owned())),
     }
+}
+
+/// Whether a node says of the transactions of a block what another one said: they are confirmed, and have failed or not.
+pub async fn confirms(nodes: &Nodes, node: usize, observed: &Observed) -> Result<Option<bool>, CallError> {
+    let params = json!([observed.transactions, {"searchTransactionHistory": true}]);
+    let answer: Answer = nodes.call_node(node, RpcRequest::GetSignatureStatuses, params).await?;
+    let Some(statuses) = answer.value.into_iter().collect::<Option<Vec<_>>>() else { return Ok(None) };
+    let same = |(status, entry): (&Status, &AuthorizationUse)| {
+        status.is_confirmed() && status.err.is_some() == matches!(entry.outcome, Use::Failed(_))
+    };
+    Ok(Some(statuses.len() == observed.uses.len() && statuses.iter().zip(&observed.uses).all(same)))
 }
 
 fn check_length(nodes: &Nodes, names: &[&str], statuses: Vec<Option<Status>>) -> Result<Vec<Option<Status>>, ChainError> {
@@ -120,16 +138,15 @@ async fn observe(
     let contents = blocks.contents(None, slot).await;
     let contents = contents.map_err(|error: CallError| nodes.unavailable(RpcRequest::GetBlock, error))?;
     let Some(contents) = contents else { return Ok(None) };
-    let uses = found.iter().filter_map(|(payment, name, status)| {
+    let located = found.iter().filter_map(|(payment, name, status)| {
         let index = contents.signatures.iter().position(|signature| signature == name)?;
         let outcome = match status.err {
             Some(_) => Use::Failed(Reason::SolanaTransactionFailed),
             None => Use::Spent(Some(transfer(payment, name, u32::try_from(index).ok()?))),
         };
-        Some(AuthorizationUse { key: payment.key.clone(), outcome })
+        Some((AuthorizationUse { key: payment.key.clone(), outcome }, (*name).to_owned()))
     });
-    let uses: Vec<_> = uses.collect();
-    let transactions = found.iter().map(|(_, name, _)| (*name).to_owned()).collect();
+    let (uses, transactions) = located.unzip();
     Ok(Some(Observed { block: contents.block, uses, transactions, node: nodes.order().next().unwrap_or_default() }))
 }
 
