@@ -67,6 +67,8 @@ CREATE TABLE payments (
     created_at       timestamptz   NOT NULL,
     answer_by        timestamptz   NOT NULL,
     answer_at        text          NOT NULL CHECK (answer_at IN ('included', 'safe', 'final')),
+    -- The address of the only signer that can send it, where the payer has chosen one.
+    signer           text,
     -- The address of the signer that is to send it.
     lane             text,
     submission_id    uuid          REFERENCES submissions (id),

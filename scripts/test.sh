@@ -12,4 +12,4 @@ node contracts/build.mjs --check
 node contracts/check-simulator.mjs
 
 say '--- demo'
-QUITTANCE_BIN="$CARGO_TARGET_DIR/debug/quittance" node dev/demo.mjs --once --sei
+QUITTANCE_BIN="$CARGO_TARGET_DIR/debug/quittance" node dev/demo.mjs --once --sei --solana

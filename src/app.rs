@@ -10,16 +10,16 @@ use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 
 use crate::chain::evm::EvmChain;
+use crate::chain::solana::SolanaChain;
 use crate::chain::{Chain, ChainError, Chains};
-use crate::config::{Config, NetworkConfig};
+use crate::config::{Config, FamilyConfig, NetworkConfig, SignerConfig};
 use crate::domain::clock::SystemClock;
-use crate::domain::network::Family;
 use crate::flow::availability::Availability;
 use crate::flow::turns::Turns;
 use crate::flow::waiting::Waiting;
 use crate::flow::{Bells, Flows, Patience, Policy};
 use crate::http::{Operations, Service};
-use crate::keys::{KeyError, NamedSigner, SettlementKey, SettlementSigner};
+use crate::keys::{KeyError, MessageKey, MessageSigner, NamedMessageSigner, NamedSigner, SettlementKey, SettlementSigner};
 use crate::lane::Lane;
 use crate::ledger::private::{PrivateCluster, PrivateClusterError};
 use crate::ledger::{Ledger, LedgerError};
@@ -150,28 +150,35 @@ pub fn metrics(config: &Config) -> Arc<Metrics> {
 pub fn chains(config: &Config, metrics: &Arc<Metrics>) -> Result<Chains, AppError> {
     let mut chains: Vec<Arc<dyn Chain>> = Vec::new();
     for network in &config.networks {
-        let client = reqwest::Client::builder().pool_idle_timeout(Duration::from_secs(30)).tcp_nodelay(true).build()?;
-        chains.push(match network.network.family() {
-            Family::Eip155 => Arc::new(EvmChain::new(network, signers(network)?, &client, Arc::clone(metrics))?),
-            Family::Solana => {
-                let what = "networks of this family cannot be settled on yet".to_owned();
-                return Err(ChainError::Misconfigured { network: network.network.clone(), what }.into());
+        chains.push(match &network.family {
+            FamilyConfig::Evm(family) => {
+                let client = reqwest::Client::builder().pool_idle_timeout(Duration::from_secs(30)).tcp_nodelay(true).build()?;
+                Arc::new(EvmChain::new(network, family, signers(network)?, &client, Arc::clone(metrics))?)
             }
+            FamilyConfig::Solana => Arc::new(SolanaChain::new(network, message_signers(network)?, Arc::clone(metrics))),
         });
     }
     Ok(Chains::new(chains))
 }
 
 fn signers(network: &NetworkConfig) -> Result<Vec<NamedSigner>, AppError> {
-    let read = |signer: &crate::config::SignerConfig| {
-        let key = SettlementKey::parse(&signer.key).map_err(|source| AppError::Key {
-            network: network.network.to_string(),
-            name: signer.name.clone(),
-            source,
-        })?;
+    let read = |signer: &SignerConfig| {
+        let key = SettlementKey::parse(&signer.key).map_err(|source| key_error(network, signer, source))?;
         Ok((signer.name.clone(), Arc::new(key) as Arc<dyn SettlementSigner>))
     };
     network.signers.iter().map(read).collect()
+}
+
+fn message_signers(network: &NetworkConfig) -> Result<Vec<NamedMessageSigner>, AppError> {
+    let read = |signer: &SignerConfig| {
+        let key = MessageKey::parse(&signer.key).map_err(|source| key_error(network, signer, source))?;
+        Ok((signer.name.clone(), Arc::new(key) as Arc<dyn MessageSigner>))
+    };
+    network.signers.iter().map(read).collect()
+}
+
+fn key_error(network: &NetworkConfig, signer: &SignerConfig, source: KeyError) -> AppError {
+    AppError::Key { network: network.network.to_string(), name: signer.name.clone(), source }
 }
 
 /// Runs the service until SIGTERM or SIGINT.

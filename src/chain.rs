@@ -15,9 +15,9 @@ use crate::domain::asset::Asset;
 use crate::domain::block::{Block, BlockHash};
 use crate::domain::ids::PaymentId;
 use crate::domain::network::Network;
-use crate::domain::payment::PaymentRequest;
+use crate::domain::payment::{Payment, PaymentRequest};
 use crate::domain::reason::{Reason, Refusal};
-use crate::domain::submission::{Fees, SignedAttempt};
+use crate::domain::submission::{Fees, Place, SignedAttempt};
 use crate::domain::transfer::{AuthorizationUse, TransactionId};
 use crate::domain::verification::{Checked, ExaminedPayment, Sendable};
 
@@ -195,8 +195,8 @@ pub enum Recheck {
 pub struct SlotOrder<'a> {
     /// The signer's name.
     pub signer: &'a str,
-    /// The account nonce of the slot.
-    pub nonce: u64,
+    /// The slot.
+    pub place: &'a Place,
     /// The fees of the attempt that this one must outbid, if there is one.
     pub outbid: Option<Fees>,
 }
@@ -270,13 +270,14 @@ pub struct Observed {
     pub node: usize,
 }
 
-/// Where a lane stands on chain.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct SignerState {
-    /// The signer's next account nonce in the newest sealed block.
-    pub nonce: u64,
-    /// What it holds of the native unit.
-    pub balance: u128,
+/// The account nonces of a network's signers, where transactions are numbered.
+#[async_trait]
+pub trait Nonces: Send + Sync {
+    /// A signer's next account nonce in the newest sealed block.
+    async fn newest(&self, signer: &str) -> Result<u64, ChainError>;
+
+    /// A signer's next account nonce at a block. A node that does not have this very block gives no answer.
+    async fn at(&self, signer: &str, block: &BlockHash) -> Result<u64, ChainError>;
 }
 
 /// One blockchain network, as far as this service needs it.
@@ -294,11 +295,14 @@ pub trait Chain: Send + Sync {
     /// Whether several payments can go in one transaction.
     fn batches(&self) -> bool;
 
-    /// The rules that need no chain and no clock, cheap ones first.
+    /// Who pays, as the request has it before anything of it is checked; for answers only.
+    fn claimed_payer(&self, request: &PaymentRequest) -> Option<Address>;
+
+    /// The rules that need no chain, cheap ones first. `now` dates what comes out and decides nothing.
     ///
     /// # Errors
     /// The first rule that the request breaks.
-    fn examine(&self, request: PaymentRequest) -> Result<ExaminedPayment, Refusal>;
+    fn examine(&self, request: PaymentRequest, now: DateTime<Utc>) -> Result<ExaminedPayment, Refusal>;
 
     /// The rule that needs the time: the authorization must be usable now, and no longer than policy allows.
     ///
@@ -315,8 +319,9 @@ pub trait Chain: Send + Sync {
     /// Looks again at a payment that has been waiting.
     async fn recheck(&self, payment: &Sendable) -> Result<Recheck, ChainError>;
 
-    /// What `payer` held of `asset` at a block. A node that does not have this very block gives no answer.
-    async fn balance(&self, asset: Address, payer: Address, block: &BlockHash) -> Result<Amount, ChainError>;
+    /// What `payer` held of `asset` at a block, or at a newer one where nodes know no past states, and at which. A node that does not
+    /// have this very block, or a newer one, gives no answer.
+    async fn balance(&self, asset: Address, payer: Address, block: (u64, &BlockHash)) -> Result<(Amount, u64), ChainError>;
 
     /// Signs the transaction that makes these payments in this slot. Without payments: one that only spends the slot.
     async fn build(&self, order: SlotOrder<'_>, payments: &[Sendable]) -> Result<SignedAttempt, BuildError>;
@@ -324,11 +329,15 @@ pub trait Chain: Send + Sync {
     /// Hands signed bytes to the network. Safe to repeat with the same bytes.
     async fn broadcast(&self, raw: &[u8]) -> Broadcast;
 
-    /// Where a signer stands.
-    async fn signer(&self, name: &str) -> Result<SignerState, ChainError>;
+    /// What a signer holds of the native unit.
+    async fn signer_balance(&self, name: &str) -> Result<u128, ChainError>;
 
-    /// A signer's next account nonce at a block. A node that does not have this very block gives no answer.
-    async fn nonce_at(&self, name: &str, block: &BlockHash) -> Result<u64, ChainError>;
+    /// The signers' account nonces. `None` where a message is a slot of its own.
+    fn nonces(&self) -> Option<&dyn Nonces>;
+
+    /// The height whose finality shows that bytes of a payment which was good at `accepted` can no longer land. `None` where time
+    /// decides, or a slot that something else has used.
+    fn lands_until(&self, accepted: u64) -> Option<u64>;
 
     /// Waits until there may be a new block, as somebody says who is not believed; for ever if nobody does. Also ends when
     /// [`Chain::announces_heads`] has become false.
@@ -345,6 +354,11 @@ pub trait Chain: Send + Sync {
 
     /// What a block holds.
     async fn observe(&self, block: &Block) -> Result<Observed, ChainError>;
+
+    /// What became of payments that were sent, where blocks are not searched for them: the blocks that hold the transaction of any
+    /// of them, as far as the nodes know. With a height, also of one that landed long ago, and only nodes that have come to that height
+    /// say that there is none.
+    async fn outcomes(&self, sent: &[Payment], thorough: Option<u64>) -> Result<Vec<Observed>, ChainError>;
 
     /// Whether another node than the one that was asked says the same about a block and the uses in it.
     async fn agrees(&self, observed: &Observed) -> Result<bool, ChainError>;

@@ -73,15 +73,16 @@ async fn check_network(chain: &dyn Chain, config: &Config) -> Vec<Finding> {
         .iter()
         .find(|network| network.network == profile.network)
         .map_or(0, |network| network.cost.reserve_wei_min);
+    let unit = profile.network.family().native_unit();
     for signer in &profile.signers {
         let subject = format!("{subject} signer {}", signer.name);
-        findings.push(match chain.signer(&signer.name).await {
+        findings.push(match chain.signer_balance(&signer.name).await {
             Err(error) => bad(&subject, &error),
-            Ok(state) if state.balance < floor => Finding {
+            Ok(balance) if balance < floor => Finding {
                 subject,
-                result: Err(format!("{} holds {} wei, less than the reserve of {floor}", signer.address, state.balance)),
+                result: Err(format!("{} holds {balance} {unit}, less than the reserve of {floor}", signer.address)),
             },
-            Ok(state) => good(&subject, &format!("{} holds {} wei", signer.address, state.balance)),
+            Ok(balance) => good(&subject, &format!("{} holds {balance} {unit}", signer.address)),
         });
     }
     findings

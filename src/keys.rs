@@ -14,7 +14,7 @@ use rustix::process::{Resource, Rlimit, setrlimit};
 use secrecy::zeroize::Zeroizing;
 use secrecy::{ExposeSecret, SecretString};
 
-use crate::domain::address::{Address, decode_hex};
+use crate::domain::address::{Address, decode_base58_pair, decode_hex};
 
 /// Signs the transactions of one account. Implemented by a key in memory, with room for keys that live elsewhere.
 #[async_trait]
@@ -32,9 +32,57 @@ pub trait SettlementSigner: fmt::Debug + Send + Sync {
 /// A signer under the operator's name for it.
 pub type NamedSigner = (String, Arc<dyn SettlementSigner>);
 
+/// Signs the messages of one account on Solana.
+#[async_trait]
+pub trait MessageSigner: fmt::Debug + Send + Sync {
+    /// The account that pays.
+    fn address(&self) -> [u8; 32];
+
+    /// Signs a message (Ed25519).
+    ///
+    /// # Errors
+    /// The key is out of reach, or refuses.
+    async fn sign(&self, message: &[u8]) -> Result<[u8; 64], KeyError>;
+}
+
+/// A signer of messages under the operator's name for it.
+pub type NamedMessageSigner = (String, Arc<dyn MessageSigner>);
+
 /// A key in the memory of this process. It is overwritten when it is dropped.
 #[derive(Clone)]
 pub struct SettlementKey(PrivateKeySigner);
+
+/// An Ed25519 key in the memory of this process. It is overwritten when it is dropped.
+pub struct MessageKey(ed25519_dalek::SigningKey);
+
+impl MessageKey {
+    /// Reads a key in the form that wallets export: secret and public key, 64 bytes in base58.
+    ///
+    /// # Errors
+    /// See [`KeyError`].
+    pub fn parse(secret: &SecretString) -> Result<Self, KeyError> {
+        let bytes = decode_base58_pair(secret.expose_secret().trim()).map(Zeroizing::new).ok_or(KeyError::NotAKeypair)?;
+        ed25519_dalek::SigningKey::from_keypair_bytes(&bytes).map(Self).map_err(|_| KeyError::NotAKeypair)
+    }
+}
+
+#[async_trait]
+impl MessageSigner for MessageKey {
+    fn address(&self) -> [u8; 32] {
+        self.0.verifying_key().to_bytes()
+    }
+
+    async fn sign(&self, message: &[u8]) -> Result<[u8; 64], KeyError> {
+        use ed25519_dalek::Signer as _;
+        Ok(self.0.sign(message).to_bytes())
+    }
+}
+
+impl fmt::Debug for MessageKey {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(formatter, "MessageKey({})", Address::Solana(self.address()))
+    }
+}
 
 /// Why there is no key, or no signature. No variant holds any part of a key.
 #[derive(Debug, thiserror::Error)]
@@ -42,6 +90,9 @@ pub enum KeyError {
     /// Not 64 hexadecimal digits, with or without `0x`.
     #[error("a key is 64 hexadecimal digits")]
     Malformed,
+    /// Not the secret and the public key of one account, 64 bytes in base58.
+    #[error("a key is 64 bytes in base58, as wallets export it")]
+    NotAKeypair,
     /// Zero, or not below the order of the curve.
     #[error("not a private key of secp256k1")]
     NotOnCurve,

@@ -12,12 +12,12 @@ use chrono::{DateTime, Utc};
 use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 
-use crate::chain::{BuildError, Chain, ChainError, Recheck, SignerProfile, SlotOrder};
+use crate::chain::{BuildError, Chain, ChainError, Nonces, Recheck, SignerProfile, SlotOrder};
 use crate::config::CostLimits;
 use crate::domain::ids::{PaymentId, SubmissionId};
 use crate::domain::network::Network;
 use crate::domain::reason::Reason;
-use crate::domain::submission::{LanePolicy, compose, may_open, next_nonce};
+use crate::domain::submission::{LanePolicy, Place, compose, may_open, next_nonce};
 use crate::domain::verification::{Checked, Sendable};
 use crate::flow::tenure::{ASK_AGAIN, TURN_LASTS_MAX, Tenure};
 use crate::flow::{Flows, Unavailable};
@@ -30,6 +30,7 @@ use crate::metrics::SubmissionKind;
 use crate::telemetry::ErrorChain;
 
 mod care;
+mod messages;
 
 /// Between two turns while something is under way; rows of other replicas are noticed at this pace too.
 const TURN: Duration = Duration::from_millis(100);
@@ -96,6 +97,8 @@ enum LaneError {
     Ledger(#[from] LedgerError),
     #[error(transparent)]
     Build(#[from] BuildError),
+    #[error(transparent)]
+    Flow(#[from] Unavailable),
     #[error("the hourly budgets do not cover the transaction")]
     OverBudget(Vec<PaymentId>),
     #[error("the signer cannot pay for the transaction")]
@@ -208,10 +211,14 @@ impl Lane {
         self.reopenable = self.policy.in_flight_max.saturating_sub(slots.len()).max(1);
         self.flows.metrics.submissions_in_flight(&self.network, &self.signer.name, slots.len());
         for slot in &slots {
-            match self.care_for(lease, slot, &cursor).await {
+            let cared = match slot.place {
+                Place::Nonce(nonce) => self.care_for(lease, (slot, nonce), &cursor).await,
+                Place::Message(_) => self.care_for_message(lease, slot, &cursor).await,
+            };
+            match cared {
                 Err(LaneError::Ledger(error)) => return Err(error.into()),
                 Err(error) => {
-                    tracing::warn!(network = %self.network, signer = self.signer.name, nonce = slot.nonce, error = %ErrorChain(&error), "a slot could not be cared for");
+                    tracing::warn!(network = %self.network, signer = self.signer.name, slot = ?slot.place, error = %ErrorChain(&error), "a slot could not be cared for");
                     // As if it had been sent: what keeps failing must not keep the others waiting every time.
                     self.sent.insert(slot.id, self.flows.clock.now());
                 }
@@ -220,11 +227,13 @@ impl Lane {
         }
         let now = self.flows.clock.now();
         let mut in_flight = slots.len();
-        if may_open(&self.policy, in_flight, self.last_opened, now)
-            && !(funds.short && self.has_able_neighbour().await?)
-            && self.open(lease, &cursor).await?
-        {
-            in_flight += 1;
+        if may_open(&self.policy, in_flight, self.last_opened, now) {
+            in_flight += match self.chain.nonces() {
+                Some(_) if funds.short && self.has_able_neighbour().await? => 0,
+                Some(_) => usize::from(self.open(lease, &cursor).await?),
+                // No neighbour can take what its payer signed for this signer.
+                None => self.open_messages(lease, &cursor, self.policy.in_flight_max - in_flight).await?,
+            };
         }
         // With something in flight there is a pace to keep, and payments gather meanwhile.
         Ok(if in_flight == 0 { Pause::UntilRung } else { Pause::Fixed(self.policy.pace.to_std().unwrap_or(TURN).min(TURN)) })
@@ -248,7 +257,7 @@ impl Lane {
     /// Opens a slot for as many of these payments as it can be opened for. Returns whether it did.
     async fn open_for(&mut self, lease: &Lease, nonce: u64, mut payments: Vec<Sendable>) -> Result<bool, LaneError> {
         while !payments.is_empty() {
-            match self.open_at(lease, nonce, &payments).await {
+            match self.open_at(lease, Place::Nonce(nonce), &payments).await {
                 Ok(Opened::Committed(_)) => {
                     self.next = Some(nonce + 1);
                     self.last_opened = Some(self.flows.clock.now());
@@ -281,8 +290,17 @@ impl Lane {
     }
 
     /// Signs, commits and sends a slot, unless one of the payments was withdrawn in this moment.
-    async fn open_at(&mut self, lease: &Lease, nonce: u64, payments: &[Sendable]) -> Result<Opened, LaneError> {
-        let order = SlotOrder { signer: &self.signer.name, nonce, outbid: None };
+    async fn open_at(&mut self, lease: &Lease, place: Place, payments: &[Sendable]) -> Result<Opened, LaneError> {
+        let (opened, raw) = self.commit_slot(lease, place, payments).await?;
+        if let Opened::Committed(slot) = opened {
+            self.send(slot, &raw).await;
+        }
+        Ok(opened)
+    }
+
+    /// Signs and commits a slot, unless one of the payments was withdrawn in this moment. Only then may the bytes be sent.
+    async fn commit_slot(&mut self, lease: &Lease, place: Place, payments: &[Sendable]) -> Result<(Opened, Vec<u8>), LaneError> {
+        let order = SlotOrder { signer: &self.signer.name, place: &place, outbid: None };
         let attempt = self.chain.build(order, payments).await?;
         // Those that came at once were all let in before the first of them was counted.
         let excess = self.flows.over_budget(&self.network, attempt.cost_expected, payments).await?;
@@ -297,15 +315,14 @@ impl Lane {
             }
             return Err(LaneError::Penniless);
         }
-        let opened = self.flows.open_slot(lease, &self.network, &self.signer.address, nonce, &attempt, payments).await?;
-        let Opened::Committed(slot) = opened else { return Ok(opened) };
+        let opened = self.flows.open_slot(lease, &self.network, &self.signer.address, &place, &attempt, payments).await?;
+        let Opened::Committed(_) = opened else { return Ok((opened, attempt.raw)) };
         self.lacking = 0;
         self.committed = self.committed.saturating_add(attempt.cost_max);
         let kind = if payments.is_empty() { SubmissionKind::Cancel } else { SubmissionKind::New };
         self.flows.metrics.submission(&self.network, &self.signer.name, kind, payments.len());
         self.flows.metrics.settlement_cost(&self.network, attempt.cost_expected);
-        self.send(slot, &attempt.raw).await;
-        Ok(opened)
+        Ok((opened, attempt.raw))
     }
 
     /// Payments that were simulated at a block that is not the newest any more are simulated again, all at once. One about
@@ -346,9 +363,9 @@ impl Lane {
                     tracing::warn!(network = %self.network, payment = %payment.id, block.number = block, "a node lags behind");
                 }
                 // Never dropped for that: it may have been this very payment that used it.
-                Recheck::Refused { refusal, .. } if refusal.reason == Reason::NonceAlreadyUsed => {
+                Recheck::Refused { refusal, .. } if refusal.reason.means_used() => {
                     self.used.insert(payment.id, head);
-                    match self.flows.claim_use(&self.chain, &self.network, &payment, head).await {
+                    match self.flows.claim_use(&self.chain, &payment, head).await {
                         Err(Unavailable::Ledger(error)) => return Err(error.into()),
                         Err(error) => {
                             tracing::warn!(network = %self.network, payment = %payment.id, error = %ErrorChain(&error), "the use of a payment's authorization could not be looked for");
@@ -382,9 +399,15 @@ impl Lane {
             return Ok(next);
         }
         let read = self.next_read(lease, cursor).await?;
-        let newest = self.chain.signer(&self.signer.name).await?.nonce;
+        let newest = self.nonces()?.newest(&self.signer.name).await?;
         let own = self.flows.ledger.highest_nonce(&self.network, &self.signer.address).await?;
         Ok(next_nonce(read, newest, own))
+    }
+
+    /// The signers' nonces. Only slots that have some ask for them.
+    fn nonces(&self) -> Result<&dyn Nonces, ChainError> {
+        let missing = || ChainError::Misconfigured { network: self.network.clone(), what: "it has no account nonces".to_owned() };
+        self.chain.nonces().ok_or_else(missing)
     }
 
     /// Whether another lane of the network has the funds that this one lacks.
@@ -410,7 +433,7 @@ impl Lane {
         if let Some(funds) = self.funds.filter(|funds| funds.read_at.elapsed() < BALANCE_READ) {
             return Ok(funds);
         }
-        let balance = self.chain.signer(&self.signer.name).await?.balance;
+        let balance = self.chain.signer_balance(&self.signer.name).await?;
         let now = self.flows.clock.now();
         let rate = self.flows.ledger.spent_lately(&self.network, now).await?;
         // Without anything lacking, what is committed is no debt: it was counted when it was opened.

@@ -23,9 +23,6 @@ use crate::domain::reason::Reason;
 /// The label of everything that is not configured.
 const OTHER: &str = "other";
 
-/// Smallest units in a whole coin of an EVM network.
-const WEI_PER_COIN: f64 = 1e18;
-
 /// The names that a network brings into labels.
 #[derive(Debug, Clone)]
 pub struct NetworkLabels {
@@ -138,9 +135,12 @@ impl Metrics {
     }
 
     /// What a signer holds, and whether that is too little.
-    pub fn signer_balance(&self, network: &Network, signer: &str, wei: u128, is_short: bool) {
+    pub fn signer_balance(&self, network: &Network, signer: &str, held: u128, is_short: bool) {
         let labels = self.signer(network, signer);
-        self.series.signer_balance.with_label_values(&labels).set(rough(wei) / WEI_PER_COIN);
+        self.series
+            .signer_balance
+            .with_label_values(&labels)
+            .set(rough(held) / 10_f64.powi(network.family().native_decimals().into()));
         self.series.signer_short.with_label_values(&labels).set(truth(is_short));
     }
 

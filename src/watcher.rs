@@ -48,6 +48,9 @@ const LOOKS_APART: Duration = Duration::from_millis(10);
 /// For so long blocks are read in one go.
 const EXTEND_LASTS: Duration = Duration::from_secs(1);
 
+/// Payments whose fate is asked for in one look, where blocks do not tell. The oldest come first, and leave room when they end.
+const INQUIRED_AT_ONCE: usize = 1_024;
+
 /// What a look at the network came to.
 struct Looked {
     /// Whether there was a new block.
@@ -160,6 +163,11 @@ impl Watcher {
                 (false, false)
             }
         };
+        let sent = self.flows.ledger.in_open_messages(network, INQUIRED_AT_ONCE).await?;
+        if !sent.is_empty() {
+            let sent = self.flows.ledger.find_payments(&sent).await?;
+            self.flows.inquire(&self.chain, &sent, None).await?;
+        }
         // Callers of this replica are known here, those of others by the slots that wait for a block.
         let busy = self.flows.waiting.is_awaited(network) || self.flows.ledger.has_open_slots(network).await?;
         Ok(Looked { found, behind, busy })

@@ -25,7 +25,11 @@ function binary() {
   return found;
 }
 
-const keyVariable = (chain) => `DEMO_SIGNER_${chain.world.chainId}`;
+/** A network's reference, such as 84532 or the beginning of a genesis hash, fits into names of every kind. */
+const reference = (chain) => chain.world.network.split(':')[1];
+const keyVariable = (chain) => `DEMO_SIGNER_${reference(chain)}`;
+/** A local node stands in for a cluster whose genesis it does not have. */
+const genesis = (chain) => (chain.world.genesisHash ? `genesis = "${chain.world.genesisHash}"\n` : '');
 
 function configuration({ api, operations, dataDir, chains }) {
   const networks = chains.map(
@@ -33,7 +37,7 @@ function configuration({ api, operations, dataDir, chains }) {
 [[networks]]
 id = "${chain.world.network}"
 rpc = ["${chain.url}"]
-signers = [{ name = "demo-${chain.world.chainId}", key = "env:${keyVariable(chain)}" }]
+${genesis(chain)}signers = [{ name = "demo-${reference(chain).slice(0, 8).toLowerCase()}", key = "env:${keyVariable(chain)}" }]
 `,
   );
   return `# Written by dev/demo.mjs; every run writes it anew.
@@ -49,7 +53,7 @@ ${networks.join('')}`;
 }
 
 /** Starts `quittance serve` on the chains and resolves when it says that it is ready. */
-export async function startQuittance({ chains, signerKey }) {
+export async function startQuittance({ chains, keyOf }) {
   const executable = binary();
   // A ledger remembers its chain, and every run has a new chain, so every run has a new ledger. It lies where the user that root
   // runs PostgreSQL as can reach it; a checkout below root's home is closed to everybody else.
@@ -63,7 +67,7 @@ export async function startQuittance({ chains, signerKey }) {
   const log = openSync(logFile, 'w');
   const service = spawn(executable, ['serve', '--config', configFile], {
     stdio: ['ignore', log, log],
-    env: { ...process.env, ...Object.fromEntries(chains.map((chain) => [keyVariable(chain), signerKey])) },
+    env: { ...process.env, ...Object.fromEntries(chains.map((chain) => [keyVariable(chain), keyOf(chain)])) },
   });
   closeSync(log);
   endWithUs(service);

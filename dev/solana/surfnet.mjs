@@ -4,6 +4,7 @@ import { once } from 'node:events';
 import { createRequire } from 'node:module';
 import { connect as connectSocket, createServer } from 'node:net';
 import { setTimeout as sleep } from 'node:timers/promises';
+import { repairBlocks } from './repair.mjs';
 import { connect } from './rpc.mjs';
 
 const FIRST_BLOCK_DEADLINE_SLOTS = 20;
@@ -35,7 +36,9 @@ export async function startSurfnet({ slotTimeMs, port = 0, wsPort = 0 }) {
   }
 
   try {
-    const url = await reachable(surfnet.rpcUrl, port, doors);
+    const door = await repairBlocks(surfnet.rpcUrl, port);
+    doors.push(door);
+    const { url } = door;
     const wsUrl = await reachable(surfnet.wsUrl, wsPort, doors);
     const rpc = connect(surfnet.rpcUrl);
     await firstBlock(rpc, Date.now() + Math.max(FIRST_BLOCK_DEADLINE_MS, FIRST_BLOCK_DEADLINE_SLOTS * slotTimeMs));

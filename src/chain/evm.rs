@@ -24,17 +24,17 @@ use self::rpc::Nodes;
 use self::simulate::{Question, Simulator};
 use super::nodes::CallError;
 use super::{
-    Broadcast, BuildError, Chain, ChainError, Head, Observed, Profile, Recheck, SignerProfile, SignerState, SlotOrder,
+    Broadcast, BuildError, Chain, ChainError, Head, Nonces, Observed, Profile, Recheck, SignerProfile, SlotOrder,
     VerifiedPayment, VerifyError, Wanted,
 };
-use crate::config::{CostLimits, NetworkConfig};
+use crate::config::{CostLimits, EvmConfig, NetworkConfig};
 use crate::domain::address::Address;
 use crate::domain::amount::Amount;
 use crate::domain::asset::Asset;
 use crate::domain::block::{Block, BlockHash};
-use crate::domain::payment::{PaymentRequest, SCHEME_EXACT};
+use crate::domain::payment::{Payment, PaymentRequest, SCHEME_EXACT};
 use crate::domain::reason::{Reason, Refusal};
-use crate::domain::submission::SignedAttempt;
+use crate::domain::submission::{Place, SignedAttempt};
 use crate::domain::verification::{ExaminedPayment, Sendable};
 use crate::keys::{NamedSigner, SettlementSigner};
 use crate::metrics::Metrics;
@@ -90,6 +90,7 @@ impl EvmChain {
     /// A chain id or node address that cannot be one.
     pub fn new(
         config: &NetworkConfig,
+        family: &EvmConfig,
         signers: Vec<NamedSigner>,
         client: &reqwest::Client,
         metrics: Arc<Metrics>,
@@ -117,20 +118,20 @@ impl EvmChain {
         Ok(Self {
             profile,
             chain_id,
-            blocks: Blocks::new(Arc::clone(&nodes), token_addresses, config.finality),
+            blocks: Blocks::new(Arc::clone(&nodes), token_addresses, family.finality),
             simulator: Simulator::start(config.network.clone(), from, Arc::clone(&nodes), metrics),
             nodes,
-            heads: Heads::new(config.network.clone(), config.ws.clone()),
+            heads: Heads::new(config.network.clone(), family.ws.clone()),
             tokens,
             signers: signers.into_iter().collect(),
             signer_addresses: addresses,
-            factories: config.factories.iter().copied().map(evm).collect(),
-            multicall: evm(config.multicall),
-            l1_fee_oracle: config.l1_fee_oracle.map(evm),
+            factories: family.factories.iter().copied().map(evm).collect(),
+            multicall: evm(family.multicall),
+            l1_fee_oracle: family.l1_fee_oracle.map(evm),
             cost: config.cost,
             agree_above: config.agree_above.clone(),
-            validity_slack: config.validity_slack,
-            tip_min: config.priority_fee_min_wei,
+            validity_slack: family.validity_slack,
+            tip_min: family.priority_fee_min_wei,
             prices: PriceBoard::default(),
             pricing: tokio::sync::Mutex::new(()),
             prepared: AtomicBool::new(false),
@@ -217,6 +218,21 @@ impl EvmChain {
     }
 }
 
+#[async_trait]
+impl Nonces for EvmChain {
+    async fn newest(&self, signer: &str) -> Result<u64, ChainError> {
+        let address = EvmAddress::from(self.signer_named(signer)?.address());
+        let nonce: U64 = self.nodes.read("eth_getTransactionCount", (address, "latest")).await?;
+        Ok(nonce.to())
+    }
+
+    async fn at(&self, signer: &str, block: &BlockHash) -> Result<u64, ChainError> {
+        let address = EvmAddress::from(self.signer_named(signer)?.address());
+        let nonce: U64 = self.nodes.read("eth_getTransactionCount", (address, state_of(block))).await?;
+        Ok(nonce.to())
+    }
+}
+
 /// Names a state by its block's hash, so that a node on another branch says nothing instead of something else (EIP-1898).
 fn state_of(block: &BlockHash) -> Value {
     json!({"blockHash": block, "requireCanonical": true})
@@ -252,7 +268,11 @@ impl Chain for EvmChain {
         self.batches.load(Ordering::Relaxed)
     }
 
-    fn examine(&self, request: PaymentRequest) -> Result<ExaminedPayment, Refusal> {
+    fn claimed_payer(&self, request: &PaymentRequest) -> Option<Address> {
+        Eip3009Payload::parse(&request.payload).ok().map(|payload| payload.from)
+    }
+
+    fn examine(&self, request: PaymentRequest, _now: DateTime<Utc>) -> Result<ExaminedPayment, Refusal> {
         if request.scheme != SCHEME_EXACT {
             return Err(Reason::UnsupportedScheme.into());
         }
@@ -269,6 +289,7 @@ impl Chain for EvmChain {
             payer: payment.message.from,
             valid_after: exact::window::time(payment.message.valid_after),
             expires_at: exact::window::time(payment.message.valid_before),
+            signer: None,
             payload,
             request,
         })
@@ -312,9 +333,14 @@ impl Chain for EvmChain {
         })
     }
 
-    async fn balance(&self, asset: Address, payer: Address, block: &BlockHash) -> Result<Amount, ChainError> {
-        let balance = self.view(evm(asset), Token::balanceOfCall { account: evm(payer) }, state_of(block)).await?;
-        Ok(Amount::new(balance.saturating_to()))
+    async fn balance(
+        &self,
+        asset: Address,
+        payer: Address,
+        (number, hash): (u64, &BlockHash),
+    ) -> Result<(Amount, u64), ChainError> {
+        let balance = self.view(evm(asset), Token::balanceOfCall { account: evm(payer) }, state_of(hash)).await?;
+        Ok((Amount::new(balance.saturating_to()), number))
     }
 
     async fn build(&self, order: SlotOrder<'_>, payments: &[Sendable]) -> Result<SignedAttempt, BuildError> {
@@ -339,7 +365,10 @@ impl Chain for EvmChain {
         let cost_max = prices.most(fees, call.gas_limit, call.data.len());
         let cost_expected = prices.expected(call.gas_expected, call.data.len());
         let gas_limit = call.gas_limit;
-        let unsigned = build::transaction(self.chain_id, order.nonce, fees, call);
+        let Place::Nonce(nonce) = *order.place else {
+            return Err(self.nodes.misconfigured("a slot without a nonce".to_owned()).into());
+        };
+        let unsigned = build::transaction(self.chain_id, nonce, fees, call);
         let signature = signer.sign(unsigned.signature_hash()).await.map_err(|source| ChainError::Signer {
             network: self.profile.network.clone(),
             signer: order.signer.to_owned(),
@@ -353,17 +382,19 @@ impl Chain for EvmChain {
         broadcast::broadcast(&self.nodes, raw).await
     }
 
-    async fn signer(&self, name: &str) -> Result<SignerState, ChainError> {
+    async fn signer_balance(&self, name: &str) -> Result<u128, ChainError> {
         let address = EvmAddress::from(self.signer_named(name)?.address());
-        let nonce: U64 = self.nodes.read("eth_getTransactionCount", (address, "latest")).await?;
         let balance: U256 = self.nodes.read("eth_getBalance", (address, "latest")).await?;
-        Ok(SignerState { nonce: nonce.to(), balance: balance.saturating_to() })
+        Ok(balance.saturating_to())
     }
 
-    async fn nonce_at(&self, name: &str, block: &BlockHash) -> Result<u64, ChainError> {
-        let address = EvmAddress::from(self.signer_named(name)?.address());
-        let nonce: U64 = self.nodes.read("eth_getTransactionCount", (address, state_of(block))).await?;
-        Ok(nonce.to())
+    fn nonces(&self) -> Option<&dyn Nonces> {
+        Some(self)
+    }
+
+    /// An authorization ends by the clock, and a nonce that was used for it is used up by something else then.
+    fn lands_until(&self, _accepted: u64) -> Option<u64> {
+        None
     }
 
     async fn head_announced(&self) {
@@ -386,6 +417,11 @@ impl Chain for EvmChain {
 
     async fn observe(&self, block: &Block) -> Result<Observed, ChainError> {
         self.blocks.observe(block).await
+    }
+
+    /// Every block is searched.
+    async fn outcomes(&self, _sent: &[Payment], _thorough: Option<u64>) -> Result<Vec<Observed>, ChainError> {
+        Ok(Vec::new())
     }
 
     async fn agrees(&self, observed: &Observed) -> Result<bool, ChainError> {

@@ -1,7 +1,386 @@
-//! Solana: what a payment there looks like, and every rule that needs no node.
+//! Solana: a payment is one transaction of the payer's, for which we pay the fee.
+//!
+//! A message is a slot of its own: it lands once, only as it is, and within 150 blocks. Blocks are not searched for payments; the
+//! cluster is asked for the transactions by their names. Heights, not slots, are what everything outside of this folder counts in.
+//! See docs/adr/0019-solana.md.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use async_trait::async_trait;
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+use chrono::{DateTime, Utc};
+use serde::Deserialize;
+use serde_json::{Value, json};
+use solana_client::rpc_request::RpcRequest;
+
+use self::blocks::Blocks;
+use self::exact::Authorization;
+use self::exact::compute::Limits;
+use self::message::Key;
+use self::rpc::{Nodes, confirmed};
+use super::nodes::{CallError, Complaint, NodeFailure};
+use super::{
+    Broadcast, BuildError, Chain, ChainError, Head, Nonces, Observed, Profile, Recheck, Rejection, SignerProfile, SlotOrder,
+    VerifiedPayment, VerifyError, Wanted,
+};
+use crate::config::NetworkConfig;
+use crate::domain::address::{Address, decode_base58, encode_base58};
+use crate::domain::amount::Amount;
+use crate::domain::asset::Asset;
+use crate::domain::block::{Block, BlockHash};
+use crate::domain::payment::{Payment, PaymentRequest, SCHEME_EXACT};
+use crate::domain::reason::{Reason, Refusal};
+use crate::domain::submission::{Fees, SignedAttempt};
+use crate::domain::verification::{Checked, ExaminedPayment, Sendable};
+use crate::keys::{MessageSigner, NamedMessageSigner};
+use crate::metrics::Metrics;
 
 pub mod associated;
+mod blocks;
 pub mod exact;
 pub mod message;
 pub mod programs;
+mod rpc;
 pub mod signature;
+mod simulate;
+mod statuses;
+pub mod tokens;
+
+/// A transaction can be processed until its blockhash is this old (`MAX_PROCESSING_AGE` of Agave).
+const BLOCKHASH_LASTS: u64 = 150;
+
+/// How the ledger writes that a payer runs no code.
+const NO_CODE: &str = "none";
+
+/// One cluster.
+pub struct SolanaChain {
+    profile: Profile,
+    nodes: Arc<Nodes>,
+    blocks: Blocks,
+    signers: BTreeMap<String, Arc<dyn MessageSigner>>,
+    keys: Vec<Key>,
+    limits: Limits,
+    agree_above: Option<String>,
+    prepared: AtomicBool,
+}
+
+impl SolanaChain {
+    /// Puts an adapter together. Nothing is sent before [`Chain::prepare`].
+    #[must_use]
+    pub fn new(config: &NetworkConfig, signers: Vec<NamedMessageSigner>, metrics: Arc<Metrics>) -> Self {
+        let nodes = Arc::new(Nodes::new(config, metrics));
+        let profile = Profile {
+            network: config.network.clone(),
+            assets: config.assets.clone(),
+            signers: signers
+                .iter()
+                .map(|(name, signer)| SignerProfile { name: name.clone(), address: encode_base58(&signer.address()) })
+                .collect(),
+        };
+        let fee_max = u64::try_from(config.cost.payment_wei_max).unwrap_or(u64::MAX);
+        Self {
+            profile,
+            blocks: Blocks::new(Arc::clone(&nodes)),
+            nodes,
+            keys: signers.iter().map(|(_, signer)| signer.address()).collect(),
+            signers: signers.into_iter().collect(),
+            limits: Limits { fee_max: fee_max.min(Limits::default().fee_max), ..Limits::default() },
+            agree_above: config.agree_above.clone(),
+            prepared: AtomicBool::new(false),
+        }
+    }
+
+    fn asset(&self, address: Address) -> Result<&Asset, Refusal> {
+        let refused = || Refusal::because(Reason::UnsupportedAsset, format!("{address} is not accepted here"));
+        self.profile.asset(address).ok_or_else(refused)
+    }
+
+    fn signer_named(&self, name: &str) -> Result<&Arc<dyn MessageSigner>, ChainError> {
+        self.signers.get(name).ok_or_else(|| self.nodes.misconfigured(format!("there is no signer {name}")))
+    }
+
+    /// What an examined payment is. It was read before, and therefore can be read again.
+    fn authorization(&self, payload: &Value) -> Result<Authorization, ChainError> {
+        Authorization::read(payload).map_err(|refusal| self.nodes.misconfigured(format!("an examined payment: {refusal}")))
+    }
+
+    /// Simulates a payment, and says at which height.
+    async fn simulate(
+        &self,
+        payment: &Authorization,
+        pay_to: Address,
+    ) -> Result<(Result<simulate::Good, Refusal>, u64), ChainError> {
+        let outcome = simulate::simulate(&self.nodes, payment, pay_to).await?;
+        let height = self.blocks.height_of(outcome.slot).await?;
+        Ok((outcome.verdict, height))
+    }
+
+    /// Whether a node has the same block with the same transactions, and says the same of how they ended.
+    async fn seen_by(&self, node: usize, slot: u64, observed: &Observed) -> Result<Option<bool>, CallError> {
+        let Some(contents) = self.blocks.contents(Some(node), slot).await? else { return Ok(None) };
+        let holds = |name| contents.signatures.contains(name);
+        if contents.block != observed.block || !observed.transactions.iter().all(holds) {
+            return Ok(Some(false));
+        }
+        statuses::confirms(&self.nodes, node, observed).await
+    }
+
+    async fn accounts(&self, addresses: &[Address]) -> Result<(u64, Vec<Option<(Key, Vec<u8>)>>), ChainError> {
+        let addresses: Vec<_> = addresses.iter().map(Address::to_string).collect();
+        let config = json!({"encoding": "base64", "commitment": "confirmed"});
+        let answer: Accounts = self.nodes.read(RpcRequest::GetMultipleAccounts, json!([addresses, config])).await?;
+        Ok((answer.context.slot, answer.value.into_iter().map(|account| account.and_then(Account::read)).collect()))
+    }
+}
+
+#[derive(Deserialize)]
+struct Accounts {
+    context: Context,
+    value: Vec<Option<Account>>,
+}
+
+#[derive(Deserialize)]
+struct Context {
+    slot: u64,
+}
+
+#[derive(Deserialize)]
+struct Account {
+    owner: String,
+    data: (String, String),
+}
+
+impl Account {
+    fn read(self) -> Option<(Key, Vec<u8>)> {
+        Some((decode_base58(&self.owner)?, STANDARD.decode(self.data.0).ok()?))
+    }
+}
+
+/// Every payment goes by itself.
+fn checked(good: simulate::Good, block: u64) -> Checked {
+    Checked { block, payer_code: NO_CODE.to_owned(), alone: true, gas: good.units.max(1) }
+}
+
+#[async_trait]
+impl Chain for SolanaChain {
+    fn profile(&self) -> &Profile {
+        &self.profile
+    }
+
+    async fn prepare(&self) -> Result<(), ChainError> {
+        let addresses: Vec<_> = self.profile.assets.iter().map(|asset| asset.address).collect();
+        for (asset, account) in self.profile.assets.iter().zip(self.accounts(&addresses).await?.1) {
+            let account = account.as_ref().map(|(owner, data)| (owner, data.as_slice()));
+            tokens::check_mint(asset, account)
+                .map_err(|error| self.nodes.misconfigured(format!("{} {}: {error}", asset.symbol, asset.address)))?;
+        }
+        self.blocks.head().await?;
+        self.prepared.store(true, Ordering::Release);
+        Ok(())
+    }
+
+    fn is_prepared(&self) -> bool {
+        self.prepared.load(Ordering::Acquire)
+    }
+
+    fn batches(&self) -> bool {
+        false
+    }
+
+    fn claimed_payer(&self, request: &PaymentRequest) -> Option<Address> {
+        Authorization::read(&request.payload).ok().map(|payment| Address::Solana(payment.transfer.authority))
+    }
+
+    fn examine(&self, request: PaymentRequest, now: DateTime<Utc>) -> Result<ExaminedPayment, Refusal> {
+        if request.scheme != SCHEME_EXACT {
+            return Err(Reason::UnsupportedScheme.into());
+        }
+        let asset = self.asset(request.asset)?;
+        exact::examine(request, asset, &self.keys, &self.limits, now)
+    }
+
+    /// A blockhash has an age in blocks and none in time; the simulation knows it.
+    fn check_window(&self, _payment: &ExaminedPayment, _now: DateTime<Utc>) -> Result<(), Refusal> {
+        Ok(())
+    }
+
+    async fn verify(&self, payment: Arc<ExaminedPayment>, _wanted: Wanted) -> Result<VerifiedPayment, VerifyError> {
+        let authorization = self.authorization(&payment.payload)?;
+        let (verdict, block) = self.simulate(&authorization, payment.request.pay_to).await?;
+        match verdict {
+            Ok(good) => {
+                let balance = Some(Amount::new(good.balance.into()));
+                let bytes = authorization.transaction.unsigned().len();
+                Ok(VerifiedPayment::new(payment, checked(good, block), balance, bytes))
+            }
+            Err(refusal) => Err(VerifyError::Refused { refusal, block }),
+        }
+    }
+
+    async fn price(&self, payment: &VerifiedPayment) -> Result<u128, ChainError> {
+        Ok(self.authorization(&payment.examined().payload)?.fee().into())
+    }
+
+    async fn recheck(&self, payment: &Sendable) -> Result<Recheck, ChainError> {
+        // Stored by an older version with other rules, or damaged. No later block mends that.
+        let authorization = match Authorization::read(&payment.payload) {
+            Ok(authorization) => authorization,
+            Err(refusal) => return Ok(Recheck::Refused { refusal, block: u64::MAX }),
+        };
+        let (verdict, block) = self.simulate(&authorization, payment.pay_to).await?;
+        Ok(match verdict {
+            Ok(good) => Recheck::Good(checked(good, block)),
+            Err(refusal) => Recheck::Refused { refusal, block },
+        })
+    }
+
+    /// Nodes do not know past states, so it is the newest confirmed one.
+    async fn balance(&self, asset: Address, payer: Address, (number, _): (u64, &BlockHash)) -> Result<(Amount, u64), ChainError> {
+        let (Address::Solana(mint), Address::Solana(owner)) = (asset, payer) else {
+            return Err(self.nodes.misconfigured("an address of another family".to_owned()));
+        };
+        let program = self.profile.asset(asset).and_then(Asset::program);
+        let account = program.and_then(|program| associated::account(&owner, &mint, program));
+        let account = account.ok_or_else(|| self.nodes.misconfigured(format!("{asset} is not configured")))?;
+        let (slot, accounts) = self.accounts(&[Address::Solana(account)]).await?;
+        let height = self.blocks.height_of(slot).await?;
+        if height < number {
+            return Err(self.nodes.implausible(format!("a state before block {number}")));
+        }
+        let held = accounts.into_iter().next().flatten().and_then(|(_, data)| tokens::TokenAccount::read(&data));
+        Ok((Amount::new(held.map_or(0, |held| held.amount).into()), height))
+    }
+
+    async fn build(&self, order: SlotOrder<'_>, payments: &[Sendable]) -> Result<SignedAttempt, BuildError> {
+        let [payment] = payments else {
+            return Err(self.nodes.misconfigured("a slot holds one payment".to_owned()).into());
+        };
+        let signer = self.signer_named(order.signer)?;
+        let authorization = Authorization::read(&payment.payload).map_err(|_| BuildError::Unreadable(payment.id))?;
+        let transaction = &authorization.transaction;
+        let signature = signer.sign(transaction.message()).await.map_err(|source| ChainError::Signer {
+            network: self.profile.network.clone(),
+            signer: order.signer.to_owned(),
+            source,
+        })?;
+        let complete = transaction.signed(&signature).map_err(|_| BuildError::Unreadable(payment.id))?;
+        let fee = u128::from(authorization.fee());
+        Ok(SignedAttempt {
+            transaction: complete.id,
+            raw: complete.wire,
+            fees: Fees { fee_per_gas: authorization.budget.unit_price.into(), tip_per_gas: 0 },
+            gas_limit: u64::from(authorization.budget.units).max(1),
+            cost_max: fee,
+            cost_expected: fee,
+        })
+    }
+
+    /// To every node, because none of them promises to pass it on.
+    async fn broadcast(&self, raw: &[u8]) -> Broadcast {
+        let wire = STANDARD.encode(raw);
+        let config = json!({"encoding": "base64", "skipPreflight": true, "preflightCommitment": "confirmed", "maxRetries": 0});
+        let sends = self
+            .nodes
+            .order()
+            .map(|node| self.nodes.call_node::<String>(node, RpcRequest::SendTransaction, json!([wire, config])));
+        let answers: Vec<_> = futures_util::future::join_all(sends).await.into_iter().map(sent).collect();
+        let rank = |answer: &Broadcast| match answer {
+            Broadcast::Accepted => 3,
+            Broadcast::AlreadyKnown => 2,
+            // One node's refusal does not undo another's silence.
+            Broadcast::Unknown => 1,
+            Broadcast::Rejected(_) => 0,
+        };
+        answers.into_iter().max_by_key(rank).unwrap_or(Broadcast::Unknown)
+    }
+
+    async fn signer_balance(&self, name: &str) -> Result<u128, ChainError> {
+        let address = encode_base58(&self.signer_named(name)?.address());
+        let balance: Balance = self.nodes.read(RpcRequest::GetBalance, json!([address, confirmed()])).await?;
+        Ok(balance.value.into())
+    }
+
+    fn nonces(&self) -> Option<&dyn Nonces> {
+        None
+    }
+
+    /// What its blockhash says about its end is the client's word; that it was good once is the cluster's.
+    fn lands_until(&self, accepted: u64) -> Option<u64> {
+        Some(accepted.saturating_add(BLOCKHASH_LASTS))
+    }
+
+    async fn head_announced(&self) {
+        std::future::pending::<()>().await;
+    }
+
+    fn announces_heads(&self) -> bool {
+        false
+    }
+
+    async fn head(&self) -> Result<Head, ChainError> {
+        self.blocks.head().await
+    }
+
+    async fn block(&self, number: u64) -> Result<Option<Block>, ChainError> {
+        self.blocks.block(number).await
+    }
+
+    /// What stands in a block is asked for by name; see [`Chain::outcomes`].
+    async fn observe(&self, block: &Block) -> Result<Observed, ChainError> {
+        let node = self.nodes.order().next().unwrap_or_default();
+        Ok(Observed { block: block.clone(), uses: Vec::new(), transactions: Vec::new(), node })
+    }
+
+    async fn outcomes(&self, sent: &[Payment], thorough: Option<u64>) -> Result<Vec<Observed>, ChainError> {
+        statuses::outcomes(&self.nodes, &self.blocks, sent, thorough).await
+    }
+
+    async fn agrees(&self, observed: &Observed) -> Result<bool, ChainError> {
+        let Some(slot) = self.blocks.slot_of(observed.block.number).await? else { return Ok(false) };
+        let mut last = CallError::Unavailable(NodeFailure::Broken);
+        for node in self.nodes.order().filter(|node| *node != observed.node) {
+            match self.seen_by(node, slot, observed).await {
+                Ok(Some(same)) => return Ok(same),
+                // It has not come so far, which says nothing.
+                Ok(None) => {}
+                Err(error) => last = error,
+            }
+        }
+        Err(self.nodes.unavailable(RpcRequest::GetSignatureStatuses, last))
+    }
+
+    fn agree_above(&self, asset: Address) -> Option<Amount> {
+        let decimals = self.profile.asset(asset)?.decimals;
+        Amount::from_decimal(self.agree_above.as_deref()?, decimals).ok()
+    }
+
+    /// Nobody else can land what our fee payer has not signed, so there is nothing to search for.
+    async fn lookup(&self, _payment: &Sendable, _from: u64, _to: u64) -> Result<Option<Observed>, ChainError> {
+        Ok(None)
+    }
+}
+
+#[derive(Deserialize)]
+struct Balance {
+    value: u64,
+}
+
+fn sent(answer: Result<String, CallError>) -> Broadcast {
+    match answer {
+        Ok(_) => Broadcast::Accepted,
+        Err(CallError::Complaint(Complaint { message, .. })) => {
+            let message = message.to_ascii_lowercase();
+            if message.contains("already been processed") {
+                Broadcast::AlreadyKnown
+            } else if message.contains("insufficient funds for fee") {
+                Broadcast::Rejected(Rejection::SignerShort)
+            } else {
+                Broadcast::Rejected(Rejection::Other)
+            }
+        }
+        Err(CallError::Unavailable(_)) => Broadcast::Unknown,
+    }
+}

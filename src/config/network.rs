@@ -10,9 +10,9 @@ use super::problem::Fault;
 use super::rpc::{self, RpcUrl};
 use super::secret::secret;
 use super::table::{Items, Reported, Table, all, good};
-use super::value::{NATIVE_DECIMALS, address, decimal, milliseconds, native, number, or_none, seconds, size, some_text, text};
-use crate::domain::address::{Address, decode_hex};
-use crate::domain::asset::{self, Asset, AssetKind, SigningDomain};
+use super::value::{address, decimal, milliseconds, native, number, or_none, seconds, size, some_text, text};
+use crate::domain::address::{Address, decode_base58, decode_base58_pair, decode_hex};
+use crate::domain::asset::{self, Asset, AssetKind, SigningDomain, TokenProgram};
 use crate::domain::budget::Limits;
 use crate::domain::network::{Family, Network};
 use crate::domain::submission::LanePolicy;
@@ -24,16 +24,12 @@ pub struct NetworkConfig {
     pub network: Network,
     /// Its nodes, in the order in which they are asked. At least one.
     pub rpc: Vec<RpcUrl>,
-    /// Where new blocks are announced, in the order in which subscriptions are tried.
-    pub ws: Vec<RpcUrl>,
     /// Who pays for transactions. At least one; each has a lane of its own.
     pub signers: Vec<SignerConfig>,
     /// The tokens that are taken. At least one.
     pub assets: Vec<Asset>,
     /// How deep a transfer must stand before success is answered.
     pub answer: AnswerPolicy,
-    /// When a block can no longer be replaced.
-    pub finality: Finality,
     /// The hash of block 0. A node that says otherwise is not of this network.
     pub genesis: Option<String>,
     /// Where the watcher begins with an empty ledger. Absent: at the head.
@@ -44,18 +40,38 @@ pub struct NetworkConfig {
     pub cost: CostLimits,
     /// Above this decimal number of tokens two nodes must agree before a transfer counts. Exact in every asset.
     pub agree_above: Option<String>,
-    /// The wallet factories that ERC-6492 signatures may name.
-    pub factories: Vec<Address>,
-    /// The contract that batches go through.
-    pub multicall: Address,
-    /// The contract that tells what the underlying network charges.
-    pub l1_fee_oracle: Option<Address>,
     /// How often the head is asked for while nothing is expected.
     pub poll_idle: TimeDelta,
     /// How often while a payment is on its way.
     pub poll_busy: TimeDelta,
     /// How long a node may take to answer.
     pub rpc_timeout: TimeDelta,
+    /// What only its family has.
+    pub family: FamilyConfig,
+}
+
+/// Settings that only one family of networks has.
+#[derive(Debug, Clone)]
+pub enum FamilyConfig {
+    /// Of EVM networks.
+    Evm(EvmConfig),
+    /// Of the clusters of Solana, which have none.
+    Solana,
+}
+
+/// Settings of EVM networks.
+#[derive(Debug, Clone)]
+pub struct EvmConfig {
+    /// Where new blocks are announced, in the order in which subscriptions are tried.
+    pub ws: Vec<RpcUrl>,
+    /// When a block can no longer be replaced.
+    pub finality: Finality,
+    /// The wallet factories that ERC-6492 signatures may name.
+    pub factories: Vec<Address>,
+    /// The contract that batches go through.
+    pub multicall: Address,
+    /// The contract that tells what the underlying network charges.
+    pub l1_fee_oracle: Option<Address>,
     /// The least that is offered to a block's producer for a unit of gas.
     pub priority_fee_min_wei: u128,
     /// An authorization may outlive `maxTimeoutSeconds` by this.
@@ -97,6 +113,9 @@ const DECIMALS_MAX: u64 = 38;
 /// Usual nodes keep 16 pending transactions of one sender.
 const IN_FLIGHT_MAX: u32 = 16;
 
+/// What a question about transactions by their names holds, four times over.
+const MESSAGES_MAX: u32 = 1_024;
+
 /// A hundred payments stay well below the 128 KiB of calldata that usual transaction pools accept.
 const BATCH_MAX: u32 = 100;
 
@@ -132,70 +151,75 @@ pub(super) fn networks(root: &Table) -> Result<Vec<NetworkConfig>, Reported> {
 }
 
 fn id(table: Result<&Table, &Reported>) -> Result<Network, Reported> {
-    table.map_err(|reported| *reported)?.required("id", |value| {
-        let network = text(value)?.parse::<Network>()?;
-        match network.family() {
-            Family::Eip155 => Ok(network),
-            family @ Family::Solana => Err(Fault::Family(family.namespace())),
-        }
-    })
+    table.map_err(|reported| *reported)?.required("id", |value| Ok(text(value)?.parse::<Network>()?))
 }
 
 fn network(table: &Table, id: Result<Network, Reported>) -> Result<NetworkConfig, Reported> {
-    // Where the identifier is wrong, the rest is judged by the rules of the only family that is offered.
+    // Where the identifier is wrong, the rest is judged by the rules of the first family.
     let family = id.as_ref().map_or(Family::Eip155, Network::family);
     let rpc = rpc::urls(table);
-    let ws = rpc::ws_urls(table);
-    let signers = signers(table, rpc.as_deref().unwrap_or_default());
+    let signers = signers(table, family, rpc.as_deref().unwrap_or_default());
     let assets = assets(table, family, id.as_ref().ok());
-    let decimals = decimals(assets.as_deref().unwrap_or_default());
+    let decimals = decimals(assets.as_deref().unwrap_or_default(), family);
     let answer = answer_policy(table, &decimals);
-    let finality = table.required("final", finality);
-    let genesis = table.optional("genesis", block_hash);
+    let genesis = table.optional("genesis", block_hash(family));
     let start_block = table.optional("start_block", number(0..=u64::MAX));
-    let lane = lane(table);
-    let cost = table.table("cost").and_then(|table| cost(&table));
+    let lane = lane(table, family);
+    let cost = table.table("cost").and_then(|table| cost(&table, family));
     let agree_above = agree_above(table, &decimals, rpc.as_deref().ok());
-    let factories = table.list("factories", address(family)).and_then(|items| distinct_addresses(table, items));
-    let multicall = table.required("multicall", address(family));
-    let l1_fee_oracle = table.optional("l1_fee_oracle", or_none(address(family)));
     let poll_idle = table.required("poll_idle_ms", milliseconds(10..=600_000));
     let poll_busy = table.required("poll_busy_ms", milliseconds(10..=600_000));
     let rpc_timeout = table.required("rpc_timeout_ms", milliseconds(100..=120_000));
-    let priority_fee_min_wei = table.required("priority_fee_min_wei", number(0..=u64::MAX));
-    let validity_slack = table.required("validity_slack_seconds", seconds(0..=31_536_000));
+    let family = match family {
+        Family::Eip155 => evm(table).map(FamilyConfig::Evm),
+        Family::Solana => Ok(FamilyConfig::Solana),
+    };
     Ok(NetworkConfig {
         network: id?,
         rpc: rpc?,
-        ws: ws?,
         signers: signers?,
         assets: assets?,
         answer: answer?,
-        finality: finality?,
         genesis: genesis?,
         start_block: start_block?,
         lane: lane?,
         cost: cost?,
         agree_above: agree_above?,
-        factories: factories?,
-        multicall: multicall?,
-        l1_fee_oracle: l1_fee_oracle?.flatten(),
         poll_idle: poll_idle?,
         poll_busy: poll_busy?,
         rpc_timeout: rpc_timeout?,
+        family: family?,
+    })
+}
+
+fn evm(table: &Table) -> Result<EvmConfig, Reported> {
+    let address = || address(Family::Eip155);
+    let ws = rpc::ws_urls(table);
+    let finality = table.required("final", finality);
+    let factories = table.list("factories", address()).and_then(|items| distinct_addresses(table, items));
+    let multicall = table.required("multicall", address());
+    let l1_fee_oracle = table.optional("l1_fee_oracle", or_none(address()));
+    let priority_fee_min_wei = table.required("priority_fee_min_wei", number(0..=u64::MAX));
+    let validity_slack = table.required("validity_slack_seconds", seconds(0..=31_536_000));
+    Ok(EvmConfig {
+        ws: ws?,
+        finality: finality?,
+        factories: factories?,
+        multicall: multicall?,
+        l1_fee_oracle: l1_fee_oracle?.flatten(),
         priority_fee_min_wei: priority_fee_min_wei?.into(),
         validity_slack: validity_slack?,
     })
 }
 
-fn signers(table: &Table, nodes: &[RpcUrl]) -> Result<Vec<SignerConfig>, Reported> {
+fn signers(table: &Table, family: Family, nodes: &[RpcUrl]) -> Result<Vec<SignerConfig>, Reported> {
     let tables = table.tables("signers")?;
     if tables.is_empty() {
         return table.refuse("signers", Fault::Empty);
     }
     let is_public = nodes.iter().any(|node| !node.is_private());
     let (names, keys): (Items<String>, Items<SecretString>) =
-        tables.into_iter().enumerate().map(|(index, (path, signer))| split(&path, signer, index, is_public)).unzip();
+        tables.into_iter().enumerate().map(|(index, (path, signer))| split(&path, signer, index, (family, is_public))).unzip();
     let names_differ = table.distinct(good(&names));
     // Two lanes with one key would use up each other's account nonces.
     let keys_differ = table.distinct(good(&keys).map(|(path, key)| (path, digits(key))));
@@ -207,9 +231,14 @@ fn signers(table: &Table, nodes: &[RpcUrl]) -> Result<Vec<SignerConfig>, Reporte
 type Item<T> = (String, Result<T, Reported>);
 
 /// Name and key of one signer, each with its path.
-fn split(path: &str, signer: Result<Table, Reported>, index: usize, is_public: bool) -> (Item<String>, Item<SecretString>) {
+fn split(
+    path: &str,
+    signer: Result<Table, Reported>,
+    index: usize,
+    (family, is_public): (Family, bool),
+) -> (Item<String>, Item<SecretString>) {
     let name = signer.as_ref().map_err(|reported| *reported).and_then(|table| signer_name(table, index));
-    let key = signer.and_then(|table| signer_key(&table, is_public));
+    let key = signer.and_then(|table| signer_key(&table, family, is_public));
     ((format!("{path}.name"), name), (format!("{path}.key"), key))
 }
 
@@ -223,9 +252,17 @@ fn signer_name(table: &Table, index: usize) -> Result<String, Reported> {
     Ok(name.unwrap_or_else(|| format!("signer-{}", index + 1)))
 }
 
-fn signer_key(table: &Table, is_public: bool) -> Result<SecretString, Reported> {
+fn signer_key(table: &Table, family: Family, is_public: bool) -> Result<SecretString, Reported> {
     match secret(table, "key")? {
         None => table.refuse("key", Fault::Missing),
+        Some(key) if family == Family::Solana => {
+            let is_pair = decode_base58_pair(key.expose_secret()).map(Zeroizing::new).is_some();
+            if is_pair {
+                Ok(key)
+            } else {
+                table.refuse("key", Fault::Expected("a key of 64 bytes in base58, as wallets export it"))
+            }
+        }
         Some(key) if decode_hex::<32>(&digits(&key)).is_none() => {
             table.refuse("key", Fault::Expected("a key of 64 hexadecimal digits"))
         }
@@ -264,18 +301,33 @@ fn assets(table: &Table, family: Family, network: Option<&Network>) -> Result<Ve
 fn listed(table: &Table, family: Family, network: Option<&Network>, known: &[Asset]) -> Result<Asset, Reported> {
     let address = table.required("address", address(family));
     let known = address.as_ref().ok().and_then(|address| known.iter().find(|asset| asset.address == *address));
-    let domain = known.and_then(Asset::domain);
     let symbol = or(table, "symbol", some_text, known.map(|asset| asset.symbol.clone()));
     let decimals = or(table, "decimals", number(0..=DECIMALS_MAX), known.map(|asset| asset.decimals.into()));
-    let name = or(table, "name", some_text, domain.map(|domain| domain.name.clone()));
-    let version = or(table, "version", some_text, domain.map(|domain| domain.version.clone()));
+    let kind = match family {
+        Family::Eip155 => signing_domain(table, known.and_then(Asset::domain)).map(AssetKind::Eip3009),
+        Family::Solana => or(table, "program", token_program, known.and_then(Asset::program)).map(AssetKind::Spl),
+    };
     Ok(Asset {
         network: network.cloned().ok_or(Reported)?,
         address: address?,
         symbol: symbol?,
         decimals: u8::try_from(decimals?).expect("at most 38"),
-        kind: AssetKind::Eip3009(SigningDomain { name: name?, version: version? }),
+        kind: kind?,
     })
+}
+
+fn signing_domain(table: &Table, known: Option<&SigningDomain>) -> Result<SigningDomain, Reported> {
+    let name = or(table, "name", some_text, known.map(|domain| domain.name.clone()));
+    let version = or(table, "version", some_text, known.map(|domain| domain.version.clone()));
+    Ok(SigningDomain { name: name?, version: version? })
+}
+
+fn token_program(value: &Value) -> Result<TokenProgram, Fault> {
+    match text(value)?.as_str() {
+        "token" => Ok(TokenProgram::Token),
+        "token-2022" => Ok(TokenProgram::Token2022),
+        _ => Err(Fault::Expected("token or token-2022")),
+    }
 }
 
 fn or<T>(table: &Table, key: &str, parse: impl FnOnce(&Value) -> Result<T, Fault>, known: Option<T>) -> Result<T, Reported> {
@@ -285,10 +337,10 @@ fn or<T>(table: &Table, key: &str, parse: impl FnOnce(&Value) -> Result<T, Fault
     }
 }
 
-fn decimals(assets: &[Asset]) -> Vec<u8> {
+fn decimals(assets: &[Asset], family: Family) -> Vec<u8> {
     match assets {
-        // The assets are wrong and reported. With the places of ether every sensible bound is exact.
-        [] => vec![NATIVE_DECIMALS],
+        // The assets are wrong and reported. With the places of the coin every sensible bound is exact.
+        [] => vec![family.native_decimals()],
         assets => assets.iter().map(|asset| asset.decimals).collect(),
     }
 }
@@ -304,19 +356,33 @@ fn finality(value: &Value) -> Result<Finality, Fault> {
     })
 }
 
-/// Nodes print hashes in lower case, and so does the ledger.
-fn block_hash(value: &Value) -> Result<String, Fault> {
-    let hash = text(value)?.to_ascii_lowercase();
-    let is_hash = hash.strip_prefix("0x").and_then(decode_hex::<32>).is_some();
-    if is_hash { Ok(hash) } else { Err(Fault::Expected("0x and 64 hexadecimal digits")) }
+/// The hash of block 0, as nodes print it.
+fn block_hash(family: Family) -> impl Fn(&Value) -> Result<String, Fault> {
+    move |value| match family {
+        Family::Eip155 => {
+            let hash = text(value)?.to_ascii_lowercase();
+            let is_hash = hash.strip_prefix("0x").and_then(decode_hex::<32>).is_some();
+            if is_hash { Ok(hash) } else { Err(Fault::Expected("0x and 64 hexadecimal digits")) }
+        }
+        Family::Solana => {
+            let hash = text(value)?;
+            if decode_base58(&hash).is_some() { Ok(hash) } else { Err(Fault::Expected("32 bytes in base58")) }
+        }
+    }
 }
 
-fn lane(table: &Table) -> Result<LanePolicy, Reported> {
+fn lane(table: &Table, family: Family) -> Result<LanePolicy, Reported> {
     let pace = table.required("pace_ms", milliseconds(0..=60_000));
-    let batch_max = table.required("batch_max", size(1..=BATCH_MAX));
-    let in_flight_max = table.required("in_flight_max", size(1..=IN_FLIGHT_MAX));
     let resend_after = table.required("resend_after_ms", milliseconds(100..=600_000));
-    let outbid_after = table.required("outbid_after_ms", milliseconds(1_000..=3_600_000));
+    let (in_flight_max, batch_max, outbid_after) = match family {
+        Family::Eip155 => (
+            table.required("in_flight_max", size(1..=IN_FLIGHT_MAX)),
+            table.required("batch_max", size(1..=BATCH_MAX)),
+            table.required("outbid_after_ms", milliseconds(1_000..=3_600_000)),
+        ),
+        // Each payment goes by itself, and nothing can be offered beyond what its payer signed.
+        Family::Solana => (table.required("in_flight_max", size(1..=MESSAGES_MAX)), Ok(1), Ok(TimeDelta::MAX)),
+    };
     Ok(LanePolicy {
         pace: pace?,
         batch_max: batch_max?,
@@ -326,7 +392,8 @@ fn lane(table: &Table) -> Result<LanePolicy, Reported> {
     })
 }
 
-fn cost(table: &Table) -> Result<CostLimits, Reported> {
+fn cost(table: &Table, family: Family) -> Result<CostLimits, Reported> {
+    let native = native(family);
     let payment = table.required("payment_max", native);
     let payer = table.required("payer_hourly", or_none(native));
     let account = table.required("account_hourly", or_none(native));

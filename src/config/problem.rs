@@ -49,9 +49,6 @@ pub enum Fault {
     /// Not a network, or one of a family that is not offered.
     #[error(transparent)]
     Network(#[from] ParseNetworkError),
-    /// A network of a family that nothing can be settled on.
-    #[error("networks of the family {0} cannot be settled on yet")]
-    Family(&'static str),
     /// Not an address.
     #[error(transparent)]
     Address(#[from] ParseAddressError),

@@ -8,6 +8,7 @@ use figment::value::{Dict, Map, Tag, Value};
 use figment::{Error, Figment, Metadata, Profile, Provider};
 
 use super::problem::{ConfigProblem, Fault};
+use crate::domain::network::{Family, Network};
 
 /// Every setting that has a default.
 const DEFAULTS: &str = include_str!("default.toml");
@@ -184,10 +185,14 @@ fn without_quotation(message: &str) -> String {
     message.lines().filter(|line| !quoted(line)).collect::<Vec<_>>().join(", ")
 }
 
-/// What a network has by default: the table `every`, and over it each table `some` that lists its identifier.
+/// What a network has by default: the table `every`, over it that of its family, and over that each table `some` that lists its
+/// identifier.
 fn network_defaults(defaults: &Dict, id: Option<&str>) -> Dict {
     let table = |value: &Value| value.as_dict().cloned().unwrap_or_default();
     let mut whole = defaults.get("every").map(table).unwrap_or_default();
+    // Where the identifier names no family, the rest is judged by the rules of the first.
+    let family = id.and_then(|id| id.parse().ok()).map_or(Family::Eip155, |network: Network| network.family());
+    overlay(&mut whole, defaults.get(family.namespace()).map(table).unwrap_or_default());
     for some in defaults.get("some").into_iter().flat_map(items).map(|(_, some)| table(some)) {
         let lists = |id| some.get("ids").is_some_and(|ids| items(ids).any(|(_, item)| item.as_str() == Some(id)));
         if id.is_some_and(lists) {

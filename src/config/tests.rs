@@ -4,7 +4,9 @@ use chrono::TimeDelta;
 use secrecy::ExposeSecret;
 
 use super::*;
+use crate::domain::address::encode_base58;
 use crate::domain::amount::Amount;
+use crate::domain::asset::TokenProgram;
 use crate::domain::block::Level;
 
 const MINIMAL: &str = include_str!("../../docs/config/minimal.toml");
@@ -57,6 +59,14 @@ fn at(key: &str, fault: Fault) -> (String, Fault) {
     (key.to_owned(), fault)
 }
 
+/// What only an EVM network has.
+fn evm(network: &NetworkConfig) -> &EvmConfig {
+    match &network.family {
+        FamilyConfig::Evm(evm) => evm,
+        FamilyConfig::Solana => panic!("not an EVM network"),
+    }
+}
+
 #[test]
 fn two_networks_with_a_node_and_a_key_each_are_enough() {
     let config = loaded(MINIMAL, &[]);
@@ -72,12 +82,12 @@ fn two_networks_with_a_node_and_a_key_each_are_enough() {
     assert_eq!((base.signers[0].name.as_str(), base.signers[0].key.expose_secret()), ("signer-1", KEY));
     assert_eq!((base.assets.len(), base.assets[0].symbol.as_str()), (1, "USDC"));
     assert_eq!(base.answer, AnswerPolicy::always(Level::Included));
-    assert_eq!((base.finality, base.agree_above.as_ref()), (Finality::Tag, None));
+    assert_eq!((evm(base).finality, base.agree_above.as_ref()), (Finality::Tag, None));
     assert_eq!((base.lane.batch_max, base.lane.in_flight_max, base.lane.pace), (100, 8, TimeDelta::milliseconds(100)));
     assert_eq!((base.cost.payment_wei_max, base.cost.hourly.payer), (10_u128.pow(15), Some(5 * 10_u128.pow(16))));
-    assert_eq!(base.priority_fee_min_wei, 1_000_000);
+    assert_eq!(evm(base).priority_fee_min_wei, 1_000_000);
     // A network of the OP stack has an oracle, and a network with a cheap coin has higher limits.
-    assert!(base.l1_fee_oracle.is_some() && sei.l1_fee_oracle.is_none());
+    assert!(evm(base).l1_fee_oracle.is_some() && evm(sei).l1_fee_oracle.is_none());
     assert_eq!(sei.cost.payment_wei_max, 10_u128.pow(17));
 }
 
@@ -113,13 +123,49 @@ fn the_defaults_in_the_full_example_are_the_defaults() {
         let network = &mut config.networks[0];
         network.answer = AnswerPolicy::always(Level::Included);
         (network.agree_above, network.genesis, network.start_block) = (None, None, None);
-        network.ws.clear();
+        if let FamilyConfig::Evm(evm) = &mut network.family {
+            evm.ws.clear();
+        }
         network.rpc.truncate(1);
         network.assets.truncate(1);
         network.signers.truncate(1);
         format!("{config:#?}")
     };
     assert_eq!(without_own(&full), without_own(&default));
+}
+
+#[test]
+fn the_example_for_solana_shows_what_is_different_and_the_defaults() {
+    let text = include_str!("../../docs/config/solana.toml");
+    let key = encode_base58(&[7; 64]);
+    let load = |text: &str| load_text(text, &environment(&[("SOLANA_SIGNER", &key)])).unwrap().networks.remove(0);
+    let said = load(text);
+    let minimal = "[[networks]]\nid = \"solana:EtWTRABZaYq6iMfeYKouRu166VU2xqa1\"\nrpc = \"http://127.0.0.1:8899\"\n\
+                   [[networks.signers]]\nkey = \"env:SOLANA_SIGNER\"";
+    let default = load(minimal);
+
+    assert_eq!((said.assets.len(), said.assets[1].program()), (2, Some(TokenProgram::Token2022)));
+    assert_eq!((default.assets.len(), default.assets[0].program()), (1, Some(TokenProgram::Token)));
+    assert!(matches!(default.family, FamilyConfig::Solana));
+    assert_eq!((said.lane, said.poll_busy), (default.lane, default.poll_busy));
+    let cost = |network: &NetworkConfig| format!("{:?}", network.cost);
+    assert_eq!(cost(&said), cost(&default));
+    assert_eq!(default.cost.payment_wei_max, 100_000, "lamports");
+}
+
+#[test]
+fn what_only_evm_networks_have_is_unknown_on_solana() {
+    let solana = NETWORK.replace("eip155:8453", "solana:EtWTRABZaYq6iMfeYKouRu166VU2xqa1");
+    let found = faults(&format!("{solana}\nfinal = 12\nbatch_max = 7\ngenesis = \"0x00\""), &[]);
+
+    for (key, fault) in [
+        ("final", Fault::Unknown),
+        ("batch_max", Fault::Unknown),
+        ("genesis", Fault::Expected("32 bytes in base58")),
+        ("signers[0].key", Fault::Expected("a key of 64 bytes in base58, as wallets export it")),
+    ] {
+        assert!(found.contains(&at(&format!("networks[0].{key}"), fault)), "{key}: {found:?}");
+    }
 }
 
 #[test]
@@ -222,7 +268,7 @@ fn a_secret_may_stand_in_a_file() {
 fn announcements_come_over_websocket_from_one_node_or_several() {
     let hosts = |line: &str| -> Vec<String> {
         let config = loaded(&format!("{NETWORK}\n{line}"), &[]);
-        config.networks[0].ws.iter().map(ToString::to_string).collect()
+        evm(&config.networks[0]).ws.iter().map(ToString::to_string).collect()
     };
 
     assert_eq!(hosts(""), [""; 0]);
@@ -261,12 +307,6 @@ fn what_a_network_needs_is_asked_for() {
         NETWORK.replace("8453", "31337")
     );
     assert_eq!(fault(&bounds), at("networks[0].assets", Fault::NoAssets));
-}
-
-#[test]
-fn a_family_without_an_adapter_is_refused_by_its_name() {
-    let solana = NETWORK.replace("eip155:8453", "solana:EtWTRABZaYq6iMfeYKouRu166VU2xqa1");
-    assert!(faults(&solana, &[]).contains(&at("networks[0].id", Fault::Family("solana"))));
 }
 
 #[test]
@@ -345,7 +385,10 @@ fn other_forms_are_read() {
 
     let network = &loaded(&format!("{NETWORK}\n{more}"), &[]).networks[0];
 
-    assert_eq!((network.finality, network.l1_fee_oracle, network.start_block), (Finality::Confirmations(12), None, Some(7)));
+    assert_eq!(
+        (evm(network).finality, evm(network).l1_fee_oracle, network.start_block),
+        (Finality::Confirmations(12), None, Some(7))
+    );
     assert!(network.genesis.as_ref().is_some_and(|hash| hash.starts_with("0xf712")));
     assert_eq!(network_fault("final = 0"), at("networks[0].final", Fault::OutOfRange { min: 1, max: 1_000_000 }));
     assert_eq!(network_fault("genesis = \"0x12\""), at("networks[0].genesis", Fault::Expected("0x and 64 hexadecimal digits")));

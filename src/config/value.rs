@@ -11,9 +11,6 @@ use crate::domain::address::Address;
 use crate::domain::amount::Amount;
 use crate::domain::network::Family;
 
-/// Decimal places of the coin that pays for transactions, on every EVM network.
-pub(super) const NATIVE_DECIMALS: u8 = 18;
-
 /// The word that turns a limit or a feature off.
 const NONE: &str = "none";
 
@@ -111,8 +108,8 @@ pub(super) fn decimal(decimals: &[u8]) -> impl Fn(&Value) -> Result<String, Faul
 }
 
 /// A decimal number of the network's coin, in its smallest unit.
-pub(super) fn native(value: &Value) -> Result<u128, Fault> {
-    Ok(Amount::from_decimal(&text(value)?, NATIVE_DECIMALS)?.units())
+pub(super) fn native(family: Family) -> impl Fn(&Value) -> Result<u128, Fault> + Copy {
+    move |value| Ok(Amount::from_decimal(&text(value)?, family.native_decimals())?.units())
 }
 
 /// What `parse` reads, or the word `none`.

@@ -98,6 +98,9 @@ pub fn encode_hex(bytes: &[u8]) -> String {
     text
 }
 
+/// Fewest and most base58 digits of 64 bytes.
+const BASE58_PAIR_DIGITS: std::ops::RangeInclusive<usize> = 64..=88;
+
 /// Fewest and most base58 digits of 32 bytes.
 const BASE58_DIGITS: std::ops::RangeInclusive<usize> = 32..=44;
 
@@ -109,6 +112,14 @@ pub fn decode_base58(text: &str) -> Option<[u8; 32]> {
     // The work grows with the square of the length.
     let text = Some(text).filter(|text| BASE58_DIGITS.contains(&text.len()))?;
     let mut bytes = [0; 32];
+    (bs58::decode(text).onto(&mut bytes) == Ok(bytes.len())).then_some(bytes)
+}
+
+/// Reads exactly 64 bytes from base58: the secret and the public key of an account, as wallets export them.
+#[must_use]
+pub fn decode_base58_pair(text: &str) -> Option<[u8; 64]> {
+    let text = Some(text).filter(|text| BASE58_PAIR_DIGITS.contains(&text.len()))?;
+    let mut bytes = [0; 64];
     (bs58::decode(text).onto(&mut bytes) == Ok(bytes.len())).then_some(bytes)
 }
 

@@ -10,7 +10,7 @@ pub type BlockHash = String;
 /// A block of a network with the hash of its parent, which is how a reorganisation is noticed.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Block {
-    /// Height; on Solana the slot.
+    /// Its height.
     pub number: u64,
     /// The block itself.
     pub hash: BlockHash,

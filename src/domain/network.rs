@@ -63,6 +63,24 @@ impl Family {
         }
     }
 
+    /// Decimal places of the coin that fees are paid in.
+    #[must_use]
+    pub const fn native_decimals(self) -> u8 {
+        match self {
+            Self::Eip155 => 18,
+            Self::Solana => 9,
+        }
+    }
+
+    /// What the smallest unit of that coin is called.
+    #[must_use]
+    pub const fn native_unit(self) -> &'static str {
+        match self {
+            Self::Eip155 => "wei",
+            Self::Solana => "lamports",
+        }
+    }
+
     fn has(self, reference: &str) -> bool {
         match self {
             Self::Eip155 => is_chain_id(reference),

@@ -172,6 +172,10 @@ reasons! {
     SolanaSimulationFailed = "invalid_exact_svm_transaction_simulation_failed" / "transaction_simulation_failed",
     /// The transaction was included and did not pay (Solana).
     SolanaTransactionFailed = "invalid_exact_svm_transaction_failed" / "transaction_failed",
+    /// The transaction has landed already (Solana).
+    TransactionProcessed = "invalid_exact_svm_transaction_already_processed",
+    /// The transaction did not land while it could (Solana).
+    TransactionExpired = "invalid_exact_svm_transaction_expired",
     /// It was paid, and the network undid it for ever.
     Reversed = "settlement_reversed",
     /// Settling would cost more than the operator allows.
@@ -187,6 +191,12 @@ impl Reason {
     #[must_use]
     pub const fn is_malformed(self) -> bool {
         matches!(self, Self::InvalidJson | Self::MissingParameters | Self::InvalidPayload | Self::InvalidPaymentRequirements)
+    }
+
+    /// Whether the chain has seen this very authorization used: by a stranger, or by a settlement of ours.
+    #[must_use]
+    pub const fn means_used(self) -> bool {
+        matches!(self, Self::NonceAlreadyUsed | Self::TransactionProcessed)
     }
 
     /// Reads a code back from the ledger.

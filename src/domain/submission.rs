@@ -2,6 +2,7 @@
 
 use chrono::{DateTime, TimeDelta, Utc};
 
+use super::payment::AuthorizationKey;
 use super::transfer::TransactionId;
 use super::verification::Checked;
 
@@ -12,6 +13,15 @@ pub struct Fees {
     pub fee_per_gas: u128,
     /// The part of it that the block's builder gets.
     pub tip_per_gas: u128,
+}
+
+/// What makes a slot the one that it is.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Place {
+    /// An account nonce of the signer. Whatever lands there, nothing else can.
+    Nonce(u64),
+    /// A message that lands once, only as it is, and only for a while. It is the authorization itself.
+    Message(AuthorizationKey),
 }
 
 /// Signed bytes for one slot.

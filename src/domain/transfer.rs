@@ -32,6 +32,8 @@ pub enum Use {
     Spent(Option<Transfer>),
     /// Its owner cancelled it.
     Cancelled,
+    /// The only transaction that could use it was included, and failed for this reason.
+    Failed(Reason),
 }
 
 /// An authorization that a block used up.
@@ -65,6 +67,7 @@ pub fn judge<'a>(payment: &Payment, outcome: &'a Use) -> Ending<'a> {
         }
         Use::Spent(None) => Ending::Spoiled(Reason::TransferEventMismatch),
         Use::Spent(Some(_)) | Use::Cancelled => Ending::Spoiled(Reason::NonceAlreadyUsed),
+        Use::Failed(reason) => Ending::Spoiled(*reason),
     }
 }
 
@@ -114,5 +117,7 @@ mod tests {
         }
         assert_eq!(judge(&payment, &Use::Spent(None)), Ending::Spoiled(Reason::TransferEventMismatch));
         assert_eq!(judge(&payment, &Use::Cancelled), Ending::Spoiled(Reason::NonceAlreadyUsed));
+        let failed = Use::Failed(Reason::SolanaTransactionFailed);
+        assert_eq!(judge(&payment, &failed), Ending::Spoiled(Reason::SolanaTransactionFailed));
     }
 }

@@ -21,6 +21,8 @@ pub struct ExaminedPayment {
     pub valid_after: DateTime<Utc>,
     /// When it no longer can.
     pub expires_at: DateTime<Utc>,
+    /// The only signer of ours that can send it, where the payer has chosen one.
+    pub signer: Option<Address>,
     /// The scheme's payload in the one form that is stored and sent from.
     pub payload: Value,
 }

@@ -7,10 +7,10 @@ use serde_json::json;
 use super::Flows;
 use crate::domain::budget::{Beneficiaries, covered, share};
 use crate::domain::event::EventKind;
-use crate::domain::ids::PaymentId;
+use crate::domain::ids::{PaymentId, SubmissionId};
 use crate::domain::network::Network;
-use crate::domain::reason::Refusal;
-use crate::domain::submission::SignedAttempt;
+use crate::domain::reason::{Reason, Refusal};
+use crate::domain::submission::{Place, SignedAttempt};
 use crate::domain::verification::Sendable;
 use crate::ledger::blocks::{self, Cursor};
 use crate::ledger::events::{self, NewEvent};
@@ -29,12 +29,12 @@ impl Flows {
         lease: &Lease,
         network: &Network,
         signer: &str,
-        nonce: u64,
+        place: &Place,
         attempt: &SignedAttempt,
         payments: &[Sendable],
     ) -> Result<Opened, LedgerError> {
         let costs = shares(attempt.cost_expected, payments);
-        let new = NewSlot { network, signer, nonce, attempt, payments, costs: &costs };
+        let new = NewSlot { network, signer, place, attempt, payments, costs: &costs };
         let opened = self.ledger.open_slot(lease, &new, self.clock.now()).await?;
         if matches!(opened, Opened::Committed(_)) {
             self.waiting.note_sent(payments.iter().map(|payment| payment.id), &attempt.transaction);
@@ -112,6 +112,38 @@ impl Flows {
             tracing::warn!(%network, signer, nonce, payments = unpaid.len(), "a slot was spent without its payments");
         }
         self.bells.ring(network);
+        Ok(())
+    }
+
+    /// Gives up the payment of a slot whose message can no longer land, and notes that the slot is spent.
+    ///
+    /// # Errors
+    /// The lease was lost, or the database could not be reached.
+    pub async fn lapse(
+        &self,
+        lease: &Lease,
+        network: &Network,
+        slot: SubmissionId,
+        height: u64,
+        reason: Reason,
+    ) -> Result<(), LedgerError> {
+        let now = self.clock.now();
+        let mut db = self.ledger.begin().await?;
+        leases::require(&mut db, lease).await?;
+        let mut told = Vec::new();
+        for unpaid in submissions::mark_messages_spent(&mut db, &[slot], height).await? {
+            if let Some((payment, account)) = payments::give_up(&mut db, unpaid, reason, now).await? {
+                let data = json!({"reason": reason.code()});
+                told.push(NewEvent { kind: EventKind::PaymentFailed, payment, account, data });
+            }
+        }
+        events::insert(&mut db, &told, now).await?;
+        notify_block(&mut db, network).await?;
+        commit(db).await?;
+        for _ in &told {
+            self.metrics.payment_failed(network, reason);
+        }
+        self.waiting.wake(network);
         Ok(())
     }
 

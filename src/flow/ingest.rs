@@ -130,46 +130,66 @@ impl Flows {
         let carried = self.ledger.find_sendable(payment.id).await?;
         let cursor = self.ledger.cursor(&payment.network).await?;
         let (Some(sendable), Some(cursor)) = (carried, cursor) else { return Ok(false) };
-        self.claim_use(chain, &payment.network, &sendable, cursor.heights.head).await
+        self.claim_use(chain, &sendable, cursor.heights.head).await
     }
 
     /// The same for a payment that waits in a lane.
     ///
     /// # Errors
     /// The network could not be read, or the database could not be reached.
-    pub async fn claim_use(
-        &self,
-        chain: &Arc<dyn Chain>,
-        network: &Network,
-        payment: &Sendable,
-        cursor: u64,
-    ) -> Result<bool, Unavailable> {
+    pub async fn claim_use(&self, chain: &Arc<dyn Chain>, payment: &Sendable, cursor: u64) -> Result<bool, Unavailable> {
         let from = self.ledger.first_checked(payment.id).await?.unwrap_or(cursor).min(cursor);
-        let Some(observed) = chain.lookup(payment, from, cursor).await? else { return Ok(false) };
-        if is_large(chain, payment.asset, payment.amount) {
-            confirm(chain, &observed).await?;
+        let Some(mut observed) = chain.lookup(payment, from, cursor).await? else { return Ok(false) };
+        observed.uses.retain(|entry| entry.key == payment.key);
+        self.claim_late(chain, observed, is_large(chain, payment.asset, payment.amount)).await
+    }
+
+    /// Asks what became of payments that were sent, where blocks do not tell, and takes in what is found.
+    ///
+    /// # Errors
+    /// The network could not be read, or the database could not be reached.
+    pub async fn inquire(&self, chain: &Arc<dyn Chain>, sent: &[Payment], thorough: Option<u64>) -> Result<bool, Unavailable> {
+        let (mut found, mut failure) = (false, None);
+        for observed in chain.outcomes(sent, thorough).await? {
+            let ends = |payment: &&Payment| observed.uses.iter().any(|entry| entry.key == payment.key);
+            let large = sent.iter().filter(ends).any(|payment| is_large(chain, payment.asset, payment.amount));
+            // What cannot be taken in now does not keep the others.
+            match self.claim_late(chain, observed, large).await {
+                Ok(claimed) => found |= claimed,
+                Err(error) => failure = Some(error),
+            }
         }
-        // The ledger keeps no block that is final for long; there the network itself is asked a second time.
-        let again = chain.block(observed.block.number).await?;
-        let Observed { block, mut uses, .. } = observed;
-        uses.retain(|entry| entry.key == payment.key);
-        if uses.is_empty() {
+        failure.map_or(Ok(found), Err)
+    }
+
+    /// Takes in uses in a block that the watcher has passed.
+    async fn claim_late(&self, chain: &Arc<dyn Chain>, observed: Observed, large: bool) -> Result<bool, Unavailable> {
+        let network = &chain.profile().network;
+        if observed.uses.is_empty() {
             return Ok(false);
         }
+        if large {
+            confirm(chain, &observed).await?;
+        }
+        let Observed { ref block, ref uses, .. } = observed;
+        // The ledger keeps no block that is final for long; there the network itself is asked a second time.
+        let kept = self.ledger.cursor(network).await?.is_some_and(|cursor| block.number > cursor.heights.finalized);
+        let again = if kept { None } else { chain.block(block.number).await? };
         let now = self.clock.now();
         let mut db = self.ledger.begin().await?;
         let Some(known) = blocks::lock_cursor(&mut db, network).await? else { return Ok(false) };
         // Only a block that stands in our own canonical chain counts.
         let canonical = match blocks::canonical_hash(&mut db, network, block.number).await? {
             Some(hash) => hash == block.hash,
-            None => block.number <= known.heights.finalized && again.as_ref() == Some(&block),
+            None => block.number <= known.heights.finalized && again.as_ref() == Some(block),
         };
         if !canonical {
             return Ok(false);
         }
-        let held = hold_payments(&mut db, network, &uses).await?;
-        let findings = find(&held, &uses);
-        let mut told = settle_findings(&mut db, network, &block, &findings, now).await?;
+        let held = hold_payments(&mut db, network, uses).await?;
+        let findings = find(&held, uses);
+        let mut told = settle_findings(&mut db, network, block, &findings, now).await?;
+        spend_messages(&mut db, network, &observed).await?;
         told.extend(finalize(&mut db, network, (block.number, known.heights.finalized), now).await?);
         events::insert(&mut db, &told, now).await?;
         notify_block(&mut db, network).await?;
@@ -266,11 +286,20 @@ async fn spend_slots(db: &mut Db, network: &Network, observed: &Observed) -> Res
         return Ok(false);
     }
     let mut highest: BTreeMap<String, u64> = BTreeMap::new();
-    for (signer, nonce) in submissions::slots_of(db, network, &observed.transactions).await? {
-        highest.entry(signer).and_modify(|known| *known = nonce.max(*known)).or_insert(nonce);
+    for slot in submissions::slots_of(db, network, &observed.transactions).await? {
+        let Some(nonce) = slot.nonce else { continue };
+        highest.entry(slot.signer).and_modify(|known| *known = nonce.max(*known)).or_insert(nonce);
     }
     for (signer, nonce) in &highest {
         submissions::mark_spent(db, network, signer, *nonce, observed.block.number).await?;
     }
     Ok(!highest.is_empty())
+}
+
+/// Marks the slots without nonces that the block's transactions are.
+async fn spend_messages(db: &mut Db, network: &Network, observed: &Observed) -> Result<(), LedgerError> {
+    let landed = submissions::slots_of(db, network, &observed.transactions).await?;
+    let messages: Vec<_> = landed.into_iter().filter(|slot| slot.nonce.is_none()).map(|slot| slot.id).collect();
+    submissions::mark_messages_spent(db, &messages, observed.block.number).await?;
+    Ok(())
 }

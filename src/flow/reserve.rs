@@ -33,17 +33,26 @@ impl Flows {
             let under_way = payments::reserve(&mut db, &request.network, request.asset, payer, id).await?;
             // A payer with nothing under way was judged by the simulation already.
             let Some(sum) = under_way.sum else { return Ok((turn, db)) };
-            // A balance counts together with what is under way only if both are of the same block.
-            let counts = |block| reads_left == 0 || under_way.cursor.as_ref().is_none_or(|(cursor, _)| *cursor == block);
-            if let Some((balance, _)) = held.filter(|(_, block)| counts(*block)) {
-                let covered = covers(balance, sum, request.amount);
-                return if covered { Ok((turn, db)) } else { Err(Refusal::from(Reason::InsufficientFunds).into()) };
+            if let Some((balance, block)) = held {
+                let cursor = under_way.cursor.as_ref().map(|(cursor, _)| *cursor);
+                let is_covered = covers(balance, sum, request.amount);
+                // What landed behind the cursor is under way and gone from a newer balance, which can therefore only be too low.
+                if is_covered && cursor.is_none_or(|cursor| block >= cursor) {
+                    return Ok((turn, db));
+                }
+                // To refuse, the balance must not be newer. If the ledger does not catch up with it, nobody knows.
+                match cursor {
+                    Some(cursor) if block > cursor && reads_left == 0 => break,
+                    Some(cursor) if block != cursor && reads_left > 0 => {}
+                    _ if is_covered => return Ok((turn, db)),
+                    _ => return Err(Refusal::from(Reason::InsufficientFunds).into()),
+                }
             }
             drop(db);
             let Some((cursor, hash)) = under_way.cursor else { break };
-            held = Some((chain.balance(request.asset, payer, &hash).await.map_err(Unavailable::from)?, cursor));
+            held = Some(chain.balance(request.asset, payer, (cursor, &hash)).await.map_err(Unavailable::from)?);
         }
-        Err(Unavailable::NotReady(request.network.clone()).into())
+        Err(Unavailable::Behind(request.network.clone()).into())
     }
 }
 

@@ -146,7 +146,7 @@ impl Flows {
         let chain = self.open_chain(&request.network).await?;
         let errand = Errand {
             answer_at: self.answer_level(chain, &request),
-            examined: Arc::new(chain.examine(request)?),
+            examined: Arc::new(chain.examine(request, self.clock.now())?),
             fingerprint,
             caller,
             taker: repeat.unwrap_or_else(single_taker),
@@ -244,7 +244,7 @@ impl Flows {
     async fn revive(&self, chain: &Arc<dyn Chain>, errand: &Errand<'_>, payment: &Payment) -> Result<Held, Verdict> {
         let verified = match self.check_on_chain(chain, &errand.examined, Wanted::Balance).await {
             // The watcher will say by whom it was used; it may have been one of our own slots.
-            Err(Verdict::Refused(refusal)) if refusal.reason == Reason::NonceAlreadyUsed => {
+            Err(Verdict::Refused(refusal)) if refusal.reason.means_used() => {
                 return self.find_stranger(chain, errand, payment).await;
             }
             verified => verified?,

@@ -51,12 +51,12 @@ impl Flows {
 
     async fn try_verify(&self, request: PaymentRequest, caller: &Caller) -> Result<Address, Verdict> {
         let chain = self.open_chain(&request.network).await?;
-        let examined = Arc::new(chain.examine(request)?);
+        let examined = Arc::new(chain.examine(request, self.clock.now())?);
         match self.check_on_chain(chain, &examined, Wanted::Verdict).await {
             Ok(_) => Ok(examined.payer),
             // Our own settlement of this very request may have used it, and its success may still be waiting to be collected, or
             // nobody may have been told of it.
-            Err(Verdict::Refused(refusal)) if refusal.reason == Reason::NonceAlreadyUsed => {
+            Err(Verdict::Refused(refusal)) if refusal.reason.means_used() => {
                 let holder = self.ledger.find_holder(&examined.request.network, &examined.key).await?;
                 let fingerprint = Fingerprint::of(&examined.request, caller);
                 let collectable = holder.is_some_and(|payment| {

@@ -131,6 +131,16 @@ async fn enter(service: &Service, request: &HttpRequest, payload: Payload) -> Re
     Ok((caller, bytes))
 }
 
+/// Finds out who pays where the request does not say it in so many words.
+fn name_payer(service: &Service, mut asked: FacilitatorRequest) -> FacilitatorRequest {
+    if asked.payer_hint.is_empty() {
+        let chain = service.flows.chains.find(&asked.request.network).ok();
+        let payer = chain.and_then(|chain| chain.claimed_payer(&asked.request));
+        asked.payer_hint = payer.map(|payer| payer.to_string()).unwrap_or_default();
+    }
+    asked
+}
+
 /// Status of an answer without a verdict. Some old clients read no body but that of a 200; the operator may choose.
 fn unavailable_status(service: &Service, cause: &Unavailable) -> StatusCode {
     match cause {
@@ -154,7 +164,7 @@ async fn verify(service: Data<Service>, request: HttpRequest, payload: Payload) 
         Err(obstacle) => return verify_obstacle(&obstacle),
     };
     let asked = match parse_request(&bytes) {
-        Ok(asked) => asked,
+        Ok(asked) => name_payer(&service, asked),
         Err(error) => return respond(status_of(&error.refusal), &VerifyResponse::from(&error)),
     };
     let started = Instant::now();
@@ -189,7 +199,7 @@ async fn settle(service: Data<Service>, request: HttpRequest, payload: Payload) 
 async fn try_settle(service: &Service, request: &HttpRequest, payload: Payload) -> Result<HttpResponse, Obstacle> {
     let (caller, bytes) = enter(service, request, payload).await?;
     let asked = match parse_request(&bytes) {
-        Ok(asked) => asked,
+        Ok(asked) => name_payer(service, asked),
         Err(error) => return Ok(respond(status_of(&error.refusal), &SettleResponse::from(&error))),
     };
     let fingerprint = Fingerprint::of(&asked.request, &caller);

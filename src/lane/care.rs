@@ -1,9 +1,9 @@
-//! What a lane does about slots that are not spent: sends their bytes again, outbids them, and finds out what became of them.
+//! What a lane does about nonces that are not spent: sends their bytes again, outbids them, and finds out what became of them.
 
 use super::{Lane, LaneError};
 use crate::chain::{Broadcast, BuildError, Rejection, SlotOrder};
 use crate::domain::ids::SubmissionId;
-use crate::domain::submission::{Care, care};
+use crate::domain::submission::{Care, Place, care};
 use crate::ledger::blocks::Cursor;
 use crate::ledger::leases::Lease;
 use crate::ledger::submissions::OpenSlot;
@@ -11,38 +11,43 @@ use crate::metrics::{self, SubmissionKind};
 
 impl Lane {
     /// Sends a slot's bytes again, or outbids them, if they have been waiting for too long.
-    pub(super) async fn care_for(&mut self, lease: &Lease, slot: &OpenSlot, cursor: &Cursor) -> Result<(), LaneError> {
+    pub(super) async fn care_for(
+        &mut self,
+        lease: &Lease,
+        (slot, nonce): (&OpenSlot, u64),
+        cursor: &Cursor,
+    ) -> Result<(), LaneError> {
         let now = self.flows.clock.now();
         match care(&self.policy, slot.signed_at, self.sent.get(&slot.id).copied(), now) {
             Care::Wait => Ok(()),
-            Care::Resend => self.resend(lease, slot, cursor).await,
-            Care::Outbid => self.outbid(lease, slot, cursor).await,
+            Care::Resend => self.resend(lease, (slot, nonce), cursor).await,
+            Care::Outbid => self.outbid(lease, (slot, nonce), cursor).await,
         }
     }
 
-    async fn resend(&mut self, lease: &Lease, slot: &OpenSlot, cursor: &Cursor) -> Result<(), LaneError> {
+    async fn resend(&mut self, lease: &Lease, (slot, nonce): (&OpenSlot, u64), cursor: &Cursor) -> Result<(), LaneError> {
         // Whoever asked for a payment that was given up was told that it is not made, so from then on it is not helped on its way.
         let raw = match &slot.raw {
             Some(raw) if !self.flows.ledger.makes_given_up(slot).await? => raw,
-            Some(_) | None => return self.outbid(lease, slot, cursor).await,
+            Some(_) | None => return self.outbid(lease, (slot, nonce), cursor).await,
         };
         self.flows.metrics.submission(&self.network, &self.signer.name, SubmissionKind::Resend, 0);
         match self.send(slot.id, raw).await {
             // Ours or a stranger's transaction took the nonce; the chain says which block knows.
-            Broadcast::Rejected(Rejection::NonceTooLow) => self.check_spent(lease, slot, cursor).await,
-            Broadcast::Rejected(Rejection::Underpriced) => self.outbid(lease, slot, cursor).await,
+            Broadcast::Rejected(Rejection::NonceTooLow) => self.check_spent(lease, nonce, cursor).await,
+            Broadcast::Rejected(Rejection::Underpriced) => self.outbid(lease, (slot, nonce), cursor).await,
             Broadcast::Rejected(_) | Broadcast::Accepted | Broadcast::AlreadyKnown | Broadcast::Unknown => Ok(()),
         }
     }
 
     /// Signs a further attempt that offers more. A slot whose payments can no longer land, or were given up, is freed by a transfer of
     /// nothing.
-    async fn outbid(&mut self, lease: &Lease, slot: &OpenSlot, cursor: &Cursor) -> Result<(), LaneError> {
+    async fn outbid(&mut self, lease: &Lease, (slot, nonce): (&OpenSlot, u64), cursor: &Cursor) -> Result<(), LaneError> {
         let next = self.next_read(lease, cursor).await?;
-        if next > slot.nonce {
-            return self.note_spent(lease, slot, cursor).await;
+        if next > nonce {
+            return self.note_spent(lease, nonce, cursor).await;
         }
-        if self.fill_gap(lease, next, slot.nonce).await? {
+        if self.fill_gap(lease, next, nonce).await? {
             return Ok(());
         }
         let now = self.flows.clock.now();
@@ -51,7 +56,7 @@ impl Lane {
         payments.retain(|payment| payment.expires_at > now);
         // Bytes that were erased had been in a final block, so no pool holds them.
         let outbid = slot.raw.as_ref().map(|_| slot.fees);
-        let order = SlotOrder { signer: &self.signer.name, nonce: slot.nonce, outbid };
+        let order = SlotOrder { signer: &self.signer.name, place: &slot.place, outbid };
         let sendable = slot.raw.as_ref().filter(|_| !makes_given_up);
         let mut built = self.chain.build(order, &payments).await;
         if matches!(built, Err(BuildError::CannotOutbid)) && sendable.is_none() {
@@ -81,15 +86,15 @@ impl Lane {
 
     /// Whether the signer's nonce passed the slot in a block that the watcher has read. If so, and the watcher did not find our
     /// transaction there, somebody else used the nonce, and the payments go back to the queue.
-    async fn check_spent(&mut self, lease: &Lease, slot: &OpenSlot, cursor: &Cursor) -> Result<(), LaneError> {
-        if self.next_read(lease, cursor).await? > slot.nonce {
-            self.note_spent(lease, slot, cursor).await?;
+    async fn check_spent(&mut self, lease: &Lease, nonce: u64, cursor: &Cursor) -> Result<(), LaneError> {
+        if self.next_read(lease, cursor).await? > nonce {
+            self.note_spent(lease, nonce, cursor).await?;
         }
         Ok(())
     }
 
-    async fn note_spent(&mut self, lease: &Lease, slot: &OpenSlot, cursor: &Cursor) -> Result<(), LaneError> {
-        self.flows.note_spent(lease, &self.network, &self.signer.address, slot.nonce, cursor).await?;
+    async fn note_spent(&mut self, lease: &Lease, nonce: u64, cursor: &Cursor) -> Result<(), LaneError> {
+        self.flows.note_spent(lease, &self.network, &self.signer.address, nonce, cursor).await?;
         // Whoever used this nonce may have used the next ones too, and if it was a node that made this up, it is found out then.
         self.next = None;
         Ok(())
@@ -100,7 +105,7 @@ impl Lane {
     /// Slots are opened again only as far as more may be in flight, because it may be this answer that is wrong; but always the
     /// first one, without which nothing behind it could land.
     pub(super) async fn next_read(&mut self, lease: &Lease, cursor: &Cursor) -> Result<u64, LaneError> {
-        let next = self.chain.nonce_at(&self.signer.name, &cursor.hash).await?;
+        let next = self.nonces()?.at(&self.signer.name, &cursor.hash).await?;
         if self.reopenable > 0 {
             let (address, limit) = (&self.signer.address, self.reopenable);
             let reopened = self.flows.reopen(lease, &self.network, address, next, cursor, limit).await?;
@@ -120,19 +125,23 @@ impl Lane {
         let missing = self.flows.ledger.missing_nonces(&self.network, &self.signer.address, next, slot, limit).await?;
         for nonce in &missing {
             tracing::warn!(network = %self.network, signer = self.signer.name, nonce, "a nonce that nothing uses is filled");
-            self.open_at(lease, *nonce, &[]).await?;
+            self.open_at(lease, Place::Nonce(*nonce), &[]).await?;
         }
         Ok(!missing.is_empty())
     }
 
     pub(super) async fn send(&mut self, slot: SubmissionId, raw: &[u8]) -> Broadcast {
         let answer = self.chain.broadcast(raw).await;
+        self.note_sent(slot, &answer);
+        answer
+    }
+
+    pub(super) fn note_sent(&mut self, slot: SubmissionId, answer: &Broadcast) {
         self.sent.insert(slot, self.flows.clock.now());
-        self.flows.metrics.broadcast(&self.network, counted(&answer));
-        if let Broadcast::Rejected(rejection) = &answer {
+        self.flows.metrics.broadcast(&self.network, counted(answer));
+        if let Broadcast::Rejected(rejection) = answer {
             tracing::warn!(network = %self.network, signer = self.signer.name, ?rejection, "the nodes refused a transaction");
         }
-        answer
     }
 }
 

@@ -9,7 +9,8 @@ use super::leases::{Lease, require};
 use super::{Column, Ledger, LedgerError, budgets, commit, from_bigint, from_decimal, to_bigint, wei_to_decimal};
 use crate::domain::ids::{PaymentId, SubmissionId};
 use crate::domain::network::Network;
-use crate::domain::submission::{Fees, SignedAttempt};
+use crate::domain::payment::AuthorizationKey;
+use crate::domain::submission::{Fees, Place, SignedAttempt};
 use crate::domain::verification::Sendable;
 
 /// So far above what the chain waits for are gaps looked for. Nothing that is farther away can land before those below it.
@@ -20,8 +21,10 @@ const NONCES_LOOKED_AT: u64 = 1_000;
 pub struct OpenSlot {
     /// The slot.
     pub id: SubmissionId,
-    /// The account nonce.
-    pub nonce: u64,
+    /// What makes it this slot.
+    pub place: Place,
+    /// The height at which the payments in it were good before they were recorded, the lowest if there are several.
+    pub accepted: Option<u64>,
     /// The newest attempt's number.
     pub attempt: u16,
     /// The newest attempt's transaction.
@@ -42,8 +45,8 @@ pub struct NewSlot<'a> {
     pub network: &'a Network,
     /// The address of the account.
     pub signer: &'a str,
-    /// Which account nonce.
-    pub nonce: u64,
+    /// What makes it this slot.
+    pub place: &'a Place,
     /// The signed bytes.
     pub attempt: &'a SignedAttempt,
     /// The payments in them, with what they were last found to be.
@@ -69,14 +72,19 @@ impl Ledger {
     /// before anything else is done in this lane.
     pub async fn open_slot(&self, lease: &Lease, new: &NewSlot<'_>, now: DateTime<Utc>) -> Result<Opened, LedgerError> {
         let id = SubmissionId::new();
+        let (nonce, message) = match new.place {
+            Place::Nonce(nonce) => (Some(to_bigint(*nonce)), None),
+            Place::Message(AuthorizationKey(message)) => (None, Some(message.as_slice())),
+        };
         let mut db = self.begin().await?;
         require(&mut db, lease).await?;
         sqlx::query!(
-            "INSERT INTO submissions (id, network, signer, nonce, fence, created_at) VALUES ($1, $2, $3, $4, $5, $6)",
+            "INSERT INTO submissions (id, network, signer, nonce, message, fence, created_at) VALUES ($1, $2, $3, $4, $5, $6, $7)",
             id.uuid(),
             new.network.as_str(),
             new.signer,
-            to_bigint(new.nonce),
+            nonce,
+            message,
             lease.fence,
             now,
         )
@@ -135,19 +143,19 @@ impl Ledger {
         Ok(true)
     }
 
-    /// A lane's slots that are not spent, in the order of their nonces.
+    /// A lane's slots that are not spent, in the order of their nonces, or oldest first.
     ///
     /// # Errors
     /// The database could not be reached.
     pub async fn open_slots(&self, network: &Network, signer: &str) -> Result<Vec<OpenSlot>, LedgerError> {
         let rows = sqlx::query!(
             r#"
-            SELECT s.id, s.nonce AS "nonce!", a.number, a.transaction, a.raw, a.fee_per_gas, a.tip_per_gas,
+            SELECT s.id, s.nonce, s.message, (SELECT min(p.accepted_block) FROM payments p WHERE p.id = ANY (a.payments)) AS accepted, a.number, a.transaction, a.raw, a.fee_per_gas, a.tip_per_gas,
                    a.cost_wei_max, a.signed_at
             FROM submissions s
             JOIN LATERAL (SELECT * FROM attempts WHERE submission_id = s.id ORDER BY number DESC LIMIT 1) a ON true
-            WHERE s.network = $1 AND s.signer = $2 AND s.spent_block IS NULL AND s.nonce IS NOT NULL
-            ORDER BY s.nonce
+            WHERE s.network = $1 AND s.signer = $2 AND s.spent_block IS NULL
+            ORDER BY s.nonce, s.id
             "#,
             network.as_str(),
             signer,
@@ -158,7 +166,11 @@ impl Ledger {
             .map(|row| {
                 Ok(OpenSlot {
                     id: SubmissionId::from_uuid(row.id),
-                    nonce: from_bigint(row.nonce),
+                    place: match (row.nonce, row.message) {
+                        (Some(nonce), _) => Place::Nonce(from_bigint(nonce)),
+                        (None, message) => Place::Message(AuthorizationKey(message.unwrap_or_default())),
+                    },
+                    accepted: row.accepted.map(from_bigint),
                     attempt: u16::try_from(row.number).column("attempts", "number")?,
                     transaction: row.transaction,
                     raw: row.raw,
@@ -183,6 +195,24 @@ impl Ledger {
             network.as_str()
         );
         Ok(open.fetch_one(self.pool()).await?)
+    }
+
+    /// The payments that open slots of a network without nonces were made for, oldest first, given up or not.
+    ///
+    /// # Errors
+    /// The database could not be reached.
+    pub async fn in_open_messages(&self, network: &Network, limit: usize) -> Result<Vec<PaymentId>, LedgerError> {
+        let payments = sqlx::query_scalar!(
+            r#"
+            SELECT p.id FROM submissions s
+            JOIN attempts a ON a.submission_id = s.id
+            JOIN payments p ON p.id = ANY (a.payments)
+            WHERE s.network = $1 AND s.nonce IS NULL AND s.spent_block IS NULL ORDER BY s.id LIMIT $2
+            "#,
+            network.as_str(),
+            i64::try_from(limit).unwrap_or(i64::MAX),
+        );
+        Ok(payments.fetch_all(self.pool()).await?.into_iter().map(PaymentId::from_uuid).collect())
     }
 
     /// Whether the bytes of a slot's newest attempt make a payment that was given up, and that the chain has not paid all the same.
@@ -305,7 +335,17 @@ pub async fn erase_bytes(db: &mut sqlx::PgConnection, now: DateTime<Utc>, limit:
     Ok(erased.execute(db).await?.rows_affected())
 }
 
-/// Slots of which a block holds one of the transactions, as (signer, nonce).
+/// A slot of which a block holds a transaction.
+pub struct LandedSlot {
+    /// The slot.
+    pub id: SubmissionId,
+    /// The address of the account.
+    pub signer: String,
+    /// Its nonce, if it has one.
+    pub nonce: Option<u64>,
+}
+
+/// Slots of which a block holds one of the transactions.
 ///
 /// # Errors
 /// The database could not be reached.
@@ -313,16 +353,40 @@ pub async fn slots_of(
     db: &mut sqlx::PgConnection,
     network: &Network,
     transactions: &[String],
-) -> Result<Vec<(String, u64)>, LedgerError> {
+) -> Result<Vec<LandedSlot>, LedgerError> {
     let rows = sqlx::query!(
         r#"
-        SELECT s.signer, s.nonce AS "nonce!" FROM attempts a JOIN submissions s ON s.id = a.submission_id
-        WHERE a.network = $1 AND a.transaction = ANY ($2) AND s.nonce IS NOT NULL
+        SELECT s.id, s.signer, s.nonce FROM attempts a JOIN submissions s ON s.id = a.submission_id
+        WHERE a.network = $1 AND a.transaction = ANY ($2)
         "#,
         network.as_str(),
         transactions,
     );
-    Ok(rows.fetch_all(db).await?.into_iter().map(|row| (row.signer, from_bigint(row.nonce))).collect())
+    let rows = rows.fetch_all(db).await?.into_iter();
+    let slots =
+        rows.map(|row| LandedSlot { id: SubmissionId::from_uuid(row.id), signer: row.signer, nonce: row.nonce.map(from_bigint) });
+    Ok(slots.collect())
+}
+
+/// Marks slots without nonces as spent at a block, and sends the payments in them that the chain did not pay back to the queue, as
+/// [`mark_spent`] does. Returns those payments.
+///
+/// # Errors
+/// The database could not be reached.
+pub async fn mark_messages_spent(
+    db: &mut sqlx::PgConnection,
+    slots: &[SubmissionId],
+    block: u64,
+) -> Result<Vec<PaymentId>, LedgerError> {
+    let slots: Vec<_> = slots.iter().map(|slot| slot.uuid()).collect();
+    let spent: Vec<Uuid> = sqlx::query_scalar!(
+        "UPDATE submissions SET spent_block = $2 WHERE id = ANY ($1) AND spent_block IS NULL AND nonce IS NULL RETURNING id",
+        &slots,
+        to_bigint(block),
+    )
+    .fetch_all(&mut *db)
+    .await?;
+    requeue_unpaid(db, &spent).await
 }
 
 /// Marks every slot of a signer up to a nonce as spent at a block, and sends the payments in them that the chain did not pay
@@ -349,6 +413,11 @@ pub async fn mark_spent(
     )
     .fetch_all(&mut *db)
     .await?;
+    requeue_unpaid(db, &spent).await
+}
+
+/// Takes payments that the chain did not pay out of slots that are spent.
+async fn requeue_unpaid(db: &mut sqlx::PgConnection, spent: &[Uuid]) -> Result<Vec<PaymentId>, LedgerError> {
     let unpaid = sqlx::query_scalar!(
         r#"
         WITH locked AS (
@@ -361,7 +430,7 @@ pub async fn mark_spent(
         FROM locked WHERE p.id = locked.id
         RETURNING p.id
         "#,
-        &spent,
+        spent,
     )
     .fetch_all(db)
     .await?;

@@ -7,7 +7,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use serde::Serialize;
 
 use super::networks;
-use crate::domain::network::Network;
+use crate::domain::network::{Family, Network};
 use crate::domain::payment::SCHEME_EXACT;
 use crate::domain::reason::Version;
 
@@ -39,15 +39,27 @@ pub struct Kind {
     pub scheme: &'static str,
     /// The network, as this version writes it.
     pub network: String,
+    /// What a payer must know beforehand.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub extra: Option<KindExtra>,
+}
+
+/// What a payer must know of a network beforehand.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct KindExtra {
+    /// Who pays the fee of a transaction that the payer signs (Solana).
+    pub fee_payer: String,
 }
 
 impl Supported {
     /// Describes an offer of `networks`, each with the addresses that send its settlements.
     #[must_use]
     pub fn of(networks: &[(Network, Vec<String>)]) -> Self {
-        let names: BTreeSet<&Network> = networks.iter().map(|(network, _)| network).collect();
-        let current = names.iter().map(|network| Kind::of(Version::V2, network.as_str()));
-        let legacy = names.iter().filter_map(|network| networks::v1_name(network)).map(|name| Kind::of(Version::V1, name));
+        let sorted: BTreeMap<&Network, &Vec<String>> = networks.iter().map(|(network, signers)| (network, signers)).collect();
+        let offers = || sorted.iter().map(|(network, signers)| (*network, extra(network, signers)));
+        let current = offers().map(|(network, extra)| Kind::of(Version::V2, network.as_str(), extra));
+        let legacy = offers().filter_map(|(network, extra)| Some(Kind::of(Version::V1, networks::v1_name(network)?, extra)));
         Self { kinds: current.chain(legacy).collect(), signers: signers(networks), ..Self::default() }
     }
 
@@ -59,8 +71,16 @@ impl Supported {
 }
 
 impl Kind {
-    fn of(version: Version, network: &str) -> Self {
-        Self { x402_version: version.number(), scheme: SCHEME_EXACT, network: network.to_owned() }
+    fn of(version: Version, network: &str, extra: Option<KindExtra>) -> Self {
+        Self { x402_version: version.number(), scheme: SCHEME_EXACT, network: network.to_owned(), extra }
+    }
+}
+
+/// Where payers name the fee payer in what they sign, the first signer is offered; any other will do as well.
+fn extra(network: &Network, signers: &[String]) -> Option<KindExtra> {
+    match network.family() {
+        Family::Eip155 => None,
+        Family::Solana => signers.first().map(|signer| KindExtra { fee_payer: signer.clone() }),
     }
 }
 

@@ -30,6 +30,7 @@ mod golden;
 mod lanes;
 mod reorg;
 mod reservations;
+mod solana;
 mod strangers;
 mod wallets;
 

@@ -30,4 +30,5 @@ mod queue;
 mod repeats;
 mod retention;
 mod settle;
+mod solana;
 mod tidy;

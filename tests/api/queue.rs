@@ -8,7 +8,7 @@ use quittance::domain::block::Heights;
 use quittance::domain::ids::PaymentId;
 use quittance::domain::network::Network;
 use quittance::domain::reason::Reason;
-use quittance::domain::submission::{Fees, SignedAttempt};
+use quittance::domain::submission::{Fees, Place, SignedAttempt};
 use quittance::ledger::Ledger;
 use quittance::ledger::blocks::Cursor;
 use quittance::ledger::leases::Lease;
@@ -92,7 +92,14 @@ async fn a_payment_that_was_withdrawn_does_not_keep_the_others_from_their_slot()
     assert!(ledger.withdraw(first).await.expect("the database answers"));
     let lease = hold(&ledger).await;
     let (network, bytes, costs, now) = (network(), attempt("0x01"), BTreeMap::new(), chrono::DateTime::UNIX_EPOCH);
-    let slot = |payments| NewSlot { network: &network, signer: SIGNER, nonce: 0, attempt: &bytes, payments, costs: &costs };
+    let slot = |payments| NewSlot {
+        network: &network,
+        signer: SIGNER,
+        place: &Place::Nonce(0),
+        attempt: &bytes,
+        payments,
+        costs: &costs,
+    };
 
     let opened = ledger.open_slot(&lease, &slot(&taken), now).await.expect("the database answers");
     assert_eq!(opened, Opened::PaymentsChanged(vec![second]));
@@ -146,7 +153,7 @@ async fn a_payment_that_lands_meanwhile_is_neither_given_up_nor_sent() {
     let (lease, network) = (hold(&ledger).await, network());
     let (bytes, costs, now) = (attempt("0x01"), BTreeMap::new(), chrono::DateTime::UNIX_EPOCH);
     let payments = &taken[1..];
-    let slot = NewSlot { network: &network, signer: SIGNER, nonce: 0, attempt: &bytes, payments, costs: &costs };
+    let slot = NewSlot { network: &network, signer: SIGNER, place: &Place::Nonce(0), attempt: &bytes, payments, costs: &costs };
     let mut block = ledger.begin().await.expect("the database answers");
     block.execute("SELECT FROM payments ORDER BY id FOR UPDATE").await.expect("the database answers");
     land(&mut block, first, 0).await;
@@ -237,7 +244,14 @@ async fn bytes_that_come_out_as_they_were_before_they_were_erased_are_kept_again
     let payments = ledger.take_queued(&network(), SIGNER, 10).await.expect("the database answers");
     let (lease, network) = (hold(&ledger).await, network());
     let (bytes, costs, now) = (attempt("0x01"), BTreeMap::new(), chrono::DateTime::UNIX_EPOCH);
-    let slot = NewSlot { network: &network, signer: SIGNER, nonce: 0, attempt: &bytes, payments: &payments, costs: &costs };
+    let slot = NewSlot {
+        network: &network,
+        signer: SIGNER,
+        place: &Place::Nonce(0),
+        attempt: &bytes,
+        payments: &payments,
+        costs: &costs,
+    };
     ledger.open_slot(&lease, &slot, now).await.expect("the database answers");
     ledger.pool().execute("UPDATE attempts SET raw = NULL, erased_at = now()").await.expect("the database answers");
     let slot = async || ledger.open_slots(&network, SIGNER).await.expect("the database answers").remove(0);

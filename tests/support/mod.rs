@@ -11,6 +11,7 @@ pub mod flows;
 pub mod payer;
 pub mod postgres_proxy;
 pub mod proxy;
+pub mod solana;
 pub mod typed;
 
 use std::path::PathBuf;

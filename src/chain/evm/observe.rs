@@ -197,7 +197,7 @@ mod tests {
             .into_iter()
             .map(|entry| match entry.outcome {
                 Use::Spent(Some(transfer)) => Some((transfer.index, transfer.amount.unwrap().units())),
-                Use::Spent(None) | Use::Cancelled => None,
+                Use::Spent(None) | Use::Cancelled | Use::Failed(_) => None,
             })
             .collect()
     }

@@ -110,6 +110,7 @@ pub fn examine(
         payer: Address::Solana(transfer.authority),
         valid_after: DateTime::UNIX_EPOCH,
         expires_at: now + LANDS_WITHIN,
+        signer: Some(Address::Solana(*transaction.fee_payer())),
         // What came in the fee payer's place is nobody's, and is not kept.
         payload: TransactionPayload { transaction: transaction.unsigned() }.to_json(),
         request,

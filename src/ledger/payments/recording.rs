@@ -96,9 +96,10 @@ pub async fn insert(db: &mut PgConnection, new: &NewPayment<'_>) -> Result<bool,
             RETURNING payment_id
         )
         INSERT INTO payments (id, network, key, fingerprint, x402_version, asset, payer, pay_to, amount, resource, provider_id,
-                              payload, expires_at, created_at, answer_by, answer_at, alone, accepted_block, checked_block, payer_code, gas)
+                              payload, expires_at, created_at, answer_by, answer_at, alone, accepted_block, checked_block, payer_code, gas,
+                              signer)
         SELECT $1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14,
-               clock_timestamp() + make_interval(secs => $15), $16, $17, $18, $18, $19, $20
+               clock_timestamp() + make_interval(secs => $15), $16, $17, $18, $18, $19, $20, $21
         FROM held
         "#,
         new.id.uuid(),
@@ -121,6 +122,7 @@ pub async fn insert(db: &mut PgConnection, new: &NewPayment<'_>) -> Result<bool,
         to_bigint(checked.block),
         checked.payer_code,
         to_bigint(checked.gas),
+        examined.signer.map(|signer| signer.to_string()),
     )
     .execute(db)
     .await?;

@@ -86,7 +86,7 @@ impl Ledger {
             UPDATE payments SET lane = $2
             WHERE id IN (
                 SELECT p.id FROM payments p
-                WHERE p.network = $1 AND p.submission_id IS NULL AND p.given_up_at IS NULL
+                WHERE p.network = $1 AND p.submission_id IS NULL AND p.given_up_at IS NULL AND (p.signer IS NULL OR p.signer = $2)
                   AND (p.lane IS NULL
                        OR p.lane <> $2 AND EXISTS (SELECT FROM signers s WHERE s.network = $1 AND s.address = p.lane AND s.short))
                   AND p.final_at IS NULL AND p.answer_by > statement_timestamp() + interval '200 milliseconds'

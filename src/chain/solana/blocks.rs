@@ -1,0 +1,237 @@
+//! Blocks by their height.
+//!
+//! Slots can be skipped, so they do not follow on each other; the heights of blocks do. Everything above this folder counts in
+//! heights, and nodes are asked by slots.
+
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
+
+use chrono::DateTime;
+use serde_json::{Value, json};
+use solana_client::rpc_request::RpcRequest;
+use solana_transaction_status::UiConfirmedBlock;
+
+use super::rpc::{Nodes, confirmed};
+use crate::chain::nodes::{CallError, NodeFailure};
+use crate::chain::{ChainError, Head};
+use crate::domain::block::Block;
+
+/// How long the network's word on what is final is believed. It moves with every block, and nobody waits for it.
+const LEVELS_LAST: Duration = Duration::from_secs(2);
+
+/// Heights whose slots are remembered.
+const SLOTS_KEPT: usize = 2_048;
+
+/// Slots that are listed beyond those that a search needs, because some were skipped.
+const SLOTS_SPARE: u64 = 256;
+
+/// So many slots in a row are skipped at most where nothing is wrong: a leader has four.
+const SLOTS_SKIPPED_MAX: u64 = 16;
+
+/// Nodes list no more slots at a time than this.
+const SLOTS_LISTED_MAX: u64 = 500_000;
+
+/// What a node says where a slot has no block: skipped, or skipped according to its archive.
+const SKIPPED: [i64; 2] = [-32_007, -32_009];
+
+/// What a node says of a block that it has not, or has no more because its branch was dropped.
+const NOT_AVAILABLE: i64 = -32_004;
+
+/// The blocks of one cluster, as its nodes serve them.
+pub struct Blocks {
+    nodes: Arc<Nodes>,
+    seen: Mutex<Seen>,
+}
+
+/// What was read of the chain so far.
+#[derive(Default)]
+struct Seen {
+    /// The slot of each height.
+    slots: BTreeMap<u64, u64>,
+    head: Option<(u64, Block)>,
+    finalized: Option<(u64, Instant)>,
+}
+
+impl Seen {
+    fn bound(&mut self) {
+        while self.slots.len() > SLOTS_KEPT {
+            self.slots.pop_first();
+        }
+    }
+}
+
+/// A block with the names of its transactions, in order.
+pub struct Contents {
+    /// The block.
+    pub block: Block,
+    /// The first signatures of its transactions.
+    pub signatures: Vec<String>,
+}
+
+impl Blocks {
+    /// Reads through `nodes`.
+    pub fn new(nodes: Arc<Nodes>) -> Self {
+        Self { nodes, seen: Mutex::default() }
+    }
+
+    /// The newest confirmed block, and the newest final one.
+    pub async fn head(&self) -> Result<Head, ChainError> {
+        let slot: u64 = self.nodes.read(RpcRequest::GetSlot, json!([confirmed()])).await?;
+        let known = self.lock().head.clone().filter(|(known, _)| *known >= slot);
+        let block = if let Some((_, block)) = known {
+            block
+        } else {
+            let block = self.at_slot(slot).await?;
+            let block = block.ok_or_else(|| self.nodes.implausible(format!("the newest slot {slot} has no block")))?;
+            self.lock().head = Some((slot, block.clone()));
+            block
+        };
+        let finalized = self.finalized().await?.min(block.number);
+        Ok(Head { block, safe: finalized, finalized })
+    }
+
+    /// See [`crate::chain::Chain::block`].
+    pub async fn block(&self, number: u64) -> Result<Option<Block>, ChainError> {
+        for _ in 0..2 {
+            let Some(slot) = self.slot_of(number).await? else { return Ok(None) };
+            let block = match self.read_at(slot).await {
+                Err(CallError::Complaint(complaint)) if complaint.code == NOT_AVAILABLE => None,
+                block => block.map_err(|error| self.nodes.unavailable(RpcRequest::GetBlock, error))?,
+            };
+            match block {
+                Some(block) if block.number == number => return Ok(Some(block)),
+                // What was remembered belongs to a branch that is gone.
+                Some(_) | None => self.forget_slots(),
+            }
+        }
+        Ok(None)
+    }
+
+    /// The block of a slot with its transactions, as one node sees it.
+    pub async fn contents(&self, node: Option<usize>, slot: u64) -> Result<Option<Contents>, CallError> {
+        let params = json!([slot, block_config("signatures")]);
+        let answer = match node {
+            Some(node) => self.nodes.call_node(node, RpcRequest::GetBlock, params).await,
+            None => self.nodes.call(RpcRequest::GetBlock, params).await,
+        };
+        let block: UiConfirmedBlock = match answer {
+            Err(CallError::Complaint(complaint)) if SKIPPED.contains(&complaint.code) => return Ok(None),
+            answer => answer?,
+        };
+        let signatures = block.signatures.clone().unwrap_or_default();
+        Ok(read(&block).map(|block| Contents { block, signatures }))
+    }
+
+    /// The height of the newest block that is not behind a slot.
+    pub async fn height_of(&self, slot: u64) -> Result<u64, ChainError> {
+        if let Some(height) = self.known_height(slot) {
+            return Ok(height);
+        }
+        self.head().await?;
+        if let Some(height) = self.known_height(slot) {
+            return Ok(height);
+        }
+        for slot in (slot.saturating_sub(SLOTS_SKIPPED_MAX)..=slot).rev() {
+            if let Some(block) = self.at_slot(slot).await? {
+                return Ok(block.number);
+            }
+        }
+        Err(self.nodes.implausible(format!("there is no block at slot {slot}, and none before it")))
+    }
+
+    /// The same, if it can be told from what was read: the block of the slot, or of one just before it that is the newest of all.
+    fn known_height(&self, slot: u64) -> Option<u64> {
+        let seen = self.lock();
+        let (height, known) = seen.slots.iter().rev().find(|(_, known)| **known <= slot)?;
+        let is_newest = seen.slots.last_key_value().is_some_and(|(newest, _)| newest == height);
+        (*known == slot || is_newest && slot - known <= SLOTS_SKIPPED_MAX).then_some(*height)
+    }
+
+    async fn finalized(&self) -> Result<u64, ChainError> {
+        if let Some((finalized, _)) = self.lock().finalized.filter(|(_, read_at)| read_at.elapsed() < LEVELS_LAST) {
+            return Ok(finalized);
+        }
+        let slot: u64 = self.nodes.read(RpcRequest::GetSlot, json!([{"commitment": "finalized"}])).await?;
+        let (known, before) = {
+            let seen = self.lock();
+            let known = seen.slots.iter().find(|(_, known)| **known == slot).map(|(height, _)| *height);
+            (known, seen.finalized.map_or(0, |(finalized, _)| finalized))
+        };
+        let finalized = match known {
+            Some(height) => height,
+            // A node that has just begun has not kept the block that was final before.
+            None => match self.read_at(slot).await {
+                Ok(block) => block.map_or(before, |block| block.number),
+                Err(CallError::Complaint(_)) => before,
+                Err(error) => return Err(self.nodes.unavailable(RpcRequest::GetBlock, error)),
+            },
+        };
+        // One node may be behind another.
+        let finalized = finalized.max(before);
+        self.lock().finalized = Some((finalized, Instant::now()));
+        Ok(finalized)
+    }
+
+    async fn at_slot(&self, slot: u64) -> Result<Option<Block>, ChainError> {
+        self.read_at(slot).await.map_err(|error| self.nodes.unavailable(RpcRequest::GetBlock, error))
+    }
+
+    async fn read_at(&self, slot: u64) -> Result<Option<Block>, CallError> {
+        let answer = self.nodes.call::<UiConfirmedBlock>(RpcRequest::GetBlock, json!([slot, block_config("none")])).await;
+        let block = match answer {
+            Err(CallError::Complaint(complaint)) if SKIPPED.contains(&complaint.code) => return Ok(None),
+            answer => answer?,
+        };
+        let Some(block) = read(&block) else { return Err(CallError::Unavailable(NodeFailure::Broken)) };
+        let mut seen = self.lock();
+        seen.slots.insert(block.number, slot);
+        seen.bound();
+        Ok(Some(block))
+    }
+
+    /// The slot of a height. What was not read before is counted back from the newest block.
+    pub async fn slot_of(&self, number: u64) -> Result<Option<u64>, ChainError> {
+        let (known, head) = {
+            let seen = self.lock();
+            (seen.slots.get(&number).copied(), seen.head.clone())
+        };
+        if known.is_some() {
+            return Ok(known);
+        }
+        let Some((slot, head)) = head else { return Ok(None) };
+        let Some(back) = head.number.checked_sub(number) else { return Ok(None) };
+        let first = slot.saturating_sub((2 * back + SLOTS_SPARE).min(SLOTS_LISTED_MAX));
+        let listed: Vec<u64> = self.nodes.read(RpcRequest::GetBlocks, json!([first, slot, confirmed()])).await?;
+        let index = usize::try_from(back).ok().and_then(|back| listed.len().checked_sub(back + 1));
+        let found = index.and_then(|index| listed.get(index..)).unwrap_or_default();
+        let mut seen = self.lock();
+        seen.slots.extend((number..).zip(found.iter().copied()).take(SLOTS_KEPT / 2));
+        seen.bound();
+        Ok(found.first().copied())
+    }
+
+    fn forget_slots(&self) {
+        let mut seen = self.lock();
+        let head = seen.head.clone();
+        seen.slots.clear();
+        seen.slots.extend(head.map(|(slot, block)| (block.number, slot)));
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Seen> {
+        self.seen.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+fn block_config(details: &str) -> Value {
+    json!({"commitment": "confirmed", "transactionDetails": details, "rewards": false, "maxSupportedTransactionVersion": 0})
+}
+
+fn read(block: &UiConfirmedBlock) -> Option<Block> {
+    Some(Block {
+        number: block.block_height?,
+        hash: block.blockhash.clone(),
+        parent_hash: block.previous_blockhash.clone(),
+        timestamp: DateTime::from_timestamp(block.block_time.unwrap_or_default(), 0)?,
+    })
+}

@@ -1,0 +1,112 @@
+//! Payments on Solana, on a local node with the real token programs.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use futures_util::future::join_all;
+use quittance::domain::address::encode_base58;
+use serde_json::{Value, json};
+
+use crate::support::facilitator::{Facilitator, NetworkOptions, Options};
+use crate::support::proxy::{Act, Proxy};
+use crate::support::solana::{AMOUNT, Cluster, FEE};
+use crate::support::{database, eventually, root};
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_payment_is_verified_and_made_once() {
+    let cluster = Cluster::start(400).await;
+    let facilitator = Facilitator::start(&Options::new(cluster.options(&cluster.url), &database::fresh().await)).await;
+    let (body, payer) = (cluster.payment(0, "one").await.v2(), cluster.text("/payers/0/address"));
+    let before = cluster.lamports().await;
+
+    let (_, verified) = facilitator.verify(&body).await;
+    let (_, settled) = facilitator.settle(&body).await;
+
+    assert_eq!((&verified["isValid"], &verified["payer"]), (&json!(true), &json!(payer)), "{verified}");
+    assert_eq!((&settled["success"], &settled["payer"]), (&json!(true), &json!(payer)), "{settled}");
+    assert_eq!((cluster.paid().await, before - cluster.lamports().await), (AMOUNT, FEE));
+    let (_, again) = facilitator.settle(&body).await;
+    assert_eq!(
+        (&again["errorReason"], &again["transaction"]),
+        (&json!("duplicate_settlement"), &settled["transaction"]),
+        "{again}"
+    );
+    assert_eq!((cluster.paid().await, before - cluster.lamports().await), (AMOUNT, FEE));
+    let (_, supported) = facilitator.get("/supported").await;
+    assert_eq!(supported["kinds"][0]["extra"]["feePayer"], cluster.text("/accounts/signers/0/address"), "{supported}");
+}
+
+/// What stands in the fee payer's place is nobody's, so it must not make another payment of the same message.
+#[tokio::test(flavor = "multi_thread")]
+async fn of_many_variants_of_one_message_one_is_paid() {
+    let cluster = Cluster::start(400).await;
+    let database = database::fresh().await;
+    let start = async || Facilitator::start(&Options::new(cluster.options(&cluster.url), &database)).await;
+    let replicas = [start().await, start().await, start().await];
+    let payment = cluster.payment(0, "one").await;
+    let before = cluster.lamports().await;
+
+    let callers = (0..64_u8).map(|number| {
+        let body = payment.variant(number).v2();
+        let replica = &replicas[usize::from(number) % replicas.len()];
+        async move { replica.settle(&body).await.1 }
+    });
+    let answers = join_all(callers).await;
+
+    let mut counts = BTreeMap::new();
+    for answer in &answers {
+        let what = if answer["success"] == true { "success" } else { answer["errorReason"].as_str().expect("a reason") };
+        *counts.entry(what).or_insert(0) += 1;
+    }
+    assert_eq!(counts, BTreeMap::from([("duplicate_settlement", 63), ("success", 1)]));
+    assert_eq!((cluster.paid().await, before - cluster.lamports().await), (AMOUNT, FEE));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_message_that_no_block_takes_is_given_up_when_it_can_no_longer_land() {
+    let cluster = Cluster::start(20).await;
+    let proxy = Proxy::start(&cluster.url);
+    let mut options = Options::new(cluster.options(&proxy.url), &database::fresh().await);
+    options.server.push_str("answer_within_v2_seconds = 1\n");
+    let facilitator = Facilitator::start(&options).await;
+    let body = cluster.payment(0, "one").await.v2();
+    proxy.rule(|method, _, _| if method == "sendTransaction" { Act::Answer(json!("taken")) } else { Act::Forward });
+
+    let (_, pending) = facilitator.settle(&body).await;
+    assert_eq!(pending["errorReason"], "settlement_pending", "{pending}");
+    let ended = eventually("an end", Duration::from_mins(1), || async {
+        let (_, answer) = facilitator.settle(&body).await;
+        (answer["errorReason"] != "settlement_pending").then_some(answer)
+    })
+    .await;
+
+    assert_eq!(ended["errorReason"], "invalid_exact_svm_transaction_expired", "{ended}");
+    assert_eq!(ended["transaction"], pending["transaction"], "{ended}");
+    assert!(proxy.calls("sendTransaction") > 1, "the same bytes go out again and again");
+    assert_eq!(cluster.paid().await, 0);
+}
+
+/// The vectors of tests/vectors/svm, whose signers have the seeds 3 and 7.
+#[tokio::test(flavor = "multi_thread")]
+async fn every_payment_that_is_wrong_in_one_thing_gets_its_reason_and_leaves_nothing_behind() {
+    let cluster = Cluster::start(400).await;
+    let url = database::fresh().await;
+    let ledger = database::ledger(&url).await;
+    let key = |seed: u8| encode_base58(&ed25519_dalek::SigningKey::from_bytes(&[seed; 32]).to_keypair_bytes());
+    let network = NetworkOptions { keys: vec![key(3), key(7)], ..cluster.options(&cluster.url) };
+    let facilitator = Facilitator::start(&Options::new(network, &url)).await;
+    let vectors = std::fs::read(root().join("tests/vectors/svm/refused.json")).expect("the vectors are there");
+    let vectors: Vec<Value> = serde_json::from_slice(&vectors).expect("JSON");
+    let mut wrong = Vec::new();
+    for vector in &vectors {
+        let (verified, settled) = (facilitator.verify(&vector["request"]).await, facilitator.settle(&vector["request"]).await);
+        let told = (&verified.1["invalidReason"], &settled.1["errorReason"]);
+        if told != (&vector["verdict"], &vector["verdict"]) || verified.0 >= 500 || settled.0 >= 500 {
+            wrong.push(format!("{} {}: {told:?}, not {}", vector["row"], vector["name"], vector["verdict"]));
+        }
+    }
+
+    assert!(wrong.is_empty(), "{} of {}:\n{}", wrong.len(), vectors.len(), wrong.join("\n"));
+    let payments = sqlx::query_scalar::<_, i64>("SELECT count(*) FROM payments");
+    assert_eq!(payments.fetch_one(ledger.pool()).await.expect("the database answers"), 0);
+}
