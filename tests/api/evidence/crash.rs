@@ -96,6 +96,17 @@ struct Server {
     told: Arc<Mutex<Vec<Value>>>,
 }
 
+/// Says what the server was told if the test fails while it waits for something else.
+struct Witness(Server);
+
+impl Drop for Witness {
+    fn drop(&mut self) {
+        if std::thread::panicking() {
+            println!("told: {:?}", self.0.told());
+        }
+    }
+}
+
 impl Server {
     fn new(facilitator: &Facilitator, signed: &Signed) -> Self {
         Self { caller: facilitator.caller(), body: signed.v2(), told: Arc::default() }
@@ -166,6 +177,7 @@ async fn crash(world: &World, point: Point, payer: usize) -> (usize, Duration) {
     // What is not mined yet at the point must not be mined before the kill.
     world.mining(!point.is_before_block()).await;
     let server = Server::new(&facilitator, &signed);
+    let _witness = Witness(server.clone());
     let served = tokio::spawn({
         let server = server.clone();
         async move { server.serve().await }
