@@ -202,23 +202,23 @@ async fn serve_on(config: &Config, roles: &BTreeSet<Role>, ledger: Ledger) -> Re
 
     let runtime = tokio::runtime::Handle::current();
     let listen_error = |address| move |source| AppError::Listen { address, source };
-    let operations = Operations { flows: Arc::clone(&flows), runtime: runtime.clone() };
-    let address = config.server.operations_listen;
-    let (operations, operations_address) = operations.listen(address).map_err(listen_error(address))?;
-    let operations_handle = operations.handle();
-    let mut operations = spawn_listener(operations);
+    // The API listens before anybody can be told that it is ready: whoever hears that comes at once.
     let mut api = None;
     let mut api_handle = None;
     if roles.contains(&Role::Api) {
-        let service = Service { flows: Arc::clone(&flows), server: config.server.clone(), runtime };
+        let service = Service { flows: Arc::clone(&flows), server: config.server.clone(), runtime: runtime.clone() };
         let address = config.server.listen;
-        let (server, api_address) = crate::http::api(Arc::new(service)).map_err(listen_error(address))?;
+        let (server, address) = crate::http::api(Arc::new(service)).map_err(listen_error(address))?;
         api_handle = Some(server.handle());
         api = Some(spawn_listener(server));
-        tracing::info!(listen = %api_address, operations = %operations_address, "Facilitator listening");
-    } else {
-        tracing::info!(operations = %operations_address, "Facilitator without an API is running");
+        tracing::info!(listen = %address, "Facilitator listening");
     }
+    let operations = Operations { flows: Arc::clone(&flows), runtime };
+    let address = config.server.operations_listen;
+    let (operations, address) = operations.listen(address).map_err(listen_error(address))?;
+    let operations_handle = operations.handle();
+    let mut operations = spawn_listener(operations);
+    tracing::info!(listen = %address, "Operations listening");
     let ended = tokio::select! {
         signal = stop_signal() => signal,
         result = &mut operations => listener_ended(result),

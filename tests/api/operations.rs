@@ -31,6 +31,21 @@ fn documented_metrics() -> BTreeMap<String, String> {
     .collect()
 }
 
+/// Whoever hears that the service is ready calls it at once, so nothing may say so before the API listens.
+#[tokio::test(flavor = "multi_thread")]
+async fn the_api_listens_before_anybody_can_ask_whether_it_is_ready() {
+    let chain = Chain::start(ChainOptions::default()).await;
+    let mut facilitator = Facilitator::start(&Options::new(NetworkOptions::of(&chain), &database::fresh().await)).await;
+    facilitator.kill().await;
+    let [api, operations] = [&facilitator.url, &facilitator.operations].map(|url| url.replace("http://", ""));
+    let _taken = [&api, &operations].map(|address| std::net::TcpListener::bind(address).expect("it is free now"));
+
+    let output = cli::run(&facilitator, &["serve"]).await;
+
+    let words = String::from_utf8_lossy(&output.stderr);
+    assert!(!output.status.success() && words.contains(&format!("{api} cannot be listened on")), "{words}");
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn health_and_every_documented_metric_are_on_the_private_listener_only() {
     let chain = Chain::start(ChainOptions { block_time: 0.25, ..ChainOptions::default() }).await;

@@ -66,7 +66,7 @@ impl Mishap {
     }
 }
 
-/// The payment with the mishap; the lane may take the one before it by itself.
+/// The payment with the mishap; the lane takes the one before it by itself.
 const VICTIM: usize = 1;
 
 #[tokio::test(flavor = "multi_thread")]
@@ -157,18 +157,19 @@ async fn settle_together(
     // Every commit of a lane looks at this row.
     let mut hold = world.ledger.begin().await.expect("the database answers");
     sqlx::query("SELECT FROM leases WHERE name LIKE 'lane:%' FOR UPDATE").execute(&mut *hold).await.expect("the row is there");
-    // The lane may have taken the first one already; the one with the mishap then stands at the head of the others.
-    let mut asked = Vec::new();
-    for (position, signed) in signed[..=VICTIM].iter().enumerate() {
-        asked.push(settle(signed.clone()));
-        until_recorded(position + 1).await;
-    }
+    // Once the lane waits with the first one, the one with the mishap stands at the head of the others.
+    let mut asked = vec![settle(signed[0].clone())];
+    let waiting = "SELECT count(*) FROM pg_stat_activity
+                   WHERE datname = current_database() AND wait_event_type = 'Lock' AND query LIKE '%FROM leases%FOR SHARE%'";
+    eventually("a lane that waits", PATIENCE, || async { (world.count(waiting).await > 0).then_some(()) }).await;
+    asked.push(settle(signed[VICTIM].clone()));
+    until_recorded(VICTIM + 1).await;
     asked.extend(signed[VICTIM + 1..].iter().cloned().map(settle));
     until_recorded(signed.len()).await;
     hold.rollback().await.expect("the database answers");
     let open = "SELECT count(*) FROM payments p JOIN submissions s ON s.id = p.submission_id WHERE s.spent_block IS NULL";
     eventually("their slots", PATIENCE, || async { (world.count(open).await as usize == signed.len()).then_some(()) }).await;
-    // The lane may have taken the first ones before it was held, but then they wait in one slot, and the others in the next.
+    // The first one has a slot of its own, and the others share the next.
     let largest = "SELECT max(n) FROM (SELECT count(*) AS n FROM payments p JOIN submissions s ON s.id = p.submission_id
                    WHERE s.spent_block IS NULL GROUP BY s.id) sizes";
     assert!(world.count(largest).await > 1, "the payments did not go together: {:?}", world.rows().await);
