@@ -8,11 +8,12 @@ use std::sync::Arc;
 use serde_json::json;
 
 use super::{Flows, Unavailable};
-use crate::chain::{Chain, ChainError, Observed};
+use crate::chain::{Chain, ChainError, Observed, Recheck};
 use crate::domain::address::Address;
 use crate::domain::amount::Amount;
-use crate::domain::block::{Block, Heights};
+use crate::domain::block::{Block, Heights, Sight};
 use crate::domain::event::EventKind;
+use crate::domain::ids::PaymentId;
 use crate::domain::network::Network;
 use crate::domain::payment::Payment;
 use crate::domain::reason::Reason;
@@ -126,14 +127,26 @@ impl Flows {
 
     /// Searches for the use of a payment's authorization in blocks that the watcher passed before we held the payment, and
     /// claims it. Returns whether anything was found.
-    pub(super) async fn claim_found_use(&self, chain: &Arc<dyn Chain>, payment: &Payment) -> Result<bool, Unavailable> {
-        let carried = self.ledger.find_sendable(payment.id).await?;
-        let cursor = self.ledger.cursor(&payment.network).await?;
+    pub(super) async fn claim_found_use(&self, chain: &Arc<dyn Chain>, payment: PaymentId) -> Result<bool, Unavailable> {
+        let carried = self.ledger.find_sendable(payment).await?;
+        let cursor = self.ledger.cursor(&chain.profile().network).await?;
         let (Some(sendable), Some(cursor)) = (carried, cursor) else { return Ok(false) };
         self.claim_use(chain, &sendable, cursor.heights.head).await
     }
 
-    /// The same for a payment that waits in a lane.
+    /// Whether the network says that the authorization of a payment was used: that it has expired, or that nobody sent it, does not
+    /// mean that nobody landed it. `None` where only a node spoke that lags behind.
+    pub(super) async fn is_used(&self, chain: &Arc<dyn Chain>, payment: PaymentId) -> Result<Option<bool>, Unavailable> {
+        let Some(sendable) = self.ledger.find_sendable(payment).await? else { return Ok(Some(false)) };
+        let (refusal, block) = match chain.recheck(&sendable).await? {
+            Recheck::Good(_) => return Ok(Some(false)),
+            Recheck::Refused { refusal, block } => (refusal, block),
+        };
+        let read_to = self.ledger.cursor(&chain.profile().network).await?.map(|cursor| cursor.heights.head);
+        Ok((Sight::of(block, read_to) != Sight::Stale).then_some(refusal.reason.means_used()))
+    }
+
+    /// Searches as [`Flows::claim_found_use`] does, for a payment that waits in a lane.
     ///
     /// # Errors
     /// The network could not be read, or the database could not be reached.

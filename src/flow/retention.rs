@@ -2,12 +2,16 @@
 
 use chrono::{DateTime, TimeDelta, Utc};
 
-use super::Flows;
+use super::tenure::TURN_LASTS_MAX;
+use super::{Flows, Unavailable};
 use crate::domain::event::EventKind;
+use crate::domain::ids::PaymentId;
+use crate::domain::network::Network;
 use crate::domain::reason::Reason;
 use crate::ledger::events::{self, NewEvent};
 use crate::ledger::leases::{self, Lease};
 use crate::ledger::{Db, LedgerError, budgets, commit, idempotency, payments, submissions};
+use crate::telemetry::ErrorChain;
 
 /// Budgets count by the hour, and the last two hours are looked at.
 const BUDGETS_KEPT: TimeDelta = TimeDelta::days(2);
@@ -53,23 +57,64 @@ impl Flows {
     /// Does a part of a chore. Returns how many rows it concerned: fewer than it may if nothing is left.
     async fn forget_some(&self, lease: &Lease, chore: Chore) -> Result<u64, LedgerError> {
         let now = self.clock.now();
-        let mut db = self.ledger.begin().await?;
-        leases::require(&mut db, lease).await?;
-        let done = match chore {
-            Chore::Budgets => budgets::forget(&mut db, now - BUDGETS_KEPT, ROWS_AT_ONCE).await?,
-            Chore::Answers => idempotency::forget(&mut db, now - ANSWERS_KEPT, ROWS_AT_ONCE).await?,
-            Chore::Events => events::forget(&mut db, now - EVENTS_KEPT, ROWS_AT_ONCE).await?,
-            Chore::SignedBytes => submissions::erase_bytes(&mut db, now, ROWS_AT_ONCE).await?,
-            Chore::ExpiredPayments => expire(&mut db, now).await?,
+        let unmade = match chore {
+            Chore::ExpiredPayments => self.unmade(now - SIGNATURES_KEPT).await?,
+            Chore::Budgets | Chore::Answers | Chore::Events | Chore::SignedBytes => Vec::new(),
         };
-        commit(db).await?;
-        Ok(done)
+        let change = async {
+            let mut db = self.ledger.begin().await?;
+            leases::require(&mut db, lease).await?;
+            let done = match chore {
+                Chore::Budgets => budgets::forget(&mut db, now - BUDGETS_KEPT, ROWS_AT_ONCE).await?,
+                Chore::Answers => idempotency::forget(&mut db, now - ANSWERS_KEPT, ROWS_AT_ONCE).await?,
+                Chore::Events => events::forget(&mut db, now - EVENTS_KEPT, ROWS_AT_ONCE).await?,
+                Chore::SignedBytes => submissions::erase_bytes(&mut db, now, ROWS_AT_ONCE).await?,
+                Chore::ExpiredPayments => expire(&mut db, &unmade, now).await?,
+            };
+            commit(db).await?;
+            Ok(done)
+        };
+        // Or a connection that fell silent would hold the lease, and nothing would be forgotten any more.
+        tokio::time::timeout(TURN_LASTS_MAX, change).await.unwrap_or(Err(sqlx::Error::PoolTimedOut.into()))
+    }
+
+    /// Of the payments that expired before `until` and have no end, those that the network has not made. A stranger may have landed
+    /// one, or a node kept it from us, while nobody asked; it is claimed instead. What cannot be found out is asked again the next
+    /// time.
+    async fn unmade(&self, until: DateTime<Utc>) -> Result<Vec<PaymentId>, LedgerError> {
+        let networks: Vec<_> = self.chains.iter().map(|chain| &chain.profile().network).collect();
+        let mut unmade = Vec::new();
+        for (network, payment) in self.ledger.overdue(&networks, until, ROWS_AT_ONCE).await? {
+            match self.is_unmade(&network, payment).await {
+                Ok(true) => unmade.push(payment),
+                Ok(false) => {}
+                Err(Unavailable::Ledger(error)) => return Err(error),
+                Err(error) => {
+                    tracing::warn!(%network, %payment, error = %ErrorChain(&error), "whether an expired payment was made is not known");
+                }
+            }
+        }
+        Ok(unmade)
+    }
+
+    async fn is_unmade(&self, network: &Network, payment: PaymentId) -> Result<bool, Unavailable> {
+        let Ok(chain) = self.chains.find(network) else { return Ok(false) };
+        match self.is_used(chain, payment).await? {
+            Some(true) => {
+                if !self.claim_found_use(chain, payment).await? {
+                    tracing::warn!(%network, %payment, "an expired payment was used, and nothing tells by whom");
+                }
+                Ok(false)
+            }
+            Some(false) => Ok(true),
+            None => Ok(false),
+        }
     }
 }
 
 /// Ends payments that expired long ago, and tells those who asked for them.
-async fn expire(db: &mut Db, now: DateTime<Utc>) -> Result<u64, LedgerError> {
-    let expired = payments::expire(db, now - SIGNATURES_KEPT, now, ROWS_AT_ONCE).await?;
+async fn expire(db: &mut Db, unmade: &[PaymentId], now: DateTime<Utc>) -> Result<u64, LedgerError> {
+    let expired = payments::expire(db, unmade, now - SIGNATURES_KEPT, now, ROWS_AT_ONCE).await?;
     let told: Vec<_> = expired
         .iter()
         .filter(|expired| expired.given_up)

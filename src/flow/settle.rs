@@ -247,6 +247,15 @@ impl Flows {
             Err(Verdict::Refused(refusal)) if refusal.reason.means_used() => {
                 return self.find_stranger(chain, errand, payment).await;
             }
+            // So may have been one that has expired meanwhile.
+            Err(Verdict::Refused(refusal)) if refusal.reason == Reason::Expired => {
+                let used = self.is_used(chain, payment.id).await?;
+                return match used {
+                    Some(true) => self.find_stranger(chain, errand, payment).await,
+                    Some(false) => Err(refusal.into()),
+                    None => Err(Unavailable::NodeLags(payment.network.clone()).into()),
+                };
+            }
             verified => verified?,
         };
         self.check_budgets(chain, errand, &verified).await?;
@@ -270,7 +279,7 @@ impl Flows {
     /// We hold a payment that the chain says was used, and the watcher has not claimed it. If it passed that block before we held
     /// the payment, the block is searched for; otherwise it has yet to read it. To refuse the payment before that would be a guess.
     async fn find_stranger(&self, chain: &Arc<dyn Chain>, errand: &Errand<'_>, payment: &Payment) -> Result<Held, Verdict> {
-        self.claim_found_use(chain, payment).await?;
+        self.claim_found_use(chain, payment.id).await?;
         Ok(self.join(errand, payment.id))
     }
 

@@ -138,10 +138,11 @@ impl Ticket {
         &self.taker
     }
 
-    /// Notes that the caller is told of the success, which it learned from the ledger itself.
+    /// Notes that the caller is told of the success, which it learned from the ledger itself. The same success may stand in the
+    /// ticket, or be on its way there; nobody else is told of it for that.
     pub fn tell(&mut self) {
         self.told = true;
-        self.waiting.lock_orphans().forget(self.payment);
+        self.waiting.settle_up(self);
     }
 }
 
@@ -150,7 +151,7 @@ impl Drop for Ticket {
         // From here on whoever brings a success learns that nobody takes it, and keeps its name.
         self.done.close();
         let unread = match self.done.try_recv() {
-            Ok(Outcome::Success { taker, .. }) => Some(taker),
+            Ok(Outcome::Success { taker, .. }) if !self.told => Some(taker),
             _ => None,
         };
         self.waiting.abandon(self, unread);
@@ -185,6 +186,15 @@ impl Waiting {
         if let Some(name) = unread.or_else(|| asked.then(|| ticket.taker.clone())) {
             self.lock_orphans().keep(ticket.payment, &name, Instant::now());
         }
+    }
+
+    /// A caller was told. Under the lock either whoever brings outcomes was here before, or it finds nobody.
+    fn settle_up(&self, ticket: &Ticket) {
+        let mut waiters = self.lock();
+        if let Some((_, queue)) = waiters.get_mut(&ticket.payment) {
+            queue.retain(|waiter| waiter.id != ticket.id);
+        }
+        self.lock_orphans().forget(ticket.payment);
     }
 
     fn lock_orphans(&self) -> std::sync::MutexGuard<'_, Orphans> {
@@ -566,6 +576,28 @@ mod tests {
         drop(join(&waiting, open.id, "request:one"));
 
         assert!(!waiting.is_orphan(open.id, "request:one"));
+    }
+
+    /// The caller reads its success in the ledger itself while the same success comes on the usual way.
+    #[tokio::test]
+    async fn whoever_was_told_by_the_ledger_passes_nothing_on() {
+        let waiting = Arc::new(Waiting::default());
+        let open = paid(None);
+        let taken = Payment { id: open.id, ..paid(Some("request:one")) };
+        let early = join(&waiting, open.id, "request:one");
+        ask_in_vain(&waiting, &open);
+        serve(&waiting, &taken);
+        let mut told = early;
+        told.tell();
+        drop(told);
+        assert!(!waiting.is_orphan(open.id, "request:one"), "the success came before it was told");
+
+        let mut told = join(&waiting, open.id, "request:one");
+        ask_in_vain(&waiting, &open);
+        told.tell();
+        serve(&waiting, &taken);
+        drop(told);
+        assert!(!waiting.is_orphan(open.id, "request:one"), "the success came after it was told");
     }
 
     #[test]

@@ -281,7 +281,7 @@ async fn settle_now(service: &Service, asked: &FacilitatorRequest, caller: Calle
     let echo = Echo::from(asked);
     let (counted, answer) = match settled {
         Settled::Success { payment, claim, level } => {
-            let body = SettleResponse::success(echo, payment, &claim.transaction, level);
+            let body = SettleResponse::success(echo, payment, &claim.transaction, asked.request.amount, level);
             (Settlement::Success, Answer { status: StatusCode::OK, body, terminal: true, of_payment: true, success: true })
         }
         Settled::Refused { refusal, payment, transaction } => {

@@ -52,8 +52,9 @@ impl Operations {
     }
 }
 
-/// Ready means that the ledger answers and that at least one network can be used. One network that is out of reach must not
-/// take the others away with it; it is out of `/supported` and in the metrics.
+/// Ready means that the ledger answers, that the nodes of at least one network are known, and that the process is not about to end.
+/// One network that is out of reach must not take the others away with it; it is out of `/supported` and in the metrics, and so is
+/// one that is halted.
 async fn readyz(operations: Data<Operations>) -> HttpResponse {
     let flows = Arc::clone(&operations.flows);
     let ping = AbortOnDropHandle::new(operations.runtime.spawn(async move { flows.ledger.ping().await.is_ok() }));
@@ -64,7 +65,7 @@ async fn readyz(operations: Data<Operations>) -> HttpResponse {
         usable |= chain.is_prepared();
         checks.insert(chain.profile().network.to_string(), word(chain.is_prepared()));
     }
-    let ready = ledger && usable;
+    let ready = ledger && usable && !operations.flows.waiting.is_closed();
     let readiness = Readiness { ready, checks };
     if ready { HttpResponse::Ok().json(readiness) } else { HttpResponse::ServiceUnavailable().json(readiness) }
 }

@@ -66,8 +66,9 @@ impl Lane {
             built = self.chain.build(order, &payments).await;
         }
         let attempt = match built {
-            // More is not allowed. The bytes that are out stay out, and what may be sent no more is tried again later.
-            Err(BuildError::TooDear | BuildError::CannotOutbid) => {
+            // More is not allowed, or cannot be signed because the operator takes a payment's token no more. The bytes that are out
+            // stay out, and what may be sent no more is tried again later.
+            Err(BuildError::TooDear | BuildError::CannotOutbid | BuildError::Unreadable(_)) => {
                 self.sent.insert(slot.id, now);
                 if let Some(raw) = sendable {
                     self.send(slot.id, raw).await;

@@ -7,6 +7,7 @@ use serde::Serialize;
 
 use super::request::{FacilitatorRequest, RequestError};
 use crate::domain::address::Address;
+use crate::domain::amount::Amount;
 use crate::domain::block::Level;
 use crate::domain::ids::PaymentId;
 use crate::domain::reason::{DETAIL_CHARS_MAX, Reason, Refusal, Version};
@@ -119,6 +120,9 @@ pub struct SettleResponse {
     pub transaction: String,
     /// The network as the request wrote it.
     pub network: String,
+    /// What was paid, in atomic units; absent unless it was.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub amount: Option<String>,
     /// What we say beyond the protocol.
     #[serde(skip_serializing_if = "SettleExtra::is_empty")]
     pub extra: SettleExtra,
@@ -146,11 +150,12 @@ impl SettleExtra {
 }
 
 impl SettleResponse {
-    /// The exact transfer stands in `transaction`, at `level`.
+    /// The exact transfer of `amount` stands in `transaction`, at `level`.
     #[must_use]
-    pub fn success(echo: Echo<'_>, payment: PaymentId, transaction: &str, level: Level) -> Self {
+    pub fn success(echo: Echo<'_>, payment: PaymentId, transaction: &str, amount: Amount, level: Level) -> Self {
         let extra = SettleExtra { payment_id: Some(payment.to_string()), finality: Some(level) };
-        Self { success: true, transaction: transaction.to_owned(), extra, ..Self::blank(echo) }
+        let (transaction, amount) = (transaction.to_owned(), Some(amount.to_string()));
+        Self { success: true, transaction, amount, extra, ..Self::blank(echo) }
     }
 
     /// The payment, or the request, is refused. `transaction` is empty unless there is one to look at.
@@ -193,6 +198,7 @@ impl SettleResponse {
             payer: echo.payer.to_owned(),
             transaction: String::new(),
             network: echo.network.to_owned(),
+            amount: None,
             extra: SettleExtra::default(),
             error: None,
         }
@@ -242,9 +248,9 @@ mod tests {
 
         let payment = PaymentId::new();
         assert_eq!(
-            wire(SettleResponse::success(echo(), payment, "0xaa", Level::Safe)),
+            wire(SettleResponse::success(echo(), payment, "0xaa", Amount::new(10_000), Level::Safe)),
             json!({
-                "success": true, "payer": PAYER, "transaction": "0xaa", "network": "base-sepolia",
+                "success": true, "payer": PAYER, "transaction": "0xaa", "network": "base-sepolia", "amount": "10000",
                 "extra": {"paymentId": payment.to_string(), "finality": "safe"},
             })
         );

@@ -188,7 +188,7 @@ async fn both_versions_get_the_shapes_their_clients_read() {
         let id = settled["extra"]["paymentId"].as_str().expect("a name");
         let expected = json!({
             "success": true, "payer": signed.payer, "transaction": transaction, "network": network,
-            "extra": {"paymentId": id, "finality": "included"},
+            "amount": terms.amount.to_string(), "extra": {"paymentId": id, "finality": "included"},
         });
         assert_eq!((status, &settled), (200, &expected));
         assert!(transaction.len() == 66 && id.starts_with("pay_"), "{settled}");

@@ -80,3 +80,22 @@ async fn a_node_that_cannot_simulate_is_passed_over() {
         assert!(verdicts.iter().all(|(_, verdict)| verdict["isValid"] == true), "{answer}: {verdicts:?}");
     }
 }
+
+/// Some networks have final blocks and know no other level below the newest.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_network_without_safe_blocks_is_read() {
+    let chain = Chain::start(ChainOptions { block_time: 0.25, ..ChainOptions::default() }).await;
+    let proxy = Proxy::start(&chain.url);
+    proxy.rule(|_, params, _| {
+        let complaint = json!({"jsonrpc": "2.0", "error": {"code": -39001, "message": "Unknown block"}});
+        if params[0] == "safe" { Act::Answer(complaint) } else { Act::Forward }
+    });
+    let network = NetworkOptions { rpc: vec![proxy.url.clone()], lines: String::new(), ..NetworkOptions::of(&chain) };
+    let facilitator = Facilitator::start(&Options::new(network, &database::fresh().await)).await;
+    let body = chain.payers[0].authorize(&Terms::to(&chain.text("/accounts/merchant/address"))).v2();
+
+    let (status, settled) = facilitator.settle(&body).await;
+
+    assert_eq!((status, &settled["success"]), (200, &json!(true)), "{settled}");
+    assert!(proxy.calls("eth_getBlockByNumber") > 0);
+}

@@ -4,7 +4,6 @@ use std::time::Duration;
 
 use quittance::ledger::Ledger;
 use serde_json::json;
-use sqlx::Executor;
 
 use crate::support::chain::{Chain, ChainOptions};
 use crate::support::facilitator::{Facilitator, NetworkOptions, Options};
@@ -58,6 +57,8 @@ async fn old_rows_go_in_portions_until_none_is_left() {
     let chain = Chain::start(ChainOptions::default()).await;
     let database = database::fresh().await;
     let ledger = database::ledger(&database).await;
+    let expired =
+        chain.payers[0].authorize(&Terms { valid_for: -90_000, ..Terms::to(&chain.text("/accounts/merchant/address")) });
     let old_and_young = r"
         INSERT INTO budgets SELECT 'eip155:84532', now() - interval '3 days', 'payer:' || n, 1 FROM generate_series(1, 2100) AS n;
         INSERT INTO budgets VALUES ('eip155:84532', now() - interval '47 hours', 'payer:young', 1);
@@ -71,11 +72,17 @@ async fn old_rows_go_in_portions_until_none_is_left() {
         INSERT INTO events VALUES (gen_random_uuid(), NULL, NULL, NULL, 'young', '{}', now() - interval '89 days');
         INSERT INTO payments (id, network, key, fingerprint, x402_version, asset, payer, pay_to, amount, payload, expires_at, created_at,
                               answer_by, answer_at, alone, accepted_block, checked_block, payer_code, gas)
-            SELECT gen_random_uuid(), 'eip155:84532', int4send(n), decode(repeat('00', 32), 'hex'), 2, '', '', '', 1, '{}',
+            SELECT gen_random_uuid(), 'eip155:84532', int4send(n), decode(repeat('00', 32), 'hex'), 2, 'USDC', 'PAYER', 'MERCHANT', 1,
+                   'PAYLOAD',
                    now() - make_interval(hours => CASE n WHEN 0 THEN 23 ELSE 25 END), now(), now(), 'included', false, 1, 1, '', 1
             FROM generate_series(0, 1500) AS n;
     ";
-    ledger.pool().execute(old_and_young).await.expect("they fit");
+    let old_and_young = old_and_young
+        .replace("USDC", &chain.usdc())
+        .replace("PAYER", &expired.payer)
+        .replace("MERCHANT", &expired.terms.pay_to)
+        .replace("PAYLOAD", &expired.payload.to_string());
+    sqlx::raw_sql(sqlx::AssertSqlSafe(old_and_young)).execute(ledger.pool()).await.expect("they fit");
 
     let _facilitator = Facilitator::start(&Options::new(NetworkOptions::of(&chain), &database)).await;
 

@@ -30,6 +30,9 @@ const LOOKUP_BLOCKS: u64 = 1_000;
 /// So often a block's logs are asked for again if the block's filter promises some and every node has none.
 const DOUBTS_MAX: u32 = 3;
 
+/// For so long another node is asked whether it has logs that the first one lacks: less than it takes a network to make a block.
+const OPINION_WITHIN: Duration = Duration::from_millis(500);
+
 /// The blocks of one network, as its nodes serve them.
 pub struct Blocks {
     nodes: Arc<Nodes>,
@@ -145,11 +148,21 @@ impl Blocks {
         if let Some((safe, finalized, _)) = known.filter(|(.., read_at)| read_at.elapsed() < LEVELS_LAST) {
             return Ok((safe.min(head), finalized.min(head)));
         }
-        let number = |header: Option<Header>| header.map_or(0, |header| header.number.to::<u64>());
-        let finalized = number(self.header("finalized").await?).min(head);
-        let safe = number(self.header("safe").await?).clamp(finalized, head);
+        let finalized = self.level("finalized").await?.or(known.map(|(_, finalized, _)| finalized)).unwrap_or(0).min(head);
+        let safe = self.level("safe").await?.or(known.map(|(safe, ..)| safe)).unwrap_or(0).clamp(finalized, head);
         *self.lock_levels() = Some((safe, finalized, Instant::now()));
         Ok((safe, finalized))
+    }
+
+    /// The height of a level. `None` if the nodes have no such level, as some networks have nothing between newest and final, or do
+    /// not tell now: blocks are read all the same.
+    async fn level(&self, tag: &str) -> Result<Option<u64>, ChainError> {
+        let told = |answer: &Result<Option<Header>, CallError>| matches!(answer, Ok(Some(_)));
+        match self.nodes.ask("eth_getBlockByNumber", (tag, false), told).await {
+            Ok(header) => Ok(header.map(|header| header.number.to())),
+            Err(CallError::Complaint(_)) => Ok(None),
+            Err(error) => Err(self.nodes.unavailable("eth_getBlockByNumber", error)),
+        }
     }
 
     fn lock_levels(&self) -> MutexGuard<'_, Option<(u64, u64, Instant)>> {
@@ -161,32 +174,29 @@ impl Blocks {
         self.nodes.call_node(node, "eth_getLogs", (filter,)).await
     }
 
-    /// A block's uses from the first node that finds any, with its index; a node that finds none is believed only if the block's
-    /// own filter agrees or every node says the same, and says it repeatedly. Nodes are known to answer an empty list for a block
-    /// whose logs they have not indexed yet.
+    /// A block's uses from the first node that has any of its logs, with the node's index; a node that has none is believed only if
+    /// the block's own filter agrees or no other node has any either, repeatedly. Nodes are known to answer an empty list for a
+    /// block whose logs they have not indexed yet.
     async fn uses_in(&self, block: &Block, header: &Header) -> Result<(Vec<AuthorizationUse>, usize), ChainError> {
         let doubtful = header.logs_bloom.is_some() && header.may_hold_uses(&self.tokens);
         let first = self.nodes.preferred();
-        let (mut found, mut failure, mut any_logs) = (None, None, false);
+        let (mut empty, mut failure) = (None, None);
         for offset in 0..self.nodes.len() {
             let node = (first + offset) % self.nodes.len();
-            match self.logs(node, &block.hash).await {
-                Ok(logs) => {
-                    let uses = self.read_uses(block, &logs)?;
-                    if !uses.is_empty() || !doubtful {
-                        return Ok((uses, node));
-                    }
-                    any_logs |= !logs.is_empty();
-                    found = Some((uses, node));
-                }
+            let logs = self.logs(node, &block.hash);
+            // A further opinion must not hold up the reading of blocks, whatever became of the node that has it.
+            let logs = if empty.is_none() { logs.await } else { briefly(logs).await };
+            match logs {
+                Ok(logs) if logs.is_empty() && doubtful => empty = Some(node),
+                Ok(logs) => return Ok((self.read_uses(block, &logs)?, node)),
                 Err(error) => failure = Some(error),
             }
         }
-        match (found, failure) {
-            (Some(_), _) if !any_logs && self.doubts(block) => {
+        match (empty, failure) {
+            (Some(_), _) if self.doubts(block) => {
                 Err(self.nodes.implausible(format!("block {} should have logs, but no node has any", block.number)))
             }
-            (Some(found), _) => Ok(found),
+            (Some(node), _) => Ok((Vec::new(), node)),
             (None, Some(error)) => Err(self.nodes.unavailable("eth_getLogs", error)),
             (None, None) => Ok((Vec::new(), first)),
         }
@@ -234,6 +244,11 @@ impl Blocks {
         observe::uses(&self.tokens, &block.hash, logs)
             .ok_or_else(|| self.nodes.implausible(format!("the logs of block {} are not that block's", block.number)))
     }
+}
+
+/// Waits for an answer that is good to have.
+async fn briefly<R>(answer: impl Future<Output = Result<R, CallError>>) -> Result<R, CallError> {
+    tokio::time::timeout(OPINION_WITHIN, answer).await.unwrap_or(Err(CallError::Unavailable(NodeFailure::Timeout)))
 }
 
 fn tag(number: u64) -> String {

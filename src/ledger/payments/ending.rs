@@ -3,10 +3,11 @@
 use chrono::{DateTime, Utc};
 use sqlx::PgConnection;
 
+use super::TABLE;
 use crate::domain::ids::{AccountId, PaymentId};
 use crate::domain::network::Network;
 use crate::domain::reason::Reason;
-use crate::ledger::{LedgerError, to_bigint};
+use crate::ledger::{Ledger, LedgerError, to_bigint};
 
 /// Gives a payment up, unless a slot carries it or the chain has paid it by now. Returns the payment with who asked for it, if it
 /// did.
@@ -124,22 +125,61 @@ pub struct Expired {
     pub given_up: bool,
 }
 
-/// Erases the signatures of at most `limit` payments that expired before `until` without being made, and gives up those that were
-/// not yet.
+impl Ledger {
+    /// At most `limit` payments of these networks that expired before `until`, as far as we know without being made, and were not
+    /// given up: the oldest first, each with its network.
+    ///
+    /// # Errors
+    /// The database could not be reached.
+    pub async fn overdue(
+        &self,
+        networks: &[&Network],
+        until: DateTime<Utc>,
+        limit: u32,
+    ) -> Result<Vec<(Network, PaymentId)>, LedgerError> {
+        let names: Vec<_> = networks.iter().map(|network| network.as_str().to_owned()).collect();
+        let rows = sqlx::query!(
+            r#"
+            SELECT p.id, p.network FROM payments p
+            WHERE p.payload IS NOT NULL AND p.final_at IS NULL AND p.given_up_at IS NULL AND p.expires_at < $1
+              AND p.network = ANY ($2)
+              AND NOT EXISTS (SELECT FROM claims c WHERE c.payment_id = p.id)
+              AND NOT EXISTS (SELECT FROM submissions s WHERE s.id = p.submission_id AND s.spent_block IS NULL)
+            ORDER BY p.expires_at LIMIT $3
+            "#,
+            until,
+            &names,
+            i64::from(limit),
+        );
+        let rows = rows.fetch_all(self.pool()).await?;
+        rows.into_iter()
+            .map(|row| {
+                let network = row.network.parse().map_err(|_| LedgerError::Inconsistent { table: TABLE, column: "network" })?;
+                Ok((network, PaymentId::from_uuid(row.id)))
+            })
+            .collect()
+    }
+}
+
+/// Erases the signatures of at most `limit` payments that expired before `until` without being made, and gives those of them up that
+/// are named in `unmade`. Others that were not given up yet stay as they are.
 ///
 /// # Errors
 /// The database could not be reached.
 pub async fn expire(
     db: &mut PgConnection,
+    unmade: &[PaymentId],
     until: DateTime<Utc>,
     now: DateTime<Utc>,
     limit: u32,
 ) -> Result<Vec<Expired>, LedgerError> {
+    let unmade: Vec<_> = unmade.iter().map(|id| id.uuid()).collect();
     let rows = sqlx::query!(
         r#"
         WITH old AS (
             SELECT p.id, p.given_up_at IS NULL AS open FROM payments p
             WHERE p.payload IS NOT NULL AND p.final_at IS NULL AND p.expires_at < $1
+              AND (p.given_up_at IS NOT NULL OR p.id = ANY ($5))
               AND NOT EXISTS (SELECT FROM claims c WHERE c.payment_id = p.id)
               AND NOT EXISTS (SELECT FROM submissions s WHERE s.id = p.submission_id AND s.spent_block IS NULL)
             ORDER BY p.expires_at LIMIT $4 FOR UPDATE OF p SKIP LOCKED
@@ -153,6 +193,7 @@ pub async fn expire(
         now,
         Reason::Expired.code(),
         i64::from(limit),
+        &unmade,
     );
     let expired = rows.fetch_all(db).await?.into_iter().map(|row| Expired {
         payment: PaymentId::from_uuid(row.id),

@@ -169,10 +169,10 @@ async fn settle_together(
     hold.rollback().await.expect("the database answers");
     let open = "SELECT count(*) FROM payments p JOIN submissions s ON s.id = p.submission_id WHERE s.spent_block IS NULL";
     eventually("their slots", PATIENCE, || async { (world.count(open).await as usize == signed.len()).then_some(()) }).await;
-    // The first one has a slot of its own, and the others share the next.
+    // The first one has a slot of its own, and all others share the next.
     let largest = "SELECT max(n) FROM (SELECT count(*) AS n FROM payments p JOIN submissions s ON s.id = p.submission_id
                    WHERE s.spent_block IS NULL GROUP BY s.id) sizes";
-    assert!(world.count(largest).await > 1, "the payments did not go together: {:?}", world.rows().await);
+    assert_eq!(world.count(largest).await as usize, signed.len() - 1, "they did not go together: {:?}", world.rows().await);
     let slots = world.count("SELECT count(*) FROM submissions WHERE spent_block IS NULL").await as u64;
     eventually("transactions in the pool", PATIENCE, || async {
         (hex(&world.chain.rpc("txpool_status", json!([])).await["pending"]) >= slots).then_some(())

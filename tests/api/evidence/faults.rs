@@ -1,7 +1,6 @@
 //! Nodes and databases that fail in every way: no verdict is not a refusal, nothing is lost, nothing is done twice.
 
-use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant};
 
 use futures_util::future::join_all;
@@ -152,36 +151,38 @@ async fn a_node_without_sense_is_no_verdict() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_second_node_takes_over() {
-    let payments = scale(40, 400);
+    let each = scale(4, 40);
     let world = World::new(ChainOptions::default()).await;
-    let (first, second) = (Proxy::start(&world.chain.url), Proxy::start(&world.chain.url));
-    let facilitator = Facilitator::start(&impatient(&world, &[&first, &second])).await;
+    let nodes = [Proxy::start(&world.chain.url), Proxy::start(&world.chain.url)];
+    let facilitator = Facilitator::start(&impatient(&world, &[&nodes[0], &nodes[1]])).await;
     let kinds = misdeeds();
-    let paid: Vec<Signed> = (0..payments).map(|number| world.signed(number)).collect();
-    let (mut failed, each) = (0, payments.div_ceil(kinds.len()));
+    let paid: Vec<Signed> = (0..each * kinds.len()).map(|number| world.signed(number)).collect();
+    let (mut failed, mut deaths) = (0, 0);
     for (part, (_, act)) in paid.chunks(each).zip(kinds) {
-        // It dies in the middle of a run: after the first transaction of the part.
-        let dead = Arc::new(AtomicBool::new(false));
-        first.rule(move |method, _, _| {
-            if method == SEND {
-                dead.store(true, Ordering::SeqCst);
-            }
-            if dead.load(Ordering::SeqCst) { act.clone() } else { Act::Forward }
-        });
+        // The one that is asked dies in the middle of a run: at the first transaction of the part.
+        let dead = Arc::new(OnceLock::new());
+        for (number, node) in nodes.iter().enumerate() {
+            let (dead, act) = (Arc::clone(&dead), act.clone());
+            node.rule(move |method, _, _| {
+                let dies = method == SEND && *dead.get_or_init(|| number) == number;
+                if dies || dead.get() == Some(&number) { act.clone() } else { Act::Forward }
+            });
+        }
         let answers =
             join_all(part.iter().map(|signed| async { facilitator.settle_patiently(&signed.v2(), PATIENCE).await })).await;
         failed += answers.iter().filter(|answer| !is_success(answer)).count();
-        first.behave();
+        deaths += usize::from(dead.get().is_some());
+        nodes.iter().for_each(Proxy::behave);
     }
     let violations = world.violations(&paid, 0).await;
     report(
         "faults failover",
         &format!(
-            "{payments} payments while one of two nodes dies in {} ways: {failed} failed, {violations} violations",
-            misdeeds().len()
+            "{} payments while the asked one of two nodes dies in {deaths} ways: {failed} failed, {violations} violations",
+            paid.len()
         ),
     );
-    assert_eq!((failed, violations), (0, 0));
+    assert_eq!((deaths, failed, violations), (misdeeds().len(), 0, 0));
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -7,7 +7,7 @@ use super::{PATIENCE, SEND, World, is_success, reason, report, scale};
 use crate::support::chain::{ChainOptions, hex};
 use crate::support::eventually;
 use crate::support::facilitator::{Facilitator, Options};
-use crate::support::payer::Signed;
+use crate::support::payer::{Signed, Terms};
 use crate::support::proxy::{Act, Proxy};
 
 /// When the stranger comes.
@@ -36,7 +36,7 @@ async fn a_stranger_who_is_quicker_pays_once_for_us() {
     for round in 0..rounds {
         for moment in [Moment::BeforeUs, Moment::BeforeTheRow, Moment::BeforeTheSend, Moment::InOurBlock] {
             let signed = world.signed(round);
-            let (answer, theirs) = race(&world, &proxy, &facilitator, &signed, moment).await;
+            let (answer, theirs) = race(&world, &proxy, &facilitator, &signed, moment, Asked::Patiently).await;
             if moment == Moment::BeforeUs {
                 wrong += usize::from(reason(&answer) != "invalid_exact_evm_nonce_already_used");
                 (refused, before) = (refused + 1, before + 1);
@@ -91,6 +91,47 @@ async fn a_payment_that_a_stranger_made_is_not_refused_before_its_block_is_read(
     assert_eq!((is_success(&last), last["transaction"].as_str(), violations), (true, Some(theirs.as_str()), 0), "{last}");
 }
 
+/// A stranger lands a payment in a block that was read before we held it, and nobody asks before it has expired.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_payment_that_a_stranger_made_is_paid_even_after_it_expired() {
+    let world = World::new(ChainOptions::default()).await;
+    let proxy = Proxy::start(&world.chain.url);
+    let server = "access = \"open\"\nanswer_within_v2_seconds = 5\n".to_owned();
+    let without_lane = Options { roles: Some("api,watcher".to_owned()), server, ..world.options(&[&proxy]) };
+    let facilitator = Facilitator::start(&without_lane).await;
+    let brief = Terms { valid_for: 12, ..Terms::to(&world.merchant) };
+    let [asked_again, forgotten] = [0, 1].map(|payer| world.chain.payers[payer].authorize(&brief));
+    for signed in [&asked_again, &forgotten] {
+        let (first, _) = race(&world, &proxy, &facilitator, signed, Moment::BeforeTheRow, Asked::Once).await;
+        assert_eq!(reason(&first), "unexpected_settle_error", "{first}");
+    }
+    assert_eq!(world.count("SELECT count(*) FROM claims").await, 0, "nobody has looked for them");
+
+    eventually("its expiry", PATIENCE, || async {
+        (world.count("SELECT count(*) FROM payments WHERE expires_at < clock_timestamp()").await == 2).then_some(())
+    })
+    .await;
+    let (_, last) = facilitator.settle(&asked_again.v2()).await;
+    assert!(is_success(&last), "{last}");
+
+    // A day later, as far as the ledger knows.
+    let aged = "UPDATE payments SET expires_at = expires_at - interval '25 hours'";
+    sqlx::query(aged).execute(world.ledger.pool()).await.expect("the database answers");
+    let _worker = Facilitator::start(&Options { roles: Some("worker".to_owned()), ..without_lane }).await;
+    eventually("both claims", PATIENCE, || async { (world.count("SELECT count(*) FROM claims").await == 2).then_some(()) }).await;
+    let failed = world.count("SELECT count(*) FROM events WHERE kind = 'payment.failed'").await;
+    let violations = world.violations(&[asked_again, forgotten], 0).await;
+    report("strangers expired", &format!("2 found after they had expired: {failed} told as failed, {violations} violations"));
+    assert_eq!((failed, violations), (0, 0));
+}
+
+/// How a caller asks.
+#[derive(Clone, Copy, Debug, PartialEq)]
+enum Asked {
+    Patiently,
+    Once,
+}
+
 /// Settles while a stranger lands the same authorization at a moment. Returns the answer and the stranger's transaction.
 async fn race(
     world: &World,
@@ -98,6 +139,7 @@ async fn race(
     facilitator: &Facilitator,
     signed: &Signed,
     moment: Moment,
+    asked: Asked,
 ) -> (serde_json::Value, String) {
     let chain = &world.chain;
     let land =
@@ -117,9 +159,14 @@ async fn race(
         Moment::BeforeTheSend => proxy.rule(|method, _, _| if method == SEND { Act::Swallow } else { Act::Forward }),
         _ => world.mining(false).await,
     }
-    let (sends, held) = (proxy.calls(SEND), proxy.held());
+    let (sends, held, rows) = (proxy.calls(SEND), proxy.held(), world.rows().await.len());
     let (caller, body) = (facilitator.caller(), signed.v2());
-    let asked = tokio::spawn(async move { caller.settle_patiently(&body, PATIENCE).await });
+    let answer = tokio::spawn(async move {
+        match asked {
+            Asked::Patiently => caller.settle_patiently(&body, PATIENCE).await,
+            Asked::Once => caller.try_post("/settle", &body).await.expect("an answer").1,
+        }
+    });
     eventually("the moment", PATIENCE, || async {
         let come = match moment {
             Moment::BeforeTheRow => proxy.held() > held,
@@ -141,7 +188,7 @@ async fn race(
             (world.count("SELECT cursor_number FROM networks").await >= read_to).then_some(())
         })
         .await;
-        assert_eq!(world.count("SELECT count(*) FROM payments WHERE handed_out_at IS NULL").await, 0, "there is no row yet");
+        assert_eq!(world.rows().await.len(), rows, "there is no row yet");
         proxy.behave();
         proxy.release();
     }
@@ -153,5 +200,5 @@ async fn race(
         assert!(hex(&landed["transactionIndex"]) < hex(&spent["transactionIndex"]), "the stranger was first");
     }
     proxy.behave();
-    (asked.await.expect("no panic"), theirs)
+    (answer.await.expect("no panic"), theirs)
 }
