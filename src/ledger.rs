@@ -82,6 +82,14 @@ pub enum LedgerError {
     Migration(#[source] sqlx::migrate::MigrateError),
 }
 
+impl LedgerError {
+    /// It did not answer in the time that somebody gave it.
+    #[must_use]
+    pub fn silent() -> Self {
+        Self::Unavailable(sqlx::Error::PoolTimedOut)
+    }
+}
+
 impl From<sqlx::Error> for LedgerError {
     fn from(error: sqlx::Error) -> Self {
         match &error {

@@ -75,7 +75,7 @@ impl Flows {
             Ok(done)
         };
         // Or a connection that fell silent would hold the lease, and nothing would be forgotten any more.
-        tokio::time::timeout(TURN_LASTS_MAX, change).await.unwrap_or(Err(sqlx::Error::PoolTimedOut.into()))
+        tokio::time::timeout(TURN_LASTS_MAX, change).await.unwrap_or(Err(LedgerError::silent()))
     }
 
     /// Of the payments that expired before `until` and have no end, those that the network has not made. A stranger may have landed

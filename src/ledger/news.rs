@@ -64,5 +64,5 @@ impl News {
 }
 
 async fn in_time<T>(answer: impl Future<Output = Result<T, LedgerError>>) -> Result<T, LedgerError> {
-    tokio::time::timeout(ANSWERS_WITHIN, answer).await.unwrap_or(Err(sqlx::Error::PoolTimedOut.into()))
+    tokio::time::timeout(ANSWERS_WITHIN, answer).await.unwrap_or(Err(LedgerError::silent()))
 }
