@@ -295,6 +295,9 @@ pub trait Chain: Send + Sync {
     /// Whether several payments can go in one transaction.
     fn batches(&self) -> bool;
 
+    /// For how many blocks a payment that was found good need not be looked at again before it is sent.
+    fn check_lasts(&self) -> u64;
+
     /// Who pays, as the request has it before anything of it is checked; for answers only.
     fn claimed_payer(&self, request: &PaymentRequest) -> Option<Address>;
 

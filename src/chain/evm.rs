@@ -54,6 +54,9 @@ mod simulate;
 /// What the OP stack's oracle is asked for: the price of this many bytes.
 const DATA_SAMPLE_BYTES: u64 = 1_024;
 
+/// A simulation is as good as a new one for so many blocks.
+const CHECK_LASTS_BLOCKS: u64 = 1;
+
 /// One EVM network.
 pub struct EvmChain {
     profile: Profile,
@@ -266,6 +269,10 @@ impl Chain for EvmChain {
 
     fn batches(&self) -> bool {
         self.batches.load(Ordering::Relaxed)
+    }
+
+    fn check_lasts(&self) -> u64 {
+        CHECK_LASTS_BLOCKS
     }
 
     fn claimed_payer(&self, request: &PaymentRequest) -> Option<Address> {

@@ -7,6 +7,7 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Instant;
 
 use async_trait::async_trait;
 use base64::Engine as _;
@@ -19,6 +20,7 @@ use solana_client::rpc_request::RpcRequest;
 use self::blocks::Blocks;
 use self::exact::Authorization;
 use self::exact::compute::Limits;
+use self::memory::Memory;
 use self::message::Key;
 use self::rpc::{Nodes, confirmed};
 use super::nodes::{CallError, Complaint, NodeFailure};
@@ -41,6 +43,7 @@ use crate::metrics::Metrics;
 pub mod associated;
 mod blocks;
 pub mod exact;
+mod memory;
 pub mod message;
 pub mod programs;
 mod rpc;
@@ -51,6 +54,9 @@ pub mod tokens;
 
 /// A transaction can be processed until its blockhash is this old (`MAX_PROCESSING_AGE` of Agave).
 const BLOCKHASH_LASTS: u64 = 150;
+
+/// A simulation is as good as a new one for so many blocks: five seconds.
+const CHECK_LASTS_BLOCKS: u64 = 12;
 
 /// How the ledger writes that a payer runs no code.
 const NO_CODE: &str = "none";
@@ -63,6 +69,7 @@ pub struct SolanaChain {
     signers: BTreeMap<String, Arc<dyn MessageSigner>>,
     keys: Vec<Key>,
     limits: Limits,
+    verified: Memory,
     agree_above: Option<String>,
     prepared: AtomicBool,
 }
@@ -88,6 +95,7 @@ impl SolanaChain {
             keys: signers.iter().map(|(_, signer)| signer.address()).collect(),
             signers: signers.into_iter().collect(),
             limits: Limits { fee_max: fee_max.min(Limits::default().fee_max), ..Limits::default() },
+            verified: Memory::default(),
             agree_above: config.agree_above.clone(),
             prepared: AtomicBool::new(false),
         }
@@ -190,6 +198,11 @@ impl Chain for SolanaChain {
         false
     }
 
+    /// As long as what was verified is remembered; see `memory`.
+    fn check_lasts(&self) -> u64 {
+        CHECK_LASTS_BLOCKS
+    }
+
     fn claimed_payer(&self, request: &PaymentRequest) -> Option<Address> {
         Authorization::read(&request.payload).ok().map(|payment| Address::Solana(payment.transfer.authority))
     }
@@ -207,11 +220,21 @@ impl Chain for SolanaChain {
         Ok(())
     }
 
-    async fn verify(&self, payment: Arc<ExaminedPayment>, _wanted: Wanted) -> Result<VerifiedPayment, VerifyError> {
+    async fn verify(&self, payment: Arc<ExaminedPayment>, wanted: Wanted) -> Result<VerifiedPayment, VerifyError> {
         let authorization = self.authorization(&payment.payload)?;
-        let (verdict, block) = self.simulate(&authorization, payment.request.pay_to).await?;
+        let known = match wanted {
+            Wanted::Balance => self.verified.take(&payment.key, Instant::now()),
+            Wanted::Verdict => None,
+        };
+        let (verdict, block) = match known {
+            Some((good, block)) => (Ok(good), block),
+            None => self.simulate(&authorization, payment.request.pay_to).await?,
+        };
         match verdict {
             Ok(good) => {
+                if wanted == Wanted::Verdict {
+                    self.verified.keep(payment.key.clone(), good, block, Instant::now());
+                }
                 let balance = Some(Amount::new(good.balance.into()));
                 let bytes = authorization.transaction.unsigned().len();
                 Ok(VerifiedPayment::new(payment, checked(good, block), balance, bytes))

@@ -9,7 +9,7 @@ use serde_json::{Value, json};
 
 use crate::support::facilitator::{Facilitator, NetworkOptions, Options};
 use crate::support::proxy::{Act, Proxy};
-use crate::support::solana::{AMOUNT, Cluster, FEE};
+use crate::support::solana::{AMOUNT, Cluster, FEE, Payment};
 use crate::support::{database, eventually, root};
 
 #[tokio::test(flavor = "multi_thread")]
@@ -109,4 +109,75 @@ async fn every_payment_that_is_wrong_in_one_thing_gets_its_reason_and_leaves_not
     assert!(wrong.is_empty(), "{} of {}:\n{}", wrong.len(), vectors.len(), wrong.join("\n"));
     let payments = sqlx::query_scalar::<_, i64>("SELECT count(*) FROM payments");
     assert_eq!(payments.fetch_one(ledger.pool()).await.expect("the database answers"), 0);
+}
+
+const SIMULATION_FAILED: &str = "invalid_exact_svm_transaction_simulation_failed";
+
+/// Both endpoints refuse a payment with a code, and neither sends anything.
+async fn refused(facilitator: &Facilitator, proxy: &Proxy, payment: &Payment, code: &str, what: &str) {
+    let sent = proxy.sent();
+    for (path, member) in [("/verify", "invalidReason"), ("/settle", "errorReason")] {
+        let (status, answer) = facilitator.post(path, &payment.v2()).await;
+        assert_eq!((status, &answer[member]), (200, &json!(code)), "{what}, {path}: {answer}");
+    }
+    assert_eq!(proxy.sent(), sent, "{what}");
+}
+
+/// Waits until a blockhash of now is too old.
+async fn until_stale(cluster: &Cluster) {
+    let height = cluster.height().await;
+    eventually("200 blocks", Duration::from_mins(1), || async { (cluster.height().await > height + 200).then_some(()) }).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_blockhash_that_is_too_old_or_of_nowhere_gets_no_signature_of_ours() {
+    let cluster = Cluster::start(20).await;
+    let proxy = Proxy::start(&cluster.url);
+    let facilitator = Facilitator::start(&Options::new(cluster.options(&proxy.url), &database::fresh().await)).await;
+    let old = cluster.payment(0, "old").await;
+    let nowhere = cluster.payment_at(1, "nowhere", &encode_base58(&[9; 32]));
+
+    refused(&facilitator, &proxy, &nowhere, SIMULATION_FAILED, "a blockhash of nowhere").await;
+    until_stale(&cluster).await;
+    refused(&facilitator, &proxy, &old, SIMULATION_FAILED, "an old blockhash").await;
+    assert_eq!(cluster.paid().await, 0);
+}
+
+/// Somebody settles elsewhere what we have never seen, and presents it here.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_payment_that_has_landed_already_is_refused() {
+    let cluster = Cluster::start(20).await;
+    let proxy = Proxy::start(&cluster.url);
+    let elsewhere = Facilitator::start(&Options::new(cluster.options(&cluster.url), &database::fresh().await)).await;
+    let here = Facilitator::start(&Options::new(cluster.options(&proxy.url), &database::fresh().await)).await;
+    let payment = cluster.payment(0, "one").await;
+    assert_eq!(elsewhere.settle(&payment.v2()).await.1["success"], true);
+
+    refused(&here, &proxy, &payment, "invalid_exact_svm_transaction_already_processed", "just landed").await;
+    until_stale(&cluster).await;
+    refused(&here, &proxy, &payment, SIMULATION_FAILED, "landed long ago").await;
+    assert_eq!(cluster.paid().await, AMOUNT);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_payer_whose_account_cannot_pay_is_refused() {
+    let cluster = Cluster::start(400).await;
+    let proxy = Proxy::start(&cluster.url);
+    let facilitator = Facilitator::start(&Options::new(cluster.options(&proxy.url), &database::fresh().await)).await;
+    cluster.change(0, json!({"state": "frozen"})).await;
+    cluster.change(1, json!({"amount": AMOUNT - 1})).await;
+    cluster.rewrite(2, |_| None).await;
+    // The owner is what stands behind the mint.
+    cluster.rewrite(3, |mut data| {
+        data[32..64].fill(7);
+        Some(data)
+    })
+    .await;
+
+    for (payer, what) in ["frozen", "one unit short", "closed", "somebody else's"].into_iter().enumerate() {
+        refused(&facilitator, &proxy, &cluster.payment(payer, what).await, SIMULATION_FAILED, what).await;
+    }
+    let (_, paid) = facilitator.settle(&cluster.payment(4, "good").await.v2()).await;
+    assert_eq!(paid["success"], true, "{paid}");
+    assert_eq!(cluster.paid().await, AMOUNT);
 }

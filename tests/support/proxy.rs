@@ -41,6 +41,9 @@ impl Act {
     }
 }
 
+/// How transactions are handed to a node.
+const SENDS: [&str; 2] = ["eth_sendRawTransaction", "sendTransaction"];
+
 type Rule = Box<dyn Fn(&str, &Value, u64) -> Act + Send>;
 
 /// A running proxy. It ends when this is dropped.
@@ -178,7 +181,7 @@ async fn handle(shared: web::Data<Shared>, body: web::Bytes) -> actix_web::Resul
         };
         shared.last.lock().expect("no panic under the lock").insert(method.clone(), call["params"].clone());
         let wanted = (shared.rule.lock().expect("no panic under the lock"))(&method, &call["params"], count);
-        if method == "eth_sendRawTransaction" {
+        if SENDS.contains(&method.as_str()) {
             let raw = call["params"][0].as_str().unwrap_or_default().to_owned();
             shared.sends.lock().expect("no panic under the lock").push((raw, wanted.hands_on()));
         }

@@ -1,0 +1,115 @@
+//! Solana nodes that know nothing yet, disagree, or carry out what fails.
+
+use serde_json::{Value, json};
+
+use super::{PATIENCE, SEND, STATUSES, is_success, reason, report};
+use crate::support::facilitator::{Facilitator, NetworkOptions, Options};
+use crate::support::proxy::{Act, Proxy};
+use crate::support::solana::{AMOUNT, Cluster, Payment};
+use crate::support::{database, eventually};
+
+/// What a node answers that has not heard of the only transaction it is asked for.
+fn unheard_of() -> Act {
+    Act::Answer(json!({"context": {"slot": 1}, "value": [null]}))
+}
+
+/// Asks again, as the servers of the SDKs do, until there is an end.
+async fn ask_again(facilitator: &Facilitator, payment: &Payment) -> Value {
+    eventually("an end", PATIENCE, || async {
+        let (_, answer) = facilitator.settle(&payment.v2()).await;
+        (reason(&answer) != "settlement_pending").then_some(answer)
+    })
+    .await
+}
+
+/// Twenty seconds of slots.
+const SILENCE_BLOCKS: u64 = 50;
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_transaction_that_no_node_knows_yet_is_pending() {
+    let cluster = Cluster::start(400).await;
+    let proxy = Proxy::start(&cluster.url);
+    let mut options = Options::new(cluster.options(&proxy.url), &database::fresh().await);
+    options.server.push_str("answer_within_v2_seconds = 1\n");
+    let facilitator = Facilitator::start(&options).await;
+    let payment = cluster.payment(0, "one").await;
+    proxy.rule(|method, _, _| if method == STATUSES { unheard_of() } else { Act::Forward });
+
+    let (_, first) = facilitator.settle(&payment.v2()).await;
+    let height = cluster.height().await;
+    eventually("silence", PATIENCE, || async { (cluster.height().await >= height + SILENCE_BLOCKS).then_some(()) }).await;
+    let (_, second) = facilitator.settle(&payment.v2()).await;
+    proxy.behave();
+    let last = ask_again(&facilitator, &payment).await;
+
+    report(
+        "solana unknown",
+        &format!("{}, {SILENCE_BLOCKS} blocks later {}, then success {}", reason(&first), reason(&second), last["success"]),
+    );
+    assert_eq!([reason(&first), reason(&second)], ["settlement_pending"; 2], "{first}, {second}");
+    assert!(is_success(&last) && last["transaction"] == first["transaction"], "{first}, then {last}");
+    assert_eq!((cluster.paid().await, proxy.sent().len()), (AMOUNT, 1));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_transaction_that_fails_in_its_block_is_no_success() {
+    let cluster = Cluster::start(400).await;
+    let proxy = Proxy::start(&cluster.url);
+    let network = cluster.options(&proxy.url);
+    let network = NetworkOptions { lines: format!("{}resend_after_ms = 500\n", network.lines), ..network };
+    let mut options = Options::new(network, &database::fresh().await);
+    options.server.push_str("answer_within_v2_seconds = 1\n");
+    let facilitator = Facilitator::start(&options).await;
+    let (payment, before) = (cluster.payment(0, "one").await, cluster.lamports().await);
+    proxy.rule(|method, _, _| if method == SEND { Act::Answer(json!("taken")) } else { Act::Forward });
+
+    let (_, first) = facilitator.settle(&payment.v2()).await;
+    assert_eq!(reason(&first), "settlement_pending", "{first}");
+    cluster.change(0, json!({"amount": 0})).await;
+    proxy.behave();
+    let last = ask_again(&facilitator, &payment).await;
+    let again = facilitator.settle(&payment.v2()).await.1;
+
+    let (paid, fee) = (cluster.paid().await, before - cluster.lamports().await);
+    report("solana failed", &format!("{} after a good simulation: {paid} paid, {fee} lamports of fees", reason(&last)));
+    for answer in [&last, &again] {
+        assert_eq!(reason(answer), "invalid_exact_svm_transaction_failed", "{answer}");
+        assert_eq!(answer["transaction"], first["transaction"], "{answer}");
+    }
+    assert_eq!(paid, 0);
+    assert!(fee > 0, "it was carried out");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn one_nodes_word_is_not_enough_for_a_large_transfer_on_solana() {
+    let cluster = Cluster::start(400).await;
+    for number in 0..2 {
+        let (honest, silent) = (Proxy::start(&cluster.url), Proxy::start(&cluster.url));
+        let nodes = if number == 0 { [&honest, &silent] } else { [&silent, &honest] };
+        let network = cluster.options(&honest.url);
+        let network = NetworkOptions {
+            rpc: nodes.map(|node| node.url.clone()).to_vec(),
+            lines: format!("{}agree_above = \"0.0001\"\n", network.lines),
+            ..network
+        };
+        let url = database::fresh().await;
+        let ledger = database::ledger(&url).await;
+        let mut options = Options::new(network, &url);
+        options.server.push_str("answer_within_v2_seconds = 1\n");
+        let facilitator = Facilitator::start(&options).await;
+        silent.rule(|method, _, _| if method == STATUSES { unheard_of() } else { Act::Forward });
+        let (paid, payment) = (cluster.paid().await, cluster.payment(number, &format!("large {number}")).await);
+
+        let (_, first) = facilitator.settle(&payment.v2()).await;
+        eventually("the transfer", PATIENCE, || async { (cluster.paid().await > paid).then_some(()) }).await;
+        let looks = silent.calls(STATUSES);
+        eventually("further looks", PATIENCE, || async { (silent.calls(STATUSES) >= looks + 3).then_some(()) }).await;
+        let claims = sqlx::query_scalar::<_, i64>("SELECT count(*) FROM claims").fetch_one(ledger.pool()).await;
+        assert_eq!((reason(&first), claims.expect("the database answers")), ("settlement_pending", 0), "{first}");
+        silent.behave();
+        let last = ask_again(&facilitator, &payment).await;
+        assert!(is_success(&last), "{last}");
+        assert_eq!(cluster.paid().await - paid, AMOUNT);
+    }
+    report("solana agreement", "2 orders of two nodes, of which one does not know the transaction: 0 claims before it does, then paid");
+}
