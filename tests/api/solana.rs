@@ -135,7 +135,7 @@ async fn a_blockhash_that_is_too_old_or_of_nowhere_gets_no_signature_of_ours() {
     let proxy = Proxy::start(&cluster.url);
     let facilitator = Facilitator::start(&Options::new(cluster.options(&proxy.url), &database::fresh().await)).await;
     let old = cluster.payment(0, "old").await;
-    let nowhere = cluster.payment_at(1, "nowhere", &encode_base58(&[9; 32]));
+    let nowhere = cluster.payment_at(1, "nowhere", &encode_base58(&[9; 32]), 0);
 
     refused(&facilitator, &proxy, &nowhere, SIMULATION_FAILED, "a blockhash of nowhere").await;
     until_stale(&cluster).await;

@@ -106,15 +106,16 @@ impl Cluster {
     /// A payment of USDC by one of the payers, whom the first signer pays the fee for.
     pub async fn payment(&self, payer: usize, memo: &str) -> Payment {
         let latest = self.rpc("getLatestBlockhash", json!([{"commitment": "confirmed"}])).await;
-        self.payment_at(payer, memo, latest["value"]["blockhash"].as_str().expect("a hash"))
+        self.payment_at(payer, memo, latest["value"]["blockhash"].as_str().expect("a hash"), 0)
     }
 
-    /// The same with a blockhash of one's own choice.
-    pub fn payment_at(&self, payer: usize, memo: &str, blockhash: &str) -> Payment {
+    /// The same with a blockhash of one's own choice, and a signer who pays the fee.
+    pub fn payment_at(&self, payer: usize, memo: &str, blockhash: &str, signer: usize) -> Payment {
+        let signer = format!("/accounts/signers/{signer}/address");
         let key = |path: &str| decode_base58(&self.text(path)).expect("a key");
         let secret = decode_base58_pair(&self.text(&format!("/payers/{payer}/key"))).expect("a keypair");
         let payer = SigningKey::from_keypair_bytes(&secret).expect("a keypair");
-        let (fee_payer, mint, merchant) = (key("/accounts/signers/0/address"), key("/usdc"), key("/merchant"));
+        let (fee_payer, mint, merchant) = (key(&signer), key("/usdc"), key("/merchant"));
         let account = |owner: &[u8; 32]| associated::account(owner, &mint, TokenProgram::Token).expect("an account");
         let owner = payer.verifying_key().to_bytes();
         let keys = [fee_payer, owner, account(&owner), account(&merchant), mint, TOKEN, COMPUTE_BUDGET, MEMO];
@@ -140,7 +141,7 @@ impl Cluster {
         let signature = payer.sign(&message).to_bytes();
         let terms = json!({
             "scheme": "exact", "network": self.text("/network"), "amount": AMOUNT.to_string(), "asset": self.text("/usdc"),
-            "payTo": self.text("/merchant"), "maxTimeoutSeconds": 60, "extra": {"feePayer": self.text("/accounts/signers/0/address")},
+            "payTo": self.text("/merchant"), "maxTimeoutSeconds": 60, "extra": {"feePayer": self.text(&signer)},
         });
         Payment { wire: [&[2][..], &[0; 64], &signature, &message].concat(), terms }
     }
@@ -179,7 +180,12 @@ impl Cluster {
 
     /// What the first signer holds, in lamports.
     pub async fn lamports(&self) -> u64 {
-        let address = self.text("/accounts/signers/0/address");
+        self.lamports_of(0).await
+    }
+
+    /// What a signer holds, in lamports.
+    pub async fn lamports_of(&self, signer: usize) -> u64 {
+        let address = self.text(&format!("/accounts/signers/{signer}/address"));
         let balance = self.rpc("getBalance", json!([address, {"commitment": "confirmed"}])).await;
         balance["value"].as_u64().expect("a number")
     }
