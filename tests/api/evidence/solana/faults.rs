@@ -4,7 +4,7 @@ use serde_json::{Value, json};
 
 use super::{PATIENCE, SEND, STATUSES, is_success, reason, report};
 use crate::support::facilitator::{Facilitator, NetworkOptions, Options};
-use crate::support::proxy::{Act, Proxy};
+use crate::support::proxy::{Act, Edit, Proxy};
 use crate::support::solana::{AMOUNT, Cluster, Payment};
 use crate::support::{database, eventually};
 
@@ -112,4 +112,98 @@ async fn one_nodes_word_is_not_enough_for_a_large_transfer_on_solana() {
         assert_eq!(cluster.paid().await - paid, AMOUNT);
     }
     report("solana agreement", "2 orders of two nodes, of which one does not know the transaction: 0 claims before it does, then paid");
+}
+
+/// The cluster takes back some of its last blocks and makes others in their slots, without a transaction of ours.
+#[derive(Clone)]
+struct Fork {
+    slots: std::ops::RangeInclusive<u64>,
+    transaction: String,
+    /// Where the transaction stands in the end.
+    lands: Option<u64>,
+}
+
+impl Fork {
+    /// What a node of the other branch says.
+    fn act(&self, method: &str, params: &Value) -> Act {
+        let fork = self.clone();
+        match method {
+            "getBlock" => {
+                let slot = params[0].as_u64().expect("a slot");
+                Edit::of(move |block| fork.rewrite(slot, block))
+            }
+            STATUSES => Edit::of(move |answer| {
+                answer["value"][0] = fork.lands.map_or(Value::Null, |slot| {
+                    json!({"slot": slot, "confirmations": 1, "err": null, "status": {"Ok": null}, "confirmationStatus": "confirmed"})
+                });
+            }),
+            _ => Act::Forward,
+        }
+    }
+
+    fn rewrite(&self, slot: u64, block: &mut Value) {
+        if !block.is_object() {
+            return;
+        }
+        let other = |hash: &Value| json!(hash.as_str().expect("a hash").chars().rev().collect::<String>());
+        if block["parentSlot"].as_u64().is_some_and(|parent| self.slots.contains(&parent)) {
+            block["previousBlockhash"] = other(&block["previousBlockhash"]);
+        }
+        if self.slots.contains(&slot) {
+            block["blockhash"] = other(&block["blockhash"]);
+        }
+        if let Some(signatures) = block["signatures"].as_array_mut() {
+            signatures.retain(|signature| *signature != self.transaction.as_str());
+            if self.lands == Some(slot) {
+                signatures.push(json!(self.transaction));
+            }
+        }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_payment_whose_fork_is_dropped_is_sent_again_and_told_once() {
+    let cluster = Cluster::start(400).await;
+    let proxy = Proxy::start(&cluster.url);
+    let network = cluster.options(&proxy.url);
+    let network = NetworkOptions { lines: format!("{}resend_after_ms = 500\n", network.lines), ..network };
+    let url = database::fresh().await;
+    let ledger = database::ledger(&url).await;
+    let facilitator = Facilitator::start(&Options::new(network, &url)).await;
+    let payment = cluster.payment(0, "one").await;
+    let (_, settled) = facilitator.settle(&payment.v2()).await;
+    assert!(is_success(&settled), "{settled}");
+    let transaction = settled["transaction"].as_str().expect("a name").to_owned();
+    let newest = async || cluster.rpc("getSlot", json!([{"commitment": "confirmed"}])).await.as_u64().expect("a slot");
+    let landed = cluster.rpc(STATUSES, json!([[transaction]])).await["value"][0]["slot"].as_u64().expect("it landed");
+    let claims = async || {
+        let claims = sqlx::query_scalar::<_, i64>("SELECT count(*) FROM claims").fetch_one(ledger.pool()).await;
+        claims.expect("the database answers")
+    };
+
+    let sends = proxy.calls(SEND);
+    let mut fork = Fork { slots: landed..=newest().await, transaction, lands: None };
+    let branch = fork.clone();
+    proxy.rule(move |method, params, _| branch.act(method, params));
+    eventually("no claim", PATIENCE, || async { (claims().await == 0).then_some(()) }).await;
+    eventually("a further send", PATIENCE, || async { (proxy.calls(SEND) > sends).then_some(()) }).await;
+    let (_, meanwhile) = facilitator.settle(&payment.v2()).await;
+    fork.lands = Some(newest().await);
+    let branch = fork.clone();
+    proxy.rule(move |method, params, _| branch.act(method, params));
+    eventually("a claim again", PATIENCE, || async { (claims().await == 1).then_some(()) }).await;
+    let (_, last) = facilitator.settle(&payment.v2()).await;
+
+    report(
+        "solana fork",
+        &format!(
+            "success, its block dropped, {} distinct transaction sent, paid again; further answers: {}, {}",
+            proxy.sent().len(),
+            reason(&meanwhile),
+            reason(&last)
+        ),
+    );
+    assert!(!is_success(&meanwhile), "{meanwhile}");
+    assert_eq!((reason(&last), &last["transaction"]), ("duplicate_settlement", &settled["transaction"]), "{last}");
+    assert_eq!(proxy.sent().len(), 1);
 }
