@@ -12,6 +12,7 @@ use crate::support::proxy::Proxy;
 use crate::support::solana::{AMOUNT, Cluster, FEE};
 
 mod crash;
+mod decoder;
 mod faults;
 
 /// How a transaction is handed to a node.
