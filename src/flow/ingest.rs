@@ -146,7 +146,7 @@ impl Flows {
         Ok((Sight::of(block, read_to) != Sight::Stale).then_some(refusal.reason.means_used()))
     }
 
-    /// Searches as [`Flows::claim_found_use`] does, for a payment that waits in a lane.
+    /// Searches in the same way for a payment that waits in a lane.
     ///
     /// # Errors
     /// The network could not be read, or the database could not be reached.
