@@ -225,7 +225,8 @@ impl Answers {
         let latencies = self.list.iter().map(|answer| answer.took).collect();
         let Self { took, calls, peak_memory, busy, own_busy, .. } = self;
         let (gas, after_block) = (None, Vec::new());
-        let run = Run { load, succeeded, refusals, transfers, took, latencies, calls, gas, after_block, peak_memory, busy, own_busy };
+        let run =
+            Run { load, succeeded, refusals, transfers, took, latencies, calls, gas, after_block, peak_memory, busy, own_busy };
         eprintln!(
             "  {} c={} n={}: {succeeded} good, {:.1}/s, {:.2} calls each, {:.2} ms busy each, {:.2} ms here",
             load.kind.name(),

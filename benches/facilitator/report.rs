@@ -153,7 +153,13 @@ impl Report {
                 *refusals.entry(refusal).or_default() += count;
             }
             for (refusal, count) in refusals {
-                let _ = writeln!(text, "| {} | {concurrency} | {} | {} | {count} |", kind.name(), who.name(), refusal.replace('|', "/"));
+                let _ = writeln!(
+                    text,
+                    "| {} | {concurrency} | {} | {} | {count} |",
+                    kind.name(),
+                    who.name(),
+                    refusal.replace('|', "/")
+                );
             }
         }
     }

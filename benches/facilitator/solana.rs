@@ -37,7 +37,8 @@ pub async fn measure(report: &mut Report, number: usize, scaled: impl Fn(usize) 
         let proxy = Proxy::start(&cluster.url);
         let ours = who == Who::Quittance;
         let loads = LOADS.map(|(kind, concurrency, us, them)| Load { kind, concurrency, requests: if ours { us } else { them } });
-        let loads: Vec<_> = WARM_UP.into_iter().chain(loads).map(|load| Load { requests: scaled(load.requests), ..load }).collect();
+        let loads: Vec<_> =
+            WARM_UP.into_iter().chain(loads).map(|load| Load { requests: scaled(load.requests), ..load }).collect();
         let mut runs = Vec::new();
         if ours {
             let mut options = Options::new(cluster.options(&proxy.url), &String::new().into());
@@ -65,7 +66,8 @@ async fn run(peer: &Peer, cluster: &Cluster, proxy: &Proxy, load: Load, signer: 
     let blockhash = latest["value"]["blockhash"].as_str().expect("a hash");
     // No two messages are the same, whoever is measured when.
     let name = |number: usize| format!("{:?} {} by {signer}, {number}", load.kind, load.concurrency);
-    let bodies = (0..load.requests).map(|number| cluster.payment_at(number % PAYERS, &name(number), blockhash, signer).v2().to_string());
+    let bodies =
+        (0..load.requests).map(|number| cluster.payment_at(number % PAYERS, &name(number), blockhash, signer).v2().to_string());
     let bodies: Vec<_> = bodies.collect();
     let (paid, lamports) = (cluster.paid().await, cluster.lamports_of(signer).await);
     let answers = load::put(peer, proxy, load, bodies.into_iter()).await;

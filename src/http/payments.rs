@@ -231,7 +231,11 @@ async fn find_by_authorization(
 /// Reads `network:token:payer:nonce`, or on Solana `network:message`, where the message is named by its SHA-256. The network has a
 /// colon of its own.
 fn parse_authorization(text: &str) -> Result<(Network, AuthorizationKey), Problem> {
-    let malformed = || Problem::BadParameter("authorization is network:token:payer:nonce, or network:0x and the SHA-256 of a Solana message".to_owned());
+    let malformed = || {
+        Problem::BadParameter(
+            "authorization is network:token:payer:nonce, or network:0x and the SHA-256 of a Solana message".to_owned(),
+        )
+    };
     let (end, _) = text.match_indices(':').nth(1).ok_or_else(malformed)?;
     let network: Network = text[..end].parse().map_err(|_| malformed())?;
     let parts: Vec<_> = text[end + 1..].split(':').collect();

@@ -168,11 +168,12 @@ async fn a_payer_whose_account_cannot_pay_is_refused() {
     cluster.change(1, json!({"amount": AMOUNT - 1})).await;
     cluster.rewrite(2, |_| None).await;
     // The owner is what stands behind the mint.
-    cluster.rewrite(3, |mut data| {
-        data[32..64].fill(7);
-        Some(data)
-    })
-    .await;
+    cluster
+        .rewrite(3, |mut data| {
+            data[32..64].fill(7);
+            Some(data)
+        })
+        .await;
 
     for (payer, what) in ["frozen", "one unit short", "closed", "somebody else's"].into_iter().enumerate() {
         refused(&facilitator, &proxy, &cluster.payment(payer, what).await, SIMULATION_FAILED, what).await;

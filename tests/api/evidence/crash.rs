@@ -11,7 +11,6 @@ use super::{PATIENCE, SEND, World, is_full, is_success, reason, report, scale};
 use crate::support::chain::{ChainOptions, hex};
 use crate::support::eventually;
 use crate::support::facilitator::{Caller, Facilitator, Options};
-use crate::support::payer::Signed;
 use crate::support::postgres_proxy::{Cut, Fate, PostgresProxy};
 use crate::support::proxy::{Act, Proxy};
 

@@ -96,8 +96,14 @@ async fn a_payment_that_was_just_verified_is_not_simulated_again() {
     }
     report(
         "solana verified",
-        &format!("{settled} settled after their verify: {simulated} simulated again, {:.2} node calls each", calls as f64 / f64::from(settled)),
+        &format!(
+            "{settled} settled after their verify: {simulated} simulated again, {:.2} node calls each",
+            calls as f64 / f64::from(settled)
+        ),
     );
     assert_eq!(cluster.paid().await, u64::from(settled) * AMOUNT);
-    assert!(!is_full() || (simulated == 0 && calls as f64 <= CALLS_MAX_VERIFIED * f64::from(settled)), "{calls} calls, {simulated} simulated");
+    assert!(
+        !is_full() || (simulated == 0 && calls as f64 <= CALLS_MAX_VERIFIED * f64::from(settled)),
+        "{calls} calls, {simulated} simulated"
+    );
 }

@@ -148,7 +148,10 @@ async fn crash(cluster: &Cluster, point: Point, number: usize) -> (usize, Durati
     let wrong = missed.or_else(|| mistold(point, &told, at_the_kill, claimed.first().map(String::as_str)));
     let right = wrong.is_none() && landed && moved == (AMOUNT, FEE) && proxy.sent().len() == 1;
     if !right {
-        println!("violation: {point:?}: {wrong:?}, told {told:?}, claimed {claimed:?} {statuses}, moved {moved:?}, sent {:?}", proxy.sent());
+        println!(
+            "violation: {point:?}: {wrong:?}, told {told:?}, claimed {claimed:?} {statuses}, moved {moved:?}, sent {:?}",
+            proxy.sent()
+        );
     }
     (usize::from(!right), ready)
 }

@@ -111,7 +111,10 @@ async fn one_nodes_word_is_not_enough_for_a_large_transfer_on_solana() {
         assert!(is_success(&last), "{last}");
         assert_eq!(cluster.paid().await - paid, AMOUNT);
     }
-    report("solana agreement", "2 orders of two nodes, of which one does not know the transaction: 0 claims before it does, then paid");
+    report(
+        "solana agreement",
+        "2 orders of two nodes, of which one does not know the transaction: 0 claims before it does, then paid",
+    );
 }
 
 /// The cluster takes back some of its last blocks and makes others in their slots, without a transaction of ours.
