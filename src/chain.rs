@@ -322,6 +322,10 @@ pub trait Chain: Send + Sync {
     /// Looks again at a payment that has been waiting.
     async fn recheck(&self, payment: &Sendable) -> Result<Recheck, ChainError>;
 
+    /// Whether the authorization of a payment that no slot of ours carries was used, by whomever. It is unused only if it can be used
+    /// no more; `None` while that may still happen, or cannot be found out.
+    async fn is_used(&self, payment: &Sendable) -> Result<Option<bool>, ChainError>;
+
     /// What `payer` held of `asset` at a block, or at a newer one where nodes know no past states, and at which. A node that does not
     /// have this very block, or a newer one, gives no answer.
     async fn balance(&self, asset: Address, payer: Address, block: (u64, &BlockHash)) -> Result<(Amount, u64), ChainError>;

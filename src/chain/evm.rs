@@ -340,6 +340,19 @@ impl Chain for EvmChain {
         })
     }
 
+    async fn is_used(&self, payment: &Sendable) -> Result<Option<bool>, ChainError> {
+        // Stored by an older version with other assets, or its token is not configured now, and may be again.
+        let Ok(authorization) = self.authorization(payment.asset, &payment.payload) else { return Ok(None) };
+        let newest = self.blocks.newest().await?;
+        let Some(block) = newest.block() else { return Ok(None) };
+        let (authorizer, nonce) = (evm(authorization.message.from), authorization.message.nonce.into());
+        let state = Token::authorizationStateCall { authorizer, nonce };
+        let used = self.view(authorization.token, state, state_of(&block.hash)).await?;
+        // No later block can use it (EIP-3009: a block's time must be before `validBefore`).
+        let over = newest.timestamp.to::<u64>() >= authorization.message.valid_before;
+        Ok((used || over).then_some(used))
+    }
+
     async fn balance(
         &self,
         asset: Address,

@@ -260,6 +260,11 @@ impl Chain for SolanaChain {
         })
     }
 
+    /// Without our signature a message is worth nothing to anybody, and what became of one that we signed is for its slot to say.
+    async fn is_used(&self, _: &Sendable) -> Result<Option<bool>, ChainError> {
+        Ok(Some(false))
+    }
+
     /// Nodes do not know past states, so it is the newest confirmed one.
     async fn balance(&self, asset: Address, payer: Address, (number, _): (u64, &BlockHash)) -> Result<(Amount, u64), ChainError> {
         let (Address::Solana(mint), Address::Solana(owner)) = (asset, payer) else {

@@ -8,10 +8,10 @@ use std::sync::Arc;
 use serde_json::json;
 
 use super::{Flows, Unavailable};
-use crate::chain::{Chain, ChainError, Observed, Recheck};
+use crate::chain::{Chain, ChainError, Observed};
 use crate::domain::address::Address;
 use crate::domain::amount::Amount;
-use crate::domain::block::{Block, Heights, Sight};
+use crate::domain::block::{Block, Heights};
 use crate::domain::event::EventKind;
 use crate::domain::ids::PaymentId;
 use crate::domain::network::Network;
@@ -135,15 +135,10 @@ impl Flows {
     }
 
     /// Whether the network says that the authorization of a payment was used: that it has expired, or that nobody sent it, does not
-    /// mean that nobody landed it. `None` where only a node spoke that lags behind.
+    /// mean that nobody landed it. `None` if that cannot be told yet, or the payment has come to its end meanwhile.
     pub(super) async fn is_used(&self, chain: &Arc<dyn Chain>, payment: PaymentId) -> Result<Option<bool>, Unavailable> {
-        let Some(sendable) = self.ledger.find_sendable(payment).await? else { return Ok(Some(false)) };
-        let (refusal, block) = match chain.recheck(&sendable).await? {
-            Recheck::Good(_) => return Ok(Some(false)),
-            Recheck::Refused { refusal, block } => (refusal, block),
-        };
-        let read_to = self.ledger.cursor(&chain.profile().network).await?.map(|cursor| cursor.heights.head);
-        Ok((Sight::of(block, read_to) != Sight::Stale).then_some(refusal.reason.means_used()))
+        let Some(sendable) = self.ledger.find_sendable(payment).await? else { return Ok(None) };
+        Ok(chain.is_used(&sendable).await?)
     }
 
     /// Searches in the same way for a payment that waits in a lane.
@@ -190,7 +185,9 @@ impl Flows {
         let again = if kept { None } else { chain.block(block.number).await? };
         let now = self.clock.now();
         let mut db = self.ledger.begin().await?;
-        let Some(known) = blocks::lock_cursor(&mut db, network).await? else { return Ok(false) };
+        let cursor = blocks::lock_cursor(&mut db, network).await?;
+        // On a network that contradicts itself nothing is believed that it says of the past.
+        let Some(known) = cursor.filter(|cursor| cursor.halted.is_none()) else { return Ok(false) };
         // Only a block that stands in our own canonical chain counts.
         let canonical = match blocks::canonical_hash(&mut db, network, block.number).await? {
             Some(hash) => hash == block.hash,

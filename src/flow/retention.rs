@@ -1,12 +1,15 @@
 //! Forgets what nobody needs any more. docs/OPERATIONS.md says how long each table keeps its rows.
 
+use std::sync::Arc;
+
 use chrono::{DateTime, TimeDelta, Utc};
+use tokio::time::Instant;
 
 use super::tenure::TURN_LASTS_MAX;
 use super::{Flows, Unavailable};
+use crate::chain::Chain;
 use crate::domain::event::EventKind;
 use crate::domain::ids::PaymentId;
-use crate::domain::network::Network;
 use crate::domain::reason::Reason;
 use crate::ledger::events::{self, NewEvent};
 use crate::ledger::leases::{self, Lease};
@@ -82,26 +85,37 @@ impl Flows {
     /// one, or a node kept it from us, while nobody asked; it is claimed instead. What cannot be found out is asked again the next
     /// time.
     async fn unmade(&self, until: DateTime<Utc>) -> Result<Vec<PaymentId>, LedgerError> {
-        let networks: Vec<_> = self.chains.iter().map(|chain| &chain.profile().network).collect();
         let mut unmade = Vec::new();
-        for (network, payment) in self.ledger.overdue(&networks, until, ROWS_AT_ONCE).await? {
-            match self.is_unmade(&network, payment).await {
-                Ok(true) => unmade.push(payment),
-                Ok(false) => {}
-                Err(Unavailable::Ledger(error)) => return Err(error),
-                Err(error) => {
-                    tracing::warn!(%network, %payment, error = %ErrorChain(&error), "whether an expired payment was made is not known");
+        for chain in self.chains.iter() {
+            let network = &chain.profile().network;
+            // A network that contradicts itself must not decide what failed.
+            if !chain.is_prepared() || self.ledger.cursor(network).await?.is_none_or(|cursor| cursor.halted.is_some()) {
+                continue;
+            }
+            let turn_ends = Instant::now() + TURN_LASTS_MAX;
+            for payment in self.ledger.overdue(network, until, ROWS_AT_ONCE).await? {
+                match self.is_unmade(chain, payment).await {
+                    Ok(true) => unmade.push(payment),
+                    Ok(false) => {}
+                    Err(error) => {
+                        let error = ErrorChain(&error);
+                        tracing::warn!(%network, %payment, %error, "whether an expired payment was made is not known");
+                    }
+                }
+                // A network that does not answer must not keep the others.
+                if Instant::now() > turn_ends {
+                    break;
                 }
             }
         }
         Ok(unmade)
     }
 
-    async fn is_unmade(&self, network: &Network, payment: PaymentId) -> Result<bool, Unavailable> {
-        let Ok(chain) = self.chains.find(network) else { return Ok(false) };
+    async fn is_unmade(&self, chain: &Arc<dyn Chain>, payment: PaymentId) -> Result<bool, Unavailable> {
         match self.is_used(chain, payment).await? {
             Some(true) => {
                 if !self.claim_found_use(chain, payment).await? {
+                    let network = &chain.profile().network;
                     tracing::warn!(%network, %payment, "an expired payment was used, and nothing tells by whom");
                 }
                 Ok(false)

@@ -60,6 +60,10 @@ const FIND_OUT_PAUSE: std::time::Duration = std::time::Duration::from_millis(200
 /// Pause before the ledger is asked again about a payment that changed while it was looked at.
 const LOOK_AGAIN: std::time::Duration = std::time::Duration::from_millis(20);
 
+/// Pause before the network is asked again about a payment that somebody else has landed, or may still land. Its next block, or the
+/// watcher's reading of it, will tell.
+const SEARCH_AGAIN: std::time::Duration = std::time::Duration::from_millis(500);
+
 /// After its deadline a request is given up on if it has not come to an end by itself.
 const GRACE: std::time::Duration = std::time::Duration::from_secs(2);
 
@@ -249,11 +253,11 @@ impl Flows {
             }
             // So may have been one that has expired meanwhile.
             Err(Verdict::Refused(refusal)) if refusal.reason == Reason::Expired => {
-                let used = self.is_used(chain, payment.id).await?;
-                return match used {
+                return match self.is_used(chain, payment.id).await? {
                     Some(true) => self.find_stranger(chain, errand, payment).await,
                     Some(false) => Err(refusal.into()),
-                    None => Err(Unavailable::NodeLags(payment.network.clone()).into()),
+                    // It comes to an end at this moment, or there is no block yet that is later than its expiry.
+                    None => Ok(search_again().await),
                 };
             }
             verified => verified?,
@@ -279,8 +283,10 @@ impl Flows {
     /// We hold a payment that the chain says was used, and the watcher has not claimed it. If it passed that block before we held
     /// the payment, the block is searched for; otherwise it has yet to read it. To refuse the payment before that would be a guess.
     async fn find_stranger(&self, chain: &Arc<dyn Chain>, errand: &Errand<'_>, payment: &Payment) -> Result<Held, Verdict> {
-        self.claim_found_use(chain, payment.id).await?;
-        Ok(self.join(errand, payment.id))
+        if self.claim_found_use(chain, payment.id).await? {
+            return Ok(self.join(errand, payment.id));
+        }
+        Ok(search_again().await)
     }
 
     /// Nobody holds the authorization: asks the chain and records the payment.
@@ -416,6 +422,11 @@ impl Flows {
             (_, None) => Err(Unavailable::NotSent.into()),
         }
     }
+}
+
+async fn search_again() -> Held {
+    tokio::time::sleep(SEARCH_AGAIN).await;
+    Held::Again
 }
 
 fn settled(payment: PaymentId, outcome: Outcome) -> Option<Settled> {

@@ -9,6 +9,7 @@ sol! {
         function transferWithAuthorization(address from, address to, uint256 value, uint256 validAfter, uint256 validBefore, bytes32 nonce, uint8 v, bytes32 r, bytes32 s);
         function transferWithAuthorization(address from, address to, uint256 value, uint256 validAfter, uint256 validBefore, bytes32 nonce, bytes signature);
         function balanceOf(address account) returns (uint256);
+        function authorizationState(address authorizer, bytes32 nonce) returns (bool);
         function DOMAIN_SEPARATOR() returns (bytes32);
 
         event Transfer(address indexed from, address indexed to, uint256 value);

@@ -125,7 +125,10 @@ impl Blocks {
             let filter = json!({
                 "fromBlock": tag(start), "toBlock": tag(end), "address": authorization.token, "topics": [events, payer, nonce],
             });
-            let logs: Vec<LogEntry> = self.nodes.read("eth_getLogs", (filter,)).await?;
+            // A node that has not indexed these logs finds nothing either.
+            let found = |answer: &Result<Vec<LogEntry>, CallError>| answer.as_ref().is_ok_and(|logs| !logs.is_empty());
+            let logs = self.nodes.ask("eth_getLogs", (filter,), found).await;
+            let logs = logs.map_err(|error| self.nodes.unavailable("eth_getLogs", error))?;
             if let Some(number) = logs.first().and_then(|log| log.block_number) {
                 let Some(block) = self.block(number.to()).await? else { return Ok(None) };
                 return self.observe(&block).await.map(Some);

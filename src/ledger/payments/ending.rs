@@ -3,7 +3,6 @@
 use chrono::{DateTime, Utc};
 use sqlx::PgConnection;
 
-use super::TABLE;
 use crate::domain::ids::{AccountId, PaymentId};
 use crate::domain::network::Network;
 use crate::domain::reason::Reason;
@@ -126,38 +125,26 @@ pub struct Expired {
 }
 
 impl Ledger {
-    /// At most `limit` payments of these networks that expired before `until`, as far as we know without being made, and were not
-    /// given up: the oldest first, each with its network.
+    /// At most `limit` payments of a network that expired before `until`, as far as we know without being made, and were not given
+    /// up: the oldest first.
     ///
     /// # Errors
     /// The database could not be reached.
-    pub async fn overdue(
-        &self,
-        networks: &[&Network],
-        until: DateTime<Utc>,
-        limit: u32,
-    ) -> Result<Vec<(Network, PaymentId)>, LedgerError> {
-        let names: Vec<_> = networks.iter().map(|network| network.as_str().to_owned()).collect();
-        let rows = sqlx::query!(
+    pub async fn overdue(&self, network: &Network, until: DateTime<Utc>, limit: u32) -> Result<Vec<PaymentId>, LedgerError> {
+        let ids = sqlx::query_scalar!(
             r#"
-            SELECT p.id, p.network FROM payments p
+            SELECT p.id FROM payments p
             WHERE p.payload IS NOT NULL AND p.final_at IS NULL AND p.given_up_at IS NULL AND p.expires_at < $1
-              AND p.network = ANY ($2)
+              AND p.network = $2
               AND NOT EXISTS (SELECT FROM claims c WHERE c.payment_id = p.id)
               AND NOT EXISTS (SELECT FROM submissions s WHERE s.id = p.submission_id AND s.spent_block IS NULL)
             ORDER BY p.expires_at LIMIT $3
             "#,
             until,
-            &names,
+            network.as_str(),
             i64::from(limit),
         );
-        let rows = rows.fetch_all(self.pool()).await?;
-        rows.into_iter()
-            .map(|row| {
-                let network = row.network.parse().map_err(|_| LedgerError::Inconsistent { table: TABLE, column: "network" })?;
-                Ok((network, PaymentId::from_uuid(row.id)))
-            })
-            .collect()
+        Ok(ids.fetch_all(self.pool()).await?.into_iter().map(PaymentId::from_uuid).collect())
     }
 }
 
