@@ -21,8 +21,9 @@ use self::blocks::Blocks;
 use self::exact::Authorization;
 use self::exact::compute::Limits;
 use self::memory::Memory;
-use self::message::Key;
+use self::message::{Key, SignedTransaction, Transaction};
 use self::rpc::{Nodes, confirmed};
+use self::statuses::Sent;
 use super::nodes::{CallError, Complaint, NodeFailure};
 use super::{
     Broadcast, BuildError, Chain, ChainError, Head, Nonces, Observed, Profile, Recheck, Rejection, SignerProfile, SlotOrder,
@@ -113,6 +114,16 @@ impl SolanaChain {
     /// What an examined payment is. It was read before, and therefore can be read again.
     fn authorization(&self, payload: &Value) -> Result<Authorization, ChainError> {
         Authorization::read(payload).map_err(|refusal| self.nodes.misconfigured(format!("an examined payment: {refusal}")))
+    }
+
+    async fn sign(&self, name: &str, transaction: &Transaction) -> Result<SignedTransaction, ChainError> {
+        let signature = self.signer_named(name)?.sign(transaction.message()).await.map_err(|source| ChainError::Signer {
+            network: self.profile.network.clone(),
+            signer: name.to_owned(),
+            source,
+        })?;
+        let wrong = |_| self.nodes.misconfigured(format!("{name} is not the fee payer of this transaction"));
+        transaction.signed(&signature).map_err(wrong)
     }
 
     /// Simulates a payment, and says at which height.
@@ -286,15 +297,8 @@ impl Chain for SolanaChain {
         let [payment] = payments else {
             return Err(self.nodes.misconfigured("a slot holds one payment".to_owned()).into());
         };
-        let signer = self.signer_named(order.signer)?;
         let authorization = Authorization::read(&payment.payload).map_err(|_| BuildError::Unreadable(payment.id))?;
-        let transaction = &authorization.transaction;
-        let signature = signer.sign(transaction.message()).await.map_err(|source| ChainError::Signer {
-            network: self.profile.network.clone(),
-            signer: order.signer.to_owned(),
-            source,
-        })?;
-        let complete = transaction.signed(&signature).map_err(|_| BuildError::Unreadable(payment.id))?;
+        let complete = self.sign(order.signer, &authorization.transaction).await?;
         let fee = u128::from(authorization.fee());
         Ok(SignedAttempt {
             transaction: complete.id,
@@ -363,7 +367,8 @@ impl Chain for SolanaChain {
     }
 
     async fn outcomes(&self, sent: &[Payment], thorough: Option<u64>) -> Result<Vec<Observed>, ChainError> {
-        statuses::outcomes(&self.nodes, &self.blocks, sent, thorough).await
+        let sent: Vec<_> = sent.iter().filter_map(Sent::of).collect();
+        statuses::outcomes(&self.nodes, &self.blocks, &sent, thorough).await
     }
 
     async fn agrees(&self, observed: &Observed) -> Result<bool, ChainError> {
@@ -385,9 +390,16 @@ impl Chain for SolanaChain {
         Amount::from_decimal(self.agree_above.as_deref()?, decimals).ok()
     }
 
-    /// Nobody else can land what our fee payer has not signed, so there is nothing to search for.
-    async fn lookup(&self, _payment: &Sendable, _from: u64, _to: u64) -> Result<Option<Observed>, ChainError> {
-        Ok(None)
+    /// Nobody else can land what our fee payer has not signed, and it signs the same message with the same signature each time
+    /// (RFC 8032). So the name is known even if a restored ledger has lost it.
+    async fn lookup(&self, payment: &Sendable, _from: u64, to: u64) -> Result<Option<Observed>, ChainError> {
+        let authorization = self.authorization(&payment.payload)?;
+        let fee_payer = authorization.transaction.fee_payer();
+        let Some((name, _)) = self.signers.iter().find(|(_, signer)| signer.address() == *fee_payer) else { return Ok(None) };
+        let SignedTransaction { id, .. } = self.sign(name, &authorization.transaction).await?;
+        let Sendable { ref key, asset, payer, pay_to, amount, .. } = *payment;
+        let sent = Sent { transaction: &id, key, asset, payer, pay_to, amount };
+        Ok(statuses::outcomes(&self.nodes, &self.blocks, &[sent], Some(to)).await?.pop())
     }
 }
 

@@ -55,12 +55,13 @@ impl Flows {
         match self.check_on_chain(chain, &examined, Wanted::Verdict).await {
             Ok(_) => Ok(examined.payer),
             // Our own settlement of this very request may have used it, and its success may still be waiting to be collected, or
-            // nobody may have been told of it.
-            Err(Verdict::Refused(refusal)) if refusal.reason.means_used() => {
+            // nobody may have been told of it. How the chain words that it cannot be made again depends on the chain and its age.
+            Err(Verdict::Refused(refusal)) => {
                 let holder = self.ledger.find_holder(&examined.request.network, &examined.key).await?;
                 let fingerprint = Fingerprint::of(&examined.request, caller);
                 let collectable = holder.is_some_and(|payment| {
-                    let payable = payment.claim.is_some() || payment.given_up.is_none();
+                    let under_way = refusal.reason.means_used() || payment.submission.is_some();
+                    let payable = payment.claim.is_some() || payment.given_up.is_none() && under_way;
                     let told = payment.handed_out.as_ref().is_some_and(|taken| !self.waiting.is_orphan(payment.id, &taken.to));
                     payment.fingerprint == fingerprint && payable && !told
                 });
