@@ -176,6 +176,15 @@ impl VerifiedPayment {
     }
 }
 
+/// The block that a payment was built on.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Anchor {
+    /// Its hash.
+    pub block: BlockHash,
+    /// A payment is taken only while no more blocks than this have come after it.
+    pub age_max: u64,
+}
+
 /// What a second look at a waiting payment found.
 #[derive(Debug)]
 pub enum Recheck {
@@ -312,6 +321,9 @@ pub trait Chain: Send + Sync {
     /// # Errors
     /// [`Reason::Expired`] or [`Reason::NotYetValid`].
     fn check_window(&self, payment: &ExaminedPayment, now: DateTime<Utc>) -> Result<(), Refusal>;
+
+    /// The block that a payment was built on, where that decides for how long it can land.
+    fn anchor(&self, payment: &ExaminedPayment) -> Option<Anchor>;
 
     /// Asks the chain, in one simulation that is shared with other requests.
     async fn verify(&self, payment: Arc<ExaminedPayment>, wanted: Wanted) -> Result<VerifiedPayment, VerifyError>;

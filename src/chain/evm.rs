@@ -24,7 +24,7 @@ use self::rpc::Nodes;
 use self::simulate::{Question, Simulator};
 use super::nodes::CallError;
 use super::{
-    Broadcast, BuildError, Chain, ChainError, Head, Nonces, Observed, Profile, Recheck, SignerProfile, SlotOrder,
+    Anchor, Broadcast, BuildError, Chain, ChainError, Head, Nonces, Observed, Profile, Recheck, SignerProfile, SlotOrder,
     VerifiedPayment, VerifyError, Wanted,
 };
 use crate::config::{CostLimits, EvmConfig, NetworkConfig};
@@ -300,6 +300,10 @@ impl Chain for EvmChain {
             payload,
             request,
         })
+    }
+
+    fn anchor(&self, _: &ExaminedPayment) -> Option<Anchor> {
+        None
     }
 
     fn check_window(&self, payment: &ExaminedPayment, now: DateTime<Utc>) -> Result<(), Refusal> {

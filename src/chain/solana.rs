@@ -26,10 +26,10 @@ use self::rpc::{Nodes, confirmed};
 use self::statuses::Sent;
 use super::nodes::{CallError, Complaint, NodeFailure};
 use super::{
-    Broadcast, BuildError, Chain, ChainError, Head, Nonces, Observed, Profile, Recheck, Rejection, SignerProfile, SlotOrder,
-    VerifiedPayment, VerifyError, Wanted,
+    Anchor, Broadcast, BuildError, Chain, ChainError, Head, Nonces, Observed, Profile, Recheck, Rejection, SignerProfile,
+    SlotOrder, VerifiedPayment, VerifyError, Wanted,
 };
-use crate::config::NetworkConfig;
+use crate::config::{NetworkConfig, SolanaConfig};
 use crate::domain::address::{Address, decode_base58, encode_base58};
 use crate::domain::amount::Amount;
 use crate::domain::asset::Asset;
@@ -70,6 +70,7 @@ pub struct SolanaChain {
     signers: BTreeMap<String, Arc<dyn MessageSigner>>,
     keys: Vec<Key>,
     limits: Limits,
+    blocks_left_min: u64,
     verified: Memory,
     agree_above: Option<String>,
     prepared: AtomicBool,
@@ -78,7 +79,7 @@ pub struct SolanaChain {
 impl SolanaChain {
     /// Puts an adapter together. Nothing is sent before [`Chain::prepare`].
     #[must_use]
-    pub fn new(config: &NetworkConfig, signers: Vec<NamedMessageSigner>, metrics: Arc<Metrics>) -> Self {
+    pub fn new(config: &NetworkConfig, family: SolanaConfig, signers: Vec<NamedMessageSigner>, metrics: Arc<Metrics>) -> Self {
         let nodes = Arc::new(Nodes::new(config, metrics));
         let profile = Profile {
             network: config.network.clone(),
@@ -88,14 +89,19 @@ impl SolanaChain {
                 .map(|(name, signer)| SignerProfile { name: name.clone(), address: encode_base58(&signer.address()) })
                 .collect(),
         };
-        let fee_max = u64::try_from(config.cost.payment_wei_max).unwrap_or(u64::MAX);
+        let limits = Limits {
+            units_max: family.compute_units_max,
+            unit_price_max: family.compute_price_max,
+            fee_max: u64::try_from(config.cost.payment_wei_max).unwrap_or(u64::MAX),
+        };
         Self {
             profile,
             blocks: Blocks::new(Arc::clone(&nodes)),
             nodes,
             keys: signers.iter().map(|(_, signer)| signer.address()).collect(),
             signers: signers.into_iter().collect(),
-            limits: Limits { fee_max: fee_max.min(Limits::default().fee_max), ..Limits::default() },
+            limits,
+            blocks_left_min: family.blocks_left_min,
             verified: Memory::default(),
             agree_above: config.agree_above.clone(),
             prepared: AtomicBool::new(false),
@@ -229,6 +235,12 @@ impl Chain for SolanaChain {
     /// A blockhash has an age in blocks and none in time; the simulation knows it.
     fn check_window(&self, _payment: &ExaminedPayment, _now: DateTime<Utc>) -> Result<(), Refusal> {
         Ok(())
+    }
+
+    fn anchor(&self, payment: &ExaminedPayment) -> Option<Anchor> {
+        let authorization = Authorization::read(&payment.payload).ok()?;
+        let block = encode_base58(authorization.transaction.recent_blockhash());
+        Some(Anchor { block, age_max: BLOCKHASH_LASTS.saturating_sub(self.blocks_left_min) })
     }
 
     async fn verify(&self, payment: Arc<ExaminedPayment>, wanted: Wanted) -> Result<VerifiedPayment, VerifyError> {

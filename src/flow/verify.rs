@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use super::{Flows, Unavailable};
-use crate::chain::{Chain, ChainError, VerifiedPayment, VerifyError, Wanted};
+use crate::chain::{Anchor, Chain, ChainError, VerifiedPayment, VerifyError, Wanted};
 use crate::domain::account::Caller;
 use crate::domain::address::Address;
 use crate::domain::block::Sight;
@@ -118,6 +118,13 @@ impl Flows {
         let read_to = self.availability.of(&self.ledger, network).await?.read_to;
         if Sight::of(verified.checked().block, read_to) == Sight::Ahead {
             return Err(Unavailable::Behind(network.clone()).into());
+        }
+        // A block that is not known here is newer than what was read, or reading has just begun.
+        if let Some(Anchor { block, age_max }) = chain.anchor(examined)
+            && let Some(height) = self.ledger.height_of(network, &block).await?
+            && verified.checked().block > height.saturating_add(age_max)
+        {
+            return Err(Refusal::from(Reason::BlockhashExpiring).into());
         }
         let cost_max = self.policies.get(network).map_or(u128::MAX, |policy| policy.cost.payment_wei_max);
         if chain.price(&verified).await? > cost_max {

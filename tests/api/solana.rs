@@ -143,6 +143,22 @@ async fn a_blockhash_that_is_too_old_or_of_nowhere_gets_no_signature_of_ours() {
     assert_eq!(cluster.paid().await, 0);
 }
 
+#[tokio::test(flavor = "multi_thread")]
+async fn a_blockhash_that_has_few_blocks_left_gets_no_signature_of_ours() {
+    let cluster = Cluster::start(50).await;
+    let proxy = Proxy::start(&cluster.url);
+    let facilitator = Facilitator::start(&Options::new(cluster.options(&proxy.url), &database::fresh().await)).await;
+    let first = cluster.latest_blockhash().await;
+    let begun = cluster.height().await;
+    let (fresh, old) = (cluster.payment_at(0, "fresh", &first, 0), cluster.payment_at(1, "old", &first, 0));
+
+    assert_eq!(facilitator.verify(&fresh.v2()).await.1["isValid"], true);
+    eventually("130 blocks", Duration::from_mins(1), || async { (cluster.height().await > begun + 131).then_some(()) }).await;
+
+    refused(&facilitator, &proxy, &old, "invalid_exact_svm_blockhash_expiring", "131 blocks old").await;
+    assert_eq!(cluster.paid().await, 0);
+}
+
 /// Somebody settles elsewhere what we have never seen, and presents it here.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_payment_that_has_landed_already_is_refused() {

@@ -105,8 +105,13 @@ impl Cluster {
 
     /// A payment of USDC by one of the payers, whom the first signer pays the fee for.
     pub async fn payment(&self, payer: usize, memo: &str) -> Payment {
+        self.payment_at(payer, memo, &self.latest_blockhash().await, 0)
+    }
+
+    /// What a client builds its transaction on.
+    pub async fn latest_blockhash(&self) -> String {
         let latest = self.rpc("getLatestBlockhash", json!([{"commitment": "confirmed"}])).await;
-        self.payment_at(payer, memo, latest["value"]["blockhash"].as_str().expect("a hash"), 0)
+        latest["value"]["blockhash"].as_str().expect("a hash").to_owned()
     }
 
     /// The same with a blockhash of one's own choice, and a signer who pays the fee.
