@@ -14,6 +14,8 @@ use crate::domain::amount::Amount;
 use crate::domain::asset::{AssetKind, known};
 use crate::domain::payment::SCHEME_EXACT;
 
+mod vectors;
+
 /// Accounts are named by the byte that fills their secret key.
 pub(crate) const PAYER: u8 = 2;
 pub(crate) const FEE_PAYER: u8 = 3;
