@@ -13,7 +13,7 @@ use solana_client::rpc_request::RpcRequest;
 use solana_transaction_status::UiConfirmedBlock;
 
 use super::rpc::{Nodes, confirmed};
-use crate::chain::nodes::{CallError, NodeFailure};
+use crate::chain::nodes::{CallError, Complaint, NodeFailure};
 use crate::chain::{ChainError, Head};
 use crate::domain::block::Block;
 
@@ -116,10 +116,7 @@ impl Blocks {
             Some(node) => self.nodes.call_node(node, RpcRequest::GetBlock, params).await,
             None => self.nodes.call(RpcRequest::GetBlock, params).await,
         };
-        let block: UiConfirmedBlock = match answer {
-            Err(CallError::Complaint(complaint)) if SKIPPED.contains(&complaint.code) => return Ok(None),
-            answer => answer?,
-        };
+        let Some(block) = there(answer)? else { return Ok(None) };
         let signatures = block.signatures.clone().unwrap_or_default();
         Ok(read(&block).map(|block| Contents { block, signatures }))
     }
@@ -179,11 +176,8 @@ impl Blocks {
     }
 
     async fn read_at(&self, slot: u64) -> Result<Option<Block>, CallError> {
-        let answer = self.nodes.call::<UiConfirmedBlock>(RpcRequest::GetBlock, json!([slot, block_config("none")])).await;
-        let block = match answer {
-            Err(CallError::Complaint(complaint)) if SKIPPED.contains(&complaint.code) => return Ok(None),
-            answer => answer?,
-        };
+        let answer = self.nodes.call(RpcRequest::GetBlock, json!([slot, block_config("none")])).await;
+        let Some(block) = there(answer)? else { return Ok(None) };
         let Some(block) = read(&block) else { return Err(CallError::Unavailable(NodeFailure::Broken)) };
         let mut seen = self.lock();
         seen.slots.insert(block.number, slot);
@@ -227,6 +221,15 @@ impl Blocks {
 
     fn lock(&self) -> MutexGuard<'_, Seen> {
         self.seen.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// The block of a slot, or that it was skipped. That a node has nothing yet has two forms, of which this makes one.
+fn there(answer: Result<Option<UiConfirmedBlock>, CallError>) -> Result<Option<UiConfirmedBlock>, CallError> {
+    match answer {
+        Ok(None) => Err(Complaint { code: NOT_AVAILABLE, message: "there is no block yet".to_owned() }.into()),
+        Err(CallError::Complaint(complaint)) if SKIPPED.contains(&complaint.code) => Ok(None),
+        answer => answer,
     }
 }
 
