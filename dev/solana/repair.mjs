@@ -1,7 +1,8 @@
 // A door to the local node that sets right what it says of blocks, and of transactions that have landed.
 //
-// Surfnet counts blocks with transactions from its start and empty ones by their slots, so its heights jump, and no block names its
-// parent. A real node's blocks form a chain, which is what those who follow one rely on. And a real node finds in a simulation that the
+// Surfnet counts blocks with transactions from its start and empty ones by their slots, so its heights jump, no block names its parent,
+// and none has the blockhash that transactions are built on. A real node's blocks form a chain, which is what those who follow one rely
+// on. And a real node finds in a simulation that the
 // transaction has landed already, while Surfnet would carry it out once more. Everything else passes untouched.
 
 import { once } from 'node:events';
@@ -10,15 +11,18 @@ import { Agent, createServer, request } from 'node:http';
 /** On a real cluster heights and slots differ, because slots are skipped; whoever takes one for the other finds out here. */
 const HEIGHTS_AHEAD = 1_000_000;
 
+const HASH_BEGINS = 'SURFNETxSAFEHASH';
+
 /** Opens the door and resolves to `{ url, close }`. Without a port it chooses a free one. */
 export async function repairBlocks(url, port = 0) {
   const agent = new Agent({ keepAlive: true });
   const landed = landings(url, agent);
+  const ahead = await slotsAhead(url, agent);
   const server = createServer(async (asked, answer) => {
     try {
       const body = await read(asked);
       const { status, text } = await ask(url, agent, body);
-      answer.writeHead(status, { 'content-type': 'application/json' }).end(await repaired(body, text, landed));
+      answer.writeHead(status, { 'content-type': 'application/json' }).end(await repaired(body, text, landed, ahead));
     } catch {
       answer.destroy();
     }
@@ -54,12 +58,12 @@ function ask(url, agent, body) {
   });
 }
 
-async function repaired(body, text, landed) {
+async function repaired(body, text, landed, ahead) {
   if (!REPAIRED.some((method) => body.includes(`"${method}"`))) return text;
   const { method, params } = JSON.parse(body);
   const answer = JSON.parse(text);
   if (!answer.result) return text;
-  if (method === 'getBlock') repairBlock(params[0], answer.result);
+  if (method === 'getBlock') repairBlock(params[0], answer.result, ahead);
   if (method === 'sendTransaction') landed.note(params[0], answer.result);
   if (method === 'simulateTransaction' && !answer.result.value.err && (await landed.has(params[0]))) {
     answer.result.value.err = 'AlreadyProcessed';
@@ -69,13 +73,22 @@ async function repaired(body, text, landed) {
 
 const REPAIRED = ['getBlock', 'sendTransaction', 'simulateTransaction'];
 
-function repairBlock(slot, block) {
+function repairBlock(slot, block, ahead) {
   Object.assign(block, {
     blockHeight: slot + HEIGHTS_AHEAD,
-    blockhash: hashOf(slot),
+    blockhash: hashOf(slot - ahead),
     parentSlot: Math.max(slot - 1, 0),
-    previousBlockhash: hashOf(Math.max(slot - 1, 0)),
+    previousBlockhash: hashOf(slot - ahead - 1),
   });
+}
+
+/** The node names its blockhashes by a number of its own; by how much the slot of the newest block is ahead of it. */
+async function slotsAhead(url, agent) {
+  const asked = { jsonrpc: '2.0', id: 1, method: 'getLatestBlockhash', params: [{ commitment: 'confirmed' }] };
+  const { context, value } = JSON.parse((await ask(url, agent, JSON.stringify(asked))).text).result;
+  const number = Number.parseInt(value.blockhash.slice(HASH_BEGINS.length).replaceAll('x', '0'), 16);
+  // The newest block that is served is the one before the slot in which the node answers.
+  return context.slot - 1 - number;
 }
 
 /** Which messages have landed: of those that came to be sent, whose transactions the node knows. */
@@ -99,8 +112,8 @@ function messageOf(wire) {
   return bytes.subarray(1 + 64 * bytes[0]).toString('base64');
 }
 
-/** As the node itself names an empty block: its slot in hexadecimal digits, of which zero is written with an x. */
-function hashOf(slot) {
-  const digits = slot.toString(16).replaceAll('0', 'x');
-  return `SURFNETxSAFEHASH${digits.padStart(28, 'x')}`;
+/** As the node itself writes a blockhash: a number in hexadecimal digits, of which zero is written with an x. */
+function hashOf(number) {
+  const digits = Math.max(number, 0).toString(16).replaceAll('0', 'x');
+  return `${HASH_BEGINS}${digits.padStart(27, 'x')}`;
 }

@@ -147,7 +147,11 @@ async fn a_blockhash_that_is_too_old_or_of_nowhere_gets_no_signature_of_ours() {
 async fn a_blockhash_that_has_few_blocks_left_gets_no_signature_of_ours() {
     let cluster = Cluster::start(50).await;
     let proxy = Proxy::start(&cluster.url);
-    let facilitator = Facilitator::start(&Options::new(cluster.options(&proxy.url), &database::fresh().await)).await;
+    let url = database::fresh().await;
+    let (ledger, network) = (database::ledger(&url).await, cluster.text("/network").parse().expect("a network"));
+    let facilitator = Facilitator::start(&Options::new(cluster.options(&proxy.url), &url)).await;
+    let reading = async || ledger.cursor(&network).await.expect("the database answers");
+    eventually("a block that was read", Duration::from_secs(10), reading).await;
     let first = cluster.latest_blockhash().await;
     let begun = cluster.height().await;
     let (fresh, old) = (cluster.payment_at(0, "fresh", &first, 0), cluster.payment_at(1, "old", &first, 0));
