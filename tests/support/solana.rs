@@ -116,14 +116,19 @@ impl Cluster {
 
     /// The same with a blockhash of one's own choice, and a signer who pays the fee.
     pub fn payment_at(&self, payer: usize, memo: &str, blockhash: &str, signer: usize) -> Payment {
+        self.payment_to("/merchant", payer, memo, blockhash, signer)
+    }
+
+    /// The same for somebody else in the world.
+    pub fn payment_to(&self, merchant: &str, payer: usize, memo: &str, blockhash: &str, signer: usize) -> Payment {
         let signer = format!("/accounts/signers/{signer}/address");
         let key = |path: &str| decode_base58(&self.text(path)).expect("a key");
         let secret = decode_base58_pair(&self.text(&format!("/payers/{payer}/key"))).expect("a keypair");
         let payer = SigningKey::from_keypair_bytes(&secret).expect("a keypair");
-        let (fee_payer, mint, merchant) = (key(&signer), key("/usdc"), key("/merchant"));
+        let (fee_payer, mint, recipient) = (key(&signer), key("/usdc"), key(merchant));
         let account = |owner: &[u8; 32]| associated::account(owner, &mint, TokenProgram::Token).expect("an account");
         let owner = payer.verifying_key().to_bytes();
-        let keys = [fee_payer, owner, account(&owner), account(&merchant), mint, TOKEN, COMPUTE_BUDGET, MEMO];
+        let keys = [fee_payer, owner, account(&owner), account(&recipient), mint, TOKEN, COMPUTE_BUDGET, MEMO];
         let blockhash = decode_base58(blockhash).expect("32 bytes");
         let transfer = [&[12][..], &AMOUNT.to_le_bytes(), &[6]].concat();
         let instructions: [(u8, &[u8], Vec<u8>); 4] = [
@@ -146,7 +151,7 @@ impl Cluster {
         let signature = payer.sign(&message).to_bytes();
         let terms = json!({
             "scheme": "exact", "network": self.text("/network"), "amount": AMOUNT.to_string(), "asset": self.text("/usdc"),
-            "payTo": self.text("/merchant"), "maxTimeoutSeconds": 60, "extra": {"feePayer": self.text(&signer)},
+            "payTo": self.text(merchant), "maxTimeoutSeconds": 60, "extra": {"feePayer": self.text(&signer)},
         });
         Payment { wire: [&[2][..], &[0; 64], &signature, &message].concat(), terms }
     }

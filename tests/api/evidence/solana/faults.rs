@@ -1,5 +1,7 @@
 //! Solana nodes that know nothing yet, disagree, or carry out what fails.
 
+use std::sync::{Arc, Mutex};
+
 use serde_json::{Value, json};
 
 use super::{PATIENCE, SEND, STATUSES, is_success, reason, report};
@@ -115,6 +117,72 @@ async fn one_nodes_word_is_not_enough_for_a_large_transfer_on_solana() {
         "solana agreement",
         "2 orders of two nodes, of which one does not know the transaction: 0 claims before it does, then paid",
     );
+}
+
+/// A node says of each transaction that it is asked for that it landed, or that it failed, and shows it in its blocks. None was sent.
+fn lie(liar: &Proxy, failed: bool) {
+    let made_up = Arc::new(Mutex::new(Vec::new()));
+    liar.rule(move |method, params, _| match method {
+        SEND => Act::Answer(json!("taken")),
+        STATUSES => {
+            let names = params[0].as_array().cloned().unwrap_or_default();
+            let error = if failed { json!({"InstructionError": [2, {"Custom": 1}]}) } else { Value::Null };
+            let count = names.len();
+            *made_up.lock().expect("no panic under the lock") = names;
+            Edit::of(move |answer| {
+                let slot = answer["context"]["slot"].as_u64().expect("a slot") - 3;
+                let status = json!({
+                    "slot": slot, "confirmations": 2, "err": error, "status": {"Ok": null}, "confirmationStatus": "confirmed",
+                });
+                answer["value"] = json!(vec![status; count]);
+            })
+        }
+        "getBlock" => {
+            let made_up = Arc::clone(&made_up);
+            Edit::of(move |block| {
+                if let Some(signatures) = block.get_mut("signatures").and_then(Value::as_array_mut) {
+                    signatures.extend(made_up.lock().expect("no panic under the lock").clone());
+                }
+            })
+        }
+        _ => Act::Forward,
+    });
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_end_on_solana_that_one_node_made_up_ends_nothing() {
+    let cluster = Cluster::start(400).await;
+    for (payer, failed) in [false, true].into_iter().enumerate() {
+        let (liar, honest) = (Proxy::start(&cluster.url), Proxy::start(&cluster.url));
+        let network = cluster.options(&liar.url);
+        let network = NetworkOptions {
+            rpc: vec![liar.url.clone(), honest.url.clone()],
+            lines: format!("{}agree_above = \"0.0001\"\nresend_after_ms = 500\n", network.lines),
+            ..network
+        };
+        let url = database::fresh().await;
+        let ledger = database::ledger(&url).await;
+        let mut options = Options::new(network, &url);
+        options.server.push_str("answer_within_v2_seconds = 1\n");
+        let facilitator = Facilitator::start(&options).await;
+        let (paid, payment) = (cluster.paid().await, cluster.payment(payer, &format!("made up {payer}")).await);
+        lie(&liar, failed);
+        honest.rule(|method, _, _| if method == SEND { Act::Answer(json!("taken")) } else { Act::Forward });
+
+        let (_, first) = facilitator.settle(&payment.v2()).await;
+        let looks = liar.calls(STATUSES);
+        eventually("further looks", PATIENCE, || async { (liar.calls(STATUSES) >= looks + 3).then_some(()) }).await;
+        let (_, second) = facilitator.settle(&payment.v2()).await;
+        let ends = "SELECT count(*) FROM payments WHERE given_up_at IS NOT NULL OR id IN (SELECT payment_id FROM claims)";
+        let ends = sqlx::query_scalar::<_, i64>(ends).fetch_one(ledger.pool()).await.expect("the database answers");
+        assert_eq!(([reason(&first), reason(&second)], ends), (["settlement_pending"; 2], 0), "{first}, {second}");
+        liar.behave();
+        honest.behave();
+        let last = ask_again(&facilitator, &payment).await;
+        assert!(is_success(&last), "{last}");
+        assert_eq!(cluster.paid().await - paid, AMOUNT);
+    }
+    report("solana lies", "2 ends that one of two nodes made up: 0 ends in the ledger, then paid");
 }
 
 /// The cluster takes back some of its last blocks and makes others in their slots, without a transaction of ours.
