@@ -85,6 +85,9 @@ async fn a_message_that_no_block_takes_is_given_up_when_it_can_no_longer_land() 
     let (_, pending) = facilitator.settle(&body).await;
     assert_eq!(pending["errorReason"], "settlement_pending", "{pending}");
     until_stale(&cluster).await;
+    let sends = proxy.calls("sendTransaction");
+    let further = || async { (proxy.calls("sendTransaction") >= sends + 2).then_some(()) };
+    eventually("further sends", Duration::from_mins(1), further).await;
     let (_, still) = facilitator.settle(&body).await;
     assert_eq!(still["errorReason"], "settlement_pending", "a block that is not final may be dropped: {still}");
     swallow(&proxy, None);
