@@ -28,6 +28,8 @@ mod load;
 mod peer;
 #[path = "facilitator/report.rs"]
 mod report;
+#[path = "facilitator/solana.rs"]
+mod solana;
 #[path = "facilitator/wire.rs"]
 mod wire;
 
@@ -77,6 +79,8 @@ async fn bench() -> ExitCode {
             round.measure(who).await;
         }
         round.node_speed("balance read at the node, at the end of the round, p50 ms").await;
+        drop(round);
+        solana::measure(&mut report, number, |count| scaled(count, scale)).await;
     }
     println!("{}", report.text(rounds));
     if scale < 1.0 {
@@ -89,6 +93,10 @@ async fn bench() -> ExitCode {
         eprintln!("missed: {name}");
     }
     if missed.is_empty() { ExitCode::SUCCESS } else { ExitCode::FAILURE }
+}
+
+fn scaled(count: usize, scale: f64) -> usize {
+    ((count as f64 * scale) as usize).clamp(1, count)
 }
 
 fn setting<T: std::str::FromStr>(name: &str) -> Option<T> {
@@ -184,7 +192,7 @@ impl<'a> Round<'a> {
     }
 
     fn count(&self, count: usize) -> usize {
-        ((count as f64 * self.scale) as usize).clamp(1, count)
+        scaled(count, self.scale)
     }
 
     /// How long one verify takes, and how long the very call that it made, asked directly through the same proxy. In turns, so

@@ -92,7 +92,7 @@ async function tell({ started, story, blockTime, withSei, withSolana, reference 
     chains.push(solana);
     story.step(`A local Solana node runs at ${solana.url}, with the real token programs.`);
   }
-  const { accounts, safe, merchant: payTo } = base.world;
+  const { accounts, safe } = base.world;
 
   const facilitator = await started.add(startFacilitator({ chains, reference }));
   story.step(`${reference ? 'The reference facilitator' : 'Quittance'} is ready at ${facilitator.url}.`);
@@ -103,7 +103,8 @@ async function tell({ started, story, blockTime, withSei, withSolana, reference 
   const networks = chains.map((chain) => chain.world.network);
   const recipients = chains.map((chain) => chain.world.merchant);
   const merchant = await started.add(startMerchant({ facilitator: facilitator.url, networks, payTo: recipients }));
-  const merchantV1 = await started.add(startMerchantV1({ facilitator: facilitator.url, network: base.world.v1Network, payTo }));
+  const sellV1 = ({ v1Network: network, merchant: payTo }) => startMerchantV1({ facilitator: facilitator.url, network, payTo });
+  const merchantV1 = await started.add(sellV1(base.world));
   const url = merchant.url + PATH;
   const unpaid = await fetch(url);
   story.step(`A merchant sells inferences at ${url} for ${PRICE}. Asked without payment, it answers ${unpaid.status} ${unpaid.statusText}.`);
@@ -135,15 +136,7 @@ async function tell({ started, story, blockTime, withSei, withSolana, reference 
       payer: buyer.address,
       purchase: () => buy({ url, network: sei.world.network, signer: buyer }),
     },
-    solana && {
-      text: 'The same merchant is paid on Solana.',
-      chain: solana,
-      payer: solana.world.payers[0].address,
-      purchase: async () => {
-        const { world, url: rpc } = solana;
-        return buy({ url, network: world.network, signer: await solanaSigner(world.payers[0].key), rpc });
-      },
-    },
+    ...(solana ? await solanaPayments({ started, solana, facilitator: facilitator.url, url, sellV1 }) : []),
   ].filter(Boolean);
   for (const { text, ...payment } of payments) {
     story.step(text);
@@ -156,6 +149,37 @@ async function tell({ started, story, blockTime, withSei, withSolana, reference 
 
   console.log(`\n${payments.length} payments were made and checked on chain. All of it took ${story.elapsed()}.`);
   return { facilitator, url };
+}
+
+/** What is bought on Solana, besides from the merchant at `url` from two others. */
+async function solanaPayments({ started, solana, facilitator, url, sellV1 }) {
+  const { world, url: rpc } = solana;
+  const asset = world.mints.token2022.address;
+  const payTo = world.merchant;
+  const forToken = await started.add(startMerchant({ facilitator, networks: [world.network], payTo, asset }));
+  const merchantV1 = await started.add(sellV1(world));
+  const payer = async (number) => ({ network: world.network, rpc, signer: await solanaSigner(world.payers[number].key) });
+  return [
+    {
+      text: 'The same merchant is paid on Solana.',
+      chain: solana,
+      payer: world.payers[0].address,
+      purchase: async () => buy({ url, ...(await payer(0)) }),
+    },
+    {
+      text: 'A merchant on Solana takes a token of the newer token program (Token-2022).',
+      chain: solana,
+      payer: world.payers[1].address,
+      token: 'token2022',
+      purchase: async () => buy({ url: forToken.url + PATH, asset, ...(await payer(1)) }),
+    },
+    {
+      text: 'A client and a merchant of x402 version 1 do business on Solana.',
+      chain: solana,
+      payer: world.payers[2].address,
+      purchase: () => buyV1({ url: merchantV1.url + PATH, network: world.v1Network, key: world.payers[2].key, rpc }),
+    },
+  ];
 }
 
 function invite({ facilitator, url }) {

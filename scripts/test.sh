@@ -11,5 +11,8 @@ say '--- contracts'
 node contracts/build.mjs --check
 node contracts/check-simulator.mjs
 
+say '--- vectors'
+node dev/svm-vectors.mjs --check
+
 say '--- demo'
 QUITTANCE_BIN="$CARGO_TARGET_DIR/debug/quittance" node dev/demo.mjs --once --sei --solana

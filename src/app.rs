@@ -155,7 +155,9 @@ pub fn chains(config: &Config, metrics: &Arc<Metrics>) -> Result<Chains, AppErro
                 let client = reqwest::Client::builder().pool_idle_timeout(Duration::from_secs(30)).tcp_nodelay(true).build()?;
                 Arc::new(EvmChain::new(network, family, signers(network)?, &client, Arc::clone(metrics))?)
             }
-            FamilyConfig::Solana => Arc::new(SolanaChain::new(network, message_signers(network)?, Arc::clone(metrics))),
+            FamilyConfig::Solana(family) => {
+                Arc::new(SolanaChain::new(network, *family, message_signers(network)?, Arc::clone(metrics)))
+            }
         });
     }
     Ok(Chains::new(chains))

@@ -176,6 +176,15 @@ impl VerifiedPayment {
     }
 }
 
+/// The block that a payment was built on.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Anchor {
+    /// Its hash.
+    pub block: BlockHash,
+    /// A payment is taken only while no more blocks than this have come after it.
+    pub age_max: u64,
+}
+
 /// What a second look at a waiting payment found.
 #[derive(Debug)]
 pub enum Recheck {
@@ -295,6 +304,9 @@ pub trait Chain: Send + Sync {
     /// Whether several payments can go in one transaction.
     fn batches(&self) -> bool;
 
+    /// For how many blocks a payment that was found good need not be looked at again before it is sent.
+    fn check_lasts(&self) -> u64;
+
     /// Who pays, as the request has it before anything of it is checked; for answers only.
     fn claimed_payer(&self, request: &PaymentRequest) -> Option<Address>;
 
@@ -309,6 +321,9 @@ pub trait Chain: Send + Sync {
     /// # Errors
     /// [`Reason::Expired`] or [`Reason::NotYetValid`].
     fn check_window(&self, payment: &ExaminedPayment, now: DateTime<Utc>) -> Result<(), Refusal>;
+
+    /// The block that a payment was built on, where that decides for how long it can land.
+    fn anchor(&self, payment: &ExaminedPayment) -> Option<Anchor>;
 
     /// Asks the chain, in one simulation that is shared with other requests.
     async fn verify(&self, payment: Arc<ExaminedPayment>, wanted: Wanted) -> Result<VerifiedPayment, VerifyError>;

@@ -4,6 +4,7 @@ use std::fmt;
 
 use crate::chain::Chain;
 use crate::config::Config;
+use crate::domain::network::Family;
 use crate::telemetry::ErrorChain;
 
 /// One thing that was looked at.
@@ -65,9 +66,12 @@ async fn check_network(chain: &dyn Chain, config: &Config) -> Vec<Finding> {
         return vec![bad(&subject, &error)];
     }
     let tokens: Vec<_> = profile.assets.iter().map(|asset| format!("{} {}", asset.symbol, asset.address)).collect();
-    let batches = if chain.batches() { "payments share transactions" } else { "no Multicall3: every payment goes alone" };
-    let mut findings =
-        vec![good(&subject, &format!("chain id, genesis and signing domains agree ({}); {batches}", tokens.join(", ")))];
+    let agreed = match (profile.network.family(), chain.batches()) {
+        (Family::Eip155, true) => "chain id, genesis and signing domains agree; payments share transactions",
+        (Family::Eip155, false) => "chain id, genesis and signing domains agree; no Multicall3: every payment goes alone",
+        (Family::Solana, _) => "genesis, mints and token programs agree",
+    };
+    let mut findings = vec![good(&subject, &format!("{agreed} ({})", tokens.join(", ")))];
     let floor = config
         .networks
         .iter()

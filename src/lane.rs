@@ -41,9 +41,6 @@ const BALANCE_READ: Duration = Duration::from_secs(15);
 /// A payment that failed alone this often is given up: what fails twice by itself will fail again, and each time costs gas.
 const FAILURES_MAX: u16 = 2;
 
-/// A payment is looked at again if it was last simulated more than this many blocks ago.
-const CHECK_LASTS_BLOCKS: u64 = 1;
-
 /// One lane.
 pub struct Lane {
     flows: Arc<Flows>,
@@ -333,8 +330,9 @@ impl Lane {
         let failed: Vec<_> =
             waiting.extract_if(.., |payment| payment.failures >= FAILURES_MAX).map(|payment| payment.id).collect();
         self.give_up_all(lease, &failed, Reason::TransactionFailed).await?;
+        let lasts = self.chain.check_lasts();
         let (stale, mut ready): (Vec<_>, Vec<_>) =
-            waiting.into_iter().partition(|payment| payment.checked.block + CHECK_LASTS_BLOCKS < head);
+            waiting.into_iter().partition(|payment| payment.checked.block.saturating_add(lasts) < head);
         let looks = stale.into_iter().map(|payment| async {
             let found = self.chain.recheck(&payment).await;
             (payment, found)

@@ -1,6 +1,6 @@
 //! What the figures must keep to, one line for each.
 
-use super::load::Kind::{self, Settle, Verify};
+use super::load::Kind::{self, Settle, SolanaSettle, Verify};
 use super::load::Run;
 use super::report::Who::{NonceManager, Quittance, Reference};
 use super::report::{IDLE_AFTER, IDLE_BEFORE, READY, Report, VERIFY_ALONE, median};
@@ -38,7 +38,7 @@ pub enum Of {
 }
 
 /// Every limit, in the order of the page.
-pub const LIMITS: [Limit; 18] = [
+pub const LIMITS: [Limit; 21] = [
     Limit {
         name: "verify at 64: times the reference's rate at 64",
         bound: Bound::AtLeast(30.0),
@@ -104,6 +104,24 @@ pub const LIMITS: [Limit; 18] = [
         bound: Bound::AtMost(0.0),
         of: Of::Worst,
         figures: |report| report.each(Quittance, Settle, 256, astray),
+    },
+    Limit {
+        name: "settle 300 at 64 on Solana: payments without success",
+        bound: Bound::AtMost(0.0),
+        of: Of::Worst,
+        figures: |report| report.each(Quittance, SolanaSettle, 64, failures),
+    },
+    Limit {
+        name: "settle 300 at 64 on Solana: difference of payments and transfers on chain",
+        bound: Bound::AtMost(0.0),
+        of: Of::Worst,
+        figures: |report| report.each(Quittance, SolanaSettle, 64, astray),
+    },
+    Limit {
+        name: "settle 300 at 64 on Solana: node calls each",
+        bound: Bound::AtMost(2.3),
+        of: Of::Worst,
+        figures: |report| report.each(Quittance, SolanaSettle, 64, Run::calls_each),
     },
     Limit {
         name: "settle 30 at 1: answer after the block, p50 ms",

@@ -35,6 +35,27 @@ pub enum Kind {
     Verify,
     /// `POST /settle`.
     Settle,
+    /// `POST /verify` of a payment on Solana.
+    SolanaVerify,
+    /// `POST /settle` of a payment on Solana.
+    SolanaSettle,
+}
+
+impl Kind {
+    /// Its name in the tables.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Verify => "Verify",
+            Self::Settle => "Settle",
+            Self::SolanaVerify => "Verify on Solana",
+            Self::SolanaSettle => "Settle on Solana",
+        }
+    }
+
+    /// Whether money moves.
+    pub const fn settles(self) -> bool {
+        matches!(self, Self::Settle | Self::SolanaSettle)
+    }
 }
 
 /// How much of it.
@@ -65,7 +86,7 @@ pub struct Run {
     pub latencies: Vec<Duration>,
     /// Calls to nodes, all of them, from the first request to the last answer.
     pub calls: u64,
-    /// Gas for each payment, from the receipts.
+    /// Gas for each payment, from the receipts; on Solana lamports.
     pub gas: Option<f64>,
     /// From when the load generator itself saw the block to the answer.
     pub after_block: Vec<Duration>,
@@ -129,14 +150,36 @@ pub fn authorizations(chain: &Chain, count: usize) -> Vec<Signed> {
 
 /// Puts a load on a facilitator. Everything is signed before the clock starts.
 pub async fn run(peer: &Peer, chain: &Chain, proxy: &Proxy, load: Load) -> Run {
-    let Load { kind, concurrency, requests } = load;
-    let signed = authorizations(chain, requests);
-    let path = if kind == Kind::Verify { "/verify" } else { "/settle" };
-    let sendings = signed.iter().map(|signed| wire::request(&peer.url, path, &signed.v2().to_string()));
-    let sendings: Arc<Vec<Vec<u8>>> = Arc::new(sendings.collect());
-    let next = Arc::new(AtomicUsize::new(0));
+    let signed = authorizations(chain, load.requests);
     let from_block = chain.height().await;
-    let blocks = (kind == Kind::Settle).then(|| watch_blocks(chain.url.clone()));
+    let blocks = load.kind.settles().then(|| watch_blocks(chain.url.clone()));
+    let answers = put(peer, proxy, load, signed.iter().map(|signed| signed.v2().to_string())).await;
+    let paid = answers.paid();
+    let (gas, numbers) = receipts(chain, &paid).await;
+    let after_block = match blocks {
+        Some(blocks) => after_block(&paid, &numbers, &blocks.stop().await),
+        None => Vec::new(),
+    };
+    let transfers = if load.kind.settles() { transfers(chain, from_block, &signed).await } else { 0 };
+    Run { gas, after_block, ..answers.into_run(load, transfers) }
+}
+
+/// The answers to a load, and what it took to give them.
+pub struct Answers {
+    list: Vec<Answered>,
+    took: Duration,
+    calls: u64,
+    peak_memory: f64,
+    busy: Duration,
+    own_busy: Duration,
+}
+
+/// Sends these bodies, so many at a time.
+pub async fn put(peer: &Peer, proxy: &Proxy, load: Load, bodies: impl Iterator<Item = String>) -> Answers {
+    let Load { kind, concurrency, requests } = load;
+    let path = if kind.settles() { "/settle" } else { "/verify" };
+    let sendings: Arc<Vec<Vec<u8>>> = Arc::new(bodies.map(|body| wire::request(&peer.url, path, &body)).collect());
+    let next = Arc::new(AtomicUsize::new(0));
     peer.forget_peak_memory();
     proxy.reset();
     let busy = (peer.processor_time(), processor_time("self"));
@@ -155,41 +198,50 @@ pub async fn run(peer: &Peer, chain: &Chain, proxy: &Proxy, load: Load) -> Run {
             answers
         })
     });
-    let mut answers = Vec::with_capacity(requests);
+    let mut list = Vec::with_capacity(requests);
     for worker in workers.collect::<Vec<_>>() {
-        answers.extend(worker.await.expect("no worker panics"));
+        list.extend(worker.await.expect("no worker panics"));
     }
     let took = started.elapsed();
     let calls = proxy.all_calls().values().sum();
     let (busy, own_busy) = (peer.processor_time().saturating_sub(busy.0), processor_time("self").saturating_sub(busy.1));
-    let peak_memory = peer.peak_memory_mib();
-    let succeeded = answers.iter().filter(|answer| answer.outcome.is_ok()).count();
-    let mut refusals = BTreeMap::new();
-    for refusal in answers.iter().filter_map(|answer| answer.outcome.clone().err()) {
-        *refusals.entry(refusal).or_default() += 1;
+    Answers { list, took, calls, peak_memory: peer.peak_memory_mib(), busy, own_busy }
+}
+
+impl Answers {
+    /// The transactions of successes, and when each was told.
+    fn paid(&self) -> Vec<(String, Instant)> {
+        self.list.iter().filter_map(|answer| Some((answer.outcome.clone().ok()??, answer.at))).collect()
     }
-    let paid = answers.iter().filter_map(|answer| Some((answer.outcome.clone().ok()??, answer.at)));
-    let paid: Vec<(String, Instant)> = paid.collect();
-    let (gas, numbers) = receipts(chain, &paid).await;
-    let after_block = match blocks {
-        Some(blocks) => after_block(&paid, &numbers, &blocks.stop().await),
-        None => Vec::new(),
-    };
-    let transfers = if kind == Kind::Settle { transfers(chain, from_block, &signed).await } else { 0 };
-    assert!(kind == Kind::Verify || transfers >= succeeded, "{succeeded} successes, but only {transfers} transfers on chain");
-    let latencies = answers.iter().map(|answer| answer.took).collect();
-    let run = Run { load, succeeded, refusals, transfers, took, latencies, calls, gas, after_block, peak_memory, busy, own_busy };
-    eprintln!(
-        "  {kind:?} c={concurrency} n={requests}: {succeeded} good, {:.1}/s, {:.2} calls each, {:.2} ms busy each, {:.2} ms here",
-        run.rate(),
-        run.calls_each(),
-        run.busy_each(),
-        run.own_busy_each(),
-    );
-    for (refusal, count) in &run.refusals {
-        eprintln!("    {count} times {refusal}");
+
+    /// The run, given how many payments were carried out. Says what came of it.
+    pub fn into_run(self, load: Load, transfers: usize) -> Run {
+        let succeeded = self.list.iter().filter(|answer| answer.outcome.is_ok()).count();
+        let mut refusals = BTreeMap::new();
+        for refusal in self.list.iter().filter_map(|answer| answer.outcome.clone().err()) {
+            *refusals.entry(refusal).or_default() += 1;
+        }
+        assert!(!load.kind.settles() || transfers >= succeeded, "{succeeded} successes, but only {transfers} transfers on chain");
+        let latencies = self.list.iter().map(|answer| answer.took).collect();
+        let Self { took, calls, peak_memory, busy, own_busy, .. } = self;
+        let (gas, after_block) = (None, Vec::new());
+        let run =
+            Run { load, succeeded, refusals, transfers, took, latencies, calls, gas, after_block, peak_memory, busy, own_busy };
+        eprintln!(
+            "  {} c={} n={}: {succeeded} good, {:.1}/s, {:.2} calls each, {:.2} ms busy each, {:.2} ms here",
+            load.kind.name(),
+            load.concurrency,
+            load.requests,
+            run.rate(),
+            run.calls_each(),
+            run.busy_each(),
+            run.own_busy_each(),
+        );
+        for (refusal, count) in &run.refusals {
+            eprintln!("    {count} times {refusal}");
+        }
+        run
     }
-    run
 }
 
 /// The transaction, if there is one; or what was answered instead of what is wanted.
@@ -197,10 +249,7 @@ async fn ask(connection: &mut Connection, kind: Kind, sending: &[u8]) -> Result<
     let answer = tokio::time::timeout(PATIENCE, connection.send(sending)).await;
     let (status, body) = answer.map_err(|_| "no answer in time".to_owned())?.map_err(|error| error.kind().to_string())?;
     let answer: Value = serde_json::from_slice(&body).map_err(|_| format!("{status} without JSON"))?;
-    let (wanted, reason) = match kind {
-        Kind::Verify => ("isValid", "invalidReason"),
-        Kind::Settle => ("success", "errorReason"),
-    };
+    let (wanted, reason) = if kind.settles() { ("success", "errorReason") } else { ("isValid", "invalidReason") };
     if answer[wanted] == true {
         return Ok(answer["transaction"].as_str().map(str::to_owned));
     }

@@ -66,11 +66,15 @@ impl Reference {
     /// Starts it with the second signer of the chain. As published, it asks the node for the nonce of each transaction; with a
     /// nonce manager it counts them itself.
     pub async fn start(chain: &Chain, proxy: &Proxy, nonce_manager: bool) -> Self {
+        Self::start_on(&chain.network(), &chain.text("/accounts/signers/1/key"), proxy, nonce_manager).await
+    }
+
+    /// The same on any network, with a key of that network's form.
+    pub async fn start_on(network: &str, key: &str, proxy: &Proxy, nonce_manager: bool) -> Self {
         let port = free_port();
         let mut command = Command::new("node");
         command.arg(root().join("dev/reference-facilitator.mjs")).env("NODE_ENV", "production");
-        command.args(["--rpc", &proxy.url, "--network", &chain.network(), "--port", &port.to_string()]);
-        command.args(["--key", &chain.text("/accounts/signers/1/key")]);
+        command.args(["--rpc", &proxy.url, "--network", network, "--port", &port.to_string(), "--key", key]);
         if nonce_manager {
             command.arg("--nonce-manager");
         }

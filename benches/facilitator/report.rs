@@ -118,14 +118,14 @@ impl Report {
     fn write_runs(&self, text: &mut String) {
         text.push_str(
             "\n| request | at a time | who | as wanted | per second | p50 ms | p95 ms | p99 ms | node calls each | \
-             transfers | gas each | answer after block, p50 ms | peak memory MiB | \
+             transfers | gas or lamports each | answer after block, p50 ms | peak memory MiB | \
              processor ms each | the bench's own |\n",
         );
         text.push_str("|---|---|---|---|---|---|---|---|---|---|---|---|---|---|---|\n");
         for ((kind, concurrency, who), runs) in &self.runs {
             let of = |number: &dyn Fn(&Run) -> f64, digits| figure(median(runs.iter().map(number).collect()), digits);
             let cells = [
-                format!("{kind:?}"),
+                kind.name().to_owned(),
                 concurrency.to_string(),
                 who.name().to_owned(),
                 format!("{} of {}", of(&|run| run.succeeded as f64, 0), of(&|run| run.load.requests as f64, 0)),
@@ -134,7 +134,7 @@ impl Report {
                 of(&|run| run.latency(95), 1),
                 of(&|run| run.latency(99), 1),
                 of(&Run::calls_each, 2),
-                if *kind == Kind::Settle { of(&|run| run.transfers as f64, 0) } else { "–".to_owned() },
+                if kind.settles() { of(&|run| run.transfers as f64, 0) } else { "–".to_owned() },
                 of(&|run| run.gas.unwrap_or(f64::NAN), 0),
                 of(&|run| run.after_block(50), 0),
                 of(&|run| run.peak_memory, 0),
@@ -153,7 +153,13 @@ impl Report {
                 *refusals.entry(refusal).or_default() += count;
             }
             for (refusal, count) in refusals {
-                let _ = writeln!(text, "| {kind:?} | {concurrency} | {} | {} | {count} |", who.name(), refusal.replace('|', "/"));
+                let _ = writeln!(
+                    text,
+                    "| {} | {concurrency} | {} | {} | {count} |",
+                    kind.name(),
+                    who.name(),
+                    refusal.replace('|', "/")
+                );
             }
         }
     }

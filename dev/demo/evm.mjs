@@ -5,12 +5,12 @@ import { usdcBalance } from '../chain/usdc.mjs';
 
 /** What payer and merchant hold in USDC, and the signer in wei. */
 export async function balances({ rpc, world }, { payer, signer }) {
-  const [payerUsdc, merchantUsdc, signerCoins] = await Promise.all([
+  const [ofPayer, ofMerchant, signerCoins] = await Promise.all([
     usdcBalance(rpc, world.usdc, payer),
     usdcBalance(rpc, world.usdc, world.merchant),
     rpc.call('eth_getBalance', [signer, 'latest']).then(BigInt),
   ]);
-  return { payerUsdc, merchantUsdc, signerCoins };
+  return { ofPayer, ofMerchant, signerCoins };
 }
 
 /** Where the transaction stands, or nothing if it did not succeed. */

@@ -28,8 +28,16 @@ function binary() {
 /** A network's reference, such as 84532 or the beginning of a genesis hash, fits into names of every kind. */
 const reference = (chain) => chain.world.network.split(':')[1];
 const keyVariable = (chain) => `DEMO_SIGNER_${reference(chain)}`;
-/** A local node stands in for a cluster whose genesis it does not have. */
-const genesis = (chain) => (chain.world.genesisHash ? `genesis = "${chain.world.genesisHash}"\n` : '');
+/** A local node stands in for a cluster whose genesis it does not have, and holds a token that nobody else knows. */
+const ofSolana = ({ world: { genesisHash, mints } }) =>
+  genesisHash
+    ? `genesis = "${genesisHash}"
+assets = [
+  { address = "${mints.usdc.address}" },
+  { address = "${mints.token2022.address}", symbol = "T22", decimals = ${mints.token2022.decimals}, program = "token-2022" },
+]
+`
+    : '';
 
 function configuration({ api, operations, dataDir, chains }) {
   const networks = chains.map(
@@ -37,7 +45,7 @@ function configuration({ api, operations, dataDir, chains }) {
 [[networks]]
 id = "${chain.world.network}"
 rpc = ["${chain.url}"]
-${genesis(chain)}signers = [{ name = "demo-${reference(chain).slice(0, 8).toLowerCase()}", key = "env:${keyVariable(chain)}" }]
+${ofSolana(chain)}signers = [{ name = "demo-${reference(chain).slice(0, 8).toLowerCase()}", key = "env:${keyVariable(chain)}" }]
 `,
   );
   return `# Written by dev/demo.mjs; every run writes it anew.

@@ -3,15 +3,15 @@
 import { tokenBalance } from '../solana/rpc.mjs';
 import { ataOf } from '../solana/tokens.mjs';
 
-/** What payer and merchant hold in USDC, and the signer in lamports. */
-export async function balances({ rpc, world }, { payer, signer }) {
-  const { usdc } = world.mints;
-  const [payerUsdc, merchantUsdc, { value }] = await Promise.all([
-    tokenBalance(rpc, await ataOf(usdc, payer)),
-    tokenBalance(rpc, usdc.merchantAta),
+/** What payer and merchant hold of a token, and the signer in lamports. */
+export async function balances({ rpc, world }, { payer, signer, token }) {
+  const mint = world.mints[token];
+  const [ofPayer, ofMerchant, { value }] = await Promise.all([
+    tokenBalance(rpc, await ataOf(mint, payer)),
+    tokenBalance(rpc, mint.merchantAta),
     rpc.call('getBalance', [signer, { commitment: 'confirmed' }]),
   ]);
-  return { payerUsdc, merchantUsdc, signerCoins: BigInt(value) };
+  return { ofPayer, ofMerchant, signerCoins: BigInt(value) };
 }
 
 /** Where the transaction stands, or nothing if it did not succeed. */

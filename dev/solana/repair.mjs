@@ -1,7 +1,9 @@
-// A door to the local node that sets right what it says of blocks.
+// A door to the local node that sets right what it says of blocks, and of transactions that have landed.
 //
-// Surfnet counts blocks with transactions from its start and empty ones by their slots, so its heights jump, and no block names its
-// parent. A real node's blocks form a chain, which is what those who follow one rely on. Everything else passes untouched.
+// Surfnet counts blocks with transactions from its start and empty ones by their slots, so its heights jump, no block names its parent,
+// and none has the blockhash that transactions are built on. A real node's blocks form a chain, which is what those who follow one rely
+// on. And a real node finds in a simulation that the
+// transaction has landed already, while Surfnet would carry it out once more. Everything else passes untouched.
 
 import { once } from 'node:events';
 import { Agent, createServer, request } from 'node:http';
@@ -9,14 +11,18 @@ import { Agent, createServer, request } from 'node:http';
 /** On a real cluster heights and slots differ, because slots are skipped; whoever takes one for the other finds out here. */
 const HEIGHTS_AHEAD = 1_000_000;
 
+const HASH_BEGINS = 'SURFNETxSAFEHASH';
+
 /** Opens the door and resolves to `{ url, close }`. Without a port it chooses a free one. */
 export async function repairBlocks(url, port = 0) {
   const agent = new Agent({ keepAlive: true });
+  const landed = landings(url, agent);
+  const ahead = await slotsAhead(url, agent);
   const server = createServer(async (asked, answer) => {
     try {
       const body = await read(asked);
       const { status, text } = await ask(url, agent, body);
-      answer.writeHead(status, { 'content-type': 'application/json' }).end(repaired(body, text));
+      answer.writeHead(status, { 'content-type': 'application/json' }).end(await repaired(body, text, landed, ahead));
     } catch {
       answer.destroy();
     }
@@ -52,23 +58,62 @@ function ask(url, agent, body) {
   });
 }
 
-function repaired(body, text) {
-  if (!body.includes('"getBlock"')) return text;
+async function repaired(body, text, landed, ahead) {
+  if (!REPAIRED.some((method) => body.includes(`"${method}"`))) return text;
   const { method, params } = JSON.parse(body);
   const answer = JSON.parse(text);
-  if (method !== 'getBlock' || !answer.result) return text;
-  const [slot] = params;
-  Object.assign(answer.result, {
-    blockHeight: slot + HEIGHTS_AHEAD,
-    blockhash: hashOf(slot),
-    parentSlot: Math.max(slot - 1, 0),
-    previousBlockhash: hashOf(Math.max(slot - 1, 0)),
-  });
+  if (!answer.result) return text;
+  if (method === 'getBlock') repairBlock(params[0], answer.result, ahead);
+  if (method === 'sendTransaction') landed.note(params[0], answer.result);
+  if (method === 'simulateTransaction' && !answer.result.value.err && (await landed.has(params[0]))) {
+    answer.result.value.err = 'AlreadyProcessed';
+  }
   return JSON.stringify(answer);
 }
 
-/** As the node itself names an empty block: its slot in hexadecimal digits, of which zero is written with an x. */
-function hashOf(slot) {
-  const digits = slot.toString(16).replaceAll('0', 'x');
-  return `SURFNETxSAFEHASH${digits.padStart(28, 'x')}`;
+const REPAIRED = ['getBlock', 'sendTransaction', 'simulateTransaction'];
+
+function repairBlock(slot, block, ahead) {
+  Object.assign(block, {
+    blockHeight: slot + HEIGHTS_AHEAD,
+    blockhash: hashOf(slot - ahead),
+    parentSlot: Math.max(slot - 1, 0),
+    previousBlockhash: hashOf(slot - ahead - 1),
+  });
+}
+
+/** The node names its blockhashes by a number of its own; by how much the slot of the newest block is ahead of it. */
+async function slotsAhead(url, agent) {
+  const asked = { jsonrpc: '2.0', id: 1, method: 'getLatestBlockhash', params: [{ commitment: 'confirmed' }] };
+  const { context, value } = JSON.parse((await ask(url, agent, JSON.stringify(asked))).text).result;
+  const number = Number.parseInt(value.blockhash.slice(HASH_BEGINS.length).replaceAll('x', '0'), 16);
+  // The newest block that is served is the one before the slot in which the node answers.
+  return context.slot - 1 - number;
+}
+
+/** Which messages have landed: of those that came to be sent, whose transactions the node knows. */
+function landings(url, agent) {
+  const sent = new Map();
+  return {
+    note: (wire, signature) => sent.set(messageOf(wire), signature),
+    async has(wire) {
+      const signature = sent.get(messageOf(wire));
+      if (!signature) return false;
+      const asked = { jsonrpc: '2.0', id: 1, method: 'getSignatureStatuses', params: [[signature]] };
+      const { text } = await ask(url, agent, JSON.stringify(asked));
+      return JSON.parse(text).result.value[0] !== null;
+    },
+  };
+}
+
+/** What stands behind the signatures of a transaction: a byte that counts them, and 64 bytes for each. */
+function messageOf(wire) {
+  const bytes = Buffer.from(wire, 'base64');
+  return bytes.subarray(1 + 64 * bytes[0]).toString('base64');
+}
+
+/** As the node itself writes a blockhash: a number in hexadecimal digits, of which zero is written with an x. */
+function hashOf(number) {
+  const digits = Math.max(number, 0).toString(16).replaceAll('0', 'x');
+  return `${HASH_BEGINS}${digits.padStart(27, 'x')}`;
 }

@@ -36,12 +36,12 @@ export async function startSurfnet({ slotTimeMs, port = 0, wsPort = 0 }) {
   }
 
   try {
+    const rpc = connect(surfnet.rpcUrl);
+    await firstBlock(rpc, Date.now() + Math.max(FIRST_BLOCK_DEADLINE_MS, FIRST_BLOCK_DEADLINE_SLOTS * slotTimeMs));
     const door = await repairBlocks(surfnet.rpcUrl, port);
     doors.push(door);
     const { url } = door;
     const wsUrl = await reachable(surfnet.wsUrl, wsPort, doors);
-    const rpc = connect(surfnet.rpcUrl);
-    await firstBlock(rpc, Date.now() + Math.max(FIRST_BLOCK_DEADLINE_MS, FIRST_BLOCK_DEADLINE_SLOTS * slotTimeMs));
     const setAccount = (address, { lamports, data, owner }) =>
       surfnet.setAccount(address, lamports, Array.from(data), owner);
     return { url, wsUrl, pid: process.pid, rpc, setAccount, fundSol: surfnet.fundSol.bind(surfnet), exited, stop };

@@ -24,7 +24,7 @@ use self::rpc::Nodes;
 use self::simulate::{Question, Simulator};
 use super::nodes::CallError;
 use super::{
-    Broadcast, BuildError, Chain, ChainError, Head, Nonces, Observed, Profile, Recheck, SignerProfile, SlotOrder,
+    Anchor, Broadcast, BuildError, Chain, ChainError, Head, Nonces, Observed, Profile, Recheck, SignerProfile, SlotOrder,
     VerifiedPayment, VerifyError, Wanted,
 };
 use crate::config::{CostLimits, EvmConfig, NetworkConfig};
@@ -53,6 +53,9 @@ mod simulate;
 
 /// What the OP stack's oracle is asked for: the price of this many bytes.
 const DATA_SAMPLE_BYTES: u64 = 1_024;
+
+/// A simulation is as good as a new one for so many blocks.
+const CHECK_LASTS_BLOCKS: u64 = 1;
 
 /// One EVM network.
 pub struct EvmChain {
@@ -268,6 +271,10 @@ impl Chain for EvmChain {
         self.batches.load(Ordering::Relaxed)
     }
 
+    fn check_lasts(&self) -> u64 {
+        CHECK_LASTS_BLOCKS
+    }
+
     fn claimed_payer(&self, request: &PaymentRequest) -> Option<Address> {
         Eip3009Payload::parse(&request.payload).ok().map(|payload| payload.from)
     }
@@ -293,6 +300,10 @@ impl Chain for EvmChain {
             payload,
             request,
         })
+    }
+
+    fn anchor(&self, _: &ExaminedPayment) -> Option<Anchor> {
+        None
     }
 
     fn check_window(&self, payment: &ExaminedPayment, now: DateTime<Utc>) -> Result<(), Refusal> {

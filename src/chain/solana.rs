@@ -7,6 +7,7 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Instant;
 
 use async_trait::async_trait;
 use base64::Engine as _;
@@ -19,14 +20,16 @@ use solana_client::rpc_request::RpcRequest;
 use self::blocks::Blocks;
 use self::exact::Authorization;
 use self::exact::compute::Limits;
-use self::message::Key;
+use self::memory::Memory;
+use self::message::{Key, SignedTransaction, Transaction};
 use self::rpc::{Nodes, confirmed};
+use self::statuses::Sent;
 use super::nodes::{CallError, Complaint, NodeFailure};
 use super::{
-    Broadcast, BuildError, Chain, ChainError, Head, Nonces, Observed, Profile, Recheck, Rejection, SignerProfile, SlotOrder,
-    VerifiedPayment, VerifyError, Wanted,
+    Anchor, Broadcast, BuildError, Chain, ChainError, Head, Nonces, Observed, Profile, Recheck, Rejection, SignerProfile,
+    SlotOrder, VerifiedPayment, VerifyError, Wanted,
 };
-use crate::config::NetworkConfig;
+use crate::config::{NetworkConfig, SolanaConfig};
 use crate::domain::address::{Address, decode_base58, encode_base58};
 use crate::domain::amount::Amount;
 use crate::domain::asset::Asset;
@@ -41,6 +44,7 @@ use crate::metrics::Metrics;
 pub mod associated;
 mod blocks;
 pub mod exact;
+mod memory;
 pub mod message;
 pub mod programs;
 mod rpc;
@@ -51,6 +55,9 @@ pub mod tokens;
 
 /// A transaction can be processed until its blockhash is this old (`MAX_PROCESSING_AGE` of Agave).
 const BLOCKHASH_LASTS: u64 = 150;
+
+/// A simulation is as good as a new one for so many blocks: five seconds.
+const CHECK_LASTS_BLOCKS: u64 = 12;
 
 /// How the ledger writes that a payer runs no code.
 const NO_CODE: &str = "none";
@@ -63,6 +70,8 @@ pub struct SolanaChain {
     signers: BTreeMap<String, Arc<dyn MessageSigner>>,
     keys: Vec<Key>,
     limits: Limits,
+    blocks_left_min: u64,
+    verified: Memory,
     agree_above: Option<String>,
     prepared: AtomicBool,
 }
@@ -70,7 +79,7 @@ pub struct SolanaChain {
 impl SolanaChain {
     /// Puts an adapter together. Nothing is sent before [`Chain::prepare`].
     #[must_use]
-    pub fn new(config: &NetworkConfig, signers: Vec<NamedMessageSigner>, metrics: Arc<Metrics>) -> Self {
+    pub fn new(config: &NetworkConfig, family: SolanaConfig, signers: Vec<NamedMessageSigner>, metrics: Arc<Metrics>) -> Self {
         let nodes = Arc::new(Nodes::new(config, metrics));
         let profile = Profile {
             network: config.network.clone(),
@@ -80,14 +89,20 @@ impl SolanaChain {
                 .map(|(name, signer)| SignerProfile { name: name.clone(), address: encode_base58(&signer.address()) })
                 .collect(),
         };
-        let fee_max = u64::try_from(config.cost.payment_wei_max).unwrap_or(u64::MAX);
+        let limits = Limits {
+            units_max: family.compute_units_max,
+            unit_price_max: family.compute_price_max,
+            fee_max: u64::try_from(config.cost.payment_wei_max).unwrap_or(u64::MAX),
+        };
         Self {
             profile,
             blocks: Blocks::new(Arc::clone(&nodes)),
             nodes,
             keys: signers.iter().map(|(_, signer)| signer.address()).collect(),
             signers: signers.into_iter().collect(),
-            limits: Limits { fee_max: fee_max.min(Limits::default().fee_max), ..Limits::default() },
+            limits,
+            blocks_left_min: family.blocks_left_min,
+            verified: Memory::default(),
             agree_above: config.agree_above.clone(),
             prepared: AtomicBool::new(false),
         }
@@ -105,6 +120,16 @@ impl SolanaChain {
     /// What an examined payment is. It was read before, and therefore can be read again.
     fn authorization(&self, payload: &Value) -> Result<Authorization, ChainError> {
         Authorization::read(payload).map_err(|refusal| self.nodes.misconfigured(format!("an examined payment: {refusal}")))
+    }
+
+    async fn sign(&self, name: &str, transaction: &Transaction) -> Result<SignedTransaction, ChainError> {
+        let signature = self.signer_named(name)?.sign(transaction.message()).await.map_err(|source| ChainError::Signer {
+            network: self.profile.network.clone(),
+            signer: name.to_owned(),
+            source,
+        })?;
+        let wrong = |_| self.nodes.misconfigured(format!("{name} is not the fee payer of this transaction"));
+        transaction.signed(&signature).map_err(wrong)
     }
 
     /// Simulates a payment, and says at which height.
@@ -190,6 +215,11 @@ impl Chain for SolanaChain {
         false
     }
 
+    /// As long as what was verified is remembered; see `memory`.
+    fn check_lasts(&self) -> u64 {
+        CHECK_LASTS_BLOCKS
+    }
+
     fn claimed_payer(&self, request: &PaymentRequest) -> Option<Address> {
         Authorization::read(&request.payload).ok().map(|payment| Address::Solana(payment.transfer.authority))
     }
@@ -207,11 +237,27 @@ impl Chain for SolanaChain {
         Ok(())
     }
 
-    async fn verify(&self, payment: Arc<ExaminedPayment>, _wanted: Wanted) -> Result<VerifiedPayment, VerifyError> {
+    fn anchor(&self, payment: &ExaminedPayment) -> Option<Anchor> {
+        let authorization = Authorization::read(&payment.payload).ok()?;
+        let block = encode_base58(authorization.transaction.recent_blockhash());
+        Some(Anchor { block, age_max: BLOCKHASH_LASTS.saturating_sub(self.blocks_left_min) })
+    }
+
+    async fn verify(&self, payment: Arc<ExaminedPayment>, wanted: Wanted) -> Result<VerifiedPayment, VerifyError> {
         let authorization = self.authorization(&payment.payload)?;
-        let (verdict, block) = self.simulate(&authorization, payment.request.pay_to).await?;
+        let known = match wanted {
+            Wanted::Balance => self.verified.take(&payment.key, Instant::now()),
+            Wanted::Verdict => None,
+        };
+        let (verdict, block) = match known {
+            Some((good, block)) => (Ok(good), block),
+            None => self.simulate(&authorization, payment.request.pay_to).await?,
+        };
         match verdict {
             Ok(good) => {
+                if wanted == Wanted::Verdict {
+                    self.verified.keep(payment.key.clone(), good, block, Instant::now());
+                }
                 let balance = Some(Amount::new(good.balance.into()));
                 let bytes = authorization.transaction.unsigned().len();
                 Ok(VerifiedPayment::new(payment, checked(good, block), balance, bytes))
@@ -263,15 +309,8 @@ impl Chain for SolanaChain {
         let [payment] = payments else {
             return Err(self.nodes.misconfigured("a slot holds one payment".to_owned()).into());
         };
-        let signer = self.signer_named(order.signer)?;
         let authorization = Authorization::read(&payment.payload).map_err(|_| BuildError::Unreadable(payment.id))?;
-        let transaction = &authorization.transaction;
-        let signature = signer.sign(transaction.message()).await.map_err(|source| ChainError::Signer {
-            network: self.profile.network.clone(),
-            signer: order.signer.to_owned(),
-            source,
-        })?;
-        let complete = transaction.signed(&signature).map_err(|_| BuildError::Unreadable(payment.id))?;
+        let complete = self.sign(order.signer, &authorization.transaction).await?;
         let fee = u128::from(authorization.fee());
         Ok(SignedAttempt {
             transaction: complete.id,
@@ -340,7 +379,8 @@ impl Chain for SolanaChain {
     }
 
     async fn outcomes(&self, sent: &[Payment], thorough: Option<u64>) -> Result<Vec<Observed>, ChainError> {
-        statuses::outcomes(&self.nodes, &self.blocks, sent, thorough).await
+        let sent: Vec<_> = sent.iter().filter_map(Sent::of).collect();
+        statuses::outcomes(&self.nodes, &self.blocks, &sent, thorough).await
     }
 
     async fn agrees(&self, observed: &Observed) -> Result<bool, ChainError> {
@@ -362,9 +402,16 @@ impl Chain for SolanaChain {
         Amount::from_decimal(self.agree_above.as_deref()?, decimals).ok()
     }
 
-    /// Nobody else can land what our fee payer has not signed, so there is nothing to search for.
-    async fn lookup(&self, _payment: &Sendable, _from: u64, _to: u64) -> Result<Option<Observed>, ChainError> {
-        Ok(None)
+    /// Nobody else can land what our fee payer has not signed, and it signs the same message with the same signature each time
+    /// (RFC 8032). So the name is known even if a restored ledger has lost it.
+    async fn lookup(&self, payment: &Sendable, _from: u64, to: u64) -> Result<Option<Observed>, ChainError> {
+        let authorization = self.authorization(&payment.payload)?;
+        let fee_payer = authorization.transaction.fee_payer();
+        let Some((name, _)) = self.signers.iter().find(|(_, signer)| signer.address() == *fee_payer) else { return Ok(None) };
+        let SignedTransaction { id, .. } = self.sign(name, &authorization.transaction).await?;
+        let Sendable { ref key, asset, payer, pay_to, amount, .. } = *payment;
+        let sent = Sent { transaction: &id, key, asset, payer, pay_to, amount };
+        Ok(statuses::outcomes(&self.nodes, &self.blocks, &[sent], Some(to)).await?.pop())
     }
 }
 

@@ -55,8 +55,8 @@ pub struct NetworkConfig {
 pub enum FamilyConfig {
     /// Of EVM networks.
     Evm(EvmConfig),
-    /// Of the clusters of Solana, which have none.
-    Solana,
+    /// Of the clusters of Solana.
+    Solana(SolanaConfig),
 }
 
 /// Settings of EVM networks.
@@ -76,6 +76,17 @@ pub struct EvmConfig {
     pub priority_fee_min_wei: u128,
     /// An authorization may outlive `maxTimeoutSeconds` by this.
     pub validity_slack: TimeDelta,
+}
+
+/// Settings of clusters of Solana.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct SolanaConfig {
+    /// Compute units that a transaction may ask for.
+    pub compute_units_max: u32,
+    /// Millionths of a lamport that it may offer for each.
+    pub compute_price_max: u64,
+    /// Blocks in which a transaction must still be able to land when it is taken.
+    pub blocks_left_min: u64,
 }
 
 /// A key that pays for transactions.
@@ -118,6 +129,12 @@ const MESSAGES_MAX: u32 = 1_024;
 
 /// A hundred payments stay well below the 128 KiB of calldata that usual transaction pools accept.
 const BATCH_MAX: u32 = 100;
+
+/// What the network lets a transaction compute at most.
+const COMPUTE_UNITS_MAX: u32 = 1_400_000;
+
+/// A blockhash lasts for 150 blocks, of which clients that build on final ones have lost 32 before they begin.
+const BLOCKS_LEFT_MAX: u64 = 100;
 
 /// Longest name of a signer; it becomes a label of metrics and the name of a lease.
 const SIGNER_NAME_MAX: usize = 32;
@@ -172,7 +189,7 @@ fn network(table: &Table, id: Result<Network, Reported>) -> Result<NetworkConfig
     let rpc_timeout = table.required("rpc_timeout_ms", milliseconds(100..=120_000));
     let family = match family {
         Family::Eip155 => evm(table).map(FamilyConfig::Evm),
-        Family::Solana => Ok(FamilyConfig::Solana),
+        Family::Solana => solana(table).map(FamilyConfig::Solana),
     };
     Ok(NetworkConfig {
         network: id?,
@@ -209,6 +226,17 @@ fn evm(table: &Table) -> Result<EvmConfig, Reported> {
         l1_fee_oracle: l1_fee_oracle?.flatten(),
         priority_fee_min_wei: priority_fee_min_wei?.into(),
         validity_slack: validity_slack?,
+    })
+}
+
+fn solana(table: &Table) -> Result<SolanaConfig, Reported> {
+    let compute_units_max = table.required("compute_units_max", number(1..=u64::from(COMPUTE_UNITS_MAX)));
+    let compute_price_max = table.required("compute_price_max", number(0..=u64::MAX));
+    let blocks_left_min = table.required("blocks_left_min", number(0..=BLOCKS_LEFT_MAX));
+    Ok(SolanaConfig {
+        compute_units_max: u32::try_from(compute_units_max?).unwrap_or(COMPUTE_UNITS_MAX),
+        compute_price_max: compute_price_max?,
+        blocks_left_min: blocks_left_min?,
     })
 }
 

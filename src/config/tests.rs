@@ -63,7 +63,7 @@ fn at(key: &str, fault: Fault) -> (String, Fault) {
 fn evm(network: &NetworkConfig) -> &EvmConfig {
     match &network.family {
         FamilyConfig::Evm(evm) => evm,
-        FamilyConfig::Solana => panic!("not an EVM network"),
+        FamilyConfig::Solana(_) => panic!("not an EVM network"),
     }
 }
 
@@ -146,7 +146,10 @@ fn the_example_for_solana_shows_what_is_different_and_the_defaults() {
 
     assert_eq!((said.assets.len(), said.assets[1].program()), (2, Some(TokenProgram::Token2022)));
     assert_eq!((default.assets.len(), default.assets[0].program()), (1, Some(TokenProgram::Token)));
-    assert!(matches!(default.family, FamilyConfig::Solana));
+    let limits = SolanaConfig { compute_units_max: 200_000, compute_price_max: 1_000_000, blocks_left_min: 20 };
+    for network in [&said, &default] {
+        assert!(matches!(network.family, FamilyConfig::Solana(found) if found == limits));
+    }
     assert_eq!((said.lane, said.poll_busy), (default.lane, default.poll_busy));
     let cost = |network: &NetworkConfig| format!("{:?}", network.cost);
     assert_eq!(cost(&said), cost(&default));

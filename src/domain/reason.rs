@@ -172,6 +172,8 @@ reasons! {
     SolanaSimulationFailed = "invalid_exact_svm_transaction_simulation_failed" / "transaction_simulation_failed",
     /// The transaction was included and did not pay (Solana).
     SolanaTransactionFailed = "invalid_exact_svm_transaction_failed" / "transaction_failed",
+    /// The transaction was built so long ago that it could hardly land any more (Solana).
+    BlockhashExpiring = "invalid_exact_svm_blockhash_expiring",
     /// The transaction has landed already (Solana).
     TransactionProcessed = "invalid_exact_svm_transaction_already_processed",
     /// The transaction did not land while it could (Solana).

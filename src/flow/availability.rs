@@ -63,11 +63,14 @@ impl Flows {
             let profile = chain.profile();
             // A ledger that does not answer says nothing about a network, and servers cache this answer for long.
             let standing = self.availability.of(&self.ledger, &profile.network).await.unwrap_or_default();
-            let able = profile.signers.iter().any(|signer| !standing.short.contains(&signer.address));
+            let is_short = |address: &String| standing.short.contains(address);
+            let mut signers: Vec<_> = profile.signers.iter().map(|signer| signer.address.clone()).collect();
+            // Whoever takes the first one takes one that can pay.
+            signers.sort_by_key(is_short);
+            let able = signers.first().is_some_and(|first| !is_short(first));
             let available = chain.is_prepared() && able && standing.halted.is_none();
             self.metrics.network_available(&profile.network, available);
             if available {
-                let signers = profile.signers.iter().map(|signer| signer.address.clone()).collect();
                 offered.push((profile.network.clone(), signers));
             }
         }

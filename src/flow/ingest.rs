@@ -152,7 +152,8 @@ impl Flows {
         self.claim_late(chain, observed, is_large(chain, payment.asset, payment.amount)).await
     }
 
-    /// Asks what became of payments that were sent, where blocks do not tell, and takes in what is found.
+    /// Asks what became of payments that were sent, where blocks do not tell, and takes in what is found. Returns whether the network
+    /// knows of any of them, even if that could not be taken in now.
     ///
     /// # Errors
     /// The network could not be read, or the database could not be reached.
@@ -162,10 +163,10 @@ impl Flows {
             let ends = |payment: &&Payment| observed.uses.iter().any(|entry| entry.key == payment.key);
             let large = sent.iter().filter(ends).any(|payment| is_large(chain, payment.asset, payment.amount));
             // What cannot be taken in now does not keep the others.
-            match self.claim_late(chain, observed, large).await {
-                Ok(claimed) => found |= claimed,
-                Err(error) => failure = Some(error),
+            if let Err(error) = self.claim_late(chain, observed, large).await {
+                failure = Some(error);
             }
+            found = true;
         }
         failure.map_or(Ok(found), Err)
     }

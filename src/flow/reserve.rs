@@ -30,14 +30,16 @@ impl Flows {
         let mut held = verified.balance().map(|balance| (balance, verified.checked().block));
         for reads_left in (0..BALANCE_READS_MAX).rev() {
             let mut db = self.ledger.begin().await?;
-            let under_way = payments::reserve(&mut db, &request.network, request.asset, payer, id).await?;
+            let since = held.map(|(_, block)| block);
+            let under_way = payments::reserve(&mut db, &request.network, request.asset, payer, id, since).await?;
             // A payer with nothing under way was judged by the simulation already.
             let Some(sum) = under_way.sum else { return Ok((turn, db)) };
             if let Some((balance, block)) = held {
                 let cursor = under_way.cursor.as_ref().map(|(cursor, _)| *cursor);
                 let is_covered = covers(balance, sum, request.amount);
-                // What landed behind the cursor is under way and gone from a newer balance, which can therefore only be too low.
-                if is_covered && cursor.is_none_or(|cursor| block >= cursor) {
+                // What landed behind the cursor is under way and gone from a newer balance, which can therefore only be too low. An
+                // older one covers what landed since, too, unless that is final by now and not counted any more.
+                if is_covered && cursor.is_none_or(|cursor| block >= cursor.min(under_way.finalized)) {
                     return Ok((turn, db));
                 }
                 // To refuse, the balance must not be newer. If the ledger does not catch up with it, nobody knows.

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use super::{Flows, Unavailable};
-use crate::chain::{Chain, ChainError, VerifiedPayment, VerifyError, Wanted};
+use crate::chain::{Anchor, Chain, ChainError, VerifiedPayment, VerifyError, Wanted};
 use crate::domain::account::Caller;
 use crate::domain::address::Address;
 use crate::domain::block::Sight;
@@ -55,12 +55,13 @@ impl Flows {
         match self.check_on_chain(chain, &examined, Wanted::Verdict).await {
             Ok(_) => Ok(examined.payer),
             // Our own settlement of this very request may have used it, and its success may still be waiting to be collected, or
-            // nobody may have been told of it.
-            Err(Verdict::Refused(refusal)) if refusal.reason.means_used() => {
+            // nobody may have been told of it. How the chain words that it cannot be made again depends on the chain and its age.
+            Err(Verdict::Refused(refusal)) => {
                 let holder = self.ledger.find_holder(&examined.request.network, &examined.key).await?;
                 let fingerprint = Fingerprint::of(&examined.request, caller);
                 let collectable = holder.is_some_and(|payment| {
-                    let payable = payment.claim.is_some() || payment.given_up.is_none();
+                    let under_way = refusal.reason.means_used() || payment.submission.is_some();
+                    let payable = payment.claim.is_some() || payment.given_up.is_none() && under_way;
                     let told = payment.handed_out.as_ref().is_some_and(|taken| !self.waiting.is_orphan(payment.id, &taken.to));
                     payment.fingerprint == fingerprint && payable && !told
                 });
@@ -117,6 +118,13 @@ impl Flows {
         let read_to = self.availability.of(&self.ledger, network).await?.read_to;
         if Sight::of(verified.checked().block, read_to) == Sight::Ahead {
             return Err(Unavailable::Behind(network.clone()).into());
+        }
+        // A block that is not known here is newer than what was read, or reading has just begun.
+        if let Some(Anchor { block, age_max }) = chain.anchor(examined)
+            && let Some(height) = self.ledger.height_of(network, &block).await?
+            && verified.checked().block > height.saturating_add(age_max)
+        {
+            return Err(Refusal::from(Reason::BlockhashExpiring).into());
         }
         let cost_max = self.policies.get(network).map_or(u128::MAX, |policy| policy.cost.payment_wei_max);
         if chain.price(&verified).await? > cost_max {

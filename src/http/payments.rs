@@ -12,7 +12,7 @@ use super::problem::{Problem, read_only};
 use crate::domain::account::{Caller, Scope};
 use crate::domain::address::{Address, decode_hex};
 use crate::domain::block::{Heights, Level};
-use crate::domain::network::Network;
+use crate::domain::network::{Family, Network};
 use crate::domain::payment::{AuthorizationKey, Payment, State};
 use crate::flow::Flows;
 use crate::ledger::events::PastEvent;
@@ -228,15 +228,26 @@ async fn find_by_authorization(
     Ok(Page { payments, next_cursor: None })
 }
 
-/// Reads `network:token:payer:nonce`; the network has a colon of its own.
+/// Reads `network:token:payer:nonce`, or on Solana `network:message`, where the message is named by its SHA-256. The network has a
+/// colon of its own.
 fn parse_authorization(text: &str) -> Result<(Network, AuthorizationKey), Problem> {
-    let malformed = || Problem::BadParameter("authorization is network:token:payer:nonce".to_owned());
-    let mut parts = text.rsplitn(4, ':');
-    let (nonce, payer, token, network) = (parts.next(), parts.next(), parts.next(), parts.next());
-    let network: Network = network.and_then(|text| text.parse().ok()).ok_or_else(malformed)?;
-    let address = |text: Option<&str>| text.and_then(|text| Address::parse(network.family(), text).ok()).ok_or_else(malformed);
-    let nonce = nonce.and_then(|text| text.strip_prefix("0x")).and_then(decode_hex::<32>).ok_or_else(malformed)?;
-    let key = [address(token)?.as_bytes(), address(payer)?.as_bytes(), &nonce].concat();
+    let malformed = || {
+        Problem::BadParameter(
+            "authorization is network:token:payer:nonce, or network:0x and the SHA-256 of a Solana message".to_owned(),
+        )
+    };
+    let (end, _) = text.match_indices(':').nth(1).ok_or_else(malformed)?;
+    let network: Network = text[..end].parse().map_err(|_| malformed())?;
+    let parts: Vec<_> = text[end + 1..].split(':').collect();
+    let word = |text: &str| text.strip_prefix("0x").and_then(decode_hex::<32>).ok_or_else(malformed);
+    let address = |text: &str| Address::parse(network.family(), text).map_err(|_| malformed());
+    let key = match (network.family(), parts.as_slice()) {
+        (Family::Eip155, [token, payer, nonce]) => {
+            [address(token)?.as_bytes(), address(payer)?.as_bytes(), &word(nonce)?].concat()
+        }
+        (Family::Solana, [message]) => word(message)?.to_vec(),
+        _ => return Err(malformed()),
+    };
     Ok((network, AuthorizationKey(key)))
 }
 
@@ -253,6 +264,17 @@ mod tests {
         assert_eq!(network.as_str(), "eip155:84532");
         assert_eq!(key.0, [vec![0x11; 20], vec![0x22; 20], vec![0x33; 32]].concat());
         for text in ["", "eip155:84532", &format!("84532:{token}:{payer}:{nonce}"), &format!("eip155:1:{token}:{payer}:0x33")] {
+            assert!(parse_authorization(text).is_err(), "{text}");
+        }
+    }
+
+    #[test]
+    fn on_solana_the_message_is_the_authorization() {
+        let cluster = "solana:EtWTRABZaYq6iMfeYKouRu166VU2xqa1";
+        let (network, key) = parse_authorization(&format!("{cluster}:0x{}", "44".repeat(32))).unwrap();
+
+        assert_eq!((network.as_str(), key.0), (cluster, vec![0x44; 32]));
+        for text in [cluster, &format!("{cluster}:0x44"), &format!("{cluster}:a:b:0x{}", "44".repeat(32))] {
             assert!(parse_authorization(text).is_err(), "{text}");
         }
     }

@@ -59,8 +59,8 @@ impl Lane {
 
     /// Its blocks are final without it, unless the nodes know better when they are asked thoroughly.
     async fn lapse(&self, lease: &Lease, slot: &OpenSlot, cursor: &Cursor) -> Result<(), LaneError> {
-        let carried: Vec<_> = self.flows.ledger.carried_by(slot.id).await?.into_iter().map(|payment| payment.id).collect();
-        let payments = self.flows.ledger.find_payments(&carried).await?;
+        let ledger = &self.flows.ledger;
+        let payments = ledger.find_payments(&ledger.made_in(slot.id).await?).await?;
         if self.flows.inquire(&self.chain, &payments, Some(cursor.heights.finalized)).await? {
             return Ok(());
         }

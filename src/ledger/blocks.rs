@@ -27,8 +27,9 @@ impl Cursor {
     }
 }
 
-/// Final blocks that are kept below the newest final one, so that a node which contradicts them is noticed.
-const FINAL_BLOCKS_KEPT: i64 = 64;
+/// Final blocks that are kept below the newest final one, so that a node which contradicts them is noticed, and so that it is known
+/// how old a payment is that was built on one of them.
+const FINAL_BLOCKS_KEPT: i64 = 192;
 
 struct CursorRow {
     cursor_number: i64,
@@ -51,6 +52,19 @@ impl From<CursorRow> for Cursor {
 }
 
 impl Ledger {
+    /// The height of a canonical block, if it is kept.
+    ///
+    /// # Errors
+    /// The database could not be reached.
+    pub async fn height_of(&self, network: &Network, hash: &BlockHash) -> Result<Option<u64>, LedgerError> {
+        let height = sqlx::query_scalar!(
+            "SELECT number FROM blocks WHERE network = $1 AND hash = $2 AND canonical",
+            network.as_str(),
+            hash
+        );
+        Ok(height.fetch_optional(self.pool()).await?.map(from_bigint))
+    }
+
     /// Where the reading of a network stands, if it began.
     ///
     /// # Errors

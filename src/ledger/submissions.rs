@@ -215,6 +215,18 @@ impl Ledger {
         Ok(payments.fetch_all(self.pool()).await?.into_iter().map(PaymentId::from_uuid).collect())
     }
 
+    /// The payments that a slot was opened for, given up or not.
+    ///
+    /// # Errors
+    /// The database could not be reached.
+    pub async fn made_in(&self, slot: SubmissionId) -> Result<Vec<PaymentId>, LedgerError> {
+        let payments = sqlx::query_scalar!(
+            r#"SELECT DISTINCT unnest(payments) AS "id!" FROM attempts WHERE submission_id = $1"#,
+            slot.uuid()
+        );
+        Ok(payments.fetch_all(self.pool()).await?.into_iter().map(PaymentId::from_uuid).collect())
+    }
+
     /// Whether the bytes of a slot's newest attempt make a payment that was given up, and that the chain has not paid all the same.
     ///
     /// # Errors

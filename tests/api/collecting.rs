@@ -127,7 +127,7 @@ async fn a_payment_in_the_queue_is_not_counted_against_itself() {
     let beside = async |id: u128| {
         let mut db = ledger.begin().await.expect("the database answers");
         let id = PaymentId::from_uuid(Uuid::from_u128(id));
-        let under_way = payments::reserve(&mut db, &network, address, address, id).await.expect("the database answers");
+        let under_way = payments::reserve(&mut db, &network, address, address, id, None).await.expect("the database answers");
         under_way.sum.map(quittance::domain::amount::Amount::units)
     };
 

@@ -13,7 +13,9 @@ use crate::support::facilitator::{Facilitator, NetworkOptions, Options, binary, 
 use crate::support::payer::Terms;
 use crate::support::postgres_proxy::PostgresProxy;
 use crate::support::proxy::{Act, Proxy};
+use crate::support::solana::Cluster;
 use crate::support::{cli, database, eventually, root};
+use quittance::domain::address::encode_base58;
 
 async fn text(facilitator: &Facilitator, path: &str) -> (u16, String) {
     let answer = facilitator.client().get(format!("{}{path}", facilitator.operations)).send().await.expect("an answer");
@@ -156,6 +158,40 @@ async fn check_says_in_one_line_each_what_is_right_and_what_is_wrong() {
         assert_eq!((code, failed.len()), (Some(1), 1), "{what}: {lines:?}");
         assert!(failed[0].starts_with(&format!("FAIL  {subject}: ")) && failed[0].contains(words), "{what}: {lines:?}");
         assert!(!failed[0].contains("canary"), "{what}: the path of a node's address is a secret");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn check_looks_at_the_cluster_its_mints_and_its_fee_payers() {
+    let cluster = Cluster::start(400).await;
+    let good = cluster.options(&cluster.url);
+    let (network, usdc) = (good.id.clone(), cluster.text("/usdc"));
+    let lines = |from: &str, to: &str| NetworkOptions { lines: good.lines.replace(from, to), ..good.clone() };
+    let token_2022 = cluster.text("/mints/token2022/address");
+    let bad = [
+        ("another cluster", lines(&cluster.text("/genesisHash"), &encode_base58(&[7; 32])), "", "genesis"),
+        ("no mint", lines(&token_2022, &cluster.text("/merchant")), "", "T22"),
+        ("another token program", lines("\"token-2022\"", "\"token\""), "", "T22"),
+        ("another number of decimals", lines("decimals = 6", "decimals = 9"), "", "T22"),
+        ("an extension", lines(&token_2022, &cluster.text("/mints/transferFee/address")), "", "T22"),
+        (
+            "a fee payer without money",
+            NetworkOptions { keys: vec![cluster.text("/payers/0/key")], ..good.clone() },
+            " signer signer-0",
+            "holds 0 lamports",
+        ),
+    ];
+
+    let (code, lines) = check(good).await;
+    assert_eq!((code, failures(&lines).len()), (Some(0), 0), "{lines:?}");
+    let said = lines.iter().find(|line| line.starts_with(&format!("ok    {network}: "))).expect("the network is named");
+    assert!(said.contains("mints") && said.contains(&usdc) && said.contains(&token_2022), "{said}");
+    assert!(lines.iter().any(|line| line.starts_with(&format!("ok    {network} signer signer-0: "))), "{lines:?}");
+    for (what, options, subject, words) in bad {
+        let (code, lines) = check(options).await;
+        let failed = failures(&lines);
+        assert_eq!((code, failed.len()), (Some(1), 1), "{what}: {lines:?}");
+        assert!(failed[0].starts_with(&format!("FAIL  {network}{subject}: ")) && failed[0].contains(words), "{what}: {lines:?}");
     }
 }
 

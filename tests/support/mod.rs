@@ -6,6 +6,7 @@
 pub mod chain;
 pub mod cli;
 pub mod database;
+pub mod decoder;
 pub mod facilitator;
 pub mod flows;
 pub mod payer;

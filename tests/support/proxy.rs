@@ -20,6 +20,8 @@ pub enum Act {
     Swallow,
     /// Does not hand it on, and answers with this.
     Answer(Value),
+    /// Hands it on, and changes the answer.
+    Edit(Edit),
     /// Hands it on with other parameters.
     Rewrite(Value),
     /// Does not hand it on, and answers with an HTTP status.
@@ -34,12 +36,38 @@ pub enum Act {
     Hang,
 }
 
+/// A change of what a node answered.
+#[derive(Clone)]
+pub struct Edit(Arc<dyn Fn(&mut Value) + Send + Sync>);
+
+impl Edit {
+    /// Changes the result of a call.
+    pub fn of(change: impl Fn(&mut Value) + Send + Sync + 'static) -> Act {
+        Act::Edit(Self(Arc::new(change)))
+    }
+}
+
+impl std::fmt::Debug for Edit {
+    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        formatter.write_str("Edit")
+    }
+}
+
+impl PartialEq for Edit {
+    fn eq(&self, other: &Self) -> bool {
+        Arc::ptr_eq(&self.0, &other.0)
+    }
+}
+
 impl Act {
     /// Whether the node gets the call.
     const fn hands_on(&self) -> bool {
         !matches!(self, Self::Swallow | Self::Answer(_) | Self::Status(_))
     }
 }
+
+/// How transactions are handed to a node.
+const SENDS: [&str; 2] = ["eth_sendRawTransaction", "sendTransaction"];
 
 type Rule = Box<dyn Fn(&str, &Value, u64) -> Act + Send>;
 
@@ -178,7 +206,7 @@ async fn handle(shared: web::Data<Shared>, body: web::Bytes) -> actix_web::Resul
         };
         shared.last.lock().expect("no panic under the lock").insert(method.clone(), call["params"].clone());
         let wanted = (shared.rule.lock().expect("no panic under the lock"))(&method, &call["params"], count);
-        if method == "eth_sendRawTransaction" {
+        if SENDS.contains(&method.as_str()) {
             let raw = call["params"][0].as_str().unwrap_or_default().to_owned();
             shared.sends.lock().expect("no panic under the lock").push((raw, wanted.hands_on()));
         }
@@ -189,6 +217,12 @@ async fn handle(shared: web::Data<Shared>, body: web::Bytes) -> actix_web::Resul
     let broken = || actix_web::error::ErrorInternalServerError("the proxy closes");
     match act {
         Act::Forward => forward(&shared, body).await,
+        Act::Edit(edit) => {
+            let bytes = answer_of(&shared, body).await?;
+            let mut answer: Value = serde_json::from_slice(&bytes)?;
+            (edit.0)(&mut answer["result"]);
+            Ok(HttpResponse::Ok().json(answer))
+        }
         Act::Rewrite(params) => {
             let mut request = request;
             request["params"] = params;
@@ -238,8 +272,12 @@ fn close(error: actix_web::Error) -> actix_web::Error {
 }
 
 async fn forward(shared: &Shared, body: web::Bytes) -> actix_web::Result<HttpResponse> {
+    let bytes = answer_of(shared, body).await?;
+    Ok(HttpResponse::Ok().content_type("application/json").body(bytes))
+}
+
+async fn answer_of(shared: &Shared, body: web::Bytes) -> actix_web::Result<web::Bytes> {
     let answer = shared.client.post(&shared.node).header("content-type", "application/json").body(body).send().await;
     let answer = answer.map_err(actix_web::error::ErrorBadGateway)?;
-    let bytes = answer.bytes().await.map_err(actix_web::error::ErrorBadGateway)?;
-    Ok(HttpResponse::Ok().content_type("application/json").body(bytes))
+    answer.bytes().await.map_err(actix_web::error::ErrorBadGateway)
 }

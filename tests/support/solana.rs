@@ -8,7 +8,7 @@ use base64::engine::general_purpose::STANDARD;
 use ed25519_dalek::{Signer as _, SigningKey};
 use quittance::chain::solana::associated;
 use quittance::chain::solana::programs::{COMPUTE_BUDGET, MEMO, TOKEN};
-use quittance::domain::address::{decode_base58, decode_base58_pair};
+use quittance::domain::address::{decode_base58, decode_base58_pair, encode_base58};
 use quittance::domain::asset::TokenProgram;
 use serde_json::{Value, json};
 use tokio::io::{AsyncBufReadExt, BufReader};
@@ -105,15 +105,31 @@ impl Cluster {
 
     /// A payment of USDC by one of the payers, whom the first signer pays the fee for.
     pub async fn payment(&self, payer: usize, memo: &str) -> Payment {
+        self.payment_at(payer, memo, &self.latest_blockhash().await, 0)
+    }
+
+    /// What a client builds its transaction on.
+    pub async fn latest_blockhash(&self) -> String {
         let latest = self.rpc("getLatestBlockhash", json!([{"commitment": "confirmed"}])).await;
+        latest["value"]["blockhash"].as_str().expect("a hash").to_owned()
+    }
+
+    /// The same with a blockhash of one's own choice, and a signer who pays the fee.
+    pub fn payment_at(&self, payer: usize, memo: &str, blockhash: &str, signer: usize) -> Payment {
+        self.payment_to("/merchant", payer, memo, blockhash, signer)
+    }
+
+    /// The same for somebody else in the world.
+    pub fn payment_to(&self, merchant: &str, payer: usize, memo: &str, blockhash: &str, signer: usize) -> Payment {
+        let signer = format!("/accounts/signers/{signer}/address");
         let key = |path: &str| decode_base58(&self.text(path)).expect("a key");
         let secret = decode_base58_pair(&self.text(&format!("/payers/{payer}/key"))).expect("a keypair");
         let payer = SigningKey::from_keypair_bytes(&secret).expect("a keypair");
-        let (fee_payer, mint, merchant) = (key("/accounts/signers/0/address"), key("/usdc"), key("/merchant"));
+        let (fee_payer, mint, recipient) = (key(&signer), key("/usdc"), key(merchant));
         let account = |owner: &[u8; 32]| associated::account(owner, &mint, TokenProgram::Token).expect("an account");
         let owner = payer.verifying_key().to_bytes();
-        let keys = [fee_payer, owner, account(&owner), account(&merchant), mint, TOKEN, COMPUTE_BUDGET, MEMO];
-        let blockhash = decode_base58(latest["value"]["blockhash"].as_str().expect("a hash")).expect("32 bytes");
+        let keys = [fee_payer, owner, account(&owner), account(&recipient), mint, TOKEN, COMPUTE_BUDGET, MEMO];
+        let blockhash = decode_base58(blockhash).expect("32 bytes");
         let transfer = [&[12][..], &AMOUNT.to_le_bytes(), &[6]].concat();
         let instructions: [(u8, &[u8], Vec<u8>); 4] = [
             (6, &[], [&[2][..], &20_000_u32.to_le_bytes()].concat()),
@@ -135,7 +151,7 @@ impl Cluster {
         let signature = payer.sign(&message).to_bytes();
         let terms = json!({
             "scheme": "exact", "network": self.text("/network"), "amount": AMOUNT.to_string(), "asset": self.text("/usdc"),
-            "payTo": self.text("/merchant"), "maxTimeoutSeconds": 60, "extra": {"feePayer": self.text("/accounts/signers/0/address")},
+            "payTo": self.text(merchant), "maxTimeoutSeconds": 60, "extra": {"feePayer": self.text(&signer)},
         });
         Payment { wire: [&[2][..], &[0; 64], &signature, &message].concat(), terms }
     }
@@ -147,9 +163,39 @@ impl Cluster {
         balance["value"]["amount"].as_str().and_then(|amount| amount.parse().ok()).expect("an amount")
     }
 
+    /// How many confirmed blocks there are.
+    pub async fn height(&self) -> u64 {
+        self.rpc("getBlockHeight", json!([{"commitment": "confirmed"}])).await.as_u64().expect("a number")
+    }
+
+    /// Changes what a payer's account of USDC says, by the local node's own means.
+    pub async fn change(&self, payer: usize, change: Value) {
+        let owner = self.text(&format!("/payers/{payer}/address"));
+        self.rpc("surfnet_setTokenAccount", json!([owner, self.text("/usdc"), change])).await;
+    }
+
+    /// Removes a payer's account of USDC, or writes other bytes into it.
+    pub async fn rewrite(&self, payer: usize, data: impl FnOnce(Vec<u8>) -> Option<Vec<u8>>) {
+        let owner = decode_base58(&self.text(&format!("/payers/{payer}/address"))).expect("a key");
+        let mint = decode_base58(&self.text("/usdc")).expect("a key");
+        let account = encode_base58(&associated::account(&owner, &mint, TokenProgram::Token).expect("an account"));
+        let known = self.rpc("getAccountInfo", json!([account, {"encoding": "base64", "commitment": "confirmed"}])).await;
+        let known = STANDARD.decode(known["value"]["data"][0].as_str().expect("data")).expect("base64");
+        let written = match data(known) {
+            Some(data) => json!({"data": alloy::hex::encode(data)}),
+            None => json!({"lamports": 0, "data": "", "owner": "11111111111111111111111111111111"}),
+        };
+        self.rpc("surfnet_setAccount", json!([account, written])).await;
+    }
+
     /// What the first signer holds, in lamports.
     pub async fn lamports(&self) -> u64 {
-        let address = self.text("/accounts/signers/0/address");
+        self.lamports_of(0).await
+    }
+
+    /// What a signer holds, in lamports.
+    pub async fn lamports_of(&self, signer: usize) -> u64 {
+        let address = self.text(&format!("/accounts/signers/{signer}/address"));
         let balance = self.rpc("getBalance", json!([address, {"commitment": "confirmed"}])).await;
         balance["value"].as_u64().expect("a number")
     }

@@ -13,7 +13,7 @@ use solana_client::rpc_request::RpcRequest;
 use solana_transaction_status::UiConfirmedBlock;
 
 use super::rpc::{Nodes, confirmed};
-use crate::chain::nodes::{CallError, NodeFailure};
+use crate::chain::nodes::{CallError, Complaint, NodeFailure};
 use crate::chain::{ChainError, Head};
 use crate::domain::block::Block;
 
@@ -38,10 +38,15 @@ const SKIPPED: [i64; 2] = [-32_007, -32_009];
 /// What a node says of a block that it has not, or has no more because its branch was dropped.
 const NOT_AVAILABLE: i64 = -32_004;
 
+/// What it says of a block that it will serve in a moment.
+const NOT_YET: [i64; 2] = [NOT_AVAILABLE, -32_014];
+
 /// The blocks of one cluster, as its nodes serve them.
 pub struct Blocks {
     nodes: Arc<Nodes>,
     seen: Mutex<Seen>,
+    /// Held by whoever reads a new block, for which the others wait.
+    reading: tokio::sync::Mutex<()>,
 }
 
 /// What was read of the chain so far.
@@ -72,21 +77,17 @@ pub struct Contents {
 impl Blocks {
     /// Reads through `nodes`.
     pub fn new(nodes: Arc<Nodes>) -> Self {
-        Self { nodes, seen: Mutex::default() }
+        Self { nodes, seen: Mutex::default(), reading: tokio::sync::Mutex::default() }
     }
 
     /// The newest confirmed block, and the newest final one.
     pub async fn head(&self) -> Result<Head, ChainError> {
         let slot: u64 = self.nodes.read(RpcRequest::GetSlot, json!([confirmed()])).await?;
-        let known = self.lock().head.clone().filter(|(known, _)| *known >= slot);
-        let block = if let Some((_, block)) = known {
-            block
-        } else {
-            let block = self.at_slot(slot).await?;
-            let block = block.ok_or_else(|| self.nodes.implausible(format!("the newest slot {slot} has no block")))?;
-            self.lock().head = Some((slot, block.clone()));
-            block
-        };
+        if self.lock().head.as_ref().is_none_or(|(known, _)| *known < slot) {
+            self.height_of(slot).await?;
+        }
+        let known = self.lock().head.clone();
+        let (_, block) = known.ok_or_else(|| self.nodes.implausible(format!("there is no block at slot {slot}")))?;
         let finalized = self.finalized().await?.min(block.number);
         Ok(Head { block, safe: finalized, finalized })
     }
@@ -115,37 +116,38 @@ impl Blocks {
             Some(node) => self.nodes.call_node(node, RpcRequest::GetBlock, params).await,
             None => self.nodes.call(RpcRequest::GetBlock, params).await,
         };
-        let block: UiConfirmedBlock = match answer {
-            Err(CallError::Complaint(complaint)) if SKIPPED.contains(&complaint.code) => return Ok(None),
-            answer => answer?,
-        };
+        let Some(block) = there(answer)? else { return Ok(None) };
         let signatures = block.signatures.clone().unwrap_or_default();
         Ok(read(&block).map(|block| Contents { block, signatures }))
     }
 
-    /// The height of the newest block that is not behind a slot.
+    /// The height of the newest block that is not behind a slot. Nodes speak of a slot a moment before they serve its block; until
+    /// then it is the one before.
     pub async fn height_of(&self, slot: u64) -> Result<u64, ChainError> {
         if let Some(height) = self.known_height(slot) {
             return Ok(height);
         }
-        self.head().await?;
-        if let Some(height) = self.known_height(slot) {
-            return Ok(height);
-        }
+        let _one = self.reading.lock().await;
         for slot in (slot.saturating_sub(SLOTS_SKIPPED_MAX)..=slot).rev() {
-            if let Some(block) = self.at_slot(slot).await? {
-                return Ok(block.number);
+            if let Some(height) = self.known_height(slot) {
+                return Ok(height);
+            }
+            match self.read_at(slot).await {
+                Ok(Some(block)) => return Ok(block.number),
+                Ok(None) => {}
+                Err(CallError::Complaint(complaint)) if NOT_YET.contains(&complaint.code) => {}
+                Err(error) => return Err(self.nodes.unavailable(RpcRequest::GetBlock, error)),
             }
         }
         Err(self.nodes.implausible(format!("there is no block at slot {slot}, and none before it")))
     }
 
-    /// The same, if it can be told from what was read: the block of the slot, or of one just before it that is the newest of all.
+    /// The height of a slot's block, or of the one before if the slot was skipped, as far as that was read.
     fn known_height(&self, slot: u64) -> Option<u64> {
         let seen = self.lock();
         let (height, known) = seen.slots.iter().rev().find(|(_, known)| **known <= slot)?;
-        let is_newest = seen.slots.last_key_value().is_some_and(|(newest, _)| newest == height);
-        (*known == slot || is_newest && slot - known <= SLOTS_SKIPPED_MAX).then_some(*height)
+        let was_skipped = || seen.slots.get(&(height + 1)).is_some_and(|next| *next > slot);
+        (*known == slot || was_skipped()).then_some(*height)
     }
 
     async fn finalized(&self) -> Result<u64, ChainError> {
@@ -173,20 +175,16 @@ impl Blocks {
         Ok(finalized)
     }
 
-    async fn at_slot(&self, slot: u64) -> Result<Option<Block>, ChainError> {
-        self.read_at(slot).await.map_err(|error| self.nodes.unavailable(RpcRequest::GetBlock, error))
-    }
-
     async fn read_at(&self, slot: u64) -> Result<Option<Block>, CallError> {
-        let answer = self.nodes.call::<UiConfirmedBlock>(RpcRequest::GetBlock, json!([slot, block_config("none")])).await;
-        let block = match answer {
-            Err(CallError::Complaint(complaint)) if SKIPPED.contains(&complaint.code) => return Ok(None),
-            answer => answer?,
-        };
+        let answer = self.nodes.call(RpcRequest::GetBlock, json!([slot, block_config("none")])).await;
+        let Some(block) = there(answer)? else { return Ok(None) };
         let Some(block) = read(&block) else { return Err(CallError::Unavailable(NodeFailure::Broken)) };
         let mut seen = self.lock();
         seen.slots.insert(block.number, slot);
         seen.bound();
+        if seen.head.as_ref().is_none_or(|(newest, _)| *newest < slot) {
+            seen.head = Some((slot, block.clone()));
+        }
         Ok(Some(block))
     }
 
@@ -203,6 +201,9 @@ impl Blocks {
         let Some(back) = head.number.checked_sub(number) else { return Ok(None) };
         let first = slot.saturating_sub((2 * back + SLOTS_SPARE).min(SLOTS_LISTED_MAX));
         let listed: Vec<u64> = self.nodes.read(RpcRequest::GetBlocks, json!([first, slot, confirmed()])).await?;
+        if listed.last() != Some(&slot) {
+            return Err(self.nodes.implausible(format!("there is no block at slot {slot} any more, or not yet")));
+        }
         let index = usize::try_from(back).ok().and_then(|back| listed.len().checked_sub(back + 1));
         let found = index.and_then(|index| listed.get(index..)).unwrap_or_default();
         let mut seen = self.lock();
@@ -220,6 +221,15 @@ impl Blocks {
 
     fn lock(&self) -> MutexGuard<'_, Seen> {
         self.seen.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// The block of a slot, or that it was skipped. That a node has nothing yet has two forms, of which this makes one.
+fn there(answer: Result<Option<UiConfirmedBlock>, CallError>) -> Result<Option<UiConfirmedBlock>, CallError> {
+    match answer {
+        Ok(None) => Err(Complaint { code: NOT_AVAILABLE, message: "there is no block yet".to_owned() }.into()),
+        Err(CallError::Complaint(complaint)) if SKIPPED.contains(&complaint.code) => Ok(None),
+        answer => answer,
     }
 }
 

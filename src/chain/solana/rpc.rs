@@ -23,8 +23,9 @@ use crate::metrics::{Metrics, RpcOutcome};
 /// A CAIP-2 identifier has so many characters of a cluster's genesis hash.
 const GENESIS_CHARS: usize = 32;
 
-/// What a node says when it is behind the others, or has not got what it should have: its own trouble, not the caller's.
-const NODE_TROUBLES: [i64; 7] = [-32001, -32004, -32005, -32008, -32011, -32014, -32016];
+/// What a node says when it is behind the others, or has not got what it should have: its own trouble, not the caller's. Of a slot
+/// that it jumped over it says that it was skipped (-32007, -32009).
+const NODE_TROUBLES: [i64; 9] = [-32001, -32004, -32005, -32007, -32008, -32009, -32011, -32014, -32016];
 
 /// The nodes of one cluster.
 pub struct Nodes {
@@ -69,10 +70,20 @@ impl Nodes {
         self.rotation.order()
     }
 
+    /// How many nodes there are.
+    pub const fn len(&self) -> usize {
+        self.list.len()
+    }
+
     /// Asks the preferred node, and the others in turn while nobody gives a usable answer. A refusal is one, unless it speaks of the
     /// node's own trouble.
     pub async fn call<R: DeserializeOwned>(&self, request: RpcRequest, params: Value) -> Result<R, CallError> {
-        let usable = |answer: &Result<R, CallError>| match answer {
+        self.call_any(request, params).await.map(|(_, answer)| answer)
+    }
+
+    /// The same, and says whose answer it is.
+    pub async fn call_any<R: DeserializeOwned>(&self, request: RpcRequest, params: Value) -> Result<(usize, R), CallError> {
+        let usable = |answer: &Result<(usize, R), CallError>| match answer {
             Ok(_) => true,
             Err(CallError::Complaint(complaint)) => !NODE_TROUBLES.contains(&complaint.code),
             Err(CallError::Unavailable(_)) => false,
@@ -80,7 +91,11 @@ impl Nodes {
         let failed = |index: usize, error: &CallError| {
             tracing::warn!(network = %self.network, node = self.list[index].host, method = %request, %error, "a node failed");
         };
-        self.rotation.ask(|index| self.call_node(index, request, params.clone()), usable, failed).await
+        let call = |index| {
+            let answer = self.call_node(index, request, params.clone());
+            async move { answer.await.map(|answer| (index, answer)) }
+        };
+        self.rotation.ask(call, usable, failed).await
     }
 
     /// The same, for calls whose refusal by a node means only that it cannot serve us.

@@ -40,10 +40,12 @@ pub struct UnderWay {
     pub sum: Option<Amount>,
     /// The block up to which the watcher has accounted for it, if it has begun.
     pub cursor: Option<(u64, BlockHash)>,
+    /// The newest final block. What is final is not counted.
+    pub finalized: u64,
 }
 
 /// Reserves the right to judge a payer's balance until the transaction ends, and says what is under way beside the payment `of`.
-/// That one may be in the queue already: another replica was quicker.
+/// That one may be in the queue already: another replica was quicker. What landed after the block `since` counts as under way.
 ///
 /// # Errors
 /// The database could not be reached.
@@ -53,6 +55,7 @@ pub async fn reserve(
     asset: Address,
     payer: Address,
     of: PaymentId,
+    since: Option<u64>,
 ) -> Result<UnderWay, LedgerError> {
     let (asset, payer) = (asset.to_string(), payer.to_string());
     sqlx::query!("SELECT pg_advisory_xact_lock(hashtextextended($1, 0))", format!("{network} {asset} {payer}"))
@@ -61,21 +64,24 @@ pub async fn reserve(
     let row = sqlx::query!(
         r#"
         SELECT sum(p.amount) AS sum, (SELECT cursor_number FROM networks WHERE network = $1) AS cursor,
-               (SELECT cursor_hash FROM networks WHERE network = $1) AS hash
+               (SELECT cursor_hash FROM networks WHERE network = $1) AS hash,
+               (SELECT final_number FROM networks WHERE network = $1) AS finalized
         FROM payments p
         WHERE p.network = $1 AND p.asset = $2 AND p.payer = $3 AND p.given_up_at IS NULL AND p.final_at IS NULL
           AND (p.submission_id IS NOT NULL OR p.answer_by > clock_timestamp()) AND p.id <> $4
-          AND NOT EXISTS (SELECT FROM claims c WHERE c.payment_id = p.id)
+          AND NOT EXISTS (SELECT FROM claims c WHERE c.payment_id = p.id AND ($5::bigint IS NULL OR c.block_number <= $5))
         "#,
         network.as_str(),
         asset,
         payer,
         of.uuid(),
+        since.map(to_bigint),
     )
     .fetch_one(db)
     .await?;
     let sum = row.sum.map(|sum| read_amount(&sum, TABLE)).transpose()?;
-    Ok(UnderWay { sum, cursor: row.cursor.map(from_bigint).zip(row.hash) })
+    let finalized = row.finalized.map_or(0, from_bigint);
+    Ok(UnderWay { sum, cursor: row.cursor.map(from_bigint).zip(row.hash), finalized })
 }
 
 /// Records a payment together with its hold on the authorization. Returns whether it did: not if the authorization is held.

@@ -11,13 +11,12 @@ use super::{PATIENCE, SEND, World, is_full, is_success, reason, report, scale};
 use crate::support::chain::{ChainOptions, hex};
 use crate::support::eventually;
 use crate::support::facilitator::{Caller, Facilitator, Options};
-use crate::support::payer::Signed;
 use crate::support::postgres_proxy::{Cut, Fate, PostgresProxy};
 use crate::support::proxy::{Act, Proxy};
 
 /// Where the process is killed.
 #[derive(Clone, Copy, Debug, PartialEq)]
-enum Point {
+pub(super) enum Point {
     /// The payment is recorded; the lane's commit of signed bytes is under way and does not arrive.
     Recorded,
     /// The signed bytes are committed; none has left.
@@ -34,7 +33,7 @@ enum Point {
     HandedOut,
 }
 
-const POINTS: [Point; 7] =
+pub(super) const POINTS: [Point; 7] =
     [Point::Recorded, Point::Committed, Point::Sent, Point::Pending, Point::Mined, Point::Claimed, Point::HandedOut];
 
 impl Point {
@@ -90,14 +89,14 @@ impl Traces {
 
 /// A resource server with an SDK of version 2, and everything that it was told, in order; null where the connection broke.
 #[derive(Clone)]
-struct Server {
+pub(super) struct Server {
     caller: Caller,
     body: Value,
     told: Arc<Mutex<Vec<Value>>>,
 }
 
 /// Says what the server was told if the test fails while it waits for something else.
-struct Witness(Server);
+pub(super) struct Witness(pub Server);
 
 impl Drop for Witness {
     fn drop(&mut self) {
@@ -108,13 +107,13 @@ impl Drop for Witness {
 }
 
 impl Server {
-    fn new(facilitator: &Facilitator, signed: &Signed) -> Self {
-        Self { caller: facilitator.caller(), body: signed.v2(), told: Arc::default() }
+    pub fn new(facilitator: &Facilitator, body: Value) -> Self {
+        Self { caller: facilitator.caller(), body, told: Arc::default() }
     }
 
     /// Serves one paid request of its buyer: it asks once more if the settlement is pending, and of its own accord after nothing
     /// else, be it 503 or a connection that breaks. Returns what it was told last. A buyer who gets nothing comes again.
-    async fn serve(&self) -> Value {
+    pub async fn serve(&self) -> Value {
         let answer = self.ask().await;
         if reason(&answer) == "settlement_pending" { self.ask().await } else { answer }
     }
@@ -125,13 +124,13 @@ impl Server {
         answer
     }
 
-    fn told(&self) -> Vec<Value> {
+    pub fn told(&self) -> Vec<Value> {
         self.told.lock().expect("no panic under the lock").clone()
     }
 }
 
 /// Ready again within this after a kill.
-const READY: Duration = Duration::from_secs(3);
+pub(super) const READY: Duration = Duration::from_secs(3);
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_killed_process_loses_and_repeats_nothing() {
@@ -176,7 +175,7 @@ async fn crash(world: &World, point: Point, payer: usize) -> (usize, Duration) {
     }
     // What is not mined yet at the point must not be mined before the kill.
     world.mining(!point.is_before_block()).await;
-    let server = Server::new(&facilitator, &signed);
+    let server = Server::new(&facilitator, signed.v2());
     let _witness = Witness(server.clone());
     let served = tokio::spawn({
         let server = server.clone();
@@ -225,7 +224,7 @@ async fn crash(world: &World, point: Point, payer: usize) -> (usize, Duration) {
 
 /// What is wrong with what the server was told: nothing before the kill unless it was pending; then the success, if it was not
 /// handed out already, and its transaction from then on.
-fn mistold(point: Point, told: &[Value], at_the_kill: usize, transaction: Option<&str>) -> Option<String> {
+pub(super) fn mistold(point: Point, told: &[Value], at_the_kill: usize, transaction: Option<&str>) -> Option<String> {
     let names_it = |answer: &Value| transaction.is_some() && answer["transaction"].as_str() == transaction;
     let is_pending = |answer: &Value| reason(answer) == "settlement_pending" && names_it(answer);
     let is_duplicate = |answer: &Value| reason(answer) == "duplicate_settlement" && names_it(answer);
@@ -245,7 +244,7 @@ fn mistold(point: Point, told: &[Value], at_the_kill: usize, transaction: Option
 }
 
 /// Handing success out waits for a lock that this connection holds.
-const BRAKE: &str = "
+pub(super) const BRAKE: &str = "
     CREATE FUNCTION brake() RETURNS trigger LANGUAGE plpgsql AS $$
     BEGIN
         IF NEW.handed_out_at IS NOT NULL AND OLD.handed_out_at IS NULL THEN PERFORM pg_advisory_xact_lock(4711); END IF;
@@ -254,7 +253,7 @@ const BRAKE: &str = "
     CREATE TRIGGER brake BEFORE UPDATE ON payments FOR EACH ROW EXECUTE FUNCTION brake();
     SELECT pg_advisory_lock(4711)";
 
-const RELEASE: &str = "SELECT pg_advisory_unlock(4711); DROP TRIGGER brake ON payments";
+pub(super) const RELEASE: &str = "SELECT pg_advisory_unlock(4711); DROP TRIGGER brake ON payments";
 
 /// From the first transaction on, no block can be read.
 fn blind_after_send(proxy: &Proxy) {
@@ -273,7 +272,7 @@ async fn pending(world: &World) -> u64 {
     hex(&world.chain.rpc("txpool_status", json!([])).await["pending"])
 }
 
-async fn reached<F: Future<Output = bool>>(what: &str, mut ready: impl FnMut() -> F) {
+pub(super) async fn reached<F: Future<Output = bool>>(what: &str, mut ready: impl FnMut() -> F) {
     eventually(what, PATIENCE, || {
         let ready = ready();
         async { ready.await.then_some(()) }
@@ -294,7 +293,7 @@ async fn nothing_is_sent_after_a_caller_was_told_that_it_was_not() {
         let options = Options { roles: Some("api,watcher".to_owned()), server, ..world.options(&[&proxy]) };
         let mut facilitator = Facilitator::start(&options).await;
         let signed = world.signed(round);
-        let server = Server::new(&facilitator, &signed);
+        let server = Server::new(&facilitator, signed.v2());
         let refused = server.serve().await;
         assert_eq!((server.told().len(), reason(&refused)), (1, "unexpected_settle_error"), "{refused}");
 

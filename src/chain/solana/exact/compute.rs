@@ -28,14 +28,6 @@ pub struct Limits {
     pub fee_max: u64,
 }
 
-impl Default for Limits {
-    /// A transfer takes 20,000 units and the SDK offers one millionth of a lamport for each. These leave room for wallets that
-    /// offer more on their own, and bound what a stranger can have us spend on a payment at a ten-thousandth of a SOL.
-    fn default() -> Self {
-        Self { units_max: 200_000, unit_price_max: 1_000_000, fee_max: 100_000 }
-    }
-}
-
 /// What a transaction may compute, and what it offers.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Budget {

@@ -14,10 +14,14 @@ use crate::domain::amount::Amount;
 use crate::domain::asset::{AssetKind, known};
 use crate::domain::payment::SCHEME_EXACT;
 
+mod vectors;
+
 /// Accounts are named by the byte that fills their secret key.
 pub(crate) const PAYER: u8 = 2;
 pub(crate) const FEE_PAYER: u8 = 3;
 pub(crate) const PAY_TO: u8 = 4;
+const LIMITS: Limits = Limits { units_max: 200_000, unit_price_max: 1_000_000, fee_max: 100_000 };
+
 /// A signer of ours that does not pay for this transaction.
 const OTHER_SIGNER: u8 = 9;
 
@@ -85,7 +89,7 @@ pub(crate) fn request() -> PaymentRequest {
 
 fn examine_request(request: PaymentRequest) -> Result<ExaminedPayment, Refusal> {
     let signers = [public(OTHER_SIGNER), public(FEE_PAYER)];
-    examine(request, &asset(), &signers, &Limits::default(), DateTime::UNIX_EPOCH)
+    examine(request, &asset(), &signers, &LIMITS, DateTime::UNIX_EPOCH)
 }
 
 fn examined(wire: &[u8]) -> Result<ExaminedPayment, Reason> {
@@ -536,7 +540,7 @@ fn a_token_of_the_other_program_is_paid_with_through_it() {
         });
         let request = PaymentRequest { payload: payload(&draft.wire()), ..request() };
         let signers = [public(FEE_PAYER)];
-        let examined = examine(request, &asset, &signers, &Limits::default(), DateTime::UNIX_EPOCH);
+        let examined = examine(request, &asset, &signers, &LIMITS, DateTime::UNIX_EPOCH);
         examined.map(|payment| payment.payer).map_err(|refusal| refusal.reason)
     };
 
@@ -657,7 +661,7 @@ fn only_this_token_of_this_network_is_paid_with() {
     let base = known(&"eip155:8453".parse().unwrap()).remove(0);
     let mainnet = known(&"solana:5eykt4UsFv8P8NJdTREpY1vzqKqZKvdp".parse().unwrap()).remove(0);
     for asset in [base, mainnet, Asset { address: Address::Solana(public(8)), ..asset() }] {
-        let examined = examine(request(), &asset, &[public(FEE_PAYER)], &Limits::default(), DateTime::UNIX_EPOCH);
+        let examined = examine(request(), &asset, &[public(FEE_PAYER)], &LIMITS, DateTime::UNIX_EPOCH);
         assert_eq!(examined.map_err(|refusal| refusal.reason), Err(Reason::UnsupportedAsset));
     }
 }
