@@ -20,6 +20,9 @@ use crate::domain::block::Block;
 /// How long the network's word on what is final is believed. It moves with every block, and nobody waits for it.
 const LEVELS_LAST: Duration = Duration::from_secs(2);
 
+/// A block that was read so long ago at most is not read again. Should its branch be dropped meanwhile, the next one shows it.
+const RECENT: Duration = Duration::from_secs(2);
+
 /// Heights whose slots are remembered.
 const SLOTS_KEPT: usize = 2_048;
 
@@ -54,12 +57,19 @@ pub struct Blocks {
 struct Seen {
     /// The slot of each height.
     slots: BTreeMap<u64, u64>,
+    /// The blocks that were read a moment ago, by their heights.
+    recent: BTreeMap<u64, (Block, Instant)>,
     head: Option<(u64, Block)>,
     finalized: Option<(u64, Instant)>,
 }
 
 impl Seen {
+    fn recent(&self, number: u64) -> Option<&Block> {
+        self.recent.get(&number).filter(|(_, read_at)| read_at.elapsed() < RECENT).map(|(block, _)| block)
+    }
+
     fn bound(&mut self) {
+        self.recent.retain(|_, (_, read_at)| read_at.elapsed() < RECENT);
         while self.slots.len() > SLOTS_KEPT {
             self.slots.pop_first();
         }
@@ -84,7 +94,8 @@ impl Blocks {
     pub async fn head(&self) -> Result<Head, ChainError> {
         let slot: u64 = self.nodes.read(RpcRequest::GetSlot, json!([confirmed()])).await?;
         if self.lock().head.as_ref().is_none_or(|(known, _)| *known < slot) {
-            self.height_of(slot).await?;
+            let _one = self.reading.lock().await;
+            self.served_height(slot).await?;
         }
         let known = self.lock().head.clone();
         let (_, block) = known.ok_or_else(|| self.nodes.implausible(format!("there is no block at slot {slot}")))?;
@@ -94,6 +105,9 @@ impl Blocks {
 
     /// See [`crate::chain::Chain::block`].
     pub async fn block(&self, number: u64) -> Result<Option<Block>, ChainError> {
+        if let Some(block) = self.lock().recent(number) {
+            return Ok(Some(block.clone()));
+        }
         for _ in 0..2 {
             let Some(slot) = self.slot_of(number).await? else { return Ok(None) };
             let block = match self.read_at(slot).await {
@@ -121,13 +135,27 @@ impl Blocks {
         Ok(read(&block).map(|block| Contents { block, signatures }))
     }
 
-    /// The height of the newest block that is not behind a slot. Nodes speak of a slot a moment before they serve its block; until
-    /// then it is the one before.
+    /// The height of the block of a slot whose state a node showed. Nodes do so a moment before they serve the block, so the one before
+    /// it is asked for.
     pub async fn height_of(&self, slot: u64) -> Result<u64, ChainError> {
-        if let Some(height) = self.known_height(slot) {
+        let at_hand = || self.known_height(slot).or_else(|| self.following_height(slot));
+        if let Some(height) = at_hand() {
             return Ok(height);
         }
         let _one = self.reading.lock().await;
+        if let Some(height) = at_hand() {
+            return Ok(height);
+        }
+        self.served_height(slot.saturating_sub(1)).await?;
+        match self.following_height(slot) {
+            Some(height) => Ok(height),
+            // The slot before was skipped.
+            None => self.served_height(slot).await,
+        }
+    }
+
+    /// The height of the newest block that is served and not behind a slot.
+    async fn served_height(&self, slot: u64) -> Result<u64, ChainError> {
         for slot in (slot.saturating_sub(SLOTS_SKIPPED_MAX)..=slot).rev() {
             if let Some(height) = self.known_height(slot) {
                 return Ok(height);
@@ -140,6 +168,12 @@ impl Blocks {
             }
         }
         Err(self.nodes.implausible(format!("there is no block at slot {slot}, and none before it")))
+    }
+
+    /// The height of a slot's block if the one in the slot before was read.
+    fn following_height(&self, slot: u64) -> Option<u64> {
+        let before = slot.checked_sub(1)?;
+        self.lock().slots.iter().rev().find(|(_, known)| **known == before).map(|(height, _)| height + 1)
     }
 
     /// The height of a slot's block, or of the one before if the slot was skipped, as far as that was read.
@@ -181,6 +215,7 @@ impl Blocks {
         let Some(block) = read(&block) else { return Err(CallError::Unavailable(NodeFailure::Broken)) };
         let mut seen = self.lock();
         seen.slots.insert(block.number, slot);
+        seen.recent.insert(block.number, (block.clone(), Instant::now()));
         seen.bound();
         if seen.head.as_ref().is_none_or(|(newest, _)| *newest < slot) {
             seen.head = Some((slot, block.clone()));
@@ -216,6 +251,7 @@ impl Blocks {
         let mut seen = self.lock();
         let head = seen.head.clone();
         seen.slots.clear();
+        seen.recent.clear();
         seen.slots.extend(head.map(|(slot, block)| (block.number, slot)));
     }
 
