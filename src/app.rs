@@ -296,6 +296,7 @@ fn flows(config: &Config, ledger: Ledger, metrics: Arc<Metrics>) -> Result<Flows
         patience: Patience { v1: config.server.answer_within_v1, v2: config.server.answer_within_v2 },
         errands: Turns::default(),
         reservations: Turns::default(),
+        public_url: config.server.public_url.clone(),
     })
 }
 

@@ -18,12 +18,15 @@ use crate::domain::network::Network;
 use crate::domain::payment::{Payment, PaymentRequest};
 use crate::domain::reason::{Reason, Refusal};
 use crate::domain::submission::{Fees, Place, SignedAttempt};
-use crate::domain::transfer::{AuthorizationUse, TransactionId};
+use crate::domain::transfer::{AuthorizationUse, TransactionId, Transfer};
 use crate::domain::verification::{Checked, ExaminedPayment, Sendable};
 
+pub mod address;
 pub mod evm;
 mod nodes;
 pub mod solana;
+
+use self::address::{Payable, Proof};
 
 /// What an adapter can do. Constant for the life of the process.
 #[derive(Debug, Clone)]
@@ -266,13 +269,15 @@ pub struct Head {
     pub finalized: u64,
 }
 
-/// What a block says about authorizations and about our own transactions.
+/// What a block says about authorizations, transfers and our own transactions.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Observed {
     /// The block.
     pub block: Block,
     /// Every authorization of an allowed token that it used up, whoever sent it.
     pub uses: Vec<AuthorizationUse>,
+    /// Every transfer of an allowed token in it, from and to whomever.
+    pub transfers: Vec<Transfer>,
     /// The transactions in it.
     pub transactions: Vec<TransactionId>,
     /// Which of the network's nodes said what was used, so that another one can be asked whether that is so.
@@ -384,6 +389,12 @@ pub trait Chain: Send + Sync {
 
     /// The amount of `asset` above which two nodes must agree.
     fn agree_above(&self, asset: Address) -> Option<Amount>;
+
+    /// Whether whoever controls `address` signed this very text. `signature` is as the network's wallets write it.
+    async fn verify_message(&self, address: Address, text: &str, signature: &str) -> Result<Proof, ChainError>;
+
+    /// Whether payments can be taken at an address.
+    async fn check_payable(&self, address: Address) -> Result<Payable, ChainError>;
 
     /// Searches for the use of one authorization in a range of blocks: the slow path, for what the watcher passed before we
     /// held the payment. Returns the whole block that holds it.

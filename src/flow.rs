@@ -18,9 +18,13 @@ use crate::ledger::{Ledger, LedgerError};
 use crate::metrics::Metrics;
 
 pub mod account;
+pub mod address;
 pub mod availability;
+pub mod credit;
 pub mod dispatch;
 pub mod ingest;
+pub mod invoice;
+pub mod once;
 pub mod reorg;
 mod reserve;
 pub mod retention;
@@ -54,6 +58,8 @@ pub struct Flows {
     pub errands: turns::Turns,
     /// Payments of the same payer that are to be recorded.
     pub reservations: turns::Turns,
+    /// What the outside calls this service. It stands in what is signed for us.
+    pub public_url: String,
 }
 
 /// The settings of one network that flows need.

@@ -18,12 +18,16 @@ use self::problem::Problem;
 use crate::config::Server;
 use crate::flow::{Flows, Unavailable};
 
+mod addresses;
 mod auth;
 mod body;
 mod facilitator;
+mod invoices;
+mod merchant;
 mod operations;
 mod payments;
 mod problem;
+mod transfers;
 
 pub use operations::Operations;
 
@@ -93,6 +97,9 @@ pub fn api(service: Arc<Service>) -> std::io::Result<(actix_web::dev::Server, st
             .wrap(from_fn(plain_paths_only))
             .configure(facilitator::routes)
             .configure(payments::routes)
+            .configure(addresses::routes)
+            .configure(invoices::routes)
+            .configure(transfers::routes)
             .default_service(web::to(|| async { problem::not_found() }))
     })
     .workers(WORKERS)
@@ -126,7 +133,23 @@ async fn observe(
 }
 
 /// The routes by which requests are counted. A path that somebody invents counts as none of them.
-const ROUTES: [&str; 7] = ["/verify", "/settle", "/supported", "/health", "/", "/v1/payments", "/v1/payments/{id}"];
+const ROUTES: [&str; 15] = [
+    "/verify",
+    "/settle",
+    "/supported",
+    "/health",
+    "/",
+    "/v1/payments",
+    "/v1/payments/{id}",
+    "/v1/addresses",
+    "/v1/addresses/{id}",
+    "/v1/addresses/{id}/proof",
+    "/v1/invoices",
+    "/v1/invoices/{id}",
+    "/v1/invoices/{id}/cancel",
+    "/v1/transfers",
+    "/v1/transfers/{id}/assign",
+];
 
 fn route(pattern: Option<&str>) -> &'static str {
     ROUTES.into_iter().find(|route| Some(*route) == pattern).unwrap_or("none")

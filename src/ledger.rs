@@ -17,10 +17,12 @@ use crate::domain::address::Address;
 use crate::domain::amount::Amount;
 
 pub mod accounts;
+pub mod addresses;
 pub mod blocks;
 pub mod budgets;
 pub mod events;
 pub mod idempotency;
+pub mod invoices;
 pub mod leases;
 pub mod news;
 pub mod payments;

@@ -15,6 +15,8 @@ pub mod x402;
 
 pub mod chain;
 pub mod ledger;
+pub mod signing;
+pub mod webhook;
 
 pub mod flow;
 

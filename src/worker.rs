@@ -21,14 +21,16 @@ pub async fn run(flows: Arc<Flows>, owner: Uuid, stop: CancellationToken) {
     let mut tenure = Tenure::new(Arc::clone(&flows), "worker".to_owned(), owner);
     let mut forgot: Option<std::time::Instant> = None;
     while !stop.is_cancelled() {
-        let due = forgot.is_none_or(|forgot| forgot.elapsed() >= FORGET_EVERY);
-        if let Some(lease) = tenure.lease().await
-            && due
-        {
-            forgot = Some(std::time::Instant::now());
-            // It consists of many small transactions, and the next round goes on where this one ends.
-            if let Some(Err(error)) = stop.run_until_cancelled(flows.forget(&lease)).await {
-                tracing::warn!(error = %ErrorChain(&error), "old rows were not removed");
+        if let Some(lease) = tenure.lease().await {
+            if let Err(error) = flows.close_invoices().await {
+                tracing::warn!(error = %ErrorChain(&error), "invoices whose time is over were not closed");
+            }
+            if forgot.is_none_or(|forgot| forgot.elapsed() >= FORGET_EVERY) {
+                forgot = Some(std::time::Instant::now());
+                // It consists of many small transactions, and the next round goes on where this one ends.
+                if let Some(Err(error)) = stop.run_until_cancelled(flows.forget(&lease)).await {
+                    tracing::warn!(error = %ErrorChain(&error), "old rows were not removed");
+                }
             }
         }
         stop.run_until_cancelled(tokio::time::sleep(TURN)).await;

@@ -6,6 +6,7 @@
 pub mod exact_evm;
 pub mod exact_solana;
 pub mod json;
+pub mod links;
 mod members;
 pub mod networks;
 pub mod request;

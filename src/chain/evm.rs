@@ -22,6 +22,7 @@ use self::heads::Heads;
 use self::observe::Header;
 use self::rpc::Nodes;
 use self::simulate::{Question, Simulator};
+use super::address::{Payable, Proof};
 use super::nodes::CallError;
 use super::{
     Anchor, Broadcast, BuildError, Chain, ChainError, Head, Nonces, Observed, Profile, Recheck, SignerProfile, SlotOrder,
@@ -47,7 +48,9 @@ mod build;
 pub mod exact;
 mod fees;
 mod heads;
-mod observe;
+pub mod observe;
+mod payable;
+mod proof;
 mod rpc;
 mod simulate;
 
@@ -140,6 +143,15 @@ impl EvmChain {
             prepared: AtomicBool::new(false),
             batches: AtomicBool::new(false),
         })
+    }
+
+    /// What blocks that follow on each other hold, the oldest first, in as few questions as the nodes allow: [`Chain::observe`] for
+    /// catching up.
+    ///
+    /// # Errors
+    /// One of the blocks could not be read.
+    pub async fn observe_range(&self, blocks: &[Block]) -> Result<Vec<Observed>, ChainError> {
+        self.blocks.observe_range(blocks).await
     }
 
     fn token(&self, asset: Address) -> Result<&TokenEntry, Refusal> {
@@ -457,6 +469,15 @@ impl Chain for EvmChain {
         Amount::from_decimal(self.agree_above.as_deref()?, decimals).ok()
     }
 
+    async fn verify_message(&self, address: Address, text: &str, signature: &str) -> Result<Proof, ChainError> {
+        proof::verify(&self.simulator, address, text, signature).await
+    }
+
+    async fn check_payable(&self, address: Address) -> Result<Payable, ChainError> {
+        let tokens: Vec<_> = self.profile.assets.iter().map(|asset| asset.address).collect();
+        Ok(payable::check(address, &tokens, &self.signer_addresses).map_or_else(Payable::No, |()| Payable::Yes))
+    }
+
     async fn lookup(&self, payment: &Sendable, from: u64, to: u64) -> Result<Option<Observed>, ChainError> {
         match self.authorization(payment.asset, &payment.payload) {
             Ok(authorization) => self.blocks.lookup(&authorization, from, to).await,
@@ -464,3 +485,4 @@ impl Chain for EvmChain {
         }
     }
 }
+

@@ -24,6 +24,7 @@ use self::memory::Memory;
 use self::message::{Key, SignedTransaction, Transaction};
 use self::rpc::{Nodes, confirmed};
 use self::statuses::Sent;
+use super::address::{Payable, Proof};
 use super::nodes::{CallError, Complaint, NodeFailure};
 use super::{
     Anchor, Broadcast, BuildError, Chain, ChainError, Head, Nonces, Observed, Profile, Recheck, Rejection, SignerProfile,
@@ -43,10 +44,13 @@ use crate::metrics::Metrics;
 
 pub mod associated;
 mod blocks;
+pub mod credits;
 pub mod exact;
 mod memory;
 pub mod message;
+mod payable;
 pub mod programs;
+mod proof;
 mod rpc;
 pub mod signature;
 mod simulate;
@@ -94,9 +98,14 @@ impl SolanaChain {
             unit_price_max: family.compute_price_max,
             fee_max: u64::try_from(config.cost.payment_wei_max).unwrap_or(u64::MAX),
         };
+        let mint = |asset: &Asset| match asset.address {
+            Address::Solana(mint) => Some((mint, asset.program()?)),
+            Address::Evm(_) => None,
+        };
+        let mints = config.assets.iter().filter_map(mint).collect();
         Self {
             profile,
-            blocks: Blocks::new(Arc::clone(&nodes)),
+            blocks: Blocks::new(Arc::clone(&nodes), mints),
             nodes,
             keys: signers.iter().map(|(_, signer)| signer.address()).collect(),
             signers: signers.into_iter().collect(),
@@ -143,14 +152,34 @@ impl SolanaChain {
         Ok((outcome.verdict, height))
     }
 
-    /// Whether a node has the same block with the same transactions, and says the same of how they ended.
-    async fn seen_by(&self, node: usize, slot: u64, observed: &Observed) -> Result<Option<bool>, CallError> {
+    /// A block with every transfer in it, which takes megabytes to read. [`Chain::observe`] reads none of that.
+    ///
+    /// # Errors
+    /// The nodes do not show the block, or not in full.
+    pub async fn observe_whole(&self, block: &Block) -> Result<Observed, ChainError> {
+        let contents = match self.blocks.slot_of(block.number).await? {
+            Some(slot) => self.blocks.contents(None, slot).await?,
+            None => None,
+        };
+        let contents = contents.filter(|contents| contents.block == *block);
+        let contents = contents.ok_or_else(|| self.nodes.implausible(format!("block {} is gone", block.hash)))?;
+        Ok(Observed {
+            block: contents.block,
+            uses: Vec::new(),
+            transfers: contents.transfers,
+            transactions: Vec::new(),
+            node: contents.node,
+        })
+    }
+
+    /// Whether a node has the same block with the same transactions, and says the same of what they moved and how they ended.
+    async fn seen_by(&self, node: usize, slot: u64, observed: &Observed) -> Result<Option<bool>, ChainError> {
         let Some(contents) = self.blocks.contents(Some(node), slot).await? else { return Ok(None) };
-        let holds = |name| contents.signatures.contains(name);
-        if contents.block != observed.block || !observed.transactions.iter().all(holds) {
+        if !contents.confirms(observed) {
             return Ok(Some(false));
         }
-        statuses::confirms(&self.nodes, node, observed).await
+        let confirmed = statuses::confirms(&self.nodes, node, observed).await;
+        confirmed.map_err(|error| self.nodes.unavailable(RpcRequest::GetSignatureStatuses, error))
     }
 
     async fn accounts(&self, addresses: &[Address]) -> Result<(u64, Vec<Option<(Key, Vec<u8>)>>), ChainError> {
@@ -375,7 +404,7 @@ impl Chain for SolanaChain {
     /// What stands in a block is asked for by name; see [`Chain::outcomes`].
     async fn observe(&self, block: &Block) -> Result<Observed, ChainError> {
         let node = self.nodes.order().next().unwrap_or_default();
-        Ok(Observed { block: block.clone(), uses: Vec::new(), transactions: Vec::new(), node })
+        Ok(Observed { block: block.clone(), uses: Vec::new(), transfers: Vec::new(), transactions: Vec::new(), node })
     }
 
     async fn outcomes(&self, sent: &[Payment], thorough: Option<u64>) -> Result<Vec<Observed>, ChainError> {
@@ -385,7 +414,7 @@ impl Chain for SolanaChain {
 
     async fn agrees(&self, observed: &Observed) -> Result<bool, ChainError> {
         let Some(slot) = self.blocks.slot_of(observed.block.number).await? else { return Ok(false) };
-        let mut last = CallError::Unavailable(NodeFailure::Broken);
+        let mut last = self.nodes.unavailable(RpcRequest::GetBlock, CallError::Unavailable(NodeFailure::Broken));
         for node in self.nodes.order().filter(|node| *node != observed.node) {
             match self.seen_by(node, slot, observed).await {
                 Ok(Some(same)) => return Ok(same),
@@ -394,12 +423,29 @@ impl Chain for SolanaChain {
                 Err(error) => last = error,
             }
         }
-        Err(self.nodes.unavailable(RpcRequest::GetSignatureStatuses, last))
+        Err(last)
     }
 
     fn agree_above(&self, asset: Address) -> Option<Amount> {
         let decimals = self.profile.asset(asset)?.decimals;
         Amount::from_decimal(self.agree_above.as_deref()?, decimals).ok()
+    }
+
+    async fn verify_message(&self, address: Address, text: &str, signature: &str) -> Result<Proof, ChainError> {
+        Ok(proof::verify(address, text, signature))
+    }
+
+    async fn check_payable(&self, address: Address) -> Result<Payable, ChainError> {
+        let tokens: Vec<_> = self.profile.assets.iter().map(|asset| asset.address).collect();
+        if let Err(why) = payable::check(address, &tokens, &self.keys) {
+            return Ok(Payable::No(why));
+        }
+        let Address::Solana(key) = address else {
+            return Err(self.nodes.misconfigured("an address of another family".to_owned()));
+        };
+        let owner = payable::Owner::new(key, &self.profile.assets);
+        let (_, found) = self.accounts(&owner.accounts()).await?;
+        Ok(owner.judge(&found))
     }
 
     /// Nobody else can land what our fee payer has not signed, and it signs the same message with the same signature each time
@@ -409,8 +455,8 @@ impl Chain for SolanaChain {
         let fee_payer = authorization.transaction.fee_payer();
         let Some((name, _)) = self.signers.iter().find(|(_, signer)| signer.address() == *fee_payer) else { return Ok(None) };
         let SignedTransaction { id, .. } = self.sign(name, &authorization.transaction).await?;
-        let Sendable { ref key, asset, payer, pay_to, amount, .. } = *payment;
-        let sent = Sent { transaction: &id, key, asset, payer, pay_to, amount };
+        let Sendable { ref key, asset, pay_to, amount, .. } = *payment;
+        let sent = Sent { transaction: &id, key, asset, pay_to, amount };
         Ok(statuses::outcomes(&self.nodes, &self.blocks, &[sent], Some(to)).await?.pop())
     }
 }
@@ -436,3 +482,4 @@ fn sent(answer: Result<String, CallError>) -> Broadcast {
         Err(CallError::Unavailable(_)) => Broadcast::Unknown,
     }
 }
+

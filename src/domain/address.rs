@@ -115,7 +115,7 @@ pub fn decode_base58(text: &str) -> Option<[u8; 32]> {
     (bs58::decode(text).onto(&mut bytes) == Ok(bytes.len())).then_some(bytes)
 }
 
-/// Reads exactly 64 bytes from base58: the secret and the public key of an account, as wallets export them.
+/// Reads exactly 64 bytes from base58: the secret and the public key of an account, as wallets export them, or a signature.
 #[must_use]
 pub fn decode_base58_pair(text: &str) -> Option<[u8; 64]> {
     let text = Some(text).filter(|text| BASE58_PAIR_DIGITS.contains(&text.len()))?;

@@ -85,6 +85,36 @@ id!(
     EventId,
     "evt_"
 );
+id!(
+    /// A receiving address that an account registered.
+    AddressId,
+    "adr_"
+);
+id!(
+    /// A transfer to an address of an account.
+    TransferId,
+    "trf_"
+);
+id!(
+    /// What a merchant expects to be paid.
+    InvoiceId,
+    "inv_"
+);
+id!(
+    /// A signed statement over a transfer, in all its revisions.
+    ReceiptId,
+    "rct_"
+);
+id!(
+    /// Where an account is told of events.
+    WebhookId,
+    "whk_"
+);
+id!(
+    /// One event for one webhook.
+    DeliveryId,
+    "dlv_"
+);
 
 #[cfg(test)]
 mod tests {

@@ -10,7 +10,7 @@ use super::account::Caller;
 use super::address::Address;
 use super::amount::Amount;
 use super::block::{BlockHash, Heights, Level};
-use super::ids::{AccountId, PaymentId, SubmissionId};
+use super::ids::{AccountId, InvoiceId, PaymentId, SubmissionId};
 use super::network::Network;
 use super::reason::{Reason, Version};
 use super::transfer::TransactionId;
@@ -121,6 +121,8 @@ pub struct Payment {
     pub amount: Amount,
     /// What is paid for.
     pub resource: Option<String>,
+    /// The invoice of ours that it is for, if the requirements name one.
+    pub invoice: Option<InvoiceId>,
     /// The account that asked, if it has one.
     pub provider: Option<AccountId>,
     /// When the authorization can no longer land.
@@ -274,6 +276,7 @@ pub(crate) mod tests {
             pay_to: request.pay_to,
             amount: request.amount,
             resource: request.resource,
+            invoice: None,
             provider: None,
             expires_at: now + TimeDelta::seconds(60),
             created_at: now,

@@ -13,7 +13,8 @@ pub type TransactionId = String;
 pub struct Transfer {
     /// The transaction that moved it.
     pub transaction: TransactionId,
-    /// Position among the block's logs; with the block's hash it identifies the transfer.
+    /// Position in the block; with the block's hash it identifies the transfer. On EVM networks that of its log, on Solana that of its
+    /// transaction and of the account in it.
     pub index: u32,
     /// The token.
     pub asset: Address,
@@ -23,6 +24,19 @@ pub struct Transfer {
     pub to: Address,
     /// How much. Absent when more than 128 bits moved, which no payment of ours can equal.
     pub amount: Option<Amount>,
+    /// What its payer bound it to.
+    pub marks: Vec<Mark>,
+}
+
+/// What binds a transfer to something that its payer meant.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Mark {
+    /// The nonce of the authorization that moved it (EIP-3009).
+    Nonce([u8; 32]),
+    /// An account that the transaction names and does not write to (the `reference` of Solana Pay).
+    Reference([u8; 32]),
+    /// The text of a memo in the transaction, on Solana.
+    Memo(String),
 }
 
 /// How an authorization came to its end on chain.
@@ -91,6 +105,7 @@ mod tests {
             from: payment.payer,
             to: payment.pay_to,
             amount: Some(payment.amount),
+            marks: Vec::new(),
         }
     }
 

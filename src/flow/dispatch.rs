@@ -6,7 +6,7 @@ use serde_json::json;
 
 use super::Flows;
 use crate::domain::budget::{Beneficiaries, covered, share};
-use crate::domain::event::EventKind;
+use crate::domain::event::{EventKind, Subject};
 use crate::domain::ids::{PaymentId, SubmissionId};
 use crate::domain::network::Network;
 use crate::domain::reason::{Reason, Refusal};
@@ -80,7 +80,7 @@ impl Flows {
         leases::require(&mut db, lease).await?;
         let Some((payment, account)) = payments::give_up(&mut db, id, refusal.reason, now).await? else { return Ok(()) };
         let data = json!({"reason": refusal.reason.code(), "detail": refusal.detail});
-        events::insert(&mut db, &[NewEvent { kind: EventKind::PaymentFailed, payment, account, data }], now).await?;
+        events::insert(&mut db, &[NewEvent { kind: EventKind::PaymentFailed, about: Subject::Payment(payment), account, data }], now).await?;
         notify_block(&mut db, network).await?;
         commit(db).await?;
         self.metrics.payment_failed(network, refusal.reason);
@@ -134,7 +134,7 @@ impl Flows {
         for unpaid in submissions::mark_messages_spent(&mut db, &[slot], height).await? {
             if let Some((payment, account)) = payments::give_up(&mut db, unpaid, reason, now).await? {
                 let data = json!({"reason": reason.code()});
-                told.push(NewEvent { kind: EventKind::PaymentFailed, payment, account, data });
+                told.push(NewEvent { kind: EventKind::PaymentFailed, about: Subject::Payment(payment), account, data });
             }
         }
         events::insert(&mut db, &told, now).await?;

@@ -7,22 +7,23 @@ use std::sync::Arc;
 
 use serde_json::json;
 
+use super::credit::{credit, owners, settle_standings};
 use super::{Flows, Unavailable};
 use crate::chain::{Chain, ChainError, Observed};
 use crate::domain::address::Address;
 use crate::domain::amount::Amount;
 use crate::domain::block::{Block, Heights};
-use crate::domain::event::EventKind;
+use crate::domain::event::{EventKind, Subject};
 use crate::domain::ids::PaymentId;
 use crate::domain::network::Network;
 use crate::domain::payment::Payment;
 use crate::domain::reason::Reason;
-use crate::domain::transfer::{AuthorizationUse, Ending, Transfer, judge};
+use crate::domain::transfer::{AuthorizationUse, Ending, Transfer, Use, judge};
 use crate::domain::verification::Sendable;
 use crate::ledger::events::{self, NewEvent};
 use crate::ledger::leases::{self, Lease};
 use crate::ledger::news::notify_block;
-use crate::ledger::{Db, LedgerError, blocks, commit, payments, submissions, transfers};
+use crate::ledger::{Db, LedgerError, blocks, commit, invoices, payments, submissions};
 use crate::metrics::PaidBy;
 
 /// How taking a block in ended.
@@ -86,19 +87,29 @@ impl Flows {
         if cursor.as_ref().is_some_and(|cursor| cursor.hash != observed.block.parent_hash || cursor.halted.is_some()) {
             return Ok(Some(Ingested::DoesNotFollow));
         }
-        let final_before = cursor.map_or(heights.finalized, |cursor| cursor.heights.finalized);
+        let before = cursor.map_or(heights, |cursor| cursor.heights);
         blocks::insert_block(&mut db, network, &observed.block).await?;
         let held = hold_payments(&mut db, network, &observed.uses).await?;
-        if trust == Trust::OneNode && held.iter().any(|payment| is_large(chain, payment.asset, payment.amount)) {
+        let owners = owners(&mut db, network, observed.transfers.iter().chain(moved_by(&observed.uses))).await?;
+        let is_large_credit = |transfer: &Transfer| {
+            owners.contains_key(&transfer.to) && is_large(chain, transfer.asset, transfer.amount.unwrap_or_default())
+        };
+        let large = held.iter().any(|payment| is_large(chain, payment.asset, payment.amount))
+            || observed.transfers.iter().any(is_large_credit);
+        if trust == Trust::OneNode && large {
             return Ok(None);
         }
         let findings = find(&held, &observed.uses);
-        let mut told = settle_findings(&mut db, network, &observed.block, &findings, now).await?;
+        let moved = (observed.transfers.as_slice(), &owners);
+        let mut concerned = credit(&mut db, network, &observed.block, moved, &findings.paid).await?;
+        let mut told = settle_findings(&mut db, &observed.block, &findings, now).await?;
         let spent = spend_slots(&mut db, network, observed).await?;
         blocks::move_cursor(&mut db, network, &observed.block.hash, heights).await?;
-        let finalized = finalize(&mut db, network, (final_before, heights.finalized), now).await?;
+        let finalized = finalize(&mut db, network, (before.finalized, heights.finalized), now).await?;
         let finalized_count = finalized.len();
         told.extend(finalized);
+        concerned.extend(invoices::ending_between(&mut db, network, before, heights).await?);
+        told.extend(settle_standings(&mut db, &concerned, now).await?);
         events::insert(&mut db, &told, now).await?;
         blocks::prune(&mut db, network, heights.finalized).await?;
         notify_block(&mut db, network).await?;
@@ -199,9 +210,12 @@ impl Flows {
         }
         let held = hold_payments(&mut db, network, uses).await?;
         let findings = find(&held, uses);
-        let mut told = settle_findings(&mut db, network, block, &findings, now).await?;
+        let owners = owners(&mut db, network, moved_by(uses)).await?;
+        let concerned = credit(&mut db, network, block, (&[], &owners), &findings.paid).await?;
+        let mut told = settle_findings(&mut db, block, &findings, now).await?;
         spend_messages(&mut db, network, &observed).await?;
         told.extend(finalize(&mut db, network, (block.number, known.heights.finalized), now).await?);
+        told.extend(settle_standings(&mut db, &concerned, now).await?);
         events::insert(&mut db, &told, now).await?;
         notify_block(&mut db, network).await?;
         commit(db).await?;
@@ -235,6 +249,14 @@ async fn hold_payments(db: &mut Db, network: &Network, uses: &[AuthorizationUse]
     Ok(held.into_iter().filter(|payment| payment.claim.is_none()).collect())
 }
 
+/// What the uses of authorizations moved.
+fn moved_by(uses: &[AuthorizationUse]) -> impl Iterator<Item = &Transfer> {
+    uses.iter().filter_map(|entry| match &entry.outcome {
+        Use::Spent(transfer) => transfer.as_ref(),
+        Use::Cancelled | Use::Failed(_) => None,
+    })
+}
+
 fn find<'a>(held: &'a [Payment], uses: &'a [AuthorizationUse]) -> Findings<'a> {
     let outcomes: HashMap<_, _> = uses.iter().map(|entry| (&entry.key, &entry.outcome)).collect();
     let mut findings = Findings::default();
@@ -250,28 +272,23 @@ fn find<'a>(held: &'a [Payment], uses: &'a [AuthorizationUse]) -> Findings<'a> {
 
 async fn settle_findings(
     db: &mut Db,
-    network: &Network,
     block: &Block,
     findings: &Findings<'_>,
     now: chrono::DateTime<chrono::Utc>,
 ) -> Result<Vec<NewEvent>, LedgerError> {
-    if !findings.paid.is_empty() {
-        let paid: Vec<_> = findings.paid.iter().map(|(payment, transfer)| (payment.id, *transfer)).collect();
-        transfers::claim(db, network, block, &paid).await?;
-    }
     let mut told = Vec::new();
     for (payment, transfer) in &findings.paid {
         // A failure had been answered: the owner must hear that the money moved after all.
         let kind = if payment.given_up.is_some() { EventKind::PaymentRecovered } else { EventKind::PaymentIncluded };
         let data = json!({"transaction": transfer.transaction, "blockNumber": block.number, "blockHash": block.hash});
-        told.push(NewEvent { kind, payment: payment.id, account: payment.provider, data });
+        told.push(NewEvent { kind, about: Subject::Payment(payment.id), account: payment.provider, data });
     }
     if !findings.spoilt.is_empty() {
         let spoilt: Vec<_> = findings.spoilt.iter().map(|(payment, reason)| (payment.id, *reason)).collect();
         let new = payments::spoil(db, &spoilt, now).await?;
         told.extend(findings.spoilt.iter().filter(|(payment, _)| new.contains(&payment.id)).map(|(payment, reason)| NewEvent {
             kind: EventKind::PaymentFailed,
-            payment: payment.id,
+            about: Subject::Payment(payment.id),
             account: payment.provider,
             data: json!({"reason": reason.code()}),
         }));
@@ -287,7 +304,12 @@ async fn finalize(
     now: chrono::DateTime<chrono::Utc>,
 ) -> Result<Vec<NewEvent>, LedgerError> {
     let payments = payments::finalize(db, network, from, finalized, now).await?;
-    let event = |(payment, account)| NewEvent { kind: EventKind::PaymentFinalized, payment, account, data: json!({}) };
+    let event = |(payment, account)| NewEvent {
+        kind: EventKind::PaymentFinalized,
+        about: Subject::Payment(payment),
+        account,
+        data: json!({}),
+    };
     Ok(payments.into_iter().map(event).collect())
 }
 

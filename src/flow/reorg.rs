@@ -3,8 +3,9 @@
 use serde_json::json;
 
 use super::Flows;
+use super::credit::settle_standings;
 use crate::domain::block::{BlockHash, Heights};
-use crate::domain::event::EventKind;
+use crate::domain::event::{EventKind, Subject};
 use crate::domain::network::Network;
 use crate::ledger::events::{self, NewEvent};
 use crate::ledger::leases::{self, Lease};
@@ -34,30 +35,33 @@ impl Flows {
         submissions::reopen_above(&mut db, network, number).await?;
         let Heights { safe, finalized, .. } = cursor.heights;
         if number < finalized {
-            let ids: Vec<_> = lost.iter().map(|claim| claim.payment).collect();
+            let ids: Vec<_> = lost.payments.iter().map(|claim| claim.payment).collect();
             payments::undo_final(&mut db, &ids, now).await?;
             blocks::lower_final(&mut db, network, number).await?;
         }
         let heights = Heights { head: number, safe: safe.min(number), finalized: finalized.min(number) };
         blocks::move_cursor(&mut db, network, &hash, heights).await?;
-        let told: Vec<_> = lost
+        let mut told: Vec<_> = lost
+            .payments
             .iter()
             .filter(|claim| claim.handed_out)
             .map(|claim| NewEvent {
                 kind: EventKind::PaymentReversed,
-                payment: claim.payment,
+                about: Subject::Payment(claim.payment),
                 account: claim.provider,
                 data: json!({"transaction": claim.transaction}),
             })
             .collect();
+        let reversed = told.len();
+        told.extend(settle_standings(&mut db, &lost.invoices.iter().copied().collect(), now).await?);
         events::insert(&mut db, &told, now).await?;
         notify_block(&mut db, network).await?;
         commit(db).await?;
 
         let depth = cursor.heights.head.saturating_sub(number);
-        tracing::warn!(%network, depth, block.number = number, lost = lost.len(), "the network replaced blocks");
+        tracing::warn!(%network, depth, block.number = number, lost = lost.payments.len() + lost.invoices.len(), "the network replaced blocks");
         self.metrics.reorg(network, depth);
-        for _ in &told {
+        for _ in 0..reversed {
             self.metrics.payment_reversed(network);
         }
         self.waiting.wake(network);

@@ -8,7 +8,7 @@ use tokio::time::Instant;
 use super::tenure::TURN_LASTS_MAX;
 use super::{Flows, Unavailable};
 use crate::chain::Chain;
-use crate::domain::event::EventKind;
+use crate::domain::event::{EventKind, Subject};
 use crate::domain::ids::PaymentId;
 use crate::domain::reason::Reason;
 use crate::ledger::events::{self, NewEvent};
@@ -134,7 +134,7 @@ async fn expire(db: &mut Db, unmade: &[PaymentId], now: DateTime<Utc>) -> Result
         .filter(|expired| expired.given_up)
         .map(|expired| NewEvent {
             kind: EventKind::PaymentFailed,
-            payment: expired.payment,
+            about: Subject::Payment(expired.payment),
             account: expired.provider,
             data: serde_json::json!({"reason": Reason::Expired.code()}),
         })

@@ -15,7 +15,7 @@ use crate::chain::{Chain, VerifiedPayment, Wanted};
 use crate::domain::account::Caller;
 use crate::domain::block::Level;
 use crate::domain::budget::Beneficiaries;
-use crate::domain::ids::PaymentId;
+use crate::domain::ids::{InvoiceId, PaymentId};
 use crate::domain::payment::{Claim, Fingerprint, Payment, PaymentRequest, State};
 use crate::domain::reason::{Reason, Refusal};
 use crate::domain::verification::ExaminedPayment;
@@ -291,12 +291,13 @@ impl Flows {
 
     /// Nobody holds the authorization: asks the chain and records the payment.
     async fn accept(&self, chain: &Arc<dyn Chain>, errand: &Errand<'_>) -> Result<Held, Verdict> {
+        let invoice = self.named_invoice(&errand.examined.request).await?;
         let verified = self.check_on_chain(chain, &errand.examined, Wanted::Balance).await?;
         self.check_budgets(chain, errand, &verified).await?;
         let id = PaymentId::new();
         // Joined before it is recorded, so nothing that happens to it can be missed.
         let ticket = self.ticket(errand, id);
-        match self.record(chain, errand, &verified, id).await? {
+        match self.record(chain, errand, &verified, (id, invoice)).await? {
             Recorded::Yes => {}
             Recorded::HeldBySomebodyElse => return Ok(Held::Again),
             Recorded::Unknown(lost) => {
@@ -327,7 +328,7 @@ impl Flows {
         chain: &Arc<dyn Chain>,
         errand: &Errand<'_>,
         verified: &VerifiedPayment,
-        id: PaymentId,
+        (id, invoice): (PaymentId, Option<InvoiceId>),
     ) -> Result<Recorded, Verdict> {
         let (_turn, mut db) = self.reserve(chain, verified, id).await?;
         let new = NewPayment {
@@ -335,6 +336,7 @@ impl Flows {
             examined: verified.examined(),
             checked: verified.checked(),
             fingerprint: errand.fingerprint,
+            invoice,
             provider: errand.caller.account(),
             answer_at: errand.answer_at,
             // Only now: what comes before may have taken a while, and nothing may be sent after the caller has left.

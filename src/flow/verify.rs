@@ -52,7 +52,11 @@ impl Flows {
     async fn try_verify(&self, request: PaymentRequest, caller: &Caller) -> Result<Address, Verdict> {
         let chain = self.open_chain(&request.network).await?;
         let examined = Arc::new(chain.examine(request, self.clock.now())?);
-        match self.check_on_chain(chain, &examined, Wanted::Verdict).await {
+        let checked = match self.named_invoice(&examined.request).await {
+            Ok(_) => self.check_on_chain(chain, &examined, Wanted::Verdict).await,
+            Err(verdict) => Err(verdict),
+        };
+        match checked {
             Ok(_) => Ok(examined.payer),
             // Our own settlement of this very request may have used it, and its success may still be waiting to be collected, or
             // nobody may have been told of it. How the chain words that it cannot be made again depends on the chain and its age.

@@ -7,6 +7,7 @@ use super::Service;
 use super::problem::Problem;
 use crate::config::Access;
 use crate::domain::account::{ApiKey, Caller, Scope};
+use crate::domain::ids::AccountId;
 
 /// The holder of the key in a request; nobody in particular if there is none.
 ///
@@ -45,4 +46,27 @@ pub async fn provider(service: &Service, request: &HttpRequest) -> Result<Caller
         Caller::Account { scope: Scope::Merchant, .. } => Err(Problem::Forbidden),
         caller => Ok(caller),
     }
+}
+
+/// Which account runs its addresses and invoices: the holder of a merchant's key, and nobody else.
+///
+/// # Errors
+/// No key, or one for other things.
+pub async fn merchant(service: &Service, request: &HttpRequest) -> Result<AccountId, Problem> {
+    match caller(service, request).await? {
+        Caller::Account { account, scope: Scope::Merchant } => Ok(account),
+        Caller::Account { .. } => Err(Problem::Forbidden),
+        Caller::Anonymous => Err(Problem::Unauthorized),
+    }
+}
+
+/// The `Idempotency-Key` of a request.
+///
+/// # Errors
+/// One that is none.
+pub fn idempotency_key(request: &HttpRequest) -> Result<Option<String>, Problem> {
+    let Some(header) = request.headers().get("idempotency-key") else { return Ok(None) };
+    let visible = |key: &&str| (16..=128).contains(&key.len()) && key.bytes().all(|byte| byte.is_ascii_graphic());
+    let key = header.to_str().ok().filter(visible).ok_or(Problem::IdempotencyKey)?;
+    Ok(Some(key.to_owned()))
 }

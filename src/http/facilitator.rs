@@ -242,17 +242,12 @@ async fn bind(
 
 /// Where the caller's `Idempotency-Key` counts: in its account, or for this very request if it has none.
 fn storage_key(request: &HttpRequest, caller: &Caller, fingerprint: Fingerprint) -> Result<Option<StorageKey>, Obstacle> {
-    let Some(header) = request.headers().get("idempotency-key") else { return Ok(None) };
-    let key = header
-        .to_str()
-        .ok()
-        .filter(|key| (16..=128).contains(&key.len()) && key.bytes().all(|byte| byte.is_ascii_graphic()))
-        .ok_or(Obstacle::IdempotencyKey)?;
+    let Some(key) = super::auth::idempotency_key(request).map_err(|_| Obstacle::IdempotencyKey)? else { return Ok(None) };
     let scope = match caller {
         Caller::Account { account, .. } => account.to_string(),
         Caller::Anonymous => crate::domain::address::encode_hex(&fingerprint.0),
     };
-    Ok(Some(StorageKey { scope, key: key.to_owned() }))
+    Ok(Some(StorageKey { scope, key }))
 }
 
 /// An answer before it is sent.

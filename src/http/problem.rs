@@ -5,6 +5,8 @@ use actix_web::http::StatusCode;
 use actix_web::http::header::{RETRY_AFTER, WWW_AUTHENTICATE};
 use serde::Serialize;
 
+use super::body::BodyError;
+
 /// Why a request to one of our own endpoints has no other answer.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum Problem {
@@ -12,7 +14,7 @@ pub enum Problem {
     #[error("there is no such thing here")]
     NotFound,
     /// The path does not take this method.
-    #[error("this path takes GET only")]
+    #[error("this path does not take this method")]
     MethodNotAllowed,
     /// No key, or one that is worth nothing.
     #[error("an API key is needed")]
@@ -23,6 +25,24 @@ pub enum Problem {
     /// A parameter is malformed.
     #[error("{0}")]
     BadParameter(String),
+    /// A body is not JSON, or not what the path takes.
+    #[error("{0}")]
+    BadBody(String),
+    /// A body could not be read.
+    #[error(transparent)]
+    Body(#[from] BodyError),
+    /// An `Idempotency-Key` that is none.
+    #[error("an Idempotency-Key has 16 to 128 visible characters")]
+    IdempotencyKey,
+    /// An `Idempotency-Key` that came with another request before.
+    #[error("this Idempotency-Key was used for another request")]
+    KeyReused,
+    /// Well-formed, and not possible: a code and words.
+    #[error("{1}")]
+    Unprocessable(&'static str, String),
+    /// Possible, but not as things stand: a code and words.
+    #[error("{1}")]
+    Conflict(&'static str, String),
     /// Something that we depend on did not answer.
     #[error("try again in a moment")]
     Unavailable,
@@ -52,6 +72,12 @@ impl Problem {
             Self::Unauthorized => (StatusCode::UNAUTHORIZED, "unauthorized", "Unauthorized"),
             Self::Forbidden => (StatusCode::FORBIDDEN, "forbidden", "Forbidden"),
             Self::BadParameter(_) => (StatusCode::BAD_REQUEST, "bad_parameter", "Bad parameter"),
+            Self::BadBody(_) => (StatusCode::BAD_REQUEST, "bad_body", "Bad body"),
+            Self::Body(error) => (error.status(), error.code(), "Bad body"),
+            Self::IdempotencyKey => (StatusCode::BAD_REQUEST, "invalid_idempotency_key", "Bad Idempotency-Key"),
+            Self::KeyReused => (StatusCode::CONFLICT, "idempotency_key_reused", "Idempotency-Key reused"),
+            Self::Unprocessable(code, _) => (StatusCode::UNPROCESSABLE_ENTITY, code, "Not possible"),
+            Self::Conflict(code, _) => (StatusCode::CONFLICT, code, "Not possible now"),
             Self::Unavailable => (StatusCode::SERVICE_UNAVAILABLE, "unavailable", "Unavailable"),
             Self::Internal => (StatusCode::INTERNAL_SERVER_ERROR, "internal", "Internal error"),
         }
@@ -83,9 +109,26 @@ impl From<crate::ledger::LedgerError> for Problem {
     }
 }
 
+impl From<crate::flow::Unavailable> for Problem {
+    fn from(error: crate::flow::Unavailable) -> Self {
+        match error {
+            crate::flow::Unavailable::Ledger(error) => error.into(),
+            error => {
+                tracing::warn!(error = %crate::telemetry::ErrorChain(&error), "a request could not be answered");
+                Self::Unavailable
+            }
+        }
+    }
+}
+
+/// A path that takes some methods, and says so to everybody who tries another one.
+pub fn methods(path: &str) -> actix_web::Resource {
+    actix_web::web::resource(path).default_service(actix_web::web::to(|| async { Problem::MethodNotAllowed.response() }))
+}
+
 /// A path that is only read, and says so to everybody who tries something else.
 pub fn read_only(path: &str) -> actix_web::Resource {
-    actix_web::web::resource(path).default_service(actix_web::web::to(|| async { Problem::MethodNotAllowed.response() }))
+    methods(path)
 }
 
 /// The answer to a path that does not exist.

@@ -3,18 +3,19 @@
 use chrono::{DateTime, Utc};
 use serde_json::Value;
 use sqlx::PgConnection;
+use uuid::Uuid;
 
 use super::{Ledger, LedgerError};
-use crate::domain::event::EventKind;
-use crate::domain::ids::{AccountId, EventId, PaymentId};
+use crate::domain::event::{EventKind, Subject};
+use crate::domain::ids::{AccountId, EventId, InvoiceId, PaymentId};
 
 /// An event to be told.
 #[derive(Debug, Clone, PartialEq)]
 pub struct NewEvent {
     /// What happened.
     pub kind: EventKind,
-    /// To which payment.
-    pub payment: PaymentId,
+    /// To what.
+    pub about: Subject,
     /// Who is told, if anybody.
     pub account: Option<AccountId>,
     /// The particulars.
@@ -42,18 +43,21 @@ pub async fn insert(db: &mut PgConnection, events: &[NewEvent], now: DateTime<Ut
     }
     let ids: Vec<_> = events.iter().map(|_| EventId::new().uuid()).collect();
     let accounts: Vec<_> = events.iter().map(|event| event.account.map(AccountId::uuid)).collect();
-    let payments: Vec<_> = events.iter().map(|event| event.payment.uuid()).collect();
+    let payments: Vec<_> = events.iter().map(|event| event.about.payment().map(PaymentId::uuid)).collect();
+    let invoices: Vec<_> = events.iter().map(|event| event.about.invoice().map(InvoiceId::uuid)).collect();
     let kinds: Vec<_> = events.iter().map(|event| event.kind.as_str().to_owned()).collect();
     let data: Vec<_> = events.iter().map(|event| event.data.clone()).collect();
     sqlx::query!(
         r#"
-        INSERT INTO events (id, account_id, payment_id, kind, data, created_at)
-        SELECT id, account_id, payment_id, kind, data, $6
-        FROM unnest($1::uuid[], $2::uuid[], $3::uuid[], $4::text[], $5::jsonb[]) AS new (id, account_id, payment_id, kind, data)
+        INSERT INTO events (id, account_id, payment_id, invoice_id, kind, data, created_at)
+        SELECT id, account_id, payment_id, invoice_id, kind, data, $7
+        FROM unnest($1::uuid[], $2::uuid[], $3::uuid[], $4::uuid[], $5::text[], $6::jsonb[])
+            AS new (id, account_id, payment_id, invoice_id, kind, data)
         "#,
         &ids,
-        &accounts as &[Option<uuid::Uuid>],
-        &payments,
+        &accounts as &[Option<Uuid>],
+        &payments as &[Option<Uuid>],
+        &invoices as &[Option<Uuid>],
         &kinds,
         &data,
         now,

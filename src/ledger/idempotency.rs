@@ -35,6 +35,45 @@ pub struct Binding {
     pub answer: Option<StoredAnswer>,
 }
 
+/// Binds a key to a request that is done in this transaction. Returns whether it did: not if it is bound already, which is known only
+/// when the transaction that bound it has ended.
+///
+/// # Errors
+/// The database could not be reached.
+pub async fn bind(
+    db: &mut PgConnection,
+    key: &StorageKey,
+    fingerprint: Fingerprint,
+    now: DateTime<Utc>,
+) -> Result<bool, LedgerError> {
+    let bound = sqlx::query!(
+        "INSERT INTO idempotency (scope, key, fingerprint, created_at) VALUES ($1, $2, $3, $4) ON CONFLICT (scope, key) DO NOTHING",
+        key.scope,
+        key.key,
+        &fingerprint.0[..],
+        now,
+    );
+    Ok(bound.execute(db).await?.rows_affected() == 1)
+}
+
+/// Stores the answer to the request that a key was bound to in this transaction.
+///
+/// # Errors
+/// The database could not be reached.
+pub async fn answer(db: &mut PgConnection, key: &StorageKey, answer: &StoredAnswer) -> Result<(), LedgerError> {
+    sqlx::query!(
+        "UPDATE idempotency SET status = $3, body = $4, success = $5 WHERE scope = $1 AND key = $2",
+        key.scope,
+        key.key,
+        i16::try_from(answer.status).unwrap_or(500),
+        answer.body,
+        answer.success,
+    )
+    .execute(db)
+    .await?;
+    Ok(())
+}
+
 /// Removes at most `limit` keys that were bound before `until`, with their answers. Returns how many.
 ///
 /// # Errors

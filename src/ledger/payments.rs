@@ -7,7 +7,7 @@ use uuid::Uuid;
 
 use super::{Column, Ledger, LedgerError, from_bigint, read_address, read_amount};
 use crate::domain::block::Level;
-use crate::domain::ids::{AccountId, PaymentId, SubmissionId};
+use crate::domain::ids::{AccountId, InvoiceId, PaymentId, SubmissionId};
 use crate::domain::network::Network;
 use crate::domain::payment::{AuthorizationKey, Claim, Fingerprint, HandedOut, Payment};
 use crate::domain::reason::{Reason, Version};
@@ -29,7 +29,7 @@ macro_rules! payments {
             r#"
             SELECT p.id AS "id!", p.network AS "network!", p.key AS "key!", p.fingerprint AS "fingerprint!",
                    p.x402_version AS "x402_version!", p.asset AS "asset!", p.payer AS "payer!", p.pay_to AS "pay_to!",
-                   p.amount AS "amount!", p.resource, p.provider_id, p.expires_at AS "expires_at!",
+                   p.amount AS "amount!", p.resource, p.invoice_id, p.provider_id, p.expires_at AS "expires_at!",
                    p.created_at AS "created_at!", p.answer_by AS "answer_by!", p.answer_at AS "answer_at!", p.submission_id,
                    p.given_up_reason, p.handed_out_at, p.handed_out_to, c.transaction AS "claim_transaction?", c.block_number AS "claim_number?",
                    c.block_hash AS "claim_hash?", c.index AS "claim_index?",
@@ -55,6 +55,7 @@ struct PaymentRow {
     pay_to: String,
     amount: BigDecimal,
     resource: Option<String>,
+    invoice_id: Option<Uuid>,
     provider_id: Option<Uuid>,
     expires_at: DateTime<Utc>,
     created_at: DateTime<Utc>,
@@ -98,6 +99,7 @@ impl TryFrom<PaymentRow> for Payment {
             pay_to: read_address(&row.pay_to, TABLE, "pay_to")?,
             amount: read_amount(&row.amount, TABLE)?,
             resource: row.resource,
+            invoice: row.invoice_id.map(InvoiceId::from_uuid),
             provider: row.provider_id.map(AccountId::from_uuid),
             expires_at: row.expires_at,
             created_at: row.created_at,

@@ -1,66 +1,330 @@
 //! Transfers in blocks, and the claims that they pay.
 
+use chrono::{DateTime, Utc};
 use sqlx::PgConnection;
+use sqlx::types::BigDecimal;
+use uuid::Uuid;
 
-use super::{LedgerError, to_bigint, to_decimal};
+use super::{Column, Ledger, LedgerError, from_bigint, read_address, read_amount, to_bigint, to_decimal};
+use crate::domain::address::{encode_base58, encode_hex};
 use crate::domain::amount::Amount;
 use crate::domain::block::Block;
-use crate::domain::ids::{AccountId, PaymentId};
+use crate::domain::ids::{AccountId, InvoiceId, PaymentId, TransferId};
+use crate::domain::matching::Basis;
 use crate::domain::network::Network;
-use crate::domain::transfer::Transfer;
+use crate::domain::transfer::{Mark, TransactionId, Transfer};
 
-/// Records that transfers in a canonical block pay payments.
+/// A transfer to be kept.
+#[derive(Debug, Clone, Copy)]
+pub struct Kept<'a> {
+    /// The transfer.
+    pub transfer: &'a Transfer,
+    /// Who owns the address that it reached, if anybody here does.
+    pub owner: Option<AccountId>,
+}
+
+/// What a transfer pays.
+#[derive(Debug, Clone, Copy)]
+pub struct NewClaim<'a> {
+    /// The transfer.
+    pub transfer: &'a Transfer,
+    /// The payment, if it pays one.
+    pub payment: Option<PaymentId>,
+    /// The invoice, if it pays one, and why.
+    pub invoice: Option<(InvoiceId, Basis)>,
+}
+
+/// Keeps transfers of a canonical block. One that was kept before stays what it was, and counts again.
 ///
 /// # Errors
-/// The database could not be reached, or a transfer or a payment has a claim already.
-pub async fn claim(
-    db: &mut PgConnection,
-    network: &Network,
-    block: &Block,
-    paid: &[(PaymentId, &Transfer)],
-) -> Result<(), LedgerError> {
-    let column = |read: fn(&Transfer) -> String| paid.iter().map(|(_, transfer)| read(transfer)).collect::<Vec<_>>();
-    let payments: Vec<_> = paid.iter().map(|(payment, _)| payment.uuid()).collect();
-    let indices: Vec<_> = paid.iter().map(|(_, transfer)| i32::try_from(transfer.index).unwrap_or(i32::MAX)).collect();
-    let amounts: Vec<_> = paid.iter().map(|(_, transfer)| to_decimal(transfer.amount.unwrap_or(Amount::ZERO))).collect();
-    let transactions = column(|transfer| transfer.transaction.clone());
+/// The database could not be reached.
+pub async fn keep(db: &mut PgConnection, network: &Network, block: &Block, kept: &[Kept<'_>]) -> Result<(), LedgerError> {
+    if kept.is_empty() {
+        return Ok(());
+    }
+    let column = |read: fn(&Transfer) -> String| kept.iter().map(|kept| read(kept.transfer)).collect::<Vec<_>>();
+    let indices: Vec<_> = kept.iter().map(|kept| to_integer(kept.transfer.index)).collect();
+    let amounts: Vec<_> = kept.iter().map(|kept| to_decimal(kept.transfer.amount.unwrap_or(Amount::ZERO))).collect();
+    let owners: Vec<_> = kept.iter().map(|kept| kept.owner.map(AccountId::uuid)).collect();
+    let ids: Vec<_> = kept.iter().map(|kept| kept.owner.map(|_| TransferId::new().uuid())).collect();
+    // An array of arrays must be rectangular in SQL, so the marks of a transfer travel as one text.
+    let marks: Vec<_> = kept.iter().map(|kept| write_marks(&kept.transfer.marks)).collect();
     sqlx::query!(
         r#"
-        INSERT INTO transfers (network, block_hash, block_number, index, transaction, asset, sender, recipient, amount, canonical)
-        SELECT $1, $2, $3, index, transaction, asset, sender, recipient, amount, true
-        FROM unnest($4::int[], $5::text[], $6::text[], $7::text[], $8::text[], $9::numeric[])
-            AS t (index, transaction, asset, sender, recipient, amount)
+        INSERT INTO transfers (network, block_hash, block_number, happened_at, index, transaction, asset, sender, recipient, amount,
+                               account_id, id, marks, canonical)
+        SELECT $1, $2, $3, $4, index, transaction, asset, sender, recipient, amount, account_id, id,
+               array_remove(string_to_array(marks, E'\n'), ''), true
+        FROM unnest($5::int[], $6::text[], $7::text[], $8::text[], $9::text[], $10::numeric[], $11::uuid[], $12::uuid[], $13::text[])
+            AS t (index, transaction, asset, sender, recipient, amount, account_id, id, marks)
         ON CONFLICT (network, block_hash, index) DO UPDATE SET canonical = true
         "#,
         network.as_str(),
         block.hash,
         to_bigint(block.number),
+        block.timestamp,
         &indices,
-        &transactions,
+        &column(|transfer| transfer.transaction.clone()),
         &column(|transfer| transfer.asset.to_string()),
         &column(|transfer| transfer.from.to_string()),
         &column(|transfer| transfer.to.to_string()),
         &amounts,
+        &owners as &[Option<Uuid>],
+        &ids as &[Option<Uuid>],
+        &marks,
     )
-    .execute(&mut *db)
+    .execute(db)
     .await?;
+    Ok(())
+}
+
+/// Records what kept transfers of a canonical block pay. A payment that is found later than the invoice which its transfer was taken
+/// for takes the transfer over, unless the transfer names that invoice.
+///
+/// # Errors
+/// The database could not be reached, or a transfer pays something else already, or a payment has been paid.
+pub async fn claim(db: &mut PgConnection, network: &Network, block: &Block, claims: &[NewClaim<'_>]) -> Result<(), LedgerError> {
+    if claims.is_empty() {
+        return Ok(());
+    }
+    let indices: Vec<_> = claims.iter().map(|claim| to_integer(claim.transfer.index)).collect();
+    let transactions: Vec<_> = claims.iter().map(|claim| claim.transfer.transaction.clone()).collect();
+    let payments: Vec<_> = claims.iter().map(|claim| claim.payment.map(PaymentId::uuid)).collect();
+    let invoices: Vec<_> = claims.iter().map(|claim| claim.invoice.map(|(invoice, _)| invoice.uuid())).collect();
+    let bases: Vec<_> = claims.iter().map(|claim| claim.invoice.map(|(_, basis)| basis.as_str().to_owned())).collect();
     sqlx::query!(
         r#"
-        INSERT INTO claims (network, block_hash, block_number, index, transaction, payment_id)
-        SELECT $1, $2, $3, index, transaction, payment_id
-        FROM unnest($4::int[], $5::text[], $6::uuid[]) AS c (index, transaction, payment_id)
+        INSERT INTO claims AS c (network, block_hash, block_number, index, transaction, payment_id, invoice_id, basis)
+        SELECT $1, $2, $3, index, transaction, payment_id, invoice_id, basis
+        FROM unnest($4::int[], $5::text[], $6::uuid[], $7::uuid[], $8::text[]) AS n (index, transaction, payment_id, invoice_id, basis)
+        ON CONFLICT (network, block_hash, index) DO UPDATE
+        SET payment_id = excluded.payment_id,
+            invoice_id = CASE WHEN c.basis IN ('reference', 'assigned') THEN c.invoice_id ELSE excluded.invoice_id END,
+            basis = CASE WHEN c.basis IN ('reference', 'assigned') THEN c.basis ELSE excluded.basis END
+        WHERE c.payment_id IS NULL AND excluded.payment_id IS NOT NULL
         "#,
         network.as_str(),
         block.hash,
         to_bigint(block.number),
         &indices,
         &transactions,
-        &payments,
+        &payments as &[Option<Uuid>],
+        &invoices as &[Option<Uuid>],
+        &bases as &[Option<String>],
     )
     .execute(db)
     .await?;
     Ok(())
 }
+
+/// Of these positions in a block, those of transfers that pay something already, with the invoice if it is one.
+///
+/// # Errors
+/// The database could not be reached.
+pub async fn claimed(
+    db: &mut PgConnection,
+    network: &Network,
+    block: &Block,
+    indices: &[u32],
+) -> Result<Vec<(u32, Option<InvoiceId>)>, LedgerError> {
+    let indices: Vec<_> = indices.iter().map(|index| to_integer(*index)).collect();
+    let rows = sqlx::query!(
+        "SELECT index, invoice_id FROM claims WHERE network = $1 AND block_hash = $2 AND index = ANY($3)",
+        network.as_str(),
+        block.hash,
+        &indices,
+    );
+    let rows = rows.fetch_all(db).await?;
+    Ok(rows.into_iter().map(|row| (from_integer(row.index), row.invoice_id.map(InvoiceId::from_uuid))).collect())
+}
+
+/// A transfer to an address of an account, as its owner reads it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct OwnTransfer {
+    /// Our name for it.
+    pub id: TransferId,
+    /// On which network.
+    pub network: Network,
+    /// In which block. Its parent is not kept.
+    pub block: Block,
+    /// What moved.
+    pub transfer: Transfer,
+    /// Whether its block is still one of the chain's.
+    pub canonical: bool,
+    /// Whether it pays something.
+    pub is_claimed: bool,
+    /// The payment that it pays.
+    pub payment: Option<PaymentId>,
+    /// The invoice that it pays, and why.
+    pub invoice: Option<(InvoiceId, Basis)>,
+    /// What binds it to something, in words.
+    pub marks: Vec<String>,
+}
+
+struct TransferRow {
+    id: Option<Uuid>,
+    network: String,
+    block_hash: String,
+    block_number: i64,
+    happened_at: Option<DateTime<Utc>>,
+    index: i32,
+    transaction: String,
+    asset: String,
+    sender: String,
+    recipient: String,
+    amount: BigDecimal,
+    canonical: bool,
+    marks: Vec<String>,
+    is_claimed: bool,
+    payment_id: Option<Uuid>,
+    invoice_id: Option<Uuid>,
+    basis: Option<String>,
+}
+
+const TABLE: &str = "transfers";
+
+impl TryFrom<TransferRow> for OwnTransfer {
+    type Error = LedgerError;
+
+    fn try_from(row: TransferRow) -> Result<Self, LedgerError> {
+        let basis = row.basis.map(|basis| Basis::parse(&basis).column("claims", "basis")).transpose()?;
+        let block = Block {
+            number: from_bigint(row.block_number),
+            hash: row.block_hash,
+            parent_hash: String::new(),
+            timestamp: row.happened_at.column(TABLE, "happened_at")?,
+        };
+        let transfer = Transfer {
+            transaction: row.transaction,
+            index: from_integer(row.index),
+            asset: read_address(&row.asset, TABLE, "asset")?,
+            from: read_address(&row.sender, TABLE, "sender")?,
+            to: read_address(&row.recipient, TABLE, "recipient")?,
+            amount: Some(read_amount(&row.amount, TABLE)?),
+            marks: Vec::new(),
+        };
+        Ok(Self {
+            id: row.id.map(TransferId::from_uuid).column(TABLE, "id")?,
+            network: row.network.parse().column(TABLE, "network")?,
+            block,
+            transfer,
+            canonical: row.canonical,
+            is_claimed: row.is_claimed,
+            payment: row.payment_id.map(PaymentId::from_uuid),
+            invoice: row.invoice_id.map(InvoiceId::from_uuid).zip(basis),
+            marks: row.marks,
+        })
+    }
+}
+
+/// Selects transfers of accounts with what they pay; the text behind it says which.
+macro_rules! own_transfers {
+    ($rest:tt $(, $argument:expr)* $(,)?) => {
+        sqlx::query_as!(
+            TransferRow,
+            r#"
+            SELECT t.id, t.network AS "network!", t.block_hash AS "block_hash!", t.block_number AS "block_number!", t.happened_at,
+                   t.index AS "index!", t.transaction AS "transaction!", t.asset AS "asset!", t.sender AS "sender!",
+                   t.recipient AS "recipient!", t.amount AS "amount!", t.canonical AS "canonical!", t.marks AS "marks!",
+                   c.network IS NOT NULL AS "is_claimed!", c.payment_id AS "payment_id?", c.invoice_id AS "invoice_id?",
+                   c.basis AS "basis?"
+            FROM transfers t LEFT JOIN claims c ON c.network = t.network AND c.block_hash = t.block_hash AND c.index = t.index
+            "# + $rest
+            $(, $argument)*
+        )
+    };
+}
+
+/// Which transfers of an account are wanted.
+#[derive(Debug, Clone, Default)]
+pub struct TransferFilter {
+    /// Whether they pay something.
+    pub matched: Option<bool>,
+    /// Those that pay this invoice.
+    pub invoice: Option<InvoiceId>,
+    /// Those behind this one.
+    pub after: Option<TransferId>,
+    /// So many at most.
+    pub limit: u32,
+}
+
+/// A transfer of an account, locked until the transaction ends.
+///
+/// # Errors
+/// The database could not be reached.
+pub async fn lock_own(
+    db: &mut PgConnection,
+    account: AccountId,
+    id: TransferId,
+) -> Result<Option<OwnTransfer>, LedgerError> {
+    let row = own_transfers!("WHERE t.id = $1 AND t.account_id = $2 FOR UPDATE OF t", id.uuid(), account.uuid());
+    row.fetch_optional(db).await?.map(OwnTransfer::try_from).transpose()
+}
+
+impl Ledger {
+    /// A page of the transfers to an account's addresses, newest first. Those whose blocks are gone are not among them.
+    ///
+    /// # Errors
+    /// The database could not be reached.
+    pub async fn list_transfers(&self, account: AccountId, filter: &TransferFilter) -> Result<Vec<OwnTransfer>, LedgerError> {
+        let rows = own_transfers!(
+            r#"
+            WHERE t.account_id = $1 AND t.canonical AND ($2::bool IS NULL OR (c.network IS NOT NULL) = $2)
+              AND ($3::uuid IS NULL OR c.invoice_id = $3) AND ($4::uuid IS NULL OR t.id < $4)
+            ORDER BY t.id DESC LIMIT $5
+            "#,
+            account.uuid(),
+            filter.matched,
+            filter.invoice.map(InvoiceId::uuid),
+            filter.after.map(TransferId::uuid),
+            i64::from(filter.limit),
+        );
+        rows.fetch_all(self.pool()).await?.into_iter().map(OwnTransfer::try_from).collect()
+    }
+}
+
+/// Of these transactions, those that we have signed. What they move is for the payments in them.
+///
+/// # Errors
+/// The database could not be reached.
+pub async fn signed_here(
+    db: &mut PgConnection,
+    network: &Network,
+    transactions: &[String],
+) -> Result<Vec<TransactionId>, LedgerError> {
+    let known = sqlx::query_scalar!(
+        "SELECT transaction FROM attempts WHERE network = $1 AND transaction = ANY($2)",
+        network.as_str(),
+        transactions
+    );
+    Ok(known.fetch_all(db).await?)
+}
+
+/// Positions in a block fit: no block has 2^31 logs.
+fn to_integer(index: u32) -> i32 {
+    i32::try_from(index).unwrap_or(i32::MAX)
+}
+
+fn from_integer(index: i32) -> u32 {
+    u32::try_from(index).unwrap_or(0)
+}
+
+/// The marks of a transfer, a line each.
+fn write_marks(marks: &[Mark]) -> String {
+    let lines = marks.iter().map(|mark| match mark {
+        Mark::Nonce(bytes) => format!("nonce {}", encode_hex(bytes)),
+        Mark::Reference(bytes) => format!("reference {}", encode_base58(bytes)),
+        // A memo is anybody's text: what could end the line, or upset whoever reads it, is left out.
+        Mark::Memo(text) => {
+            let text: String = text.chars().filter(|character| !character.is_control()).take(MEMO_CHARS_KEPT).collect();
+            format!("memo {text}")
+        }
+    });
+    lines.collect::<Vec<_>>().join("\n")
+}
+
+/// What is kept of a memo.
+const MEMO_CHARS_KEPT: usize = 256;
 
 /// A payment that lost its transfer in a reorganisation.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -75,11 +339,20 @@ pub struct LostClaim {
     pub handed_out: bool,
 }
 
+/// What the claims on dropped blocks were for.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Lost {
+    /// The payments.
+    pub payments: Vec<LostClaim>,
+    /// The invoices.
+    pub invoices: Vec<InvoiceId>,
+}
+
 /// Removes the claims that stand on blocks above `ancestor`.
 ///
 /// # Errors
 /// The database could not be reached.
-pub async fn drop_claims_above(db: &mut PgConnection, network: &Network, ancestor: u64) -> Result<Vec<LostClaim>, LedgerError> {
+pub async fn drop_claims_above(db: &mut PgConnection, network: &Network, ancestor: u64) -> Result<Lost, LedgerError> {
     // Successes are handed out under locks on payments and their claims, in the order of the payments. To come in another order
     // would be to wait for each other in a circle.
     sqlx::query!(
@@ -93,12 +366,14 @@ pub async fn drop_claims_above(db: &mut PgConnection, network: &Network, ancesto
     .execute(&mut *db)
     .await?;
     let dropped = sqlx::query!(
-        "DELETE FROM claims WHERE network = $1 AND block_number > $2 RETURNING payment_id, transaction",
+        "DELETE FROM claims WHERE network = $1 AND block_number > $2 RETURNING payment_id, invoice_id, transaction",
         network.as_str(),
         to_bigint(ancestor),
     );
+    let dropped = dropped.fetch_all(&mut *db).await?;
+    let invoices = dropped.iter().filter_map(|row| row.invoice_id).map(InvoiceId::from_uuid).collect();
     let (payments, transactions): (Vec<_>, Vec<_>) =
-        dropped.fetch_all(&mut *db).await?.into_iter().map(|row| (row.payment_id, row.transaction)).unzip();
+        dropped.into_iter().filter_map(|row| Some((row.payment_id?, row.transaction))).unzip();
     // A statement of its own: it sees what was handed out while the first one waited for the claims.
     let rows = sqlx::query!(
         r#"
@@ -108,11 +383,11 @@ pub async fn drop_claims_above(db: &mut PgConnection, network: &Network, ancesto
         &payments,
         &transactions,
     );
-    let lost = rows.fetch_all(db).await?.into_iter().map(|row| LostClaim {
+    let payments = rows.fetch_all(db).await?.into_iter().map(|row| LostClaim {
         payment: PaymentId::from_uuid(row.id),
         provider: row.provider_id.map(AccountId::from_uuid),
         transaction: row.transaction,
         handed_out: row.handed_out,
     });
-    Ok(lost.collect())
+    Ok(Lost { payments: payments.collect(), invoices })
 }

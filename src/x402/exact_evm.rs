@@ -93,7 +93,11 @@ fn nonce(text: &str) -> Result<[u8; 32], &'static str> {
     text.strip_prefix("0x").and_then(decode_hex).ok_or("not 0x and 64 hexadecimal digits")
 }
 
-fn signature(text: &str) -> Result<Vec<u8>, &'static str> {
+/// Reads a signature: `0x` and an even number of hexadecimal digits, for one byte at least and [`SIGNATURE_BYTES_MAX`] at most.
+///
+/// # Errors
+/// What is wrong with it, in words.
+pub fn signature(text: &str) -> Result<Vec<u8>, &'static str> {
     let digits = text.strip_prefix("0x").ok_or("does not begin with 0x")?;
     match digits.len().div_ceil(2) {
         0 => Err("is empty"),

@@ -28,5 +28,6 @@ pub fn over(ledger: Ledger, policies: HashMap<Network, Policy>) -> Flows {
         patience: Patience { v1: TimeDelta::zero(), v2: TimeDelta::zero() },
         errands: Turns::default(),
         reservations: Turns::default(),
+        public_url: "http://localhost".to_owned(),
     }
 }

@@ -9,6 +9,7 @@ pub mod database;
 pub mod decoder;
 pub mod facilitator;
 pub mod flows;
+pub mod merchant;
 pub mod payer;
 pub mod postgres_proxy;
 pub mod proxy;

@@ -17,6 +17,11 @@ sol! {
         event AuthorizationCanceled(address indexed authorizer, bytes32 indexed nonce);
     }
 
+    /// A contract that signs (EIP-1271).
+    interface Wallet {
+        function isValidSignature(bytes32 hash, bytes signature) returns (bytes4);
+    }
+
     /// Multicall3, deployed at one address on nearly every network.
     interface Multicall3 {
         struct Call3 { address target; bool allowFailure; bytes callData; }

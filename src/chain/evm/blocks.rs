@@ -10,24 +10,26 @@ use serde_json::json;
 
 use super::abi::Token;
 use super::exact::{Authorization, evm};
-use super::observe::{self, Header, LogEntry};
+use super::observe::{self, Entries, Header, LogEntry};
 use super::rpc::Nodes;
 use crate::chain::nodes::{CallError, NodeFailure};
 use crate::chain::{ChainError, Head, Observed};
 use crate::config::Finality;
 use crate::domain::block::{Block, BlockHash};
-use crate::domain::transfer::AuthorizationUse;
 
 /// How long the network's word on what is safe and final is believed. It moves by minutes.
 const LEVELS_LAST: Duration = Duration::from_secs(10);
 
 /// Headers kept between the reading of a block and the reading of its logs.
-const HEADERS_KEPT: usize = 32;
+const HEADERS_KEPT: usize = 128;
 
 /// Blocks in one search for an authorization's use; public nodes refuse much longer ranges.
 const LOOKUP_BLOCKS: u64 = 1_000;
 
-/// So often a block's logs are asked for again if the block's filter promises some and every node has none.
+/// As many logs as this are no answer about several blocks: there are nodes that cut theirs off here without a word.
+const LOGS_MAX: usize = 10_000;
+
+/// So often a block's logs are asked for again if the block's filter promises some and no node has a log of the block.
 const DOUBTS_MAX: u32 = 3;
 
 /// For so long another node is asked whether it has logs that the first one lacks: less than it takes a network to make a block.
@@ -88,13 +90,35 @@ impl Blocks {
     /// See [`crate::chain::Chain::observe`].
     pub async fn observe(&self, block: &Block) -> Result<Observed, ChainError> {
         let header = self.header_of(block).await?;
-        let transactions = header.transactions.iter().map(B256::to_string).collect();
-        let (uses, node) = if header.transactions.is_empty() {
+        let (logs, node) = if header.transactions.is_empty() {
             (Vec::new(), self.nodes.preferred())
         } else {
-            self.uses_in(block, &header).await?
+            self.logs_in(block, &header).await?
         };
-        Ok(Observed { block: block.clone(), uses, transactions, node })
+        self.read(block, &header, &logs, node)
+    }
+
+    /// The same for blocks that follow on each other, the oldest first, in as few questions as the nodes allow. Of more than
+    /// `HEADERS_KEPT` blocks, the headers of the first are asked for again.
+    pub async fn observe_range(&self, blocks: &[Block]) -> Result<Vec<Observed>, ChainError> {
+        let mut observed = Vec::with_capacity(blocks.len());
+        // The next range stands last.
+        let mut unread = vec![blocks];
+        while let Some(range) = unread.pop() {
+            if range.len() <= 1 {
+                for block in range {
+                    observed.push(self.observe(block).await?);
+                }
+            } else if let Some((logs, node)) = self.logs_of(range).await {
+                for (block, logs) in range.iter().zip(logs) {
+                    observed.push(self.observe_among(block, &logs, node).await?);
+                }
+            } else {
+                let (first, second) = range.split_at(range.len() / 2);
+                unread.extend([second, first]);
+            }
+        }
+        Ok(observed)
     }
 
     /// See [`crate::chain::Chain::agrees`].
@@ -103,9 +127,7 @@ impl Blocks {
         for offset in 1..self.nodes.len() {
             let other = (observed.node + offset) % self.nodes.len();
             match self.seen_by(other, &observed.block).await {
-                Ok(Some((block, logs))) => {
-                    return Ok(block == observed.block && self.read_uses(&block, &logs)? == observed.uses);
-                }
+                Ok(Some((block, logs))) => return Ok(block == observed.block && self.confirms(&logs, observed)?),
                 // It has not come so far, which says nothing.
                 Ok(None) => {}
                 Err(error) => last = error,
@@ -177,21 +199,30 @@ impl Blocks {
         self.nodes.call_node(node, "eth_getLogs", (filter,)).await
     }
 
-    /// A block's uses from the first node that has any of its logs, with the node's index; a node that has none is believed only if
-    /// the block's own filter agrees or no other node has any either, repeatedly. Nodes are known to answer an empty list for a
-    /// block whose logs they have not indexed yet.
-    async fn uses_in(&self, block: &Block, header: &Header) -> Result<(Vec<AuthorizationUse>, usize), ChainError> {
-        let doubtful = header.logs_bloom.is_some() && header.may_hold_uses(&self.tokens);
-        let first = self.nodes.preferred();
+    /// The nodes' indexes, beginning with the one that is asked now.
+    fn order(&self) -> impl Iterator<Item = usize> + use<> {
+        let (first, nodes) = (self.nodes.preferred(), self.nodes.len());
+        (0..nodes).map(move |offset| (first + offset) % nodes)
+    }
+
+    /// Whether a block should have logs of ours, as its own filter has it. Networks without filters leave no doubt.
+    fn is_doubtful(&self, header: &Header) -> bool {
+        header.logs_bloom.is_some() && header.may_hold_entries(&self.tokens)
+    }
+
+    /// A block's logs from the first node that knows them, with the node's index; a node that has none is believed only if the block's
+    /// own filter agrees or no other node has any either, repeatedly. Nodes are known to answer an empty list for a block whose logs
+    /// they have not indexed yet.
+    async fn logs_in(&self, block: &Block, header: &Header) -> Result<(Vec<LogEntry>, usize), ChainError> {
+        let doubtful = self.is_doubtful(header);
         let (mut empty, mut failure) = (None, None);
-        for offset in 0..self.nodes.len() {
-            let node = (first + offset) % self.nodes.len();
-            let logs = self.logs(node, &block.hash);
+        for node in self.order() {
+            let logs = self.logs_at(node, &block.hash, doubtful);
             // A further opinion must not hold up the reading of blocks, whatever became of the node that has it.
             let logs = if empty.is_none() { logs.await } else { briefly(logs).await };
             match logs {
                 Ok(logs) if logs.is_empty() && doubtful => empty = Some(node),
-                Ok(logs) => return Ok((self.read_uses(block, &logs)?, node)),
+                Ok(logs) => return Ok((logs, node)),
                 Err(error) => failure = Some(error),
             }
         }
@@ -201,8 +232,45 @@ impl Blocks {
             }
             (Some(node), _) => Ok((Vec::new(), node)),
             (None, Some(error)) => Err(self.nodes.unavailable("eth_getLogs", error)),
-            (None, None) => Ok((Vec::new(), first)),
+            (None, None) => Ok((Vec::new(), self.nodes.preferred())),
         }
+    }
+
+    /// A block's logs as one node has them. Filters promise much that is not there, so a doubtful block without logs of ours is asked for
+    /// all of its logs: in an answer that has any, none is missing.
+    async fn logs_at(&self, node: usize, block_hash: &str, doubtful: bool) -> Result<Vec<LogEntry>, CallError> {
+        let logs = self.logs(node, block_hash).await?;
+        if !logs.is_empty() || !doubtful {
+            return Ok(logs);
+        }
+        self.nodes.call_node(node, "eth_getLogs", (json!({"blockHash": block_hash}),)).await
+    }
+
+    /// The logs of a range by its blocks, from the first node that gives them all, with the node's index. Nodes refuse ranges in many
+    /// ways, of which none says anything; what is asked for by a single block counts.
+    async fn logs_of(&self, range: &[Block]) -> Option<(Vec<Vec<LogEntry>>, usize)> {
+        let (first, last) = (range.first()?, range.last()?);
+        let filter = json!({
+            "fromBlock": tag(first.number), "toBlock": tag(last.number), "address": self.tokens, "topics": [observe::topics()],
+        });
+        for node in self.order() {
+            let logs: Result<Vec<LogEntry>, _> = self.nodes.call_node(node, "eth_getLogs", (filter.clone(),)).await;
+            let logs = logs.ok().filter(|logs| logs.len() < LOGS_MAX);
+            if let Some(logs) = logs.and_then(|logs| observe::by_block(range, logs)) {
+                return Some((logs, node));
+            }
+        }
+        None
+    }
+
+    /// Reads a block of a range. If the node had none of its logs, which it does not say of a block that it does not know yet, and the
+    /// block's own filter promises some, it is asked for by itself.
+    async fn observe_among(&self, block: &Block, logs: &[LogEntry], node: usize) -> Result<Observed, ChainError> {
+        let header = self.header_of(block).await?;
+        if logs.is_empty() && self.is_doubtful(&header) {
+            return self.observe(block).await;
+        }
+        self.read(block, &header, logs, node)
     }
 
     /// What one node has at a block's height, with the logs of that block.
@@ -243,8 +311,21 @@ impl Blocks {
         self.headers.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn read_uses(&self, block: &Block, logs: &[LogEntry]) -> Result<Vec<AuthorizationUse>, ChainError> {
-        observe::uses(&self.tokens, &block.hash, logs)
+    fn read(&self, block: &Block, header: &Header, logs: &[LogEntry], node: usize) -> Result<Observed, ChainError> {
+        let Entries { uses, transfers } = self.read_entries(block, logs)?;
+        let transactions = header.transactions.iter().map(B256::to_string).collect();
+        Ok(Observed { block: block.clone(), uses, transfers, transactions, node })
+    }
+
+    /// Whether a block's logs say all that was observed in it.
+    fn confirms(&self, logs: &[LogEntry], observed: &Observed) -> Result<bool, ChainError> {
+        let Entries { uses, transfers } = self.read_entries(&observed.block, logs)?;
+        let all_used = observed.uses.iter().all(|seen| uses.contains(seen));
+        Ok(all_used && observed.transfers.iter().all(|seen| transfers.contains(seen)))
+    }
+
+    fn read_entries(&self, block: &Block, logs: &[LogEntry]) -> Result<Entries, ChainError> {
+        observe::entries(&self.tokens, &block.hash, logs)
             .ok_or_else(|| self.nodes.implausible(format!("the logs of block {} are not that block's", block.number)))
     }
 }

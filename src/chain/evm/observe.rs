@@ -1,6 +1,6 @@
-//! What a block says: which authorizations it used up, and what they moved.
+//! What a block says: which tokens moved, which authorizations it used up, and what those moved.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, VecDeque};
 
 use alloy::primitives::{Address as EvmAddress, B256, Bloom, BloomInput, Bytes, U64, U256};
 use alloy::sol_types::SolEvent;
@@ -11,8 +11,7 @@ use super::exact::authorization_key;
 use crate::domain::address::Address;
 use crate::domain::amount::Amount;
 use crate::domain::block::Block;
-use crate::domain::payment::AuthorizationKey;
-use crate::domain::transfer::{AuthorizationUse, Transfer, Use};
+use crate::domain::transfer::{AuthorizationUse, Mark, Transfer, Use};
 
 /// A block as `eth_getBlockByNumber` answers it, as far as we read it.
 #[derive(Debug, Clone, Deserialize)]
@@ -39,6 +38,7 @@ pub struct Header {
 
 impl Header {
     /// The block, if it is sealed and its time can be.
+    #[must_use]
     pub fn block(&self) -> Option<Block> {
         Some(Block {
             number: self.number.to(),
@@ -49,18 +49,17 @@ impl Header {
     }
 
     /// Whether this is the header of `block`.
+    #[must_use]
     pub fn is(&self, block: &Block) -> bool {
         self.hash.is_some_and(|hash| hash.to_string() == block.hash)
     }
 
-    /// Whether the logs must be looked at: the bloom filter never hides what is there.
-    pub fn may_hold_uses(&self, tokens: &[EvmAddress]) -> bool {
+    /// Whether the logs must be looked at: the bloom filter never hides what is there, and often promises what is not.
+    #[must_use]
+    pub fn may_hold_entries(&self, tokens: &[EvmAddress]) -> bool {
         let Some(bloom) = &self.logs_bloom else { return true };
         let holds = |input: &[u8]| bloom.contains_input(BloomInput::Raw(input));
-        tokens.iter().any(|token| holds(token.as_slice()))
-            && [Token::AuthorizationUsed::SIGNATURE_HASH, Token::AuthorizationCanceled::SIGNATURE_HASH]
-                .iter()
-                .any(|topic| holds(topic.as_slice()))
+        tokens.iter().any(|token| holds(token.as_slice())) && topics().iter().any(|topic| holds(topic.as_slice()))
     }
 }
 
@@ -88,69 +87,111 @@ pub struct LogEntry {
 }
 
 /// The topics that matter, as a filter takes them.
+#[must_use]
 pub fn topics() -> [B256; 3] {
     [Token::Transfer::SIGNATURE_HASH, Token::AuthorizationUsed::SIGNATURE_HASH, Token::AuthorizationCanceled::SIGNATURE_HASH]
 }
 
-/// Reads the uses of authorizations out of a block's logs.
+/// What a block's logs say of the allowed tokens.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Entries {
+    /// Every authorization that was used up, whoever sent it.
+    pub uses: Vec<AuthorizationUse>,
+    /// Every movement, whoever paid and was paid.
+    pub transfers: Vec<Transfer>,
+}
+
+/// Reads what a block's logs say of `tokens`.
 ///
-/// A token announces the use first and the transfer next, within one transaction (EIP-3009); several of both can stand in one
-/// transaction, so each use takes the first transfer behind it that its authorizer sent and that no other use took.
+/// A token announces the use of an authorization first and the transfer next, within one transaction (EIP-3009); several of both can
+/// stand in one transaction, so each use takes the first transfer behind it that its authorizer sent and that no other use took.
 ///
-/// Returns `None` if the logs are not those of one sealed block: a node that answers such a thing is not believed.
-pub fn uses(tokens: &[EvmAddress], block_hash: &str, logs: &[LogEntry]) -> Option<Vec<AuthorizationUse>> {
-    let mut uses: Vec<AuthorizationUse> = Vec::new();
-    // Uses that have no transfer yet, by transaction, token and authorizer.
-    let mut open: HashMap<(B256, EvmAddress, EvmAddress), Vec<usize>> = HashMap::new();
+/// Returns `None` if the logs are not those of one sealed block in their order: a node that answers such a thing is not believed.
+#[must_use]
+pub fn entries(tokens: &[EvmAddress], block_hash: &str, logs: &[LogEntry]) -> Option<Entries> {
+    let mut entries = Entries::default();
+    // Uses that have no transfer yet, with their nonces, by transaction, token and authorizer.
+    let mut open: HashMap<(B256, EvmAddress, EvmAddress), VecDeque<(usize, B256)>> = HashMap::new();
+    let mut last = None;
     for log in logs {
         let (transaction, index) = (log.transaction_hash?, log.log_index?);
-        if log.removed || log.block_hash?.to_string() != block_hash {
+        if log.removed || log.block_hash?.to_string() != block_hash || Some(index) <= last {
             return None;
         }
+        last = Some(index);
         // Anybody can emit such logs; only the tokens' own count.
         if !tokens.contains(&log.address) {
             continue;
         }
         match read(log) {
-            Some(Entry::Used { authorizer, key }) => {
-                open.entry((transaction, log.address, authorizer)).or_default().push(uses.len());
-                uses.push(AuthorizationUse { key, outcome: Use::Spent(None) });
+            Some(Entry::Used { authorizer, nonce }) => {
+                open.entry((transaction, log.address, authorizer)).or_default().push_back((entries.uses.len(), nonce));
+                let key = authorization_key(log.address, authorizer, nonce);
+                entries.uses.push(AuthorizationUse { key, outcome: Use::Spent(None) });
             }
-            Some(Entry::Cancelled { key }) => uses.push(AuthorizationUse { key, outcome: Use::Cancelled }),
+            Some(Entry::Cancelled { authorizer, nonce }) => {
+                let key = authorization_key(log.address, authorizer, nonce);
+                entries.uses.push(AuthorizationUse { key, outcome: Use::Cancelled });
+            }
             Some(Entry::Moved { from, to, value }) => {
-                let waiting = open.get_mut(&(transaction, log.address, from)).filter(|waiting| !waiting.is_empty());
-                if let Some(waiting) = waiting {
-                    let transfer = Transfer {
-                        transaction: transaction.to_string(),
-                        index: u32::try_from(index.to::<u64>()).ok()?,
-                        asset: Address::Evm(log.address.into()),
-                        from: Address::Evm(from.into()),
-                        to: Address::Evm(to.into()),
-                        amount: u128::try_from(value).ok().map(Amount::new),
-                    };
-                    uses[waiting.remove(0)].outcome = Use::Spent(Some(transfer));
+                let used = open.get_mut(&(transaction, log.address, from)).and_then(VecDeque::pop_front);
+                let transfer = Transfer {
+                    transaction: transaction.to_string(),
+                    index: u32::try_from(index.to::<u64>()).ok()?,
+                    asset: Address::Evm(log.address.into()),
+                    from: Address::Evm(from.into()),
+                    to: Address::Evm(to.into()),
+                    amount: u128::try_from(value).ok().map(Amount::new),
+                    marks: used.iter().map(|(_, nonce)| Mark::Nonce((*nonce).into())).collect(),
+                };
+                if let Some((place, _)) = used {
+                    entries.uses[place].outcome = Use::Spent(Some(transfer.clone()));
                 }
+                entries.transfers.push(transfer);
             }
             None => {}
         }
     }
-    Some(uses)
+    Some(entries)
+}
+
+/// Gives each of several blocks its logs, from an answer about all of them.
+///
+/// Returns `None` if a log belongs to none of the blocks, was removed, or does not stand in order. Then the chain changed meanwhile, or
+/// the answer was put together from several nodes.
+#[must_use]
+pub fn by_block(blocks: &[Block], logs: Vec<LogEntry>) -> Option<Vec<Vec<LogEntry>>> {
+    let places: HashMap<B256, usize> =
+        blocks.iter().enumerate().map(|(place, block)| Some((block.hash.parse::<B256>().ok()?, place))).collect::<Option<_>>()?;
+    let mut grouped = vec![Vec::new(); blocks.len()];
+    let mut last = None;
+    for log in logs {
+        let place = *places.get(&log.block_hash?)?;
+        let position = Some((place, log.log_index?));
+        if log.removed || position <= last {
+            return None;
+        }
+        last = position;
+        grouped[place].push(log);
+    }
+    Some(grouped)
 }
 
 enum Entry {
-    Used { authorizer: EvmAddress, key: AuthorizationKey },
-    Cancelled { key: AuthorizationKey },
+    Used { authorizer: EvmAddress, nonce: B256 },
+    Cancelled { authorizer: EvmAddress, nonce: B256 },
     Moved { from: EvmAddress, to: EvmAddress, value: U256 },
 }
 
 fn read(log: &LogEntry) -> Option<Entry> {
     let address = |topic: usize| log.topics.get(topic).map(|topic| EvmAddress::from_word(*topic));
-    let key = || Some(authorization_key(log.address, address(1)?, *log.topics.get(2)?));
+    let nonce = || log.topics.get(2).copied();
     match *log.topics.first()? {
-        Token::AuthorizationUsed::SIGNATURE_HASH => Some(Entry::Used { authorizer: address(1)?, key: key()? }),
-        Token::AuthorizationCanceled::SIGNATURE_HASH => Some(Entry::Cancelled { key: key()? }),
-        Token::Transfer::SIGNATURE_HASH => {
-            let value = U256::try_from_be_slice(log.data.get(..32)?)?;
+        Token::AuthorizationUsed::SIGNATURE_HASH => Some(Entry::Used { authorizer: address(1)?, nonce: nonce()? }),
+        Token::AuthorizationCanceled::SIGNATURE_HASH => Some(Entry::Cancelled { authorizer: address(1)?, nonce: nonce()? }),
+        // Tokens of another kind have an event of the same name with one more topic and no amount (ERC-721).
+        Token::Transfer::SIGNATURE_HASH if log.topics.len() == 3 && log.data.len() == 32 => {
+            let value = U256::try_from_be_slice(&log.data)?;
             Some(Entry::Moved { from: address(1)?, to: address(2)?, value })
         }
         _ => None,
@@ -192,8 +233,9 @@ mod tests {
     }
 
     fn outcomes(logs: &[LogEntry]) -> Vec<Option<(u32, u128)>> {
-        uses(&[TOKEN], &BLOCK.to_string(), logs)
+        entries(&[TOKEN], &BLOCK.to_string(), logs)
             .unwrap()
+            .uses
             .into_iter()
             .map(|entry| match entry.outcome {
                 Use::Spent(Some(transfer)) => Some((transfer.index, transfer.amount.unwrap().units())),
@@ -245,7 +287,133 @@ mod tests {
         elsewhere.block_hash = Some(B256::ZERO);
         let removed = LogEntry { removed: true, ..used(0, 7, 5, 1) };
 
-        assert_eq!(uses(&[TOKEN], &BLOCK.to_string(), &[elsewhere]), None);
-        assert_eq!(uses(&[TOKEN], &BLOCK.to_string(), &[removed]), None);
+        assert_eq!(entries(&[TOKEN], &BLOCK.to_string(), &[elsewhere]), None);
+        assert_eq!(entries(&[TOKEN], &BLOCK.to_string(), &[removed]), None);
+    }
+
+    #[test]
+    fn logs_that_do_not_follow_on_each_other_are_not_believed() {
+        let entries = |logs: &[LogEntry]| entries(&[TOKEN], &BLOCK.to_string(), logs);
+        let stranger = |index| LogEntry { address: EvmAddress::repeat_byte(2), ..moved(index, 7, 5, 3, 1) };
+
+        assert!(entries(&[moved(1, 7, 5, 3, 10), moved(4, 7, 5, 3, 10)]).is_some());
+        assert_eq!(entries(&[moved(1, 7, 5, 3, 10), moved(1, 7, 5, 3, 10)]), None);
+        assert_eq!(entries(&[moved(2, 7, 5, 3, 10), moved(1, 7, 5, 3, 10)]), None);
+        assert_eq!(entries(&[stranger(2), moved(1, 7, 5, 3, 10)]), None);
+        assert_eq!(entries(&[LogEntry { log_index: None, ..moved(1, 7, 5, 3, 10) }]), None);
+    }
+
+    #[test]
+    fn every_transfer_is_told_and_one_that_an_authorization_made_with_its_nonce() {
+        let logs = [
+            moved(0, 7, 5, 3, 1),
+            used(1, 7, 5, 1),
+            moved(2, 7, 6, 3, 2),
+            moved(3, 7, 5, 3, 10),
+            moved(4, 7, 5, 3, 20),
+            moved(5, 8, 5, 5, 0),
+        ];
+
+        let Entries { uses, transfers } = entries(&[TOKEN], &BLOCK.to_string(), &logs).unwrap();
+
+        let amount = |moved: &Transfer| moved.amount.unwrap().units();
+        let told: Vec<_> = transfers.iter().map(|moved| (moved.index, amount(moved), moved.marks.clone())).collect();
+        let nonce = vec![Mark::Nonce([1; 32])];
+        assert_eq!(told, [(0, 1, vec![]), (2, 2, vec![]), (3, 10, nonce), (4, 20, vec![]), (5, 0, vec![])]);
+        assert_eq!(uses.into_iter().map(|entry| entry.outcome).collect::<Vec<_>>(), [Use::Spent(Some(transfers[2].clone()))]);
+        let Transfer { transaction, asset, from, to, .. } = transfers[1].clone();
+        assert_eq!(transaction, B256::repeat_byte(7).to_string());
+        assert_eq!([asset, from, to], [Address::Evm([1; 20]), Address::Evm([6; 20]), Address::Evm([3; 20])]);
+    }
+
+    #[test]
+    fn an_event_of_another_form_is_no_transfer() {
+        let mut token_of_another_kind = moved(1, 7, 5, 3, 10);
+        token_of_another_kind.topics.push(word(9));
+        let mut lacks_a_topic = moved(1, 7, 5, 3, 10);
+        lacks_a_topic.topics.pop();
+        let with_data = |bytes: usize| LogEntry { data: vec![1; bytes].into(), ..moved(1, 7, 5, 3, 10) };
+
+        for log in [token_of_another_kind, lacks_a_topic, with_data(0), with_data(31), with_data(33)] {
+            let told = entries(&[TOKEN], &BLOCK.to_string(), &[used(0, 7, 5, 1), log]).unwrap();
+            assert_eq!((told.transfers, told.uses.len()), (Vec::new(), 1));
+            assert_eq!(told.uses[0].outcome, Use::Spent(None));
+        }
+        let told = entries(&[TOKEN], &BLOCK.to_string(), &[with_data(32)]).unwrap();
+        assert_eq!((told.transfers.len(), told.transfers[0].amount), (1, None), "more than 128 bits");
+    }
+
+    #[test]
+    fn a_filter_without_a_token_or_an_event_promises_nothing() {
+        let header = |logs_bloom| Header {
+            number: U64::from(1),
+            hash: Some(BLOCK),
+            parent_hash: B256::ZERO,
+            timestamp: U64::ZERO,
+            base_fee_per_gas: None,
+            logs_bloom,
+            transactions: Vec::new(),
+        };
+        let promises = |inputs: &[&[u8]]| {
+            let mut bloom = Bloom::ZERO;
+            for input in inputs {
+                bloom.accrue(BloomInput::Raw(input));
+            }
+            header(Some(bloom)).may_hold_entries(&[EvmAddress::repeat_byte(9), TOKEN])
+        };
+        let moved = Token::Transfer::SIGNATURE_HASH;
+
+        assert!(header(None).may_hold_entries(&[TOKEN]));
+        assert!(!promises(&[]));
+        assert!(!promises(&[TOKEN.as_slice()]));
+        assert!(!promises(&[moved.as_slice()]));
+        for topic in topics() {
+            assert!(promises(&[TOKEN.as_slice(), topic.as_slice()]), "{topic}");
+        }
+    }
+
+    /// The block at a height, whose hash is that number.
+    fn block(number: u8) -> Block {
+        Block {
+            number: number.into(),
+            hash: B256::with_last_byte(number).to_string(),
+            parent_hash: B256::with_last_byte(number - 1).to_string(),
+            timestamp: chrono::DateTime::UNIX_EPOCH,
+        }
+    }
+
+    fn log_of(block: u8, index: u64) -> LogEntry {
+        LogEntry { block_hash: Some(B256::with_last_byte(block)), ..moved(index, 7, 5, 3, 1) }
+    }
+
+    #[test]
+    fn each_block_of_a_range_gets_its_own_logs() {
+        let blocks = [block(1), block(2), block(3)];
+
+        let grouped = by_block(&blocks, vec![log_of(1, 0), log_of(1, 4), log_of(3, 0)]).unwrap();
+
+        let indices = |logs: &Vec<LogEntry>| logs.iter().map(|log| log.log_index.unwrap().to()).collect::<Vec<u64>>();
+        assert_eq!(grouped.iter().map(indices).collect::<Vec<_>>(), [vec![0, 4], vec![], vec![0]]);
+        let none = by_block(&blocks, Vec::new()).unwrap();
+        assert!(none.len() == 3 && none.iter().all(Vec::is_empty));
+    }
+
+    #[test]
+    fn a_range_with_a_log_out_of_place_is_not_believed() {
+        let blocks = [block(1), block(2)];
+        let removed = LogEntry { removed: true, ..log_of(1, 0) };
+        let pending = LogEntry { block_hash: None, ..log_of(1, 0) };
+
+        assert!(by_block(&blocks, vec![log_of(1, 0), log_of(2, 0)]).is_some());
+        for logs in [
+            vec![log_of(3, 0)],
+            vec![removed],
+            vec![pending],
+            vec![log_of(2, 0), log_of(1, 0)],
+            vec![log_of(1, 1), log_of(1, 0)],
+            vec![log_of(1, 0), log_of(1, 0)],
+        ] {
+            assert!(by_block(&blocks, logs.clone()).is_none(), "{logs:?}");
+        }
     }
 }

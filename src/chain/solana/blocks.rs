@@ -10,12 +10,16 @@ use std::time::{Duration, Instant};
 use chrono::DateTime;
 use serde_json::{Value, json};
 use solana_client::rpc_request::RpcRequest;
-use solana_transaction_status::UiConfirmedBlock;
 
+use super::credits::answer::{BlockAnswer, VERSION_MAX};
+use super::credits::{self, Executed};
+use super::message::Key;
 use super::rpc::{Nodes, confirmed};
 use crate::chain::nodes::{CallError, Complaint, NodeFailure};
-use crate::chain::{ChainError, Head};
+use crate::chain::{ChainError, Head, Observed};
+use crate::domain::asset::TokenProgram;
 use crate::domain::block::Block;
+use crate::domain::transfer::Transfer;
 
 /// How long the network's word on what is final is believed. It moves with every block, and nobody waits for it.
 const LEVELS_LAST: Duration = Duration::from_secs(2);
@@ -47,6 +51,7 @@ const NOT_YET: [i64; 2] = [NOT_AVAILABLE, -32_014];
 /// The blocks of one cluster, as its nodes serve them.
 pub struct Blocks {
     nodes: Arc<Nodes>,
+    mints: Vec<(Key, TokenProgram)>,
     seen: Mutex<Seen>,
     /// Held by whoever reads a new block, for which the others wait.
     reading: tokio::sync::Mutex<()>,
@@ -76,18 +81,33 @@ impl Seen {
     }
 }
 
-/// A block with the names of its transactions, in order.
+/// A block with what happened in it.
 pub struct Contents {
     /// The block.
     pub block: Block,
-    /// The first signatures of its transactions.
-    pub signatures: Vec<String>,
+    /// Its transactions, in order.
+    pub transactions: Vec<Executed>,
+    /// Every transfer of an allowed token in it.
+    pub transfers: Vec<Transfer>,
+    /// Which of the nodes showed it.
+    pub node: usize,
+}
+
+impl Contents {
+    /// Whether this is the block that was observed, with all that was observed in it, and the observed transactions moved nothing else.
+    pub fn confirms(&self, observed: &Observed) -> bool {
+        let is_observed = |transfer: &&Transfer| observed.transactions.contains(&transfer.transaction);
+        self.block == observed.block
+            && observed.transactions.iter().all(|name| self.transactions.iter().any(|executed| executed.name == *name))
+            && observed.transfers.iter().all(|transfer| self.transfers.contains(transfer))
+            && self.transfers.iter().filter(is_observed).all(|transfer| observed.transfers.contains(transfer))
+    }
 }
 
 impl Blocks {
-    /// Reads through `nodes`.
-    pub fn new(nodes: Arc<Nodes>) -> Self {
-        Self { nodes, seen: Mutex::default(), reading: tokio::sync::Mutex::default() }
+    /// Reads through `nodes`, and looks at what becomes of `mints`.
+    pub fn new(nodes: Arc<Nodes>, mints: Vec<(Key, TokenProgram)>) -> Self {
+        Self { nodes, mints, seen: Mutex::default(), reading: tokio::sync::Mutex::default() }
     }
 
     /// The newest confirmed block, and the newest final one.
@@ -123,16 +143,22 @@ impl Blocks {
         Ok(None)
     }
 
-    /// The block of a slot with its transactions, as one node sees it.
-    pub async fn contents(&self, node: Option<usize>, slot: u64) -> Result<Option<Contents>, CallError> {
-        let params = json!([slot, block_config("signatures")]);
+    /// The block of a slot with what happened in it, as one node sees it, or the first that answers.
+    pub async fn contents(&self, node: Option<usize>, slot: u64) -> Result<Option<Contents>, ChainError> {
+        let params = json!([slot, block_config("full")]);
         let answer = match node {
-            Some(node) => self.nodes.call_node(node, RpcRequest::GetBlock, params).await,
-            None => self.nodes.call(RpcRequest::GetBlock, params).await,
+            Some(node) => self.nodes.call_node(node, RpcRequest::GetBlock, params).await.map(|answer| (node, answer)),
+            None => self.nodes.call_any(RpcRequest::GetBlock, params).await,
         };
-        let Some(block) = there(answer)? else { return Ok(None) };
-        let signatures = block.signatures.clone().unwrap_or_default();
-        Ok(read(&block).map(|block| Contents { block, signatures }))
+        let (node, answer) = match answer {
+            Ok((node, answer)) => (node, Ok(answer)),
+            Err(error) => (node.unwrap_or_default(), Err(error)),
+        };
+        let answer = there(answer).map_err(|error| self.nodes.unavailable(RpcRequest::GetBlock, error))?;
+        let Some(answer) = answer else { return Ok(None) };
+        let transfers = credits::transfers(&answer, &self.mints)
+            .map_err(|error| self.nodes.implausible(format!("the block of slot {slot} cannot be read: {error}")))?;
+        Ok(read(&answer).map(|block| Contents { block, transactions: credits::executed(&answer), transfers, node }))
     }
 
     /// The height of the block of a slot whose state a node showed. Nodes do so a moment before they serve the block, so the one before
@@ -261,7 +287,7 @@ impl Blocks {
 }
 
 /// The block of a slot, or that it was skipped. That a node has nothing yet has two forms, of which this makes one.
-fn there(answer: Result<Option<UiConfirmedBlock>, CallError>) -> Result<Option<UiConfirmedBlock>, CallError> {
+fn there(answer: Result<Option<BlockAnswer>, CallError>) -> Result<Option<BlockAnswer>, CallError> {
     match answer {
         Ok(None) => Err(Complaint { code: NOT_AVAILABLE, message: "there is no block yet".to_owned() }.into()),
         Err(CallError::Complaint(complaint)) if SKIPPED.contains(&complaint.code) => Ok(None),
@@ -270,14 +296,67 @@ fn there(answer: Result<Option<UiConfirmedBlock>, CallError>) -> Result<Option<U
 }
 
 fn block_config(details: &str) -> Value {
-    json!({"commitment": "confirmed", "transactionDetails": details, "rewards": false, "maxSupportedTransactionVersion": 0})
+    json!({
+        "commitment": "confirmed", "encoding": "base64", "transactionDetails": details, "rewards": false,
+        "maxSupportedTransactionVersion": VERSION_MAX,
+    })
 }
 
-fn read(block: &UiConfirmedBlock) -> Option<Block> {
+fn read(block: &BlockAnswer) -> Option<Block> {
     Some(Block {
         number: block.block_height?,
         hash: block.blockhash.clone(),
         parent_hash: block.previous_blockhash.clone(),
         timestamp: DateTime::from_timestamp(block.block_time.unwrap_or_default(), 0)?,
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::domain::address::Address;
+    use crate::domain::amount::Amount;
+
+    fn transfer(transaction: &str, index: u32) -> Transfer {
+        Transfer {
+            transaction: transaction.to_owned(),
+            index,
+            asset: Address::Solana([1; 32]),
+            from: Address::Solana([2; 32]),
+            to: Address::Solana([3; 32]),
+            amount: Some(Amount::new(10)),
+            marks: Vec::new(),
+        }
+    }
+
+    #[test]
+    fn a_node_confirms_all_that_was_observed_and_that_it_was_all() {
+        let executed = |name: &str| Executed { name: name.to_owned(), failed: false };
+        let block = Block { number: 7, hash: "B".to_owned(), parent_hash: "A".to_owned(), timestamp: DateTime::UNIX_EPOCH };
+        let contents = Contents {
+            block: block.clone(),
+            transactions: vec![executed("ours"), executed("theirs")],
+            transfers: vec![transfer("ours", 1), transfer("theirs", 257)],
+            node: 0,
+        };
+        let observed = |name: &str, transfers: Vec<Transfer>| Observed {
+            block: block.clone(),
+            uses: Vec::new(),
+            transfers,
+            transactions: vec![name.to_owned()],
+            node: 1,
+        };
+        let other = Transfer { amount: Some(Amount::new(11)), ..transfer("ours", 1) };
+
+        assert!(contents.confirms(&observed("ours", vec![transfer("ours", 1)])));
+        assert!(!contents.confirms(&observed("ours", vec![other])));
+        assert!(!contents.confirms(&observed("ours", vec![transfer("ours", 1), transfer("ours", 2)])), "it was made up");
+        assert!(!contents.confirms(&observed("ours", Vec::new())), "it was held back");
+        assert!(!contents.confirms(&observed("another", Vec::new())));
+        let elsewhere =
+            Observed { block: Block { hash: "C".to_owned(), ..block.clone() }, ..observed("ours", vec![transfer("ours", 1)]) };
+        assert!(!contents.confirms(&elsewhere));
+        let whole = Observed { transactions: Vec::new(), ..observed("", vec![transfer("theirs", 257)]) };
+        assert!(contents.confirms(&whole));
+    }
 }

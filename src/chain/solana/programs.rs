@@ -15,6 +15,9 @@ pub const TOKEN_2022: Key = key("TokenzQdBNbLqP5VEhdkAS6EPFLC1PHnBqCXEpPxuEb");
 /// SPL Memo in its second version.
 pub const MEMO: Key = key("MemoSq4gqABAXKb96qnH8TysNcWxMyWCqXgDLGmfcHr");
 
+/// SPL Memo in its first version, which is still called.
+pub const MEMO_V1: Key = key("Memo1UhkJRfHyvLMcVucJwxXeuD728EqVDDwQDxFMNo");
+
 /// Lighthouse, whose guards wallets such as Phantom add to what their users sign.
 pub const LIGHTHOUSE: Key = key("L2TExMFKdjpN9kozasaurPirfHy9P8sbXoAN1qA3S95");
 

@@ -1,4 +1,6 @@
 //! What became of transactions, by their names: one question for many.
+//!
+//! A status only says where a transaction is. What it did, and whether it failed, is read in its block.
 
 use std::collections::BTreeMap;
 
@@ -7,7 +9,8 @@ use serde_json::{Value, json};
 use solana_client::rpc_request::RpcRequest;
 use solana_transaction_status::TransactionConfirmationStatus;
 
-use super::blocks::Blocks;
+use super::blocks::{Blocks, Contents};
+use super::credits::Executed;
 use super::rpc::Nodes;
 use crate::chain::nodes::CallError;
 use crate::chain::{ChainError, Observed};
@@ -34,7 +37,7 @@ struct Context {
     slot: u64,
 }
 
-/// The part of a status that is read. `err` comes first: a transaction that failed is confirmed like any other.
+/// The part of a status that is read. A transaction that failed is confirmed like any other.
 #[derive(Debug, Clone, Deserialize)]
 struct Status {
     slot: u64,
@@ -59,8 +62,6 @@ pub struct Sent<'a> {
     pub key: &'a AuthorizationKey,
     /// The token.
     pub asset: Address,
-    /// Who pays.
-    pub payer: Address,
     /// Who is paid.
     pub pay_to: Address,
     /// How much.
@@ -71,27 +72,24 @@ impl<'a> Sent<'a> {
     /// What was sent for a payment last: in the slot that carries it, or in the one that failed, which may land again on another fork.
     pub fn of(payment: &'a Payment) -> Option<Self> {
         let transaction = payment.transaction.as_deref().or(payment.failed_transaction.as_deref())?;
-        let Payment { ref key, asset, payer, pay_to, amount, .. } = *payment;
-        Some(Self { transaction, key, asset, payer, pay_to, amount })
+        let Payment { ref key, asset, pay_to, amount, .. } = *payment;
+        Some(Self { transaction, key, asset, pay_to, amount })
     }
 
-    /// What it moved if it was carried out: exactly what stands in it, or the token program would have stopped it.
-    fn transfer(&self, index: u32) -> Transfer {
-        Transfer {
-            transaction: self.transaction.to_owned(),
-            index,
-            asset: self.asset,
-            from: self.payer,
-            to: self.pay_to,
-            amount: Some(self.amount),
+    /// What it came to in the block that holds it. Without the exact credit it has moved something else, or nothing.
+    fn outcome(&self, executed: &Executed, transfers: &[Transfer]) -> Use {
+        if executed.failed {
+            return Use::Failed(Reason::SolanaTransactionFailed);
         }
+        Use::Spent(transfers.iter().find(|transfer| self.is_paid_by(transfer)).cloned())
     }
-}
 
-/// A transaction that is in a block, according to a node.
-struct Landed<'a> {
-    sent: Sent<'a>,
-    failed: bool,
+    fn is_paid_by(&self, transfer: &Transfer) -> bool {
+        transfer.transaction == self.transaction
+            && transfer.asset == self.asset
+            && transfer.to == self.pay_to
+            && transfer.amount == Some(self.amount)
+    }
 }
 
 /// The blocks that hold these transactions, as far as the nodes know. With `thorough`, which is for few of them, every node is
@@ -103,7 +101,7 @@ pub async fn outcomes(
     sent: &[Sent<'_>],
     thorough: Option<u64>,
 ) -> Result<Vec<Observed>, ChainError> {
-    let mut landed: BTreeMap<(u64, usize), Vec<Landed<'_>>> = BTreeMap::new();
+    let mut landed: BTreeMap<u64, Vec<Sent<'_>>> = BTreeMap::new();
     let (mut observed, mut failure) = (Vec::new(), None);
     for part in sent.chunks(NAMES_MAX) {
         let names: Vec<_> = part.iter().map(|sent| sent.transaction).collect();
@@ -111,12 +109,9 @@ pub async fn outcomes(
             None => ask(nodes, &names).await?,
             Some(finalized) => ask_all(nodes, blocks, &names, finalized).await?,
         };
-        for (sent, told) in part.iter().zip(statuses) {
-            match told {
-                Some((node, status)) if status.is_confirmed() => {
-                    let found = Landed { sent: *sent, failed: status.err.is_some() };
-                    landed.entry((status.slot, node)).or_default().push(found);
-                }
+        for (sent, status) in part.iter().zip(statuses) {
+            match status {
+                Some(status) if status.is_confirmed() => landed.entry(status.slot).or_default().push(*sent),
                 Some(_) if thorough.is_some() => {
                     failure = Some(nodes.implausible(format!("{} is neither confirmed nor gone", sent.transaction)));
                 }
@@ -124,9 +119,9 @@ pub async fn outcomes(
             }
         }
     }
-    for ((slot, node), found) in landed {
+    for (slot, found) in landed {
         // A block that cannot be read does not keep the others.
-        match observe(nodes, blocks, slot, node, &found).await {
+        match observe(blocks, slot, &found).await {
             Ok(there) => {
                 if thorough.is_some() && there.as_ref().is_none_or(|there| there.uses.len() < found.len()) {
                     failure = Some(nodes.implausible(format!("slot {slot} does not hold what landed there")));
@@ -142,18 +137,14 @@ pub async fn outcomes(
     }
 }
 
-/// What a node says of each transaction, and which node.
-type Told = Option<(usize, Status)>;
-
-async fn ask(nodes: &Nodes, names: &[&str]) -> Result<Vec<Told>, ChainError> {
-    let answer = nodes.call_any::<Answer>(RpcRequest::GetSignatureStatuses, json!([names])).await;
-    let (node, answer) = answer.map_err(|error| nodes.unavailable(RpcRequest::GetSignatureStatuses, error))?;
-    let statuses = check_length(nodes, names, answer.value)?;
-    Ok(statuses.into_iter().map(|status| Some((node, status?))).collect())
+async fn ask(nodes: &Nodes, names: &[&str]) -> Result<Vec<Option<Status>>, ChainError> {
+    let answer = nodes.call::<Answer>(RpcRequest::GetSignatureStatuses, json!([names])).await;
+    let answer = answer.map_err(|error| nodes.unavailable(RpcRequest::GetSignatureStatuses, error))?;
+    check_length(nodes, names, answer.value)
 }
 
 /// What any node knows. That none knows anything counts only from nodes that have come to `finalized`, of which one may be wrong.
-async fn ask_all(nodes: &Nodes, blocks: &Blocks, names: &[&str], finalized: u64) -> Result<Vec<Told>, ChainError> {
+async fn ask_all(nodes: &Nodes, blocks: &Blocks, names: &[&str], finalized: u64) -> Result<Vec<Option<Status>>, ChainError> {
     let (mut known, mut witnesses, mut failure) = (vec![None; names.len()], 0, None);
     for node in nodes.order() {
         let params = json!([names, {"searchTransactionHistory": true}]);
@@ -161,7 +152,7 @@ async fn ask_all(nodes: &Nodes, blocks: &Blocks, names: &[&str], finalized: u64)
             Ok(answer) => {
                 witnesses += usize::from(blocks.height_of(answer.context.slot).await? >= finalized);
                 for (known, status) in known.iter_mut().zip(check_length(nodes, names, answer.value)?) {
-                    *known = known.take().or(status.map(|status| (node, status)));
+                    *known = known.take().or(status);
                 }
             }
             Err(error) => failure = Some(error),
@@ -176,6 +167,9 @@ async fn ask_all(nodes: &Nodes, blocks: &Blocks, names: &[&str], finalized: u64)
 
 /// Whether a node says of the transactions of a block what another one said: they are confirmed, and have failed or not.
 pub async fn confirms(nodes: &Nodes, node: usize, observed: &Observed) -> Result<Option<bool>, CallError> {
+    if observed.transactions.is_empty() {
+        return Ok(Some(true));
+    }
     let params = json!([observed.transactions, {"searchTransactionHistory": true}]);
     let answer: Answer = nodes.call_node(node, RpcRequest::GetSignatureStatuses, params).await?;
     let Some(statuses) = answer.value.into_iter().collect::<Option<Vec<_>>>() else { return Ok(None) };
@@ -193,27 +187,57 @@ fn check_length(nodes: &Nodes, names: &[&str], statuses: Vec<Option<Status>>) ->
     }
 }
 
-/// The block of a slot with what these transactions did there, as `node` said. Nothing if there is another block in this slot; then
-/// the next look says more.
-async fn observe(
-    nodes: &Nodes,
-    blocks: &Blocks,
-    slot: u64,
-    node: usize,
-    found: &[Landed<'_>],
-) -> Result<Option<Observed>, ChainError> {
-    let contents = blocks.contents(None, slot).await;
-    let contents = contents.map_err(|error: CallError| nodes.unavailable(RpcRequest::GetBlock, error))?;
-    let Some(contents) = contents else { return Ok(None) };
-    let located = found.iter().filter_map(|Landed { sent, failed }| {
-        let index = contents.signatures.iter().position(|signature| signature == sent.transaction)?;
-        let outcome = if *failed {
-            Use::Failed(Reason::SolanaTransactionFailed)
-        } else {
-            Use::Spent(Some(sent.transfer(u32::try_from(index).ok()?)))
-        };
+/// The block of a slot with what these transactions did there. Nothing if there is another block in this slot; then the next look says
+/// more.
+async fn observe(blocks: &Blocks, slot: u64, found: &[Sent<'_>]) -> Result<Option<Observed>, ChainError> {
+    let Some(contents) = blocks.contents(None, slot).await? else { return Ok(None) };
+    let Contents { block, transactions: executed, transfers, node } = contents;
+    let located = found.iter().filter_map(|sent| {
+        let executed = executed.iter().find(|executed| executed.name == sent.transaction)?;
+        let outcome = sent.outcome(executed, &transfers);
         Some((AuthorizationUse { key: sent.key.clone(), outcome }, sent.transaction.to_owned()))
     });
-    let (uses, transactions) = located.unzip();
-    Ok(Some(Observed { block: contents.block, uses, transactions, node }))
+    let (uses, transactions): (Vec<_>, Vec<_>) = located.unzip();
+    let transfers = transfers.into_iter().filter(|transfer| transactions.contains(&transfer.transaction)).collect();
+    Ok(Some(Observed { block, uses, transfers, transactions, node }))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn transfer() -> Transfer {
+        Transfer {
+            transaction: "ours".to_owned(),
+            index: 7,
+            asset: Address::Solana([1; 32]),
+            from: Address::Solana([2; 32]),
+            to: Address::Solana([3; 32]),
+            amount: Some(Amount::new(10)),
+            marks: Vec::new(),
+        }
+    }
+
+    #[test]
+    fn only_the_exact_credit_of_its_own_transaction_pays() {
+        let key = AuthorizationKey(vec![1]);
+        let Transfer { transaction, asset, to: pay_to, amount, .. } = transfer();
+        let sent = Sent { transaction: &transaction, key: &key, asset, pay_to, amount: amount.unwrap() };
+        let good = Executed { name: transaction.clone(), failed: false };
+        let stranger = Address::Solana([9; 32]);
+        let others = [
+            Transfer { transaction: "theirs".to_owned(), ..transfer() },
+            Transfer { asset: stranger, ..transfer() },
+            Transfer { to: stranger, ..transfer() },
+            Transfer { amount: Some(Amount::new(9)), ..transfer() },
+            Transfer { amount: Some(Amount::new(11)), ..transfer() },
+        ];
+
+        assert_eq!(sent.outcome(&good, &[]), Use::Spent(None));
+        assert_eq!(sent.outcome(&good, &others), Use::Spent(None));
+        let all = [&others[..], &[transfer()]].concat();
+        assert_eq!(sent.outcome(&good, &all), Use::Spent(Some(transfer())));
+        let failed = Executed { failed: true, ..good };
+        assert_eq!(sent.outcome(&failed, &all), Use::Failed(Reason::SolanaTransactionFailed));
+    }
 }

@@ -7,7 +7,7 @@ use super::TABLE;
 use crate::domain::address::Address;
 use crate::domain::amount::Amount;
 use crate::domain::block::{BlockHash, Level};
-use crate::domain::ids::{AccountId, PaymentId};
+use crate::domain::ids::{AccountId, InvoiceId, PaymentId};
 use crate::domain::network::Network;
 use crate::domain::payment::Fingerprint;
 use crate::domain::verification::{Checked, ExaminedPayment};
@@ -23,6 +23,8 @@ pub struct NewPayment<'a> {
     pub checked: &'a Checked,
     /// Binds everything that was asked.
     pub fingerprint: Fingerprint,
+    /// The invoice of ours that it is for.
+    pub invoice: Option<InvoiceId>,
     /// Who asked.
     pub provider: Option<AccountId>,
     /// The level that success means.
@@ -103,9 +105,9 @@ pub async fn insert(db: &mut PgConnection, new: &NewPayment<'_>) -> Result<bool,
         )
         INSERT INTO payments (id, network, key, fingerprint, x402_version, asset, payer, pay_to, amount, resource, provider_id,
                               payload, expires_at, created_at, answer_by, answer_at, alone, accepted_block, checked_block, payer_code, gas,
-                              signer)
+                              signer, invoice_id)
         SELECT $1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14,
-               clock_timestamp() + make_interval(secs => $15), $16, $17, $18, $18, $19, $20, $21
+               clock_timestamp() + make_interval(secs => $15), $16, $17, $18, $18, $19, $20, $21, $22
         FROM held
         "#,
         new.id.uuid(),
@@ -129,6 +131,7 @@ pub async fn insert(db: &mut PgConnection, new: &NewPayment<'_>) -> Result<bool,
         checked.payer_code,
         to_bigint(checked.gas),
         examined.signer.map(|signer| signer.to_string()),
+        new.invoice.map(InvoiceId::uuid),
     )
     .execute(db)
     .await?;

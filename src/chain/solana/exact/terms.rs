@@ -1,15 +1,11 @@
 //! The terms must be ones that may be paid: accepted scheme and network, a fee payer of ours, a recipient that can hold money.
 
+use super::memo::MEMO_BYTES_MAX;
 use crate::chain::solana::message::Key;
-use crate::chain::solana::programs::{ASSOCIATED_TOKEN, COMPUTE_BUDGET, LIGHTHOUSE, MEMO, SYSTEM, TOKEN, TOKEN_2022};
+use crate::chain::solana::payable;
 use crate::domain::address::{Address, decode_base58};
 use crate::domain::payment::{PaymentRequest, SCHEME_EXACT};
 use crate::domain::reason::{Reason, Refusal};
-
-use super::memo::MEMO_BYTES_MAX;
-
-/// Whatever is sent to a program is lost: nobody has a key for it.
-const PROGRAMS: [Key; 7] = [SYSTEM, TOKEN, TOKEN_2022, ASSOCIATED_TOKEN, COMPUTE_BUDGET, MEMO, LIGHTHOUSE];
 
 /// Checks scheme and network, and that the memo which is asked for can be.
 ///
@@ -43,19 +39,9 @@ pub fn fee_payer(request: &PaymentRequest, signers: &[Key]) -> Result<Key, Refus
 /// # Errors
 /// [`Reason::InvalidPaymentRequirements`].
 pub fn check_recipient(request: &PaymentRequest, payer: &Key, signers: &[Key]) -> Result<(), Refusal> {
-    let refused = |why: &str| Err(Refusal::because(Reason::InvalidPaymentRequirements, format!("payTo is {why}")));
-    let is = |key: &Key| Address::Solana(*key) == request.pay_to;
-    if PROGRAMS.iter().any(is) {
-        refused("a program")
-    } else if request.pay_to == request.asset {
-        refused("the token itself")
-    } else if signers.iter().any(is) {
-        refused("a settlement signer of this facilitator")
-    } else if is(payer) {
-        refused("the payer")
-    } else {
-        Ok(())
-    }
+    let refused = |why: &str| Refusal::because(Reason::InvalidPaymentRequirements, format!("payTo is {why}"));
+    payable::check(request.pay_to, &[request.asset], signers).map_err(|why| refused(&why.to_string()))?;
+    if request.pay_to == Address::Solana(*payer) { Err(refused("the payer")) } else { Ok(()) }
 }
 
 #[cfg(test)]
@@ -106,7 +92,7 @@ mod tests {
     }
 
     #[test]
-    fn money_never_goes_where_it_is_lost() {
+    fn money_never_goes_where_it_is_lost_or_back() {
         let check = |pay_to| {
             let request = PaymentRequest { pay_to: Address::Solana(pay_to), ..request() };
             reason(check_recipient(&request, &public(PAYER), &[public(9), public(FEE_PAYER)]))
@@ -114,7 +100,7 @@ mod tests {
         let Address::Solana(mint) = request().asset else { unreachable!() };
 
         assert_eq!(check(public(PAY_TO)), None);
-        for pay_to in PROGRAMS.into_iter().chain([mint, public(FEE_PAYER), public(9), public(PAYER)]) {
+        for pay_to in [[0; 32], mint, public(FEE_PAYER), public(9), public(PAYER)] {
             assert_eq!(check(pay_to), Some(Reason::InvalidPaymentRequirements), "{}", encode_base58(&pay_to));
         }
     }

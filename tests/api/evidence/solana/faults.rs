@@ -2,6 +2,9 @@
 
 use std::sync::{Arc, Mutex};
 
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+use quittance::domain::address::{decode_base58_pair, encode_base58};
 use serde_json::{Value, json};
 
 use super::{PATIENCE, SEND, STATUSES, is_success, reason, report};
@@ -119,15 +122,41 @@ async fn one_nodes_word_is_not_enough_for_a_large_transfer_on_solana() {
     );
 }
 
+/// Shows transactions under names of one's choice as a block does, in each of which a payer pays the merchant.
+fn shown(cluster: &Cluster, payer: usize, error: Value) -> impl Fn(&str) -> Value + Clone + Send + Sync + use<> {
+    let (mint, merchant) = (cluster.text("/usdc"), cluster.text("/merchant"));
+    let payer = cluster.text(&format!("/payers/{payer}/address"));
+    move |name| {
+        let signature = decode_base58_pair(name).expect("a signature");
+        // Three accounts that are written to, of which the first signs; a blockhash, and no instructions.
+        let message: Vec<u8> = [&[1, 0, 0, 3][..], &[1; 32], &[2; 32], &[3; 32], &[4; 32], &[0]].concat();
+        let wire = [&[1][..], &signature, &message].concat();
+        let balance = |account: u8, owner: &str, amount: u64| {
+            let amount = json!({"amount": amount.to_string()});
+            json!({"accountIndex": account, "mint": mint, "owner": owner, "uiTokenAmount": amount})
+        };
+        json!({
+            "transaction": [STANDARD.encode(wire), "base64"],
+            "version": "legacy",
+            "meta": {
+                "err": error,
+                "preTokenBalances": [balance(1, &payer, AMOUNT), balance(2, &merchant, 0)],
+                "postTokenBalances": [balance(1, &payer, 0), balance(2, &merchant, AMOUNT)],
+            },
+        })
+    }
+}
+
 /// A node says of each transaction that it is asked for that it landed, or that it failed, and shows it in its blocks. None was sent.
-fn lie(liar: &Proxy, failed: bool) {
+fn lie(liar: &Proxy, cluster: &Cluster, payer: usize, failed: bool) {
+    let error = if failed { json!({"InstructionError": [2, {"Custom": 1}]}) } else { Value::Null };
+    let shown = shown(cluster, payer, error.clone());
     let made_up = Arc::new(Mutex::new(Vec::new()));
     liar.rule(move |method, params, _| match method {
         SEND => Act::Answer(json!("taken")),
         STATUSES => {
             let names = params[0].as_array().cloned().unwrap_or_default();
-            let error = if failed { json!({"InstructionError": [2, {"Custom": 1}]}) } else { Value::Null };
-            let count = names.len();
+            let (count, error) = (names.len(), error.clone());
             *made_up.lock().expect("no panic under the lock") = names;
             Edit::of(move |answer| {
                 let slot = answer["context"]["slot"].as_u64().expect("a slot") - 3;
@@ -138,10 +167,11 @@ fn lie(liar: &Proxy, failed: bool) {
             })
         }
         "getBlock" => {
-            let made_up = Arc::clone(&made_up);
+            let (made_up, shown) = (Arc::clone(&made_up), shown.clone());
             Edit::of(move |block| {
-                if let Some(signatures) = block.get_mut("signatures").and_then(Value::as_array_mut) {
-                    signatures.extend(made_up.lock().expect("no panic under the lock").clone());
+                if let Some(transactions) = block.get_mut("transactions").and_then(Value::as_array_mut) {
+                    let names = made_up.lock().expect("no panic under the lock").clone();
+                    transactions.extend(names.iter().filter_map(Value::as_str).map(&shown));
                 }
             })
         }
@@ -166,7 +196,7 @@ async fn an_end_on_solana_that_one_node_made_up_ends_nothing() {
         options.server.push_str("answer_within_v2_seconds = 1\n");
         let facilitator = Facilitator::start(&options).await;
         let (paid, payment) = (cluster.paid().await, cluster.payment(payer, &format!("made up {payer}")).await);
-        lie(&liar, failed);
+        lie(&liar, &cluster, payer, failed);
         honest.rule(|method, _, _| if method == SEND { Act::Answer(json!("taken")) } else { Act::Forward });
 
         let (_, first) = facilitator.settle(&payment.v2()).await;
@@ -189,7 +219,8 @@ async fn an_end_on_solana_that_one_node_made_up_ends_nothing() {
 #[derive(Clone)]
 struct Fork {
     slots: std::ops::RangeInclusive<u64>,
-    transaction: String,
+    /// The transaction, as its block shows it.
+    transaction: Value,
     /// Where the transaction stands in the end.
     lands: Option<u64>,
 }
@@ -223,13 +254,27 @@ impl Fork {
         if self.slots.contains(&slot) {
             block["blockhash"] = other(&block["blockhash"]);
         }
-        if let Some(signatures) = block["signatures"].as_array_mut() {
-            signatures.retain(|signature| *signature != self.transaction.as_str());
+        if let Some(transactions) = block.get_mut("transactions").and_then(Value::as_array_mut) {
+            transactions.retain(|transaction| *transaction != self.transaction);
             if self.lands == Some(slot) {
-                signatures.push(json!(self.transaction));
+                transactions.push(self.transaction.clone());
             }
         }
     }
+}
+
+/// A transaction as the block of a slot shows it.
+async fn show(cluster: &Cluster, slot: u64, name: &str) -> Value {
+    let config = json!({
+        "commitment": "confirmed", "encoding": "base64", "transactionDetails": "full", "rewards": false,
+        "maxSupportedTransactionVersion": 0,
+    });
+    let block = cluster.rpc("getBlock", json!([slot, config])).await;
+    let is_named = |transaction: &&Value| {
+        let wire = STANDARD.decode(transaction["transaction"][0].as_str().expect("bytes")).expect("base64");
+        encode_base58(&wire[1..65]) == name
+    };
+    block["transactions"].as_array().expect("transactions").iter().find(is_named).expect("it landed there").clone()
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -253,6 +298,7 @@ async fn a_payment_whose_fork_is_dropped_is_sent_again_and_told_once() {
     };
 
     let sends = proxy.calls(SEND);
+    let transaction = show(&cluster, landed, &transaction).await;
     let mut fork = Fork { slots: landed..=newest().await, transaction, lands: None };
     let branch = fork.clone();
     proxy.rule(move |method, params, _| branch.act(method, params));

@@ -1,0 +1,223 @@
+//! What a block brings to registered addresses, which invoices it pays, and where these stand then.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use chrono::{DateTime, Utc};
+use serde_json::{Value, json};
+
+use super::{Flows, Unavailable};
+use crate::domain::address::Address;
+use crate::domain::block::Block;
+use crate::domain::event::{EventKind, Subject};
+use crate::domain::ids::{AccountId, InvoiceId};
+use crate::domain::invoice::{Credit, Standing, changes, standing};
+use crate::domain::matching::{self, Basis, Candidate};
+use crate::domain::network::Network;
+use crate::domain::payment::Payment;
+use crate::domain::transfer::Transfer;
+use crate::ledger::events::NewEvent;
+use crate::ledger::invoices::{self, LockedInvoice, Told};
+use crate::ledger::transfers::{Kept, NewClaim};
+use crate::ledger::{Db, LedgerError, addresses, commit, events, transfers};
+
+/// Keeps what a block moved to registered addresses and for payments, and records what it pays. Returns the invoices that this
+/// concerns.
+///
+/// The cost grows with what stands in the block, and not with how many addresses are registered.
+///
+/// # Errors
+/// The database could not be reached.
+pub async fn credit(
+    db: &mut Db,
+    network: &Network,
+    block: &Block,
+    (moved, owners): (&[Transfer], &Owners),
+    paid: &[(&Payment, &Transfer)],
+) -> Result<BTreeSet<InvoiceId>, LedgerError> {
+    let owner = |transfer: &Transfer| owners.get(&transfer.to).copied();
+    let owned: Vec<&Transfer> = moved.iter().filter(|transfer| owner(transfer).is_some()).collect();
+    let foreign =
+        paid.iter().map(|(_, transfer)| *transfer).filter(|transfer| !owned.iter().any(|own| own.index == transfer.index));
+    let kept: Vec<_> = owned.iter().copied().chain(foreign).map(|transfer| Kept { transfer, owner: owner(transfer) }).collect();
+    transfers::keep(db, network, block, &kept).await?;
+
+    let indices: Vec<_> = kept.iter().map(|kept| kept.transfer.index).collect();
+    let before: BTreeMap<_, _> = transfers::claimed(db, network, block, &indices).await?.into_iter().collect();
+    let mut claims = claims_of_payments(db, network, paid).await?;
+    let free: Vec<_> = owned
+        .into_iter()
+        .filter(|transfer| !before.contains_key(&transfer.index) && !paid.iter().any(|(_, own)| own.index == transfer.index))
+        .filter(|transfer| matching::can_pay(transfer))
+        .collect();
+    claims.extend(matched(db, network, block, free).await?);
+    transfers::claim(db, network, block, &claims).await?;
+
+    let concerned = claims.iter().filter_map(|claim| claim.invoice.map(|(invoice, _)| invoice));
+    // A payment that takes over a transfer takes it from the invoice that it was believed to be for.
+    let robbed = claims.iter().filter_map(|claim| before.get(&claim.transfer.index).copied().flatten());
+    Ok(concerned.chain(robbed).collect())
+}
+
+/// Who owns which of the addresses that a block concerns.
+pub type Owners = BTreeMap<Address, AccountId>;
+
+/// Who owns the addresses that these transfers reached.
+///
+/// # Errors
+/// The database could not be reached.
+pub async fn owners<'a>(
+    db: &mut Db,
+    network: &Network,
+    moved: impl Iterator<Item = &'a Transfer>,
+) -> Result<Owners, LedgerError> {
+    let recipients: BTreeSet<_> = moved.map(|transfer| transfer.to).collect();
+    if recipients.is_empty() {
+        return Ok(Owners::new());
+    }
+    let recipients: Vec<_> = recipients.iter().map(Address::to_string).collect();
+    Ok(addresses::owners(db, network, &recipients).await?.into_iter().collect())
+}
+
+/// What payments are paid by, and which invoices these transfers pay besides: the one that the payment was asked for with, or the one
+/// that its payer has named.
+async fn claims_of_payments<'a>(
+    db: &mut Db,
+    network: &Network,
+    paid: &[(&Payment, &'a Transfer)],
+) -> Result<Vec<NewClaim<'a>>, LedgerError> {
+    let named: Vec<_> = paid.iter().map(|(_, transfer)| *transfer).filter(|transfer| !transfer.marks.is_empty()).collect();
+    let found = if named.is_empty() { Vec::new() } else { invoices::candidates(db, network, &named).await?.0 };
+    let mut claims = Vec::new();
+    for (payment, transfer) in paid {
+        let asked = match payment.invoice {
+            Some(invoice) if invoices::takes(db, invoice, network, transfer.asset, transfer.to).await? => Some(invoice),
+            Some(_) | None => None,
+        };
+        let invoice = asked.map(|invoice| (invoice, Basis::Payment)).or_else(|| {
+            let own = found.iter().filter(|(position, _)| named[*position].index == transfer.index);
+            let named: Vec<_> = own.filter(|(_, candidate)| candidate.named).map(|(_, candidate)| candidate.clone()).collect();
+            // Whatever else could be said of its amount or its address is said by the payment.
+            matching::choose(network, transfer, DateTime::UNIX_EPOCH, &named)
+        });
+        claims.push(NewClaim { transfer, payment: Some(payment.id), invoice });
+    }
+    Ok(claims)
+}
+
+/// Which invoices transfers pay that pay nothing yet.
+async fn matched<'a>(
+    db: &mut Db,
+    network: &Network,
+    block: &Block,
+    transfers: Vec<&'a Transfer>,
+) -> Result<Vec<NewClaim<'a>>, LedgerError> {
+    if transfers.is_empty() {
+        return Ok(Vec::new());
+    }
+    // What we have signed ourselves is for the payments in it, also where these are found in another way.
+    let transactions: Vec<_> = transfers.iter().map(|transfer| transfer.transaction.clone()).collect();
+    let ours = transfers::signed_here(db, network, &transactions).await?;
+    let transfers: Vec<_> = transfers.into_iter().filter(|transfer| !ours.contains(&transfer.transaction)).collect();
+    let (found, wishes) = invoices::candidates(db, network, &transfers).await?;
+    let mut candidates: BTreeMap<usize, Vec<Candidate>> = BTreeMap::new();
+    for (position, candidate) in found {
+        candidates.entry(position).or_default().push(candidate);
+    }
+    let mut claims = Vec::new();
+    let mut begun: BTreeSet<InvoiceId> = BTreeSet::new();
+    let mut granted = BTreeSet::new();
+    for (position, transfer) in transfers.into_iter().enumerate() {
+        // Of two transfers that look alike a wish is for one.
+        let wished =
+            wishes.iter().find(|wish| wish.transfer == position && !granted.contains(&(wish.invoice, &transfer.transaction)));
+        let chosen = match wished {
+            Some(wish) => {
+                granted.insert((wish.invoice, &transfer.transaction));
+                Some((wish.invoice, Basis::Assigned))
+            }
+            None => {
+                let mut candidates = candidates.remove(&position).unwrap_or_default();
+                for candidate in &mut candidates {
+                    candidate.begun |= begun.contains(&candidate.invoice);
+                }
+                matching::choose(network, transfer, block.timestamp, &candidates)
+            }
+        };
+        if let Some((invoice, basis)) = chosen {
+            begun.insert(invoice);
+            claims.push(NewClaim { transfer, payment: None, invoice: Some((invoice, basis)) });
+        }
+    }
+    Ok(claims)
+}
+
+/// Derives where invoices stand now, notes it, and returns what their owners are told. To be called when everything else of the
+/// transaction is written.
+///
+/// # Errors
+/// The database could not be reached.
+pub async fn settle_standings(
+    db: &mut Db,
+    concerned: &BTreeSet<InvoiceId>,
+    now: DateTime<Utc>,
+) -> Result<Vec<NewEvent>, LedgerError> {
+    if concerned.is_empty() {
+        return Ok(Vec::new());
+    }
+    let locked = invoices::lock(db, &concerned.iter().copied().collect::<Vec<_>>()).await?;
+    let credits = invoices::credits_of(db, &locked).await?;
+    let mut events = Vec::new();
+    let mut told = Vec::new();
+    for invoice in &locked {
+        let own: Vec<Credit> = credits.iter().filter(|(id, _)| *id == invoice.id).map(|(_, credit)| *credit).collect();
+        let standing = standing(&invoice.terms, &own, now);
+        if standing != invoice.told {
+            told.push(Told { invoice: invoice.id, standing });
+            events.extend(changes(&invoice.told, &standing).into_iter().map(|change| NewEvent {
+                kind: EventKind::Invoice(change),
+                about: Subject::Invoice(invoice.id),
+                account: Some(invoice.account),
+                data: told_of(invoice, &standing),
+            }));
+        }
+    }
+    invoices::tell(db, &told).await?;
+    Ok(events)
+}
+
+/// The particulars of an event, in the words of the invoice's own answer.
+fn told_of(invoice: &LockedInvoice, standing: &Standing) -> Value {
+    let amount = |amount: crate::domain::amount::Amount| amount.to_decimal(invoice.decimals);
+    json!({
+        "invoice": invoice.id.to_string(), "status": standing.status.as_str(), "amount": amount(invoice.terms.amount),
+        "amountPaid": amount(standing.paid), "amountPending": amount(standing.pending), "amountDue": amount(standing.due),
+        "amountSurplus": amount(standing.surplus), "amountLate": amount(standing.late),
+    })
+}
+
+/// Invoices that are looked at in one go.
+const CLOSED_AT_ONCE: u32 = 500;
+
+/// For so long an invoice waits for a network that is not read to the end of its time.
+const PATIENCE: chrono::TimeDelta = chrono::TimeDelta::days(1);
+
+impl Flows {
+    /// Closes invoices whose time is over. Returns whether there may be more.
+    ///
+    /// # Errors
+    /// The database could not be reached.
+    pub async fn close_invoices(&self) -> Result<bool, Unavailable> {
+        let now = self.clock.now();
+        let due = self.ledger.invoices_to_close(now, PATIENCE, CLOSED_AT_ONCE).await?;
+        if due.is_empty() {
+            return Ok(false);
+        }
+        let more = due.len() == CLOSED_AT_ONCE as usize;
+        let mut db = self.ledger.begin().await?;
+        let told = settle_standings(&mut db, &due.into_iter().collect(), now).await?;
+        events::insert(&mut db, &told, now).await?;
+        commit(db).await?;
+        // One that has become deep enough in the meantime, or waits for that, is looked at again by its block.
+        Ok(more && !told.is_empty())
+    }
+}

@@ -1,0 +1,156 @@
+//! What the endpoints of merchants share: who may call them, bodies without surprises, and answers that are given once.
+
+use std::sync::Arc;
+
+use actix_web::http::StatusCode;
+use actix_web::http::header::CONTENT_TYPE;
+use actix_web::web::Payload;
+use actix_web::{HttpRequest, HttpResponse};
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+use sha2::{Digest, Sha256};
+
+use super::Service;
+use super::auth;
+use super::body;
+use super::problem::Problem;
+use crate::domain::ids::AccountId;
+use crate::domain::payment::Fingerprint;
+use crate::flow::Flows;
+use crate::flow::once::{Entered, Keyed};
+use crate::ledger::DbTransaction;
+use crate::ledger::idempotency::{StorageKey, StoredAnswer};
+use crate::x402::json;
+
+/// Things on a page, unless the caller wants fewer.
+pub const PAGE: u32 = 100;
+
+/// A request of a merchant that changes something.
+pub struct Change<B> {
+    /// Whose.
+    pub account: AccountId,
+    /// What was sent.
+    pub body: B,
+    /// Its `Idempotency-Key`, if it has one.
+    pub keyed: Option<Keyed>,
+}
+
+impl<B: DeserializeOwned> Change<B> {
+    /// Reads a request. A body that is not there is an empty one.
+    ///
+    /// # Errors
+    /// The caller may not, or the body is not what the endpoint takes.
+    pub async fn read(service: &Service, request: &HttpRequest, payload: Payload) -> Result<Self, Problem> {
+        let account = auth::merchant(service, request).await?;
+        let empty = request.headers().get(CONTENT_TYPE).is_none();
+        let bytes = if empty { b"{}".as_slice().into() } else { body::read(request, payload, service.server.body_bytes_max).await? };
+        let value = json::parse(&bytes, json::DEPTH_MAX).map_err(|refusal| Problem::BadBody(refusal.to_string()))?;
+        let body = serde_json::from_value(value).map_err(|error| Problem::BadBody(error.to_string()))?;
+        let keyed = match auth::idempotency_key(request)? {
+            Some(key) => Some(Keyed {
+                key: StorageKey { scope: account.to_string(), key },
+                fingerprint: fingerprint(request, &bytes),
+            }),
+            None => None,
+        };
+        Ok(Self { account, body, keyed })
+    }
+}
+
+/// Binds a key to the method, the path and the very bytes of a request.
+fn fingerprint(request: &HttpRequest, body: &[u8]) -> Fingerprint {
+    let line = format!("{} {}\n", request.method(), request.uri());
+    Fingerprint(Sha256::new().chain_update(line).chain_update(body).finalize().into())
+}
+
+/// What is to be done about a request that changes something.
+pub enum Begun {
+    /// It is to be done in this transaction.
+    New(DbTransaction),
+    /// It was done before.
+    Done(Reply),
+}
+
+/// An answer on its way from a flow, which runs on other threads than those that send it.
+pub struct Reply(StoredAnswer);
+
+impl Reply {
+    /// Writes an answer.
+    ///
+    /// # Errors
+    /// It cannot be written as JSON, which is our own bug.
+    pub fn json(status: StatusCode, answer: &impl Serialize) -> Result<Self, Problem> {
+        let body = serde_json::to_vec(answer).map_err(|_| Problem::Internal)?;
+        Ok(Self(StoredAnswer { status: status.as_u16(), body, success: true }))
+    }
+
+    /// The same with the usual status.
+    ///
+    /// # Errors
+    /// It cannot be written as JSON, which is our own bug.
+    pub fn ok(answer: &impl Serialize) -> Result<Self, Problem> {
+        Self::json(StatusCode::OK, answer)
+    }
+
+    fn into_response(self) -> HttpResponse {
+        let status = StatusCode::from_u16(self.0.status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
+        HttpResponse::build(status).content_type("application/json").body(self.0.body)
+    }
+}
+
+/// Begins a request.
+///
+/// # Errors
+/// Its key was used for another one, or the database could not be reached.
+pub async fn begin(flows: &Flows, keyed: Option<&Keyed>) -> Result<Begun, Problem> {
+    match flows.enter(keyed).await? {
+        Entered::New(db) => Ok(Begun::New(db)),
+        Entered::Done(stored) => Ok(Begun::Done(Reply(stored))),
+        Entered::KeyReused => Err(Problem::KeyReused),
+    }
+}
+
+/// Ends a request with its answer.
+///
+/// # Errors
+/// The database could not be reached.
+pub async fn end(
+    flows: &Flows,
+    db: DbTransaction,
+    keyed: Option<&Keyed>,
+    status: StatusCode,
+    answer: &impl Serialize,
+) -> Result<Reply, Problem> {
+    let reply = Reply::json(status, answer)?;
+    flows.conclude(db, keyed, &reply.0).await?;
+    Ok(reply)
+}
+
+/// Runs a flow for a handler, and turns what it says into an answer.
+pub async fn answer<F>(service: &Service, flow: impl FnOnce(Arc<Flows>) -> F) -> HttpResponse
+where
+    F: Future<Output = Result<Reply, Problem>> + Send + 'static,
+{
+    let reply = service.run(flow(Arc::clone(&service.flows))).await;
+    let reply = reply.unwrap_or_else(|crashed| Err(crashed.into()));
+    reply.map_or_else(|problem| problem.response(), Reply::into_response)
+}
+
+/// How many things a page has.
+///
+/// # Errors
+/// None, or more than [`PAGE`].
+pub fn page_size(limit: Option<u32>) -> Result<u32, Problem> {
+    match limit.unwrap_or(PAGE) {
+        limit @ 1..=PAGE => Ok(limit),
+        _ => Err(Problem::BadParameter(format!("limit is between 1 and {PAGE}"))),
+    }
+}
+
+/// Reads a parameter of a query or a path that names something.
+///
+/// # Errors
+/// It does not have the form of such a name.
+pub fn cursor<T: std::str::FromStr>(text: Option<&str>) -> Result<Option<T>, Problem> {
+    text.map(str::parse).transpose().map_err(|_| Problem::BadParameter("this is no cursor".to_owned()))
+}

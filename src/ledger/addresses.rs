@@ -1,0 +1,314 @@
+//! Addresses at which accounts receive money.
+
+use chrono::{DateTime, Utc};
+use sqlx::PgConnection;
+use uuid::Uuid;
+
+use super::{Column, Ledger, LedgerError, read_address};
+use crate::domain::address::Address;
+use crate::domain::ids::{AccountId, AddressId, InvoiceId};
+use crate::domain::network::Network;
+
+const TABLE: &str = "addresses";
+
+/// How an account showed that an address is its own.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Proof {
+    /// The owner of the address signed for it.
+    Signature,
+    /// The owner of another address of the account signed for a list with it.
+    Statement,
+    /// An operator said so.
+    Operator,
+}
+
+impl Proof {
+    /// The word on the wire and in the ledger.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Signature => "signature",
+            Self::Statement => "statement",
+            Self::Operator => "operator",
+        }
+    }
+
+    fn parse(text: &str) -> Option<Self> {
+        [Self::Signature, Self::Statement, Self::Operator].into_iter().find(|proof| proof.as_str() == text)
+    }
+}
+
+/// An address, or the wish to register one.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct RegisteredAddress {
+    /// Our name for it.
+    pub id: AddressId,
+    /// Whose it is, or is to be.
+    pub account: AccountId,
+    /// On which network.
+    pub network: Network,
+    /// The address.
+    pub address: Address,
+    /// When the account asked for it.
+    pub created_at: DateTime<Utc>,
+    /// Until when its challenge can be signed.
+    pub challenged_until: DateTime<Utc>,
+    /// Since when, and by what, it is the account's.
+    pub proven: Option<(DateTime<Utc>, Proof)>,
+    /// Since when it is not any more.
+    pub removed_at: Option<DateTime<Utc>>,
+}
+
+impl RegisteredAddress {
+    /// Whether money that arrives there is the account's.
+    #[must_use]
+    pub const fn is_active(&self) -> bool {
+        self.proven.is_some() && self.removed_at.is_none()
+    }
+}
+
+struct AddressRow {
+    id: Uuid,
+    account_id: Uuid,
+    network: String,
+    address: String,
+    created_at: DateTime<Utc>,
+    challenged_until: DateTime<Utc>,
+    proven_at: Option<DateTime<Utc>>,
+    proof: Option<String>,
+    removed_at: Option<DateTime<Utc>>,
+}
+
+impl TryFrom<AddressRow> for RegisteredAddress {
+    type Error = LedgerError;
+
+    fn try_from(row: AddressRow) -> Result<Self, LedgerError> {
+        let proof = row.proof.map(|proof| Proof::parse(&proof).column(TABLE, "proof")).transpose()?;
+        Ok(Self {
+            id: AddressId::from_uuid(row.id),
+            account: AccountId::from_uuid(row.account_id),
+            network: row.network.parse().column(TABLE, "network")?,
+            address: read_address(&row.address, TABLE, "address")?,
+            created_at: row.created_at,
+            challenged_until: row.challenged_until,
+            proven: row.proven_at.zip(proof),
+            removed_at: row.removed_at,
+        })
+    }
+}
+
+/// Selects addresses; the text behind it says which.
+macro_rules! addresses {
+    ($rest:tt $(, $argument:expr)* $(,)?) => {
+        sqlx::query_as!(
+            AddressRow,
+            r#"
+            SELECT id, account_id, network, address, created_at, challenged_until, proven_at, proof, removed_at
+            FROM addresses
+            "# + $rest
+            $(, $argument)*
+        )
+    };
+}
+
+/// Records that an account wants to register an address.
+///
+/// # Errors
+/// The database could not be reached.
+pub async fn insert(db: &mut PgConnection, address: &RegisteredAddress) -> Result<(), LedgerError> {
+    sqlx::query!(
+        r#"
+        INSERT INTO addresses (id, account_id, network, address, created_at, challenged_until)
+        VALUES ($1, $2, $3, $4, $5, $6)
+        "#,
+        address.id.uuid(),
+        address.account.uuid(),
+        address.network.as_str(),
+        address.address.to_string(),
+        address.created_at,
+        address.challenged_until,
+    )
+    .execute(db)
+    .await?;
+    Ok(())
+}
+
+/// An address, locked until the transaction ends.
+///
+/// # Errors
+/// The database could not be reached.
+pub async fn lock(db: &mut PgConnection, id: AddressId) -> Result<Option<RegisteredAddress>, LedgerError> {
+    addresses!("WHERE id = $1 FOR UPDATE", id.uuid()).fetch_optional(db).await?.map(RegisteredAddress::try_from).transpose()
+}
+
+/// Who owns an address now, locked until the transaction ends.
+///
+/// # Errors
+/// The database could not be reached.
+pub async fn lock_owner(
+    db: &mut PgConnection,
+    network: &Network,
+    address: Address,
+) -> Result<Option<RegisteredAddress>, LedgerError> {
+    let owner = addresses!(
+        "WHERE network = $1 AND address = $2 AND proven_at IS NOT NULL AND removed_at IS NULL FOR UPDATE",
+        network.as_str(),
+        address.to_string(),
+    );
+    owner.fetch_optional(db).await?.map(RegisteredAddress::try_from).transpose()
+}
+
+/// Makes an address its account's from now on. Returns whether it did: not if another one was quicker.
+///
+/// # Errors
+/// The database could not be reached.
+pub async fn prove(
+    db: &mut PgConnection,
+    id: AddressId,
+    proof: Proof,
+    note: Option<&str>,
+    now: DateTime<Utc>,
+) -> Result<bool, LedgerError> {
+    // A conflict with the one owner that there may be changes nothing, and whoever lost is told so.
+    let done = sqlx::query!(
+        r#"
+        UPDATE addresses a SET proven_at = $2, proof = $3, note = $4
+        WHERE id = $1 AND proven_at IS NULL AND removed_at IS NULL
+          AND NOT EXISTS (SELECT FROM addresses o WHERE o.network = a.network AND o.address = a.address
+                          AND o.proven_at IS NOT NULL AND o.removed_at IS NULL)
+        "#,
+        id.uuid(),
+        now,
+        proof.as_str(),
+        note,
+    )
+    .execute(db)
+    .await?;
+    Ok(done.rows_affected() == 1)
+}
+
+/// Ends an account's hold on an address. Returns whether it had one, or had asked for one.
+///
+/// # Errors
+/// The database could not be reached.
+pub async fn remove(db: &mut PgConnection, id: AddressId, now: DateTime<Utc>) -> Result<bool, LedgerError> {
+    let done = sqlx::query!("UPDATE addresses SET removed_at = $2 WHERE id = $1 AND removed_at IS NULL", id.uuid(), now);
+    Ok(done.execute(db).await?.rows_affected() == 1)
+}
+
+/// Who owns which of these addresses. The cost grows with those that are asked for and hardly with those that are registered.
+///
+/// # Errors
+/// The database could not be reached.
+pub async fn owners(
+    db: &mut PgConnection,
+    network: &Network,
+    addresses: &[String],
+) -> Result<Vec<(Address, AccountId)>, LedgerError> {
+    let rows = sqlx::query!(
+        r#"
+        SELECT address, account_id FROM addresses
+        WHERE network = $1 AND address = ANY($2) AND proven_at IS NOT NULL AND removed_at IS NULL
+        "#,
+        network.as_str(),
+        addresses,
+    );
+    let rows = rows.fetch_all(db).await?;
+    let owner = |address: &str, account| Ok((read_address(address, TABLE, "address")?, AccountId::from_uuid(account)));
+    rows.iter().map(|row| owner(&row.address, row.account_id)).collect()
+}
+
+/// The active addresses of an account on some networks, oldest first, which are not kept for an invoice.
+///
+/// # Errors
+/// The database could not be reached.
+pub async fn free_of(
+    db: &mut PgConnection,
+    account: AccountId,
+    networks: &[String],
+    now: DateTime<Utc>,
+) -> Result<Vec<RegisteredAddress>, LedgerError> {
+    let rows = addresses!(
+        r#"
+        WHERE account_id = $1 AND network = ANY($2) AND proven_at IS NOT NULL AND removed_at IS NULL
+          AND (reserved_until IS NULL OR reserved_until < $3)
+        ORDER BY id
+        "#,
+        account.uuid(),
+        networks,
+        now,
+    );
+    rows.fetch_all(db).await?.into_iter().map(RegisteredAddress::try_from).collect()
+}
+
+/// Of these addresses, those at which an open invoice waits to be paid.
+///
+/// # Errors
+/// The database could not be reached.
+pub async fn awaited(db: &mut PgConnection, addresses: &[RegisteredAddress]) -> Result<Vec<AddressId>, LedgerError> {
+    let ids: Vec<_> = addresses.iter().map(|address| address.id.uuid()).collect();
+    let awaited = sqlx::query_scalar!(
+        r#"
+        SELECT a.id FROM addresses a
+        WHERE a.id = ANY($1)
+          AND EXISTS (SELECT FROM invoice_options o WHERE o.network = a.network AND o.pay_to = a.address AND o.open AND NOT o.reserved)
+        "#,
+        &ids,
+    );
+    Ok(awaited.fetch_all(db).await?.into_iter().map(AddressId::from_uuid).collect())
+}
+
+/// Keeps an address for one invoice. Returns whether it did: not if it is kept for another one, or is not the account's.
+///
+/// # Errors
+/// The database could not be reached.
+pub async fn reserve(
+    db: &mut PgConnection,
+    id: AddressId,
+    invoice: InvoiceId,
+    until: DateTime<Utc>,
+    now: DateTime<Utc>,
+) -> Result<bool, LedgerError> {
+    let done = sqlx::query!(
+        r#"
+        UPDATE addresses SET reserved_for = $2, reserved_until = $3
+        WHERE id = $1 AND proven_at IS NOT NULL AND removed_at IS NULL AND (reserved_until IS NULL OR reserved_until < $4)
+        "#,
+        id.uuid(),
+        invoice.uuid(),
+        until,
+        now,
+    )
+    .execute(db)
+    .await?;
+    Ok(done.rows_affected() == 1)
+}
+
+impl Ledger {
+    /// An address by our name for it.
+    ///
+    /// # Errors
+    /// The database could not be reached.
+    pub async fn find_address(&self, id: AddressId) -> Result<Option<RegisteredAddress>, LedgerError> {
+        addresses!("WHERE id = $1", id.uuid()).fetch_optional(self.pool()).await?.map(RegisteredAddress::try_from).transpose()
+    }
+
+    /// A page of an account's addresses, oldest first, without those that were removed.
+    ///
+    /// # Errors
+    /// The database could not be reached.
+    pub async fn list_addresses(
+        &self,
+        account: AccountId,
+        after: Option<AddressId>,
+        limit: u32,
+    ) -> Result<Vec<RegisteredAddress>, LedgerError> {
+        let rows = addresses!(
+            "WHERE account_id = $1 AND removed_at IS NULL AND ($2::uuid IS NULL OR id > $2) ORDER BY id LIMIT $3",
+            account.uuid(),
+            after.map(AddressId::uuid),
+            i64::from(limit),
+        );
+        rows.fetch_all(self.pool()).await?.into_iter().map(RegisteredAddress::try_from).collect()
+    }
+}

@@ -1,0 +1,457 @@
+//! Merchants: their addresses, their invoices, and what wallets send them.
+
+use std::time::Duration;
+
+use alloy::primitives::B256;
+use serde_json::{Value, json};
+
+use crate::support::chain::{Chain, ChainOptions};
+use crate::support::cli::open_account;
+use crate::support::facilitator::{Facilitator, NetworkOptions, Options};
+use crate::support::merchant::{Merchant, pay, sign};
+use crate::support::payer::{Payer, Terms};
+use crate::support::{database, eventually};
+
+const PATIENCE: Duration = Duration::from_secs(30);
+
+async fn start() -> (Chain, Facilitator) {
+    let chain = Chain::start(ChainOptions { block_time: 0.25, ..ChainOptions::default() }).await;
+    let facilitator = Facilitator::start(&Options::new(NetworkOptions::of(&chain), &database::fresh().await)).await;
+    (chain, facilitator)
+}
+
+fn units(decimal: &Value) -> u128 {
+    quittance::domain::amount::Amount::from_decimal(decimal.as_str().expect("a text"), 6).expect("an amount").units()
+}
+
+/// The kinds of events that an account was told of an invoice, in order.
+async fn told(url: &secrecy::SecretString, invoice: &Value) -> Vec<String> {
+    let id: quittance::domain::ids::InvoiceId = invoice["id"].as_str().expect("a name").parse().expect("an identifier");
+    let kinds = sqlx::query_scalar::<_, String>("SELECT kind FROM events WHERE invoice_id = $1 ORDER BY id").bind(id.uuid());
+    kinds.fetch_all(database::ledger(url).await.pool()).await.expect("the database answers")
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_address_is_a_merchants_once_its_owner_has_signed() {
+    let (chain, facilitator) = start().await;
+    let (network, owner, stranger) = (chain.network(), &chain.payers[0], &chain.payers[1]);
+    let (first, second) = (Merchant::open(&facilitator).await, Merchant::open(&facilitator).await);
+    let wanted = json!({"network": network, "address": owner.address()});
+    let (status, address) = first.post("/v1/addresses", &wanted).await;
+    assert_eq!((status, &address["status"]), (201, &json!("challenged")), "{address}");
+    let (path, challenge) =
+        (format!("/v1/addresses/{}", address["id"].as_str().unwrap()), address["challenge"].as_str().unwrap());
+    assert!(challenge.contains(&owner.address()) && challenge.contains(&facilitator.url), "{challenge}");
+
+    for (signature, code) in [
+        (sign(stranger, challenge), "invalid_signature"),
+        (sign(owner, &format!("{challenge} ")), "invalid_signature"),
+        ("0x00".to_owned(), "invalid_signature"),
+    ] {
+        let (status, problem) = first.post(&format!("{path}/proof"), &json!({"signature": signature})).await;
+        assert_eq!((status, &problem["code"]), (422, &json!(code)), "{problem}");
+    }
+    let signature = json!({"signature": sign(owner, challenge)});
+    assert_eq!(second.post(&format!("{path}/proof"), &signature).await.0, 404, "it is another account's challenge");
+    let (status, proven) = first.post(&format!("{path}/proof"), &signature).await;
+    assert_eq!((status, &proven["status"], &proven["proof"]), (200, &json!("active"), &json!("signature")), "{proven}");
+
+    // Another account gets a challenge, too, but cannot take what its owner has signed for.
+    let (status, rival) = second.post("/v1/addresses", &wanted).await;
+    assert_eq!(status, 201, "{rival}");
+    let rival_path = format!("/v1/addresses/{}", rival["id"].as_str().unwrap());
+    let rival_proof = json!({"signature": sign(owner, rival["challenge"].as_str().unwrap())});
+    let (status, problem) = second.post(&format!("{rival_path}/proof"), &rival_proof).await;
+    assert_eq!((status, &problem["code"]), (422, &json!("address_taken")), "{problem}");
+    assert_eq!(first.post("/v1/addresses", &wanted).await.0, 409, "it is the account's already");
+    assert_eq!(second.get(&path).await.0, 404);
+    assert_eq!(second.send("DELETE", &path, None, None).await.0, 404);
+
+    assert_eq!(first.send("DELETE", &path, None, None).await.0, 200);
+    let (status, won) = second.post(&format!("{rival_path}/proof"), &rival_proof).await;
+    assert_eq!((status, &won["status"]), (200, &json!("active")), "{won}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn addresses_at_which_money_is_lost_are_not_registered() {
+    let (chain, facilitator) = start().await;
+    let merchant = Merchant::open(&facilitator).await;
+    let owner = chain.payers[0].address();
+    let mut wrong_checksum = owner.clone();
+    let swapped = if owner.as_bytes()[2].is_ascii_lowercase() { owner[2..3].to_uppercase() } else { owner[2..3].to_lowercase() };
+    wrong_checksum.replace_range(2..3, &swapped);
+    let signer = chain.text("/accounts/signers/0/address");
+
+    for (network, address, code) in [
+        (chain.network(), "0x0000000000000000000000000000000000000000".to_owned(), "address_not_payable"),
+        (chain.network(), chain.usdc(), "address_not_payable"),
+        (chain.network(), signer, "address_not_payable"),
+        (chain.network(), "0x1234".to_owned(), "invalid_address"),
+        ("eip155:1".to_owned(), owner.clone(), "unknown_network"),
+        ("base".to_owned(), owner, "unknown_network"),
+    ] {
+        let (status, problem) = merchant.post("/v1/addresses", &json!({"network": network, "address": address})).await;
+        assert_eq!((status, &problem["code"]), (422, &json!(code)), "{network} {address}: {problem}");
+    }
+    if wrong_checksum != chain.payers[0].address() {
+        let body = json!({"network": chain.network(), "address": wrong_checksum});
+        assert_eq!(merchant.post("/v1/addresses", &body).await.0, 422, "{wrong_checksum}");
+    }
+    assert_eq!(merchant.get("/v1/addresses").await.1["addresses"], json!([]));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_plain_transfer_pays_the_invoice_that_an_address_is_reserved_for() {
+    let (chain, facilitator) = start().await;
+    let merchant = Merchant::open(&facilitator).await;
+    merchant.register(&chain.network(), &chain.payers[0]).await;
+    let invoice = merchant.invoice(&json!({"amount": "0.25", "reserveAddress": true})).await;
+    assert_eq!((&invoice["status"], &invoice["amountDue"]), (&json!("open"), &json!("0.25")));
+    // Nobody else can have the address meanwhile.
+    let (status, problem) = merchant.post("/v1/invoices", &json!({"amount": "1"})).await;
+    assert_eq!((status, &problem["code"]), (422, &json!("no_address")), "{problem}");
+
+    let half = pay(&chain, &chain.payers[1], &chain.payers[0].address(), 100_000).await;
+    let begun = merchant.until(&invoice, "underpaid").await;
+    assert_eq!((&begun["amountPaid"], &begun["amountDue"]), (&json!("0.1"), &json!("0.15")), "{begun}");
+    pay(&chain, &chain.payers[2], &chain.payers[0].address(), 160_000).await;
+    let paid = merchant.until(&invoice, "paid").await;
+
+    assert_eq!((units(&paid["amountPaid"]), units(&paid["amountSurplus"]), units(&paid["amountDue"])), (260_000, 10_000, 0));
+    let transfers = paid["transfers"].as_array().expect("transfers");
+    assert_eq!(transfers.len(), 2);
+    assert!(transfers.iter().any(|transfer| transfer["transaction"] == half && transfer["basis"] == "reserved"), "{paid}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_transfer_that_could_be_for_anything_is_left_to_the_merchant() {
+    let (chain, facilitator) = start().await;
+    let (merchant, rival) = (Merchant::open(&facilitator).await, Merchant::open(&facilitator).await);
+    merchant.register(&chain.network(), &chain.payers[0]).await;
+    let address = chain.payers[0].address();
+    let (first, second) = (merchant.invoice(&json!({"amount": "0.5"})).await, merchant.invoice(&json!({"amount": "0.5"})).await);
+
+    let transaction = pay(&chain, &chain.payers[1], &address, 500_000).await;
+    let transfer = merchant.until_transfer(&transaction).await;
+    assert_eq!((&transfer["matched"], &transfer["amount"]), (&json!(false), &json!("500000")), "{transfer}");
+    assert_eq!(merchant.show(&first).await["status"], "open");
+    let path = format!("/v1/transfers/{}/assign", transfer["id"].as_str().unwrap());
+    let wish = json!({"invoice": second["id"]});
+    assert_eq!(rival.post(&path, &wish).await.0, 404, "it is another account's");
+    let (status, assigned) = merchant.post(&path, &wish).await;
+    assert_eq!(status, 200, "{assigned}");
+
+    assert_eq!(merchant.show(&second).await["status"], "paid");
+    assert_eq!(merchant.show(&first).await["status"], "open");
+    let (status, problem) = merchant.post(&path, &json!({"invoice": first["id"]})).await;
+    assert_eq!((status, &problem["code"]), (409, &json!("transfer_not_free")), "{problem}");
+    assert_eq!(merchant.get("/v1/transfers?matched=false").await.1["transfers"], json!([]));
+    assert_eq!(rival.get("/v1/transfers").await.1["transfers"], json!([]));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_payer_or_an_amount_names_an_invoice_only_where_it_is_clear() {
+    let (chain, facilitator) = start().await;
+    let merchant = Merchant::open(&facilitator).await;
+    merchant.register(&chain.network(), &chain.payers[0]).await;
+    let (address, payer) = (chain.payers[0].address(), &chain.payers[1]);
+    let named = merchant.invoice(&json!({"amount": "0.3", "payer": payer.address()})).await;
+    let wanted = merchant.invoice(&json!({"amount": "0.7", "matchAmount": true})).await;
+
+    let stranger = pay(&chain, &chain.payers[2], &address, 300_000).await;
+    assert_eq!(merchant.until_transfer(&stranger).await["matched"], false, "another one pays");
+    pay(&chain, payer, &address, 300_000).await;
+    assert_eq!(merchant.until(&named, "paid").await["transfers"][0]["basis"], "payer");
+    pay(&chain, &chain.payers[3], &address, 700_000).await;
+    assert_eq!(merchant.until(&wanted, "paid").await["transfers"][0]["basis"], "amount");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_authorization_with_the_invoices_nonce_pays_it_whoever_lands_it() {
+    let (chain, facilitator) = start().await;
+    let merchant = Merchant::open(&facilitator).await;
+    merchant.register(&chain.network(), &chain.payers[0]).await;
+    let invoice = merchant.invoice(&json!({"amount": "0.02"})).await;
+    let nonce = &invoice["options"][0]["nonce"];
+    let nonce: B256 = nonce.as_str().expect("a nonce").parse().expect("32 bytes");
+    let mut other = nonce;
+    other.0[31] = 7;
+    let payer = &chain.payers[1];
+    let authorize = |nonce, amount| {
+        let terms = Terms { amount, ..Terms::to(&chain.payers[0].address()) };
+        payer.authorize_with(&terms, nonce, payer.address().parse().expect("an address"))
+    };
+
+    // A stranger lands the first, and we settle the second.
+    let (first, second) = (authorize(nonce, 15_000), authorize(other, 5_000));
+    let landed = chain.send_as(&chain.payers[2].address(), &chain.usdc(), &first.call(), 1_000_000).await;
+    chain.receipt(&landed).await;
+    merchant.until(&invoice, "underpaid").await;
+    assert_eq!(facilitator.settle(&second.v2()).await.1["success"], true);
+    let paid = merchant.until(&invoice, "paid").await;
+
+    let transfers = paid["transfers"].as_array().expect("transfers");
+    assert_eq!(transfers.len(), 2, "{paid}");
+    assert!(transfers.iter().all(|transfer| transfer["basis"] == "reference"), "{paid}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_x402_payment_that_names_an_invoice_pays_it() {
+    let (chain, facilitator) = start().await;
+    let merchant = Merchant::open(&facilitator).await;
+    merchant.register(&chain.network(), &chain.payers[0]).await;
+    let invoice = merchant.invoice(&json!({"amount": "0.01"})).await;
+    let accepts = &invoice["paymentRequired"]["accepts"][0];
+    let body = |terms: &Value, payer: &Payer| {
+        let signed = payer.authorize(&Terms::to(&chain.payers[0].address()));
+        let mut body = signed.v2();
+        body["paymentRequirements"] = terms.clone();
+        body["paymentPayload"]["accepted"] = terms.clone();
+        body
+    };
+
+    let mut foreign = accepts.clone();
+    foreign["extra"]["invoice"] = json!("inv_00000000000070008000000000000000");
+    let (_, refused) = facilitator.verify(&body(&foreign, &chain.payers[1])).await;
+    assert_eq!(refused["invalidReason"], "invalid_payment_requirements", "{refused}");
+    let (_, settled) = facilitator.settle(&body(accepts, &chain.payers[1])).await;
+    assert_eq!(settled["success"], true, "{settled}");
+    let paid = merchant.until(&invoice, "paid").await;
+
+    let transfer = &paid["transfers"][0];
+    assert_eq!((&transfer["basis"], &transfer["payment"]), (&json!("payment"), &settled["extra"]["paymentId"]), "{paid}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_invoice_reaches_every_status_and_each_change_is_told_once() {
+    let chain = Chain::start(ChainOptions { block_time: 0.25, ..ChainOptions::default() }).await;
+    let url = database::fresh().await;
+    let network = NetworkOptions::of(&chain);
+    // Final and safe after six blocks, so that a transfer is seen before it counts.
+    let network = NetworkOptions { lines: "final = 6\n".to_owned(), ..network };
+    let facilitator = Facilitator::start(&Options::new(network, &url)).await;
+    let merchant = Merchant::open(&facilitator).await;
+    for owner in [0, 1, 2] {
+        merchant.register(&chain.network(), &chain.payers[owner]).await;
+    }
+    let (network, payer) = (chain.network(), &chain.payers[5]);
+    let (_, page) = merchant.get("/v1/addresses").await;
+    let place = |index: usize| json!([page["addresses"][index]["id"]]);
+    let deep = merchant
+        .invoice(
+            &json!({"amount": "1", "reserveAddress": true, "addresses": place(0), "answerAt": "safe", "networks": [network]}),
+        )
+        .await;
+    let short =
+        merchant.invoice(&json!({"amount": "1", "reserveAddress": true, "addresses": place(1), "tolerance": "0.1"})).await;
+    let dropped = merchant.invoice(&json!({"amount": "1", "reserveAddress": true, "addresses": place(2)})).await;
+
+    pay(&chain, payer, &chain.payers[0].address(), 1_000_000).await;
+    let seen = merchant.until(&deep, "seen").await;
+    assert_eq!((&seen["amountPending"], &seen["amountDue"]), (&json!("1"), &json!("0")), "{seen}");
+    // Safe is final here, so it is both at once.
+    merchant.until(&deep, "final").await;
+    pay(&chain, payer, &chain.payers[1].address(), 850_000).await;
+    merchant.until(&short, "underpaid").await;
+    pay(&chain, payer, &chain.payers[1].address(), 50_000).await;
+    merchant.until(&short, "paid").await;
+    merchant.until(&short, "final").await;
+    let path = format!("/v1/invoices/{}/cancel", dropped["id"].as_str().unwrap());
+    assert_eq!(merchant.post(&path, &json!({})).await.1["status"], "canceled");
+    let (status, problem) = merchant.post(&format!("/v1/invoices/{}/cancel", short["id"].as_str().unwrap()), &json!({})).await;
+    assert_eq!((status, &problem["code"]), (409, &json!("invoice_begun")), "{problem}");
+
+    assert_eq!(told(&url, &deep).await, ["invoice.seen", "invoice.paid", "invoice.finalized"]);
+    assert_eq!(told(&url, &short).await, ["invoice.underpaid", "invoice.paid", "invoice.finalized"]);
+    assert_eq!(told(&url, &dropped).await, ["invoice.canceled"]);
+}
+
+/// Moves an invoice into the past, as if it had been opened two hours ago.
+async fn age(url: &secrecy::SecretString, invoice: &Value) {
+    let id: quittance::domain::ids::InvoiceId = invoice["id"].as_str().expect("a name").parse().expect("an identifier");
+    let aged = "UPDATE invoices SET created_at = created_at - interval '2 hours', expires_at = expires_at - interval '2 hours', \
+                closes_at = closes_at - interval '2 hours' WHERE id = $1";
+    let ledger = database::ledger(url).await;
+    sqlx::query(aged).bind(id.uuid()).execute(ledger.pool()).await.expect("the database answers");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_comes_after_the_time_is_late_and_pays_nothing() {
+    let chain = Chain::start(ChainOptions { block_time: 0.25, ..ChainOptions::default() }).await;
+    let url = database::fresh().await;
+    let facilitator = Facilitator::start(&Options::new(NetworkOptions::of(&chain), &url)).await;
+    let merchant = Merchant::open(&facilitator).await;
+    merchant.register(&chain.network(), &chain.payers[0]).await;
+    let invoice = merchant.invoice(&json!({"amount": "0.01"})).await;
+    let nonce: B256 = invoice["options"][0]["nonce"].as_str().expect("a nonce").parse().expect("32 bytes");
+
+    age(&url, &invoice).await;
+    merchant.until(&invoice, "expired").await;
+    let payer = &chain.payers[1];
+    let signed =
+        payer.authorize_with(&Terms::to(&chain.payers[0].address()), nonce, payer.address().parse().expect("an address"));
+    let landed = chain.send_as(&chain.payers[2].address(), &chain.usdc(), &signed.call(), 1_000_000).await;
+    chain.receipt(&landed).await;
+    let late = eventually("a late transfer", PATIENCE, || async {
+        let shown = merchant.show(&invoice).await;
+        (shown["amountLate"] != "0").then_some(shown)
+    })
+    .await;
+
+    assert_eq!(
+        (&late["status"], &late["amountLate"], &late["amountPaid"]),
+        (&json!("expired"), &json!("0.01"), &json!("0")),
+        "{late}"
+    );
+    assert_eq!(told(&url, &invoice).await, ["invoice.expired", "invoice.paid_late"]);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_invoice_whose_block_is_replaced_is_open_again_and_paid_again() {
+    let chain = Chain::start(ChainOptions { block_time: 0.25, ..ChainOptions::default() }).await;
+    let url = database::fresh().await;
+    let facilitator = Facilitator::start(&Options::new(NetworkOptions::of(&chain), &url)).await;
+    let merchant = Merchant::open(&facilitator).await;
+    merchant.register(&chain.network(), &chain.payers[0]).await;
+    let invoice = merchant.invoice(&json!({"amount": "0.5", "reserveAddress": true})).await;
+
+    let first = pay(&chain, &chain.payers[1], &chain.payers[0].address(), 500_000).await;
+    merchant.until(&invoice, "paid").await;
+    let depth = chain.height().await + 1 - crate::support::chain::hex(&chain.receipt(&first).await["blockNumber"]);
+    chain.rpc("anvil_reorg", json!([depth + 1, []])).await;
+    let open = merchant.until(&invoice, "open").await;
+    assert_eq!((&open["amountPaid"], &open["transfers"]), (&json!("0"), &json!([])), "{open}");
+    let second = pay(&chain, &chain.payers[2], &chain.payers[0].address(), 500_000).await;
+    let paid = merchant.until(&invoice, "paid").await;
+
+    assert_eq!(paid["transfers"].as_array().map(Vec::len), Some(1), "{paid}");
+    assert_eq!(paid["transfers"][0]["transaction"], second);
+    assert_eq!(told(&url, &invoice).await, ["invoice.paid", "invoice.reopened", "invoice.paid"]);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_order_that_makes_no_sense_is_refused_and_leaves_nothing_behind() {
+    let (chain, facilitator) = start().await;
+    let merchant = Merchant::open(&facilitator).await;
+    let (status, problem) = merchant.post("/v1/invoices", &json!({"amount": "1"})).await;
+    assert_eq!((status, &problem["code"]), (422, &json!("no_address")), "{problem}");
+    merchant.register(&chain.network(), &chain.payers[0]).await;
+    let huge = "9".repeat(79);
+
+    for wrong in [
+        json!({"amount": "0"}),
+        json!({"amount": "-1"}),
+        json!({"amount": "1e3"}),
+        json!({"amount": "0.0000001"}),
+        json!({"amount": "0.00001"}),
+        json!({"amount": huge}),
+        json!({"amount": "1", "asset": "USD"}),
+        json!({"amount": "1", "networks": ["eip155:1"]}),
+        json!({"amount": "1", "networks": ["base"]}),
+        json!({"amount": "1", "addresses": ["adr_00000000000070008000000000000000"]}),
+        json!({"amount": "1", "expiresIn": 1}),
+        json!({"amount": "1", "expiresIn": i64::MAX}),
+        json!({"amount": "1", "expiresAt": "2001-01-01T00:00:00Z"}),
+        json!({"amount": "1", "expiresAt": "2101-01-01T00:00:00Z"}),
+        json!({"amount": "1", "expiresIn": 60, "expiresAt": "2030-01-01T00:00:00Z"}),
+        json!({"amount": "1", "grace": -1}),
+        json!({"amount": "1", "tolerance": "1"}),
+        json!({"amount": "1", "payer": "0x00"}),
+        json!({"amount": "1", "payer": "EdmxWPmx2WH6WgFfTdu9xfkYf3k1g5wD1zccTVySEEh1"}),
+        json!({"amount": "1", "description": "d".repeat(501)}),
+        json!({"amount": "1", "reference": "a\nlevel=error"}),
+        json!({"amount": "1", "reference": "\u{202e}evil"}),
+        json!({"amount": "1", "metadata": {"text": "m".repeat(5_000)}}),
+    ] {
+        let (status, problem) = merchant.post("/v1/invoices", &wrong).await;
+        assert_eq!(status, 422, "{wrong}: {problem}");
+    }
+    for malformed in
+        [json!({}), json!({"amount": 1}), json!({"amount": "1", "color": "red"}), json!({"amount": "1", "metadata": []})]
+    {
+        let (status, problem) = merchant.post("/v1/invoices", &malformed).await;
+        assert_eq!((status, &problem["code"]), (400, &json!("bad_body")), "{malformed}: {problem}");
+    }
+    assert_eq!(merchant.get("/v1/invoices").await.1["invoices"], json!([]));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn under_one_key_an_invoice_is_opened_once() {
+    let (chain, facilitator) = start().await;
+    let (merchant, rival) = (Merchant::open(&facilitator).await, Merchant::open(&facilitator).await);
+    merchant.register(&chain.network(), &chain.payers[0]).await;
+    let (order, other) = (json!({"amount": "1", "reference": "order 7"}), json!({"amount": "2"}));
+    let key = "order-7-of-today";
+    let send = |order| merchant.send("POST", "/v1/invoices", Some(order), Some(key));
+
+    let answers = futures_util::future::join_all((0..8).map(|_| send(&order))).await;
+    for answer in &answers {
+        assert_eq!(answer, &answers[0], "everybody is told the same");
+    }
+    assert_eq!(answers[0].0, 201, "{:?}", answers[0]);
+    let (status, problem) = send(&other).await;
+    assert_eq!((status, &problem["code"]), (409, &json!("idempotency_key_reused")), "{problem}");
+    let long = "k".repeat(129);
+    for bad in ["short", &long, "with spaces in the key"] {
+        let (status, problem) = merchant.send("POST", "/v1/invoices", Some(&order), Some(bad)).await;
+        assert_eq!((status, &problem["code"]), (400, &json!("invalid_idempotency_key")), "{bad}: {problem}");
+    }
+    let (status, elsewhere) = rival.send("POST", "/v1/invoices", Some(&order), Some(key)).await;
+    assert_eq!((status, &elsewhere["code"]), (422, &json!("no_address")), "keys are each account's own: {elsewhere}");
+    let (_, page) = merchant.get("/v1/invoices?reference=order%207").await;
+    assert_eq!(page["invoices"].as_array().map(Vec::len), Some(1), "{page}");
+}
+
+/// Every route of merchants with somebody else's names, by every kind of caller.
+#[tokio::test(flavor = "multi_thread")]
+async fn nobody_reads_or_changes_what_is_anothers() {
+    let (chain, facilitator) = start().await;
+    let (owner, rival) = (Merchant::open(&facilitator).await, Merchant::open(&facilitator).await);
+    let address = owner.register(&chain.network(), &chain.payers[0]).await;
+    let invoice = owner.invoice(&json!({"amount": "0.5", "reserveAddress": true, "reference": "secret"})).await;
+    let transaction = pay(&chain, &chain.payers[1], &chain.payers[0].address(), 100).await;
+    let transfer = owner.until_transfer(&transaction).await;
+    let text = |value: &Value| value.as_str().expect("a name").to_owned();
+    let (invoice, transfer) = (text(&invoice["id"]), text(&transfer["id"]));
+    let routes = [
+        ("GET", format!("/v1/addresses/{address}"), None),
+        ("DELETE", format!("/v1/addresses/{address}"), None),
+        ("POST", format!("/v1/addresses/{address}/proof"), Some(json!({"signature": "0x00"}))),
+        ("GET", format!("/v1/invoices/{invoice}"), None),
+        ("POST", format!("/v1/invoices/{invoice}/cancel"), Some(json!({}))),
+        ("POST", format!("/v1/transfers/{transfer}/assign"), Some(json!({"invoice": invoice}))),
+    ];
+    let lists = ["/v1/addresses", "/v1/invoices", "/v1/transfers", "/v1/invoices?reference=secret"];
+    let others = [open_account(&facilitator, "provider").await.key, open_account(&facilitator, "operator").await.key];
+
+    for (method, path, body) in &routes {
+        let (status, answer) = rival.send(method, path, body.as_ref(), None).await;
+        assert_eq!((status, &answer["code"]), (404, &json!("not_found")), "{method} {path}: {answer}");
+        for (key, expected) in others.iter().map(|key| (Some(key), 403)).chain([(None, 401)]) {
+            let url = format!("{}{path}", facilitator.url);
+            let mut request = facilitator.client().request(method.parse().expect("a method"), url);
+            if let Some(key) = key {
+                request = request.bearer_auth(key);
+            }
+            if let Some(body) = body {
+                request = request.json(body);
+            }
+            assert_eq!(request.send().await.expect("an answer").status().as_u16(), expected, "{method} {path}");
+        }
+    }
+    for path in lists {
+        let (status, page) = rival.get(path).await;
+        let empty = page.as_object().expect("a page").values().all(|list| *list == json!([]));
+        assert!(status == 200 && empty, "{path}: {page}");
+    }
+    assert_eq!(owner.get(&format!("/v1/invoices/{invoice}")).await.1["status"], "underpaid");
+    for path in [
+        "/v1/invoices?limit=0",
+        "/v1/invoices?limit=101",
+        "/v1/invoices?limit=-1",
+        "/v1/invoices?cursor=inv_1",
+        "/v1/invoices?color=red",
+    ] {
+        assert_eq!(owner.get(path).await.0, 400, "{path}");
+    }
+}

@@ -1,0 +1,121 @@
+//! A merchant who registers addresses and opens invoices, and wallets that pay without asking anybody.
+
+use std::time::Duration;
+
+use alloy::signers::SignerSync;
+use serde_json::{Value, json};
+
+use super::chain::Chain;
+use super::cli::{Account, open_account};
+use super::eventually;
+use super::facilitator::Facilitator;
+use super::payer::{Payer, transfer_call};
+
+/// How long something may take that needs a block or two.
+const PATIENCE: Duration = Duration::from_secs(30);
+
+/// An account with a merchant's key.
+pub struct Merchant<'a> {
+    facilitator: &'a Facilitator,
+    account: Account,
+}
+
+impl<'a> Merchant<'a> {
+    /// Opens the account.
+    pub async fn open(facilitator: &'a Facilitator) -> Self {
+        Self { facilitator, account: open_account(facilitator, "merchant").await }
+    }
+
+    /// The account's identifier.
+    pub fn id(&self) -> &str {
+        &self.account.id
+    }
+
+    /// The key.
+    pub fn key(&self) -> &str {
+        &self.account.key
+    }
+
+    /// Sends a request and returns status and answer.
+    pub async fn send(&self, method: &str, path: &str, body: Option<&Value>, idempotency: Option<&str>) -> (u16, Value) {
+        let url = format!("{}{path}", self.facilitator.url);
+        let method = method.parse().expect("a method");
+        let mut request = self.facilitator.client().request(method, url).bearer_auth(&self.account.key);
+        if let Some(body) = body {
+            request = request.json(body);
+        }
+        if let Some(key) = idempotency {
+            request = request.header("idempotency-key", key);
+        }
+        let answer = request.send().await.expect("an answer");
+        let status = answer.status().as_u16();
+        (status, answer.json().await.expect("JSON"))
+    }
+
+    /// Reads.
+    pub async fn get(&self, path: &str) -> (u16, Value) {
+        self.send("GET", path, None, None).await
+    }
+
+    /// Changes something.
+    pub async fn post(&self, path: &str, body: &Value) -> (u16, Value) {
+        self.send("POST", path, Some(body), None).await
+    }
+
+    /// Registers the address of somebody who can sign, and returns our name for it.
+    pub async fn register(&self, network: &str, owner: &Payer) -> String {
+        let (status, address) = self.post("/v1/addresses", &json!({"network": network, "address": owner.address()})).await;
+        assert_eq!(status, 201, "{address}");
+        let id = address["id"].as_str().expect("a name").to_owned();
+        let signature = sign(owner, address["challenge"].as_str().expect("a challenge"));
+        let (status, proven) = self.post(&format!("/v1/addresses/{id}/proof"), &json!({"signature": signature})).await;
+        assert_eq!((status, &proven["status"]), (200, &json!("active")), "{proven}");
+        id
+    }
+
+    /// Opens an invoice.
+    pub async fn invoice(&self, order: &Value) -> Value {
+        let (status, invoice) = self.post("/v1/invoices", order).await;
+        assert_eq!(status, 201, "{invoice}");
+        invoice
+    }
+
+    /// An invoice as it stands now.
+    pub async fn show(&self, invoice: &Value) -> Value {
+        let (status, shown) = self.get(&format!("/v1/invoices/{}", invoice["id"].as_str().expect("a name"))).await;
+        assert_eq!(status, 200, "{shown}");
+        shown
+    }
+
+    /// Waits until an invoice stands somewhere.
+    pub async fn until(&self, invoice: &Value, status: &str) -> Value {
+        let what = format!("{} {status}", invoice["id"]);
+        eventually(&what, PATIENCE, || async {
+            let shown = self.show(invoice).await;
+            (shown["status"] == status).then_some(shown)
+        })
+        .await
+    }
+
+    /// Waits until a transfer has been observed, and returns it.
+    pub async fn until_transfer(&self, transaction: &str) -> Value {
+        eventually("a transfer", PATIENCE, || async {
+            let (_, page) = self.get("/v1/transfers").await;
+            page["transfers"].as_array()?.iter().find(|transfer| transfer["transaction"] == transaction).cloned()
+        })
+        .await
+    }
+}
+
+/// What a wallet makes of a text (EIP-191).
+pub fn sign(owner: &Payer, text: &str) -> String {
+    let signature = owner.signer().sign_message_sync(text.as_bytes()).expect("the key signs");
+    alloy::hex::encode_prefixed(signature.as_bytes())
+}
+
+/// A wallet sends USDC to somebody, and returns the transaction.
+pub async fn pay(chain: &Chain, from: &Payer, to: &str, units: u128) -> String {
+    let transaction = chain.send_as(&from.address(), &chain.usdc(), &transfer_call(to, units), 1_000_000).await;
+    assert_eq!(chain.receipt(&transaction).await["status"], "0x1", "the transfer went through");
+    transaction
+}
