@@ -485,4 +485,3 @@ impl Chain for EvmChain {
         }
     }
 }
-

@@ -482,4 +482,3 @@ fn sent(answer: Result<String, CallError>) -> Broadcast {
         Err(CallError::Unavailable(_)) => Broadcast::Unknown,
     }
 }
-
