@@ -51,6 +51,7 @@ impl Basis {
 
 /// An invoice that a transfer may be for: one of its options, and why it was looked at.
 #[derive(Debug, Clone, PartialEq, Eq)]
+#[expect(clippy::struct_excessive_bools, reason = "each is a fact of its own, and every combination of them can be")]
 pub struct Candidate {
     /// Which invoice.
     pub invoice: InvoiceId,
@@ -230,7 +231,7 @@ mod tests {
             assert_eq!(basis(&transfer(), second, &reserved), expected, "{second}");
         }
         let canceled = Candidate { canceled: true, reserved: true, ..candidate() };
-        assert_eq!(basis(&transfer(), 20, &[canceled.clone()]), None);
+        assert_eq!(basis(&transfer(), 20, std::slice::from_ref(&canceled)), None);
         for second in [9, 61] {
             assert_eq!(basis(&transfer(), second, &[Candidate { named: true, ..candidate() }]), Some(Basis::Reference));
         }
@@ -242,7 +243,7 @@ mod tests {
         let wanted = Candidate { by_amount: true, ..candidate() };
         let of = |candidates: &[Candidate]| basis(&transfer(), 20, candidates);
 
-        assert_eq!(of(&[wanted.clone()]), Some(Basis::Amount));
+        assert_eq!(of(std::slice::from_ref(&wanted)), Some(Basis::Amount));
         assert_eq!(of(&[Candidate { amount: Amount::new(99), ..wanted.clone() }]), None);
         assert_eq!(of(&[Candidate { begun: true, ..wanted.clone() }]), None);
         assert_eq!(of(&[candidate()]), None);
@@ -258,9 +259,9 @@ mod tests {
         let named = Candidate { payer: Some(PAYER), by_amount: true, ..candidate() };
         let of = |transfer: &Transfer, candidates: &[Candidate]| basis(transfer, 20, candidates);
 
-        assert_eq!(of(&transfer(), &[named.clone()]), Some(Basis::Payer));
-        assert_eq!(of(&Transfer { from: TOKEN, ..transfer() }, &[named.clone()]), None);
-        assert_eq!(of(&Transfer { amount: Some(Amount::new(50)), ..transfer() }, &[named.clone()]), None);
+        assert_eq!(of(&transfer(), std::slice::from_ref(&named)), Some(Basis::Payer));
+        assert_eq!(of(&Transfer { from: TOKEN, ..transfer() }, std::slice::from_ref(&named)), None);
+        assert_eq!(of(&Transfer { amount: Some(Amount::new(50)), ..transfer() }, std::slice::from_ref(&named)), None);
         assert_eq!(of(&transfer(), &[named.clone(), Candidate { payer: Some(PAYER), ..candidate() }]), None);
     }
 }

@@ -16,7 +16,7 @@ use crate::domain::network::Network;
 use crate::domain::payment::Payment;
 use crate::domain::transfer::Transfer;
 use crate::ledger::events::NewEvent;
-use crate::ledger::invoices::{self, LockedInvoice, Told};
+use crate::ledger::invoices::{self, LockedInvoice, Told, Wish};
 use crate::ledger::transfers::{Kept, NewClaim};
 use crate::ledger::{Db, LedgerError, addresses, commit, events, transfers};
 
@@ -35,16 +35,16 @@ pub async fn credit(
     paid: &[(&Payment, &Transfer)],
 ) -> Result<BTreeSet<InvoiceId>, LedgerError> {
     let owner = |transfer: &Transfer| owners.get(&transfer.to).copied();
-    let owned: Vec<&Transfer> = moved.iter().filter(|transfer| owner(transfer).is_some()).collect();
+    let ours: Vec<&Transfer> = moved.iter().filter(|transfer| owner(transfer).is_some()).collect();
     let foreign =
-        paid.iter().map(|(_, transfer)| *transfer).filter(|transfer| !owned.iter().any(|own| own.index == transfer.index));
-    let kept: Vec<_> = owned.iter().copied().chain(foreign).map(|transfer| Kept { transfer, owner: owner(transfer) }).collect();
+        paid.iter().map(|(_, transfer)| *transfer).filter(|transfer| !ours.iter().any(|own| own.index == transfer.index));
+    let kept: Vec<_> = ours.iter().copied().chain(foreign).map(|transfer| Kept { transfer, owner: owner(transfer) }).collect();
     transfers::keep(db, network, block, &kept).await?;
 
     let indices: Vec<_> = kept.iter().map(|kept| kept.transfer.index).collect();
     let before: BTreeMap<_, _> = transfers::claimed(db, network, block, &indices).await?.into_iter().collect();
     let mut claims = claims_of_payments(db, network, paid).await?;
-    let free: Vec<_> = owned
+    let free: Vec<_> = ours
         .into_iter()
         .filter(|transfer| !before.contains_key(&transfer.index) && !paid.iter().any(|(_, own)| own.index == transfer.index))
         .filter(|transfer| matching::can_pay(transfer))
@@ -128,20 +128,16 @@ async fn matched<'a>(
     let mut granted = BTreeSet::new();
     for (position, transfer) in transfers.into_iter().enumerate() {
         // Of two transfers that look alike a wish is for one.
-        let wished =
-            wishes.iter().find(|wish| wish.transfer == position && !granted.contains(&(wish.invoice, &transfer.transaction)));
-        let chosen = match wished {
-            Some(wish) => {
-                granted.insert((wish.invoice, &transfer.transaction));
-                Some((wish.invoice, Basis::Assigned))
+        let is_wished = |wish: &&Wish| wish.transfer == position && !granted.contains(&(wish.invoice, &transfer.transaction));
+        let chosen = if let Some(wish) = wishes.iter().find(is_wished) {
+            granted.insert((wish.invoice, &transfer.transaction));
+            Some((wish.invoice, Basis::Assigned))
+        } else {
+            let mut likely = candidates.remove(&position).unwrap_or_default();
+            for candidate in &mut likely {
+                candidate.begun |= begun.contains(&candidate.invoice);
             }
-            None => {
-                let mut candidates = candidates.remove(&position).unwrap_or_default();
-                for candidate in &mut candidates {
-                    candidate.begun |= begun.contains(&candidate.invoice);
-                }
-                matching::choose(network, transfer, block.timestamp, &candidates)
-            }
+            matching::choose(network, transfer, block.timestamp, &likely)
         };
         if let Some((invoice, basis)) = chosen {
             begun.insert(invoice);

@@ -103,8 +103,9 @@ impl From<AddressError> for Problem {
             AddressError::Known => Self::Conflict("address_known", detail),
             AddressError::NoSuchAddress => Self::NotFound,
             AddressError::Expired => Self::Unprocessable("challenge_expired", detail),
-            AddressError::SignatureMalformed => Self::Unprocessable("invalid_signature", detail),
-            AddressError::SignatureInvalid => Self::Unprocessable("invalid_signature", detail),
+            AddressError::SignatureMalformed | AddressError::SignatureInvalid => {
+                Self::Unprocessable("invalid_signature", detail)
+            }
             AddressError::Unavailable(cause) => cause.into(),
         }
     }

@@ -46,13 +46,10 @@ impl<B: DeserializeOwned> Change<B> {
         let bytes = if empty { b"{}".as_slice().into() } else { body::read(request, payload, service.server.body_bytes_max).await? };
         let value = json::parse(&bytes, json::DEPTH_MAX).map_err(|refusal| Problem::BadBody(refusal.to_string()))?;
         let body = serde_json::from_value(value).map_err(|error| Problem::BadBody(error.to_string()))?;
-        let keyed = match auth::idempotency_key(request)? {
-            Some(key) => Some(Keyed {
-                key: StorageKey { scope: account.to_string(), key },
-                fingerprint: fingerprint(request, &bytes),
-            }),
-            None => None,
-        };
+        let keyed = auth::idempotency_key(request)?.map(|key| Keyed {
+            key: StorageKey { scope: account.to_string(), key },
+            fingerprint: fingerprint(request, &bytes),
+        });
         Ok(Self { account, body, keyed })
     }
 }

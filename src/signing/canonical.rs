@@ -16,7 +16,8 @@ pub(super) mod tests {
 
     /// Whether the members of an object stand in the order of their names, which `serde_json` keeps in maps.
     pub fn is_sorted(text: &str) -> bool {
-        serde_json::from_str::<serde_json::Value>(text).unwrap().to_string() == text
+        let read: serde_json::Value = serde_json::from_str(text).unwrap();
+        serde_json::to_string(&read).unwrap() == text
     }
 
     #[test]

@@ -75,9 +75,9 @@ fn any_change_of_any_claim_is_refused() {
     let members: Map<String, Value> = serde_json::from_str(CANONICAL).unwrap();
     let mut changes = 0;
     for (name, value) in mutations(&members) {
-        let mut changed = members.clone();
-        assert_ne!(changed.insert(name.clone(), value.clone()), Some(value));
-        let payload = serde_json::to_string(&changed).unwrap();
+        let mut altered = members.clone();
+        assert_ne!(altered.insert(name.clone(), value.clone()), Some(value));
+        let payload = serde_json::to_string(&altered).unwrap();
         let forged = format!("{}.{}.{signature}", encode(HEADER), encode(payload));
         assert_eq!(refusal(&forged, &keys()), "Signature", "{name}");
         changes += 1;

@@ -35,13 +35,13 @@ impl Server {
     async fn start(head: &str, body: &'static [u8], times: usize) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let (address, connections) = (listener.local_addr().unwrap(), Arc::new(AtomicUsize::new(0)));
-        let (heard, requests) = mpsc::unbounded_channel();
+        let (told, requests) = mpsc::unbounded_channel();
         let (head, count) = (format!("HTTP/1.1 {head}\r\nconnection: close\r\n\r\n"), connections.clone());
         let mut tasks = JoinSet::new();
         tasks.spawn(async move {
             while let Ok((mut stream, _)) = listener.accept().await {
                 count.fetch_add(1, Ordering::SeqCst);
-                drop(heard.send(read_request(&mut stream).await));
+                drop(told.send(read_request(&mut stream).await));
                 // A client that has read enough goes.
                 drop(answer(&mut stream, head.as_bytes(), body, times).await);
             }
