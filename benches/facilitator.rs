@@ -20,6 +20,8 @@
 #[path = "../tests/support/mod.rs"]
 mod support;
 
+#[path = "facilitator/credits.rs"]
+mod credits;
 #[path = "facilitator/limits.rs"]
 mod limits;
 #[path = "facilitator/load.rs"]
@@ -81,6 +83,7 @@ async fn bench() -> ExitCode {
         round.node_speed("balance read at the node, at the end of the round, p50 ms").await;
         drop(round);
         solana::measure(&mut report, number, |count| scaled(count, scale)).await;
+        credits::measure(&mut report, |count| scaled(count, scale)).await;
     }
     println!("{}", report.text(rounds));
     if scale < 1.0 {

@@ -1,6 +1,7 @@
 //! What the figures must keep to, one line for each.
 
 use super::load::Kind::{self, Settle, SolanaSettle, Verify};
+use super::credits::READ_WITH;
 use super::load::Run;
 use super::report::Who::{NonceManager, Quittance, Reference};
 use super::report::{IDLE_AFTER, IDLE_BEFORE, READY, Report, VERIFY_ALONE, median};
@@ -38,7 +39,7 @@ pub enum Of {
 }
 
 /// Every limit, in the order of the page.
-pub const LIMITS: [Limit; 21] = [
+pub const LIMITS: [Limit; 22] = [
     Limit {
         name: "verify at 64: times the reference's rate at 64",
         bound: Bound::AtLeast(30.0),
@@ -122,6 +123,12 @@ pub const LIMITS: [Limit; 21] = [
         bound: Bound::AtMost(2.3),
         of: Of::Worst,
         figures: |report| report.each(Quittance, SolanaSettle, 64, Run::calls_each),
+    },
+    Limit {
+        name: "transfers read per second with 10 registered addresses over that with 1,000,000",
+        bound: Bound::AtMost(1.3),
+        of: Of::Median,
+        figures: |report| ratios(&report.noted(READ_WITH[0].1), &report.noted(READ_WITH[2].1)),
     },
     Limit {
         name: "settle 30 at 1: answer after the block, p50 ms",

@@ -39,6 +39,9 @@ pub async fn credit(
     let foreign =
         paid.iter().map(|(_, transfer)| *transfer).filter(|transfer| !ours.iter().any(|own| own.index == transfer.index));
     let kept: Vec<_> = ours.iter().copied().chain(foreign).map(|transfer| Kept { transfer, owner: owner(transfer) }).collect();
+    if kept.is_empty() {
+        return Ok(BTreeSet::new());
+    }
     transfers::keep(db, network, block, &kept).await?;
 
     let indices: Vec<_> = kept.iter().map(|kept| kept.transfer.index).collect();

@@ -24,6 +24,7 @@ mod burst;
 mod chaos;
 mod coupling;
 mod crash;
+mod credits;
 mod duplicates;
 mod faults;
 mod golden;

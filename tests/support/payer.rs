@@ -136,6 +136,17 @@ pub fn transfer_call(to: &str, value: u128) -> String {
     alloy::hex::encode_prefixed(call.abi_encode())
 }
 
+/// A call of Multicall3 with which it sends some of the tokens that it holds itself, to many at once.
+pub fn spread_call(token: &str, transfers: &[(String, u128)]) -> Vec<u8> {
+    let target = token.parse().expect("an address");
+    let call = |(to, value): &(String, u128)| typed::Multicall3::Call3 {
+        target,
+        allowFailure: false,
+        callData: Usdc::transferCall { to: to.parse().expect("an address"), value: U256::from(*value) }.abi_encode().into(),
+    };
+    typed::Multicall3::aggregate3Call { calls: transfers.iter().map(call).collect() }.abi_encode()
+}
+
 /// The token's call with which its blacklister bars an account.
 pub fn blacklist_call(account: &str) -> String {
     let call = Usdc::blacklistCall { account: account.parse().expect("an address") };

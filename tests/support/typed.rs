@@ -28,6 +28,11 @@ alloy::sol! {
         function blacklist(address account) external;
         function unBlacklist(address account) external;
     }
+    interface Multicall3 {
+        struct Call3 { address target; bool allowFailure; bytes callData; }
+        struct Result { bool success; bytes returnData; }
+        function aggregate3(Call3[] calldata calls) external payable returns (Result[] memory returnData);
+    }
     interface Factory {
         function createWallet(address owner, bytes32 salt) external returns (address);
         function walletOf(address owner, bytes32 salt) external view returns (address);
