@@ -15,13 +15,18 @@ CREATE TABLE addresses (
     -- What the operator said, for those who ask later.
     note           text        CHECK (length(note) <= 500),
     removed_at     timestamptz,
+    -- The list that it was registered in, under one statement, and the address of the account that signs for it.
+    list_id        uuid,
+    signed_by      uuid        REFERENCES addresses (id),
     -- The one invoice that everything which arrives is for, and until when.
     reserved_for   uuid,
     reserved_until timestamptz,
     CONSTRAINT addresses_proven_somehow CHECK ((proven_at IS NULL) = (proof IS NULL)),
+    CONSTRAINT addresses_of_lists_are_signed_for CHECK ((list_id IS NULL) = (signed_by IS NULL)),
     CONSTRAINT addresses_reserved_for_a_time CHECK ((reserved_for IS NULL) = (reserved_until IS NULL))
 );
 
 -- Business rule: an address has one owner at a time, whoever else would like to be.
 CREATE UNIQUE INDEX addresses_one_owner ON addresses (network, address) WHERE proven_at IS NOT NULL AND removed_at IS NULL;
 CREATE INDEX addresses_by_account ON addresses (account_id, id);
+CREATE INDEX addresses_by_list ON addresses (list_id) WHERE list_id IS NOT NULL;

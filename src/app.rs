@@ -281,7 +281,11 @@ async fn stop_signal() -> Result<(), AppError> {
     Ok(())
 }
 
-fn flows(config: &Config, ledger: Ledger, metrics: Arc<Metrics>) -> Result<Flows, AppError> {
+/// The use cases of a process with this configuration.
+///
+/// # Errors
+/// A key that is none, or an address that is none.
+pub fn flows(config: &Config, ledger: Ledger, metrics: Arc<Metrics>) -> Result<Flows, AppError> {
     let networks = || config.networks.iter().map(|network| network.network.clone());
     let policy = |network: &NetworkConfig| Policy { answer: network.answer.clone(), cost: network.cost };
     Ok(Flows {

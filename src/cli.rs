@@ -14,6 +14,7 @@ use crate::domain::clock::{Clock, SystemClock};
 use crate::domain::ids::{AccountId, ApiKeyId};
 use crate::domain::network::Network;
 use crate::flow::account::{self, AccountError};
+use crate::flow::address::AddressError;
 use crate::ledger::{Ledger, LedgerError};
 use crate::telemetry::{self, ErrorChain, TelemetryError};
 
@@ -58,6 +59,9 @@ enum Command {
     /// Runs API keys.
     #[command(subcommand)]
     ApiKey(ApiKeyCommand),
+    /// Runs merchants' addresses.
+    #[command(subcommand)]
+    Address(AddressCommand),
     /// Runs networks.
     #[command(subcommand)]
     Network(NetworkCommand),
@@ -106,6 +110,24 @@ enum ApiKeyCommand {
 }
 
 #[derive(Debug, Subcommand)]
+enum AddressCommand {
+    /// Gives an account an address whose owner cannot sign, on the operator's word.
+    Grant {
+        #[command(flatten)]
+        config: ConfigFile,
+        /// Whose it is from now on.
+        account: AccountId,
+        /// For example eip155:8453.
+        network: Network,
+        /// The address.
+        address: String,
+        /// Why, for those who ask later.
+        #[arg(long)]
+        note: String,
+    },
+}
+
+#[derive(Debug, Subcommand)]
 enum NetworkCommand {
     /// Lets a halted network go on, after somebody looked at why it was halted.
     Resume {
@@ -130,6 +152,8 @@ enum CommandError {
     App(#[from] AppError),
     #[error(transparent)]
     Account(#[from] AccountError),
+    #[error(transparent)]
+    Address(#[from] AddressError),
     #[error(transparent)]
     Ledger(#[from] LedgerError),
     #[error("there is no such key, or it was revoked before")]
@@ -172,6 +196,16 @@ impl Command {
                 .await?;
             }
             Self::ApiKey(command) => command.run().await?,
+            Self::Address(AddressCommand::Grant { config, account, network, address, note }) => {
+                let loaded = config.load()?;
+                with_ledger(&config, async |ledger| {
+                    let flows = app::flows(&loaded, ledger, app::metrics(&loaded))?;
+                    let granted = flows.grant_address(account, network, &address, &note).await?;
+                    println!("{}  {} on {} is {account}'s", granted.id, granted.address, granted.network);
+                    Ok(())
+                })
+                .await?;
+            }
             Self::Network(NetworkCommand::Resume { config, network, accept_history }) => {
                 with_ledger(&config, async |ledger| {
                     if !ledger.resume(&network, accept_history).await? {

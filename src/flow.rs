@@ -19,6 +19,7 @@ use crate::metrics::Metrics;
 
 pub mod account;
 pub mod address;
+pub mod address_list;
 pub mod availability;
 pub mod credit;
 pub mod dispatch;

@@ -18,6 +18,7 @@ use self::problem::Problem;
 use crate::config::Server;
 use crate::flow::{Flows, Unavailable};
 
+mod address_lists;
 mod addresses;
 mod auth;
 mod body;
@@ -98,6 +99,7 @@ pub fn api(service: Arc<Service>) -> std::io::Result<(actix_web::dev::Server, st
             .configure(facilitator::routes)
             .configure(payments::routes)
             .configure(addresses::routes)
+            .configure(address_lists::routes)
             .configure(invoices::routes)
             .configure(transfers::routes)
             .default_service(web::to(|| async { problem::not_found() }))
@@ -133,7 +135,7 @@ async fn observe(
 }
 
 /// The routes by which requests are counted. A path that somebody invents counts as none of them.
-const ROUTES: [&str; 15] = [
+const ROUTES: [&str; 17] = [
     "/verify",
     "/settle",
     "/supported",
@@ -144,6 +146,8 @@ const ROUTES: [&str; 15] = [
     "/v1/addresses",
     "/v1/addresses/{id}",
     "/v1/addresses/{id}/proof",
+    "/v1/address-lists",
+    "/v1/address-lists/{id}/proof",
     "/v1/invoices",
     "/v1/invoices/{id}",
     "/v1/invoices/{id}/cancel",

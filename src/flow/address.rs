@@ -5,14 +5,14 @@ use chrono::{DateTime, TimeDelta, Utc};
 use super::{Flows, Unavailable};
 use crate::chain::address::{NotPayable, Payable, Proof as Verdict};
 use crate::domain::address::{Address, ParseAddressError};
-use crate::domain::challenge::Challenge;
+use crate::domain::challenge::{AddressListError, Challenge};
 use crate::domain::ids::{AccountId, AddressId};
 use crate::domain::network::Network;
 use crate::ledger::addresses::{self, Proof, RegisteredAddress};
 use crate::ledger::{Db, LedgerError, commit};
 
 /// For so long a challenge can be signed.
-const CHALLENGE_LASTS: TimeDelta = TimeDelta::minutes(30);
+pub(super) const CHALLENGE_LASTS: TimeDelta = TimeDelta::minutes(30);
 
 /// Why an address is not registered.
 #[derive(Debug, thiserror::Error)]
@@ -44,6 +44,12 @@ pub enum AddressError {
     /// Somebody else's signature, or over something else.
     #[error("signature: it is not the address's over this challenge")]
     SignatureInvalid,
+    /// No list: empty, or too long.
+    #[error("addresses: {0}")]
+    List(#[from] AddressListError),
+    /// The address that is to sign for a list is not the account's own, by its owner's signature.
+    #[error("signedBy: it must be an active address of yours on this network, proven by its own signature")]
+    Signatory,
     /// The network could not be read, or the ledger did not answer.
     #[error(transparent)]
     Unavailable(#[from] Unavailable),
@@ -58,8 +64,10 @@ impl From<LedgerError> for AddressError {
 /// An address that an account may register.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Suitable {
-    network: Network,
-    address: Address,
+    /// On which network.
+    pub network: Network,
+    /// The address.
+    pub address: Address,
     /// Tokens for which its owner has no account yet.
     pub missing: Vec<Address>,
 }

@@ -102,10 +102,10 @@ impl From<AddressError> for Problem {
             AddressError::Taken => Self::Unprocessable("address_taken", detail),
             AddressError::Known => Self::Conflict("address_known", detail),
             AddressError::NoSuchAddress => Self::NotFound,
+            AddressError::List(_) => Self::Unprocessable("invalid_address_list", detail),
+            AddressError::Signatory => Self::Unprocessable("invalid_signatory", detail),
             AddressError::Expired => Self::Unprocessable("challenge_expired", detail),
-            AddressError::SignatureMalformed | AddressError::SignatureInvalid => {
-                Self::Unprocessable("invalid_signature", detail)
-            }
+            AddressError::SignatureMalformed | AddressError::SignatureInvalid => Self::Unprocessable("invalid_signature", detail),
             AddressError::Unavailable(cause) => cause.into(),
         }
     }
@@ -118,7 +118,7 @@ async fn register(service: Data<Service>, request: HttpRequest, payload: Payload
     };
     answer(&service, |flows| async move {
         let Change { account, body, keyed } = change;
-        let network = body.network.parse().map_err(|_| Problem::Unprocessable("unknown_network", "network: not a CAIP-2 identifier".to_owned()))?;
+        let network = body.network.parse().map_err(|_| Problem::unknown_network())?;
         let suitable = flows.consider_address(network, &body.address).await?;
         let mut db = match begin(&flows, keyed.as_ref()).await? {
             Begun::New(db) => db,

@@ -83,6 +83,12 @@ impl Problem {
         }
     }
 
+    /// A network that is none, or is not offered here.
+    #[must_use]
+    pub fn unknown_network() -> Self {
+        Self::Unprocessable("unknown_network", "network: not a CAIP-2 identifier".to_owned())
+    }
+
     /// The answer.
     #[must_use]
     pub fn response(&self) -> HttpResponse {

@@ -133,6 +133,70 @@ pub async fn insert(db: &mut PgConnection, address: &RegisteredAddress) -> Resul
     Ok(())
 }
 
+/// A wish to register many addresses under one statement.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct AddressListing {
+    /// Our name for the list.
+    pub id: AddressId,
+    /// Whose they are to be.
+    pub account: AccountId,
+    /// On which network.
+    pub network: Network,
+    /// The address of the account that signs for them.
+    pub signed_by: AddressId,
+    /// The addresses.
+    pub addresses: Vec<Address>,
+    /// When the account asked for it.
+    pub created_at: DateTime<Utc>,
+    /// Until when the statement can be signed.
+    pub challenged_until: DateTime<Utc>,
+}
+
+/// Records that an account wants to register a list of addresses.
+///
+/// # Errors
+/// The database could not be reached.
+pub async fn insert_list(db: &mut PgConnection, list: &AddressListing) -> Result<(), LedgerError> {
+    let ids: Vec<_> = list.addresses.iter().map(|_| AddressId::new().uuid()).collect();
+    let addresses: Vec<_> = list.addresses.iter().map(Address::to_string).collect();
+    sqlx::query!(
+        r#"
+        INSERT INTO addresses (id, account_id, network, address, created_at, challenged_until, list_id, signed_by)
+        SELECT id, $1, $2, address, $3, $4, $5, $6 FROM unnest($7::uuid[], $8::text[]) AS a (id, address)
+        "#,
+        list.account.uuid(),
+        list.network.as_str(),
+        list.created_at,
+        list.challenged_until,
+        list.id.uuid(),
+        list.signed_by.uuid(),
+        &ids,
+        &addresses,
+    )
+    .execute(db)
+    .await?;
+    Ok(())
+}
+
+/// Makes those of a list an account's that nobody owns. Returns them.
+///
+/// # Errors
+/// The database could not be reached.
+pub async fn prove_list(db: &mut PgConnection, list: AddressId, now: DateTime<Utc>) -> Result<Vec<Address>, LedgerError> {
+    let rows = sqlx::query_scalar!(
+        r#"
+        UPDATE addresses a SET proven_at = $2, proof = 'statement'
+        WHERE list_id = $1 AND proven_at IS NULL AND removed_at IS NULL
+          AND NOT EXISTS (SELECT FROM addresses o WHERE o.network = a.network AND o.address = a.address
+                          AND o.proven_at IS NOT NULL AND o.removed_at IS NULL)
+        RETURNING address
+        "#,
+        list.uuid(),
+        now,
+    );
+    rows.fetch_all(db).await?.iter().map(|address| read_address(address, TABLE, "address")).collect()
+}
+
 /// An address, locked until the transaction ends.
 ///
 /// # Errors
@@ -291,6 +355,32 @@ impl Ledger {
     /// The database could not be reached.
     pub async fn find_address(&self, id: AddressId) -> Result<Option<RegisteredAddress>, LedgerError> {
         addresses!("WHERE id = $1", id.uuid()).fetch_optional(self.pool()).await?.map(RegisteredAddress::try_from).transpose()
+    }
+
+    /// A list of addresses that waits for its statement, or has it.
+    ///
+    /// # Errors
+    /// The database could not be reached.
+    pub async fn find_address_list(&self, id: AddressId) -> Result<Option<AddressListing>, LedgerError> {
+        let rows = sqlx::query!(
+            r#"
+            SELECT account_id, network, address, created_at, challenged_until, signed_by AS "signed_by!"
+            FROM addresses WHERE list_id = $1 ORDER BY id
+            "#,
+            id.uuid(),
+        );
+        let rows = rows.fetch_all(self.pool()).await?;
+        let Some(first) = rows.first() else { return Ok(None) };
+        let addresses = rows.iter().map(|row| read_address(&row.address, TABLE, "address"));
+        Ok(Some(AddressListing {
+            id,
+            account: AccountId::from_uuid(first.account_id),
+            network: first.network.parse().column(TABLE, "network")?,
+            signed_by: AddressId::from_uuid(first.signed_by),
+            addresses: addresses.collect::<Result<_, _>>()?,
+            created_at: first.created_at,
+            challenged_until: first.challenged_until,
+        }))
     }
 
     /// A page of an account's addresses, oldest first, without those that were removed.

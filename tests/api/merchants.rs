@@ -455,3 +455,61 @@ async fn nobody_reads_or_changes_what_is_anothers() {
         assert_eq!(owner.get(path).await.0, 400, "{path}");
     }
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_list_of_deposit_addresses_is_registered_under_one_statement_and_yields_to_an_owner() {
+    let (chain, facilitator) = start().await;
+    let (merchant, rival) = (Merchant::open(&facilitator).await, Merchant::open(&facilitator).await);
+    let signatory = merchant.register(&chain.network(), &chain.payers[0]).await;
+    let foreign = rival.register(&chain.network(), &chain.payers[1]).await;
+    let addresses = [2, 3, 4].map(|payer: usize| chain.payers[payer].address());
+    let list = |signed_by: &str, addresses: &[String]| json!({"network": chain.network(), "addresses": addresses, "signedBy": signed_by});
+    for (body, code) in [
+        (list(&foreign, &addresses), "invalid_signatory"),
+        (list(&signatory, &[]), "invalid_address_list"),
+        (list(&signatory, &[chain.usdc()]), "address_not_payable"),
+    ] {
+        let (status, problem) = merchant.post("/v1/address-lists", &body).await;
+        assert_eq!((status, &problem["code"]), (422, &json!(code)), "{body}: {problem}");
+    }
+
+    let (status, listed) = merchant.post("/v1/address-lists", &list(&signatory, &addresses)).await;
+    assert_eq!(status, 201, "{listed}");
+    let path = format!("/v1/address-lists/{}/proof", listed["id"].as_str().unwrap());
+    let statement = listed["challenge"].as_str().unwrap();
+    let wrong = json!({"signature": sign(&chain.payers[2], statement)});
+    assert_eq!(merchant.post(&path, &wrong).await.0, 422, "one of the list signs for all");
+    let proof = json!({"signature": sign(&chain.payers[0], statement)});
+    assert_eq!(rival.post(&path, &proof).await.0, 404);
+    let (status, proven) = merchant.post(&path, &proof).await;
+    assert_eq!((status, proven["active"].as_array().map(Vec::len)), (200, Some(3)), "{proven}");
+    let transaction = pay(&chain, &chain.payers[5], &addresses[1], 5_000).await;
+    assert_eq!(merchant.until_transfer(&transaction).await["amount"], "5000");
+
+    rival.register(&chain.network(), &chain.payers[3]).await;
+    let transaction = pay(&chain, &chain.payers[5], &addresses[1], 6_000).await;
+    assert_eq!(rival.until_transfer(&transaction).await["amount"], "6000");
+    let (_, page) = merchant.get("/v1/addresses").await;
+    assert_eq!(page["addresses"].as_array().map(Vec::len), Some(3), "{page}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_operators_word_gives_an_address_that_cannot_sign() {
+    let (chain, facilitator) = start().await;
+    let merchant = Merchant::open(&facilitator).await;
+    let (network, address) = (chain.network(), chain.payers[0].address());
+    let grant = |address: String| {
+        let words = ["address", "grant", merchant.id(), &network, &address, "--note", "a custodian"].map(str::to_owned);
+        let facilitator = &facilitator;
+        async move { facilitator.command(&words.each_ref().map(String::as_str)).await }
+    };
+
+    let (done, words) = grant(address.clone()).await;
+    assert!(done, "{words}");
+    let transaction = pay(&chain, &chain.payers[5], &address, 5_000).await;
+    assert_eq!(merchant.until_transfer(&transaction).await["amount"], "5000");
+    let (again, words) = grant(address).await;
+    assert!(!again && words.contains("yours already"), "{words}");
+    let (token, words) = grant(chain.usdc()).await;
+    assert!(!token && words.contains("the token itself"), "{words}");
+}
