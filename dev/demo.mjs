@@ -7,6 +7,7 @@ import { buyV1 } from './buyer-v1.mjs';
 import { buy } from './buyer.mjs';
 import { startChain } from './chain/start.mjs';
 import { networkOf } from './chain/networks.mjs';
+import { payInvoices } from './demo/invoices.mjs';
 import { payAndCheck } from './demo/payment.mjs';
 import { startQuittance } from './demo/service.mjs';
 import { closeWhenAsked } from './lifetime.mjs';
@@ -147,7 +148,10 @@ async function tell({ started, story, blockTime, withSei, withSolana, reference 
     }
   }
 
-  console.log(`\n${payments.length} payments were made and checked on chain. All of it took ${story.elapsed()}.`);
+  const invoices = reference ? 0 : await payInvoices({ chain: base, facilitator, story });
+
+  const counted = `${payments.length} payments were made and checked on chain, and ${invoices} invoice paid by a wallet.`;
+  console.log(`\n${counted} All of it took ${story.elapsed()}.`);
   return { facilitator, url };
 }
 

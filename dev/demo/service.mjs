@@ -73,10 +73,8 @@ export async function startQuittance({ chains, keyOf }) {
   writeFileSync(configFile, configuration({ api, operations, dataDir: join(directory, 'data'), chains }));
 
   const log = openSync(logFile, 'w');
-  const service = spawn(executable, ['serve', '--config', configFile], {
-    stdio: ['ignore', log, log],
-    env: { ...process.env, ...Object.fromEntries(chains.map((chain) => [keyVariable(chain), keyOf(chain)])) },
-  });
+  const environment = { ...process.env, ...Object.fromEntries(chains.map((chain) => [keyVariable(chain), keyOf(chain)])) };
+  const service = spawn(executable, ['serve', '--config', configFile], { stdio: ['ignore', log, log], env: environment });
   closeSync(log);
   endWithUs(service);
   service.on('error', () => {}); // A program that cannot be run shows as one that is not running.
@@ -100,7 +98,7 @@ export async function startQuittance({ chains, keyOf }) {
     await stop();
     throw new Error(`${executable} did not become ready. Its last words:\n${words}`);
   }
-  return { url: `http://127.0.0.1:${api}`, operationsUrl, configFile, logFile, exited, lastWords, stop };
+  return { url: `http://127.0.0.1:${api}`, operationsUrl, executable, environment, configFile, logFile, exited, lastWords, stop };
 }
 
 async function ready(url, running) {
