@@ -4,6 +4,7 @@
 //! and judging are not theirs either; they report facts.
 
 use std::collections::BTreeMap;
+use std::ops::RangeInclusive;
 use std::sync::Arc;
 
 use async_trait::async_trait;
@@ -84,6 +85,17 @@ pub enum ChainError {
         /// Which network.
         network: Network,
         /// What was wrong with it.
+        what: String,
+    },
+    /// A block cannot be read, and no further question changes that. What is not read could be a payment, so nothing behind it is read
+    /// either.
+    #[error("{block} of {network} cannot be read: {what}")]
+    Unreadable {
+        /// Which network.
+        network: Network,
+        /// Which block, in words.
+        block: String,
+        /// Why.
         what: String,
     },
     /// The configuration names something that the network does not have.
@@ -284,6 +296,15 @@ pub struct Observed {
     pub node: usize,
 }
 
+/// Whose transfers are looked for in blocks.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Watched {
+    /// Everybody's.
+    Anybody,
+    /// Those to the registered addresses. If they are as many as [`Chain::addresses_wanted`], there may be more than these.
+    These(Vec<Address>),
+}
+
 /// The account nonces of a network's signers, where transactions are numbered.
 #[async_trait]
 pub trait Nonces: Send + Sync {
@@ -376,8 +397,20 @@ pub trait Chain: Send + Sync {
     /// The canonical block at a height, as the node sees it now; `None` above its head.
     async fn block(&self, number: u64) -> Result<Option<Block>, ChainError>;
 
-    /// What a block holds.
+    /// What a block holds, whoever is concerned by it.
     async fn observe(&self, block: &Block) -> Result<Observed, ChainError>;
+
+    /// How many registered addresses have to be named to [`Chain::observe_range`]: 0 where it sees everybody's transfers anyway.
+    fn addresses_wanted(&self) -> u32;
+
+    /// What the blocks at these heights hold, the lowest first, in as few questions as the nodes allow; `head` is the newest block
+    /// there is. Transfers to others than `watched` may be missing. Fewer blocks than asked for may come back, but not none.
+    async fn observe_range(
+        &self,
+        heights: RangeInclusive<u64>,
+        head: &Block,
+        watched: &Watched,
+    ) -> Result<Vec<Observed>, ChainError>;
 
     /// What became of payments that were sent, where blocks are not searched for them: the blocks that hold the transaction of any
     /// of them, as far as the nodes know. With a height, also of one that landed long ago, and only nodes that have come to that height

@@ -21,7 +21,7 @@ mod value;
 use std::path::Path;
 
 pub use answer::AnswerPolicy;
-pub use network::{CostLimits, EvmConfig, FamilyConfig, Finality, NetworkConfig, SignerConfig, SolanaConfig};
+pub use network::{CostLimits, EvmConfig, FamilyConfig, Finality, NetworkConfig, SignerConfig, SolanaConfig, Watch};
 pub use problem::{ConfigErrors, ConfigProblem, Fault};
 pub use rpc::RpcUrl;
 pub use server::{Access, Database, Log, LogFormat, Server};

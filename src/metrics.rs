@@ -13,10 +13,13 @@ use std::time::Duration;
 use prometheus::{Gauge, GaugeVec, Registry, TextEncoder};
 
 pub use catalogue::{CATALOGUE, MetricDoc, MetricKind};
-pub use outcome::{Broadcast, ConnectionState, PaidBy, RpcOutcome, Settlement, StatusClass, SubmissionKind, Verification};
+pub use outcome::{
+    Broadcast, ConnectionState, PaidBy, RpcOutcome, Settlement, StatusClass, SubmissionKind, TransferOutcome, Verification,
+};
 
 use catalogue::Catalogue;
 
+use crate::domain::invoice::Change;
 use crate::domain::network::Network;
 use crate::domain::reason::Reason;
 
@@ -154,6 +157,11 @@ impl Metrics {
         self.set(&self.series.network_halted, network, truth(is_halted));
     }
 
+    /// Whether a block of the network cannot be read.
+    pub fn network_stuck(&self, network: &Network, is_stuck: bool) {
+        self.set(&self.series.network_stuck, network, truth(is_stuck));
+    }
+
     /// The newest block of a node, and how old it was when it came. Zero if it claims to be from the future.
     pub fn head(&self, network: &Network, number: u64, age: Duration) {
         self.set(&self.series.head_block, network, rough(number.into()));
@@ -176,6 +184,16 @@ impl Metrics {
         let network = self.network(network);
         self.series.reorgs.with_label_values(&[network]).inc();
         self.series.reorg_depth.with_label_values(&[network]).observe(rough(blocks.into()));
+    }
+
+    /// So many transfers to registered addresses stand in a block.
+    pub fn transfers(&self, network: &Network, outcome: TransferOutcome, transfers: u64) {
+        self.series.transfers.with_label_values(&[self.network(network), outcome.label()]).inc_by(transfers);
+    }
+
+    /// The owner of an invoice was told something.
+    pub fn invoice_changed(&self, change: Change) {
+        self.series.invoice_changes.with_label_values(&[outcome::change(change)]).inc();
     }
 
     /// A payment's transfer stands in a block.
@@ -252,6 +270,9 @@ impl Metrics {
         self.series.http_requests_in_flight.with_label_values::<&str>(&[]);
         self.series.payments_waiting.with_label_values::<&str>(&[]);
         self.database_connections(0, 0);
+        for change in outcome::CHANGES {
+            self.series.invoice_changes.with_label_values(&[outcome::change(change)]);
+        }
         for (network, signers) in &self.signers {
             self.start_network_at_zero(network.as_str());
             for signer in signers {
@@ -265,6 +286,7 @@ impl Metrics {
         for gauges in [
             &series.network_available,
             &series.network_halted,
+            &series.network_stuck,
             &series.head_block,
             &series.cursor_block,
             &series.final_block,
@@ -297,6 +319,9 @@ impl Metrics {
         }
         for outcome in Broadcast::ALL {
             self.series.broadcasts.with_label_values(&[network, outcome.label()]);
+        }
+        for outcome in TransferOutcome::ALL {
+            self.series.transfers.with_label_values(&[network, outcome.label()]);
         }
         for by in PaidBy::ALL {
             self.series.payments_included.with_label_values(&[network, by.label()]);
@@ -395,6 +420,8 @@ mod tests {
             "quittance_signer_short{network=\"eip155:8453\",signer=\"base-1\"}",
             "quittance_reorgs_total{network=\"eip155:8453\"}",
             "quittance_payments_included_total{by=\"stranger\",network=\"eip155:8453\"}",
+            "quittance_transfers_total{network=\"eip155:8453\",outcome=\"unmatched\"}",
+            "quittance_invoice_changes_total{change=\"paid_late\"}",
             "quittance_payments_waiting",
         ] {
             assert_eq!(value(&metrics, series).as_deref(), Some("0"), "{series}");
@@ -415,6 +442,8 @@ mod tests {
         metrics.settlement_cost(&base(), 600_000_000_000);
         metrics.signer_balance(&base(), "base-1", 1_500_000_000_000_000_000, true);
         metrics.rpc_request(&base(), 1, "eth_call", RpcOutcome::Unknown, second);
+        metrics.transfers(&base(), TransferOutcome::Matched, 2);
+        metrics.invoice_changed(Change::Paid);
 
         for (series, expected) in [
             ("quittance_http_requests_total{method=\"POST\",route=\"/verify\",status=\"2xx\"}", "1"),
@@ -427,6 +456,8 @@ mod tests {
             ("quittance_settlement_cost_wei_total{network=\"eip155:8453\"}", "600000000000"),
             ("quittance_signer_balance_native{network=\"eip155:8453\",signer=\"base-1\"}", "1.5"),
             ("quittance_signer_short{network=\"eip155:8453\",signer=\"base-1\"}", "1"),
+            ("quittance_transfers_total{network=\"eip155:8453\",outcome=\"matched\"}", "2"),
+            ("quittance_invoice_changes_total{change=\"paid\"}", "1"),
             ("quittance_rpc_requests_total{method=\"eth_call\",network=\"eip155:8453\",node=\"1\",outcome=\"unknown\"}", "1"),
         ] {
             assert_eq!(value(&metrics, series).as_deref(), Some(expected), "{series}");

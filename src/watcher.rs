@@ -3,6 +3,9 @@
 //! It follows the head, compares parents, undoes what was replaced, and takes in what is new, one block at a time. One replica
 //! watches a network; the lease decides which.
 
+mod progress;
+mod stride;
+
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -10,7 +13,9 @@ use std::time::{Duration, Instant};
 use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 
-use crate::chain::{Chain, ChainError, Head};
+use self::progress::{Progress, Told};
+use self::stride::Stride;
+use crate::chain::{Chain, ChainError, Head, Watched};
 use crate::domain::block::{Block, Comparison, Heights, Step, compare};
 use crate::flow::ingest::Ingested;
 use crate::flow::tenure::{ASK_AGAIN, TURN_LASTS_MAX, Tenure};
@@ -38,6 +43,8 @@ pub struct Watcher {
     owner: Uuid,
     pace: Pace,
     rhythm: Rhythm,
+    stride: Stride,
+    progress: Progress,
     /// Whether a block was announced that has not been found yet: the node that is asked may be slower than the one that spoke.
     announced: bool,
 }
@@ -78,7 +85,8 @@ impl Watcher {
     /// A watcher of `chain`.
     #[must_use]
     pub fn new(flows: Arc<Flows>, chain: Arc<dyn Chain>, owner: Uuid, pace: Pace) -> Self {
-        Self { flows, chain, owner, pace, rhythm: Rhythm::default(), announced: false }
+        let (rhythm, stride, progress) = (Rhythm::default(), Stride::default(), Progress::default());
+        Self { flows, chain, owner, pace, rhythm, stride, progress, announced: false }
     }
 
     /// Watches until it is told to stop.
@@ -99,14 +107,22 @@ impl Watcher {
     /// Looks once, and says how long to wait before the next look.
     async fn turn(&mut self, lease: &Lease) -> Duration {
         let looked = tokio::time::timeout(TURN_LASTS_MAX, self.look(lease)).await;
+        let network = &self.chain.profile().network;
         let looked = match looked.unwrap_or(Err(WatchError::TooLong)) {
             Ok(looked) => looked,
             Err(error) => {
-                let network = &self.chain.profile().network;
-                tracing::warn!(%network, error = %ErrorChain(&error), "the network could not be watched");
+                let stuck = matches!(error, WatchError::Chain(ChainError::Unreadable { .. }));
+                self.flows.metrics.network_stuck(network, stuck);
+                if stuck {
+                    tracing::error!(%network, error = %ErrorChain(&error), "a block cannot be read, and nothing behind it is");
+                } else {
+                    tracing::warn!(%network, error = %ErrorChain(&error), "the network could not be watched");
+                }
+                self.stride.failed();
                 return self.pace.idle;
             }
         };
+        self.flows.metrics.network_stuck(network, false);
         if looked.found {
             self.rhythm.block_seen(Instant::now());
             self.announced = false;
@@ -128,11 +144,15 @@ impl Watcher {
     }
 
     /// Reads what is new.
-    async fn look(&self, lease: &Lease) -> Result<Looked, WatchError> {
-        let network = &self.chain.profile().network;
+    async fn look(&mut self, lease: &Lease) -> Result<Looked, WatchError> {
+        let chain = Arc::clone(&self.chain);
+        let network = &chain.profile().network;
         let cursor = self.flows.ledger.cursor(network).await?;
         let halted = cursor.as_ref().is_some_and(|cursor| cursor.halted.is_some());
         self.flows.metrics.network_halted(network, halted);
+        if let Some(Cursor { heights, .. }) = &cursor {
+            self.flows.metrics.cursor(network, heights.head, heights.finalized);
+        }
         let prepared = self.chain.is_prepared();
         if halted || !prepared {
             // Until the nodes are known to be the right ones nothing is asked of them, so looking often costs nothing.
@@ -213,30 +233,63 @@ impl Watcher {
     }
 
     /// Takes in the blocks up to the head, and returns whether it got there: after a while the lease and the head are looked at again.
-    async fn extend(&self, lease: &Lease, from: u64, head: &Head) -> Result<bool, WatchError> {
-        let network = &self.chain.profile().network;
+    async fn extend(&mut self, lease: &Lease, from: u64, head: &Head) -> Result<bool, WatchError> {
         let started = Instant::now();
-        for number in from..=head.block.number {
+        // They are read after the head, so what was sent to an address once it was registered stands behind these blocks or in them.
+        let watched = self.watched().await?;
+        let last = head.block.number;
+        let mut next = from;
+        self.progress.begin((last + 1).saturating_sub(from), started);
+        while next <= last {
             if started.elapsed() >= EXTEND_LASTS {
-                tracing::info!(%network, block.number = number, head = head.block.number, "catching up");
                 return Ok(false);
             }
-            let block = if number == head.block.number { head.block.clone() } else { self.block(number).await? };
-            let observed = self.chain.observe(&block).await?;
-            let heights = Heights { head: number, safe: head.safe.min(number), finalized: head.finalized.min(number) };
-            match self.flows.ingest(lease, &self.chain, &observed, heights).await? {
-                Ingested::Done => {}
-                // The chain moved under our hands. The next look compares again.
-                Ingested::DoesNotFollow => return Ok(true),
+            let reading = Instant::now();
+            let observed = self.chain.observe_range(next..=self.stride.end(next, last), &head.block, &watched).await?;
+            self.stride.took(observed.len(), reading.elapsed());
+            if observed.is_empty() {
+                return Err(self.gone(next).into());
+            }
+            for observed in &observed {
+                let number = observed.block.number;
+                let heights = Heights { head: number, safe: head.safe.min(number), finalized: head.finalized.min(number) };
+                match self.flows.ingest(lease, &self.chain, observed, heights).await? {
+                    Ingested::Done => next += 1,
+                    // The chain moved under our hands. The next look compares again.
+                    Ingested::DoesNotFollow => return Ok(true),
+                }
+            }
+            if let Some(told) = self.progress.took(observed.len() as u64, (last + 1).saturating_sub(next), Instant::now()) {
+                self.tell(told);
             }
         }
         Ok(true)
     }
 
-    async fn block(&self, number: u64) -> Result<Block, WatchError> {
+    /// Whose transfers are looked for.
+    async fn watched(&self) -> Result<Watched, LedgerError> {
+        match self.chain.addresses_wanted() {
+            0 => Ok(Watched::Anybody),
+            limit => Ok(Watched::These(self.flows.ledger.active_addresses(&self.chain.profile().network, limit).await?)),
+        }
+    }
+
+    fn tell(&self, Told { blocks, behind, per_second }: Told) {
+        let network = &self.chain.profile().network;
+        if behind == 0 {
+            tracing::info!(%network, blocks, per_second, "caught up");
+        } else {
+            tracing::info!(%network, blocks, behind, per_second, "catching up");
+        }
+    }
+
+    fn gone(&self, number: u64) -> ChainError {
         let network = self.chain.profile().network.clone();
-        let gone = || ChainError::Implausible { network, what: format!("there is no block {number} below the head") };
-        Ok(self.chain.block(number).await?.ok_or_else(gone)?)
+        ChainError::Implausible { network, what: format!("there is no block {number} below the head") }
+    }
+
+    async fn block(&self, number: u64) -> Result<Block, WatchError> {
+        Ok(self.chain.block(number).await?.ok_or_else(|| self.gone(number))?)
     }
 }
 

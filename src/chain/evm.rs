@@ -1,6 +1,7 @@
 //! EVM networks: Base and every other chain that speaks Ethereum's JSON-RPC. Which one is configuration only.
 
 use std::collections::BTreeMap;
+use std::ops::RangeInclusive;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Instant;
@@ -26,7 +27,7 @@ use super::address::{Payable, Proof};
 use super::nodes::CallError;
 use super::{
     Anchor, Broadcast, BuildError, Chain, ChainError, Head, Nonces, Observed, Profile, Recheck, SignerProfile, SlotOrder,
-    VerifiedPayment, VerifyError, Wanted,
+    VerifiedPayment, VerifyError, Wanted, Watched,
 };
 use crate::config::{CostLimits, EvmConfig, NetworkConfig};
 use crate::domain::address::Address;
@@ -143,15 +144,6 @@ impl EvmChain {
             prepared: AtomicBool::new(false),
             batches: AtomicBool::new(false),
         })
-    }
-
-    /// What blocks that follow on each other hold, the oldest first, in as few questions as the nodes allow: [`Chain::observe`] for
-    /// catching up.
-    ///
-    /// # Errors
-    /// One of the blocks could not be read.
-    pub async fn observe_range(&self, blocks: &[Block]) -> Result<Vec<Observed>, ChainError> {
-        self.blocks.observe_range(blocks).await
     }
 
     fn token(&self, asset: Address) -> Result<&TokenEntry, Refusal> {
@@ -453,6 +445,21 @@ impl Chain for EvmChain {
 
     async fn observe(&self, block: &Block) -> Result<Observed, ChainError> {
         self.blocks.observe(block).await
+    }
+
+    /// The logs of the tokens are those of everybody.
+    fn addresses_wanted(&self) -> u32 {
+        0
+    }
+
+    async fn observe_range(
+        &self,
+        heights: RangeInclusive<u64>,
+        head: &Block,
+        _watched: &Watched,
+    ) -> Result<Vec<Observed>, ChainError> {
+        let blocks = self.blocks.range(heights, head).await?;
+        self.blocks.observe_range(&blocks).await
     }
 
     /// Every block is searched.

@@ -1,10 +1,11 @@
 //! Solana: a payment is one transaction of the payer's, for which we pay the fee.
 //!
 //! A message is a slot of its own: it lands once, only as it is, and within 150 blocks. Blocks are not searched for payments; the
-//! cluster is asked for the transactions by their names. Heights, not slots, are what everything outside of this folder counts in.
-//! See docs/adr/0019-solana.md.
+//! cluster is asked for the transactions by their names. They are searched for transfers to registered addresses. Heights, not slots,
+//! are what everything outside of this folder counts in. See docs/adr/0019-solana.md and docs/adr/0032-watching.md.
 
 use std::collections::BTreeMap;
+use std::ops::RangeInclusive;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Instant;
@@ -20,17 +21,19 @@ use solana_client::rpc_request::RpcRequest;
 use self::blocks::Blocks;
 use self::exact::Authorization;
 use self::exact::compute::Limits;
+use self::histories::Histories;
 use self::memory::Memory;
 use self::message::{Key, SignedTransaction, Transaction};
 use self::rpc::{Nodes, confirmed};
 use self::statuses::Sent;
+use self::watching::Way;
 use super::address::{Payable, Proof};
 use super::nodes::{CallError, Complaint, NodeFailure};
 use super::{
     Anchor, Broadcast, BuildError, Chain, ChainError, Head, Nonces, Observed, Profile, Recheck, Rejection, SignerProfile,
-    SlotOrder, VerifiedPayment, VerifyError, Wanted,
+    SlotOrder, VerifiedPayment, VerifyError, Wanted, Watched,
 };
-use crate::config::{NetworkConfig, SolanaConfig};
+use crate::config::{NetworkConfig, SolanaConfig, Watch};
 use crate::domain::address::{Address, decode_base58, encode_base58};
 use crate::domain::amount::Amount;
 use crate::domain::asset::Asset;
@@ -46,6 +49,7 @@ pub mod associated;
 mod blocks;
 pub mod credits;
 pub mod exact;
+mod histories;
 mod memory;
 pub mod message;
 mod payable;
@@ -56,6 +60,7 @@ pub mod signature;
 mod simulate;
 mod statuses;
 pub mod tokens;
+mod watching;
 
 /// A transaction can be processed until its blockhash is this old (`MAX_PROCESSING_AGE` of Agave).
 const BLOCKHASH_LASTS: u64 = 150;
@@ -75,6 +80,10 @@ pub struct SolanaChain {
     keys: Vec<Key>,
     limits: Limits,
     blocks_left_min: u64,
+    watch: Watch,
+    histories: Histories,
+    /// Whether the newest block is wanted with all of its transactions as soon as it is found.
+    reads_all: AtomicBool,
     verified: Memory,
     agree_above: Option<String>,
     prepared: AtomicBool,
@@ -106,11 +115,14 @@ impl SolanaChain {
         Self {
             profile,
             blocks: Blocks::new(Arc::clone(&nodes), mints),
+            histories: Histories::new(Arc::clone(&nodes)),
             nodes,
             keys: signers.iter().map(|(_, signer)| signer.address()).collect(),
             signers: signers.into_iter().collect(),
             limits,
             blocks_left_min: family.blocks_left_min,
+            watch: family.watch,
+            reads_all: AtomicBool::new(false),
             verified: Memory::default(),
             agree_above: config.agree_above.clone(),
             prepared: AtomicBool::new(false),
@@ -152,24 +164,51 @@ impl SolanaChain {
         Ok((outcome.verdict, height))
     }
 
-    /// A block with every transfer in it, which takes megabytes to read. [`Chain::observe`] reads none of that.
+    /// A block with every transfer in it, which takes megabytes to read.
     ///
     /// # Errors
     /// The nodes do not show the block, or not in full.
     pub async fn observe_whole(&self, block: &Block) -> Result<Observed, ChainError> {
-        let contents = match self.blocks.slot_of(block.number).await? {
-            Some(slot) => self.blocks.contents(None, slot).await?,
-            None => None,
-        };
-        let contents = contents.filter(|contents| contents.block == *block);
-        let contents = contents.ok_or_else(|| self.nodes.implausible(format!("block {} is gone", block.hash)))?;
-        Ok(Observed {
-            block: contents.block,
-            uses: Vec::new(),
-            transfers: contents.transfers,
-            transactions: Vec::new(),
-            node: contents.node,
-        })
+        let contents = self.blocks.whole(block.number).await?;
+        if contents.block != *block {
+            return Err(self.nodes.implausible(format!("block {} is gone", block.hash)));
+        }
+        Ok(contents.observed())
+    }
+
+    /// Blocks of which nothing is wanted but that they are there.
+    async fn observe_bare(&self, heights: RangeInclusive<u64>) -> Result<Vec<Observed>, ChainError> {
+        let node = self.nodes.order().next().unwrap_or_default();
+        let bare = |block| Observed { block, uses: Vec::new(), transfers: Vec::new(), transactions: Vec::new(), node };
+        Ok(self.blocks.range(heights).await?.into_iter().map(bare).collect())
+    }
+
+    /// Of these blocks, only those are read that hold a transaction in the history of an account of these addresses.
+    async fn observe_histories(
+        &self,
+        heights: RangeInclusive<u64>,
+        head: &Block,
+        watched: &[Address],
+    ) -> Result<Vec<Observed>, ChainError> {
+        let mut observed = self.observe_bare(heights.clone()).await?;
+        let slots = self.slot_below_head(*heights.start()).await?..=self.slot_below_head(*heights.end()).await?;
+        let newest = (self.slot_below_head(head.number).await?, head);
+        let accounts = watching::accounts(watched, &self.profile.assets);
+        for (slot, names) in self.histories.between(&self.blocks, &accounts, slots, newest).await? {
+            let contents = self.blocks.contents(None, slot).await?.filter(|contents| contents.holds(names.iter()));
+            let place = contents.as_ref().and_then(|contents| observed.iter().position(|bare| bare.block == contents.block));
+            let (Some(contents), Some(place)) = (contents, place) else {
+                self.histories.forget();
+                return Err(self.nodes.implausible(format!("slot {slot} does not hold what accounts' histories say")));
+            };
+            observed[place] = contents.observed();
+        }
+        Ok(observed)
+    }
+
+    async fn slot_below_head(&self, number: u64) -> Result<u64, ChainError> {
+        let gone = || self.nodes.implausible(format!("there is no block {number} below the head"));
+        self.blocks.slot_of(number).await?.ok_or_else(gone)
     }
 
     /// Whether a node has the same block with the same transactions, and says the same of what they moved and how they ended.
@@ -231,7 +270,7 @@ impl Chain for SolanaChain {
             tokens::check_mint(asset, account)
                 .map_err(|error| self.nodes.misconfigured(format!("{} {}: {error}", asset.symbol, asset.address)))?;
         }
-        self.blocks.head().await?;
+        self.blocks.head(false).await?;
         self.prepared.store(true, Ordering::Release);
         Ok(())
     }
@@ -394,17 +433,35 @@ impl Chain for SolanaChain {
     }
 
     async fn head(&self) -> Result<Head, ChainError> {
-        self.blocks.head().await
+        self.blocks.head(self.reads_all.load(Ordering::Relaxed)).await
     }
 
     async fn block(&self, number: u64) -> Result<Option<Block>, ChainError> {
         self.blocks.block(number).await
     }
 
-    /// What stands in a block is asked for by name; see [`Chain::outcomes`].
+    /// What was used up is asked for by name; see [`Chain::outcomes`].
     async fn observe(&self, block: &Block) -> Result<Observed, ChainError> {
-        let node = self.nodes.order().next().unwrap_or_default();
-        Ok(Observed { block: block.clone(), uses: Vec::new(), transfers: Vec::new(), transactions: Vec::new(), node })
+        self.observe_whole(block).await
+    }
+
+    fn addresses_wanted(&self) -> u32 {
+        watching::addresses_wanted(self.watch)
+    }
+
+    async fn observe_range(
+        &self,
+        heights: RangeInclusive<u64>,
+        head: &Block,
+        watched: &Watched,
+    ) -> Result<Vec<Observed>, ChainError> {
+        let way = watching::way(self.watch, watched);
+        self.reads_all.store(way == Way::Blocks && *heights.end() == head.number, Ordering::Relaxed);
+        match way {
+            Way::None => self.observe_bare(heights).await,
+            Way::Histories(watched) => self.observe_histories(heights, head, watched).await,
+            Way::Blocks => Ok(self.blocks.whole_range(heights).await?.into_iter().map(blocks::Contents::observed).collect()),
+        }
     }
 
     async fn outcomes(&self, sent: &[Payment], thorough: Option<u64>) -> Result<Vec<Observed>, ChainError> {

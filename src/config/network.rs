@@ -87,6 +87,19 @@ pub struct SolanaConfig {
     pub compute_price_max: u64,
     /// Blocks in which a transaction must still be able to land when it is taken.
     pub blocks_left_min: u64,
+    /// How transfers to registered addresses are found.
+    pub watch: Watch,
+}
+
+/// How transfers to registered addresses are found on a cluster of Solana.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Watch {
+    /// Every block is read with all of its transactions while any address is registered.
+    Blocks,
+    /// The nodes are asked for the transactions of each address's token accounts.
+    Signatures,
+    /// Not at all.
+    Off,
 }
 
 /// A key that pays for transactions.
@@ -233,11 +246,22 @@ fn solana(table: &Table) -> Result<SolanaConfig, Reported> {
     let compute_units_max = table.required("compute_units_max", number(1..=u64::from(COMPUTE_UNITS_MAX)));
     let compute_price_max = table.required("compute_price_max", number(0..=u64::MAX));
     let blocks_left_min = table.required("blocks_left_min", number(0..=BLOCKS_LEFT_MAX));
+    let watch = table.required("watch", watch);
     Ok(SolanaConfig {
         compute_units_max: u32::try_from(compute_units_max?).unwrap_or(COMPUTE_UNITS_MAX),
         compute_price_max: compute_price_max?,
         blocks_left_min: blocks_left_min?,
+        watch: watch?,
     })
+}
+
+fn watch(value: &Value) -> Result<Watch, Fault> {
+    match text(value)?.as_str() {
+        "blocks" => Ok(Watch::Blocks),
+        "signatures" => Ok(Watch::Signatures),
+        "off" => Ok(Watch::Off),
+        _ => Err(Fault::Expected("blocks, signatures or off")),
+    }
 }
 
 fn signers(table: &Table, family: Family, nodes: &[RpcUrl]) -> Result<Vec<SignerConfig>, Reported> {

@@ -146,7 +146,8 @@ fn the_example_for_solana_shows_what_is_different_and_the_defaults() {
 
     assert_eq!((said.assets.len(), said.assets[1].program()), (2, Some(TokenProgram::Token2022)));
     assert_eq!((default.assets.len(), default.assets[0].program()), (1, Some(TokenProgram::Token)));
-    let limits = SolanaConfig { compute_units_max: 200_000, compute_price_max: 1_000_000, blocks_left_min: 20 };
+    let limits =
+        SolanaConfig { compute_units_max: 200_000, compute_price_max: 1_000_000, blocks_left_min: 20, watch: Watch::Blocks };
     for network in [&said, &default] {
         assert!(matches!(network.family, FamilyConfig::Solana(found) if found == limits));
     }
@@ -154,6 +155,28 @@ fn the_example_for_solana_shows_what_is_different_and_the_defaults() {
     let cost = |network: &NetworkConfig| format!("{:?}", network.cost);
     assert_eq!(cost(&said), cost(&default));
     assert_eq!(default.cost.payment_wei_max, 100_000, "lamports");
+}
+
+#[test]
+fn how_solana_is_watched_is_one_of_three_words() {
+    let key = encode_base58(&[7; 64]);
+    let load = |word: &str| {
+        let text = format!(
+            "[[networks]]\nid = \"solana:EtWTRABZaYq6iMfeYKouRu166VU2xqa1\"\nrpc = \"http://127.0.0.1:8899\"\nwatch = {word:?}\n\
+             [[networks.signers]]\nkey = \"env:SOLANA_SIGNER\""
+        );
+        load_text(&text, &environment(&[("SOLANA_SIGNER", &key)])).map(|mut config| config.networks.remove(0).family)
+    };
+
+    for (word, expected) in [("blocks", Watch::Blocks), ("signatures", Watch::Signatures), ("off", Watch::Off)] {
+        assert!(matches!(load(word), Ok(FamilyConfig::Solana(SolanaConfig { watch, .. })) if watch == expected), "{word}");
+    }
+    let errors = load("accounts").unwrap_err();
+    let expected = [("networks[0].watch", Fault::Expected("blocks, signatures or off"))];
+    assert_eq!(
+        errors.problems().iter().map(|problem| (problem.key.as_str(), problem.fault.clone())).collect::<Vec<_>>(),
+        expected
+    );
 }
 
 #[test]

@@ -1,12 +1,16 @@
 //! Which invoice a transfer pays. What is not certain is left to the merchant: a guess would give one buyer's money to another.
 
-use chrono::{DateTime, Utc};
+use chrono::{DateTime, TimeDelta, Utc};
 
 use super::address::Address;
 use super::amount::Amount;
 use super::ids::InvoiceId;
 use super::network::Network;
 use super::transfer::Transfer;
+
+/// A block may claim a time that is so long before its transactions were sent: it carries whole seconds, and its network tells the
+/// time by a clock of its own, which on Solana is the word of those who voted on earlier blocks.
+const CLOCKS_DIFFER: TimeDelta = TimeDelta::seconds(10);
 
 /// Why a transfer counts for an invoice. The first that applies decides.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -87,8 +91,7 @@ impl Candidate {
     }
 
     fn is_open(&self, at: DateTime<Utc>) -> bool {
-        // Blocks carry whole seconds, and one may begin just before the invoice that it pays.
-        !self.canceled && at.timestamp() >= self.created_at.timestamp() && at <= self.closes_at
+        !self.canceled && is_in_time(at, self.created_at, self.closes_at)
     }
 
     fn is_exact(&self, transfer: &Transfer) -> bool {
@@ -126,6 +129,12 @@ pub fn choose(network: &Network, transfer: &Transfer, at: DateTime<Utc>, candida
     })
 }
 
+/// Whether a block of the time `at` comes in the time of an invoice.
+#[must_use]
+pub fn is_in_time(at: DateTime<Utc>, created_at: DateTime<Utc>, closes_at: DateTime<Utc>) -> bool {
+    at >= created_at - CLOCKS_DIFFER && at <= closes_at
+}
+
 /// Whether a transfer can pay anything: something must move, from somebody to somebody else.
 #[must_use]
 pub fn can_pay(transfer: &Transfer) -> bool {
@@ -135,7 +144,6 @@ pub fn can_pay(transfer: &Transfer) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use chrono::TimeDelta;
 
     const PAY_TO: Address = Address::Evm([3; 20]);
     const PAYER: Address = Address::Evm([2; 20]);
@@ -161,7 +169,7 @@ mod tests {
         }
     }
 
-    /// Open from second 10 to 60, and asks for 100.
+    /// Open from second 10 to 60, as far as clocks agree, and asks for 100.
     fn candidate() -> Candidate {
         Candidate {
             invoice: InvoiceId::new(),
@@ -227,12 +235,12 @@ mod tests {
     #[test]
     fn only_a_name_reaches_an_invoice_out_of_its_time() {
         let reserved = [Candidate { reserved: true, ..candidate() }];
-        for (second, expected) in [(9, None), (10, Some(Basis::Reserved)), (60, Some(Basis::Reserved)), (61, None)] {
+        for (second, expected) in [(-1, None), (0, Some(Basis::Reserved)), (60, Some(Basis::Reserved)), (61, None)] {
             assert_eq!(basis(&transfer(), second, &reserved), expected, "{second}");
         }
         let canceled = Candidate { canceled: true, reserved: true, ..candidate() };
         assert_eq!(basis(&transfer(), 20, std::slice::from_ref(&canceled)), None);
-        for second in [9, 61] {
+        for second in [-1, 61] {
             assert_eq!(basis(&transfer(), second, &[Candidate { named: true, ..candidate() }]), Some(Basis::Reference));
         }
         assert_eq!(basis(&transfer(), 20, &[Candidate { named: true, ..canceled }]), Some(Basis::Reference));

@@ -19,9 +19,20 @@ use crate::ledger::events::NewEvent;
 use crate::ledger::invoices::{self, LockedInvoice, Told, Wish};
 use crate::ledger::transfers::{Kept, NewClaim};
 use crate::ledger::{Db, LedgerError, addresses, commit, events, transfers};
+use crate::metrics::TransferOutcome;
 
-/// Keeps what a block moved to registered addresses and for payments, and records what it pays. Returns the invoices that this
-/// concerns.
+/// What came to registered addresses.
+#[derive(Debug, Default)]
+pub struct Credited {
+    /// The invoices that this concerns.
+    pub invoices: BTreeSet<InvoiceId>,
+    /// Transfers that pay something.
+    matched: u64,
+    /// Transfers that pay nothing. Those that we have signed are not among them: their payments are found in another way.
+    unmatched: u64,
+}
+
+/// Keeps what a block moved to registered addresses and for payments, and records what it pays.
 ///
 /// The cost grows with what stands in the block, and not with how many addresses are registered.
 ///
@@ -33,7 +44,7 @@ pub async fn credit(
     block: &Block,
     (moved, owners): (&[Transfer], &Owners),
     paid: &[(&Payment, &Transfer)],
-) -> Result<BTreeSet<InvoiceId>, LedgerError> {
+) -> Result<Credited, LedgerError> {
     let owner = |transfer: &Transfer| owners.get(&transfer.to).copied();
     let ours: Vec<&Transfer> = moved.iter().filter(|transfer| owner(transfer).is_some()).collect();
     let foreign =
@@ -52,13 +63,15 @@ pub async fn credit(
         .filter(|transfer| !before.contains_key(&transfer.index) && !paid.iter().any(|(_, own)| own.index == transfer.index))
         .filter(|transfer| matching::can_pay(transfer))
         .collect();
-    claims.extend(matched(db, network, block, free).await?);
+    let (found, unmatched) = matched(db, network, block, free).await?;
+    claims.extend(found);
     transfers::claim(db, network, block, &claims).await?;
 
+    let matched = claims.iter().filter(|claim| owner(claim.transfer).is_some()).count() as u64;
     let concerned = claims.iter().filter_map(|claim| claim.invoice.map(|(invoice, _)| invoice));
     // A payment that takes over a transfer takes it from the invoice that it was believed to be for.
     let robbed = claims.iter().filter_map(|claim| before.get(&claim.transfer.index).copied().flatten());
-    Ok(concerned.chain(robbed).collect())
+    Ok(Credited { invoices: concerned.chain(robbed).collect(), matched, unmatched })
 }
 
 /// Who owns which of the addresses that a block concerns.
@@ -107,20 +120,21 @@ async fn claims_of_payments<'a>(
     Ok(claims)
 }
 
-/// Which invoices transfers pay that pay nothing yet.
+/// Which invoices transfers pay that pay nothing yet, and how many of them pay none.
 async fn matched<'a>(
     db: &mut Db,
     network: &Network,
     block: &Block,
     transfers: Vec<&'a Transfer>,
-) -> Result<Vec<NewClaim<'a>>, LedgerError> {
+) -> Result<(Vec<NewClaim<'a>>, u64), LedgerError> {
     if transfers.is_empty() {
-        return Ok(Vec::new());
+        return Ok((Vec::new(), 0));
     }
     // What we have signed ourselves is for the payments in it, also where these are found in another way.
     let transactions: Vec<_> = transfers.iter().map(|transfer| transfer.transaction.clone()).collect();
     let ours = transfers::signed_here(db, network, &transactions).await?;
     let transfers: Vec<_> = transfers.into_iter().filter(|transfer| !ours.contains(&transfer.transaction)).collect();
+    let count = transfers.len();
     let (found, wishes) = invoices::candidates(db, network, &transfers).await?;
     let mut candidates: BTreeMap<usize, Vec<Candidate>> = BTreeMap::new();
     for (position, candidate) in found {
@@ -147,7 +161,8 @@ async fn matched<'a>(
             claims.push(NewClaim { transfer, payment: None, invoice: Some((invoice, basis)) });
         }
     }
-    Ok(claims)
+    let unmatched = count.saturating_sub(claims.len()) as u64;
+    Ok((claims, unmatched))
 }
 
 /// Derives where invoices stand now, notes it, and returns what their owners are told. To be called when everything else of the
@@ -216,7 +231,23 @@ impl Flows {
         let told = settle_standings(&mut db, &due.into_iter().collect(), now).await?;
         events::insert(&mut db, &told, now).await?;
         commit(db).await?;
+        self.count_told(&told);
         // One that has become deep enough in the meantime, or waits for that, is looked at again by its block.
         Ok(more && !told.is_empty())
+    }
+
+    /// Counts what came to registered addresses of a network.
+    pub(super) fn count_credited(&self, network: &Network, credited: &Credited) {
+        self.metrics.transfers(network, TransferOutcome::Matched, credited.matched);
+        self.metrics.transfers(network, TransferOutcome::Unmatched, credited.unmatched);
+    }
+
+    /// Counts what the owners of invoices are told.
+    pub(super) fn count_told(&self, told: &[NewEvent]) {
+        for event in told {
+            if let EventKind::Invoice(change) = event.kind {
+                self.metrics.invoice_changed(change);
+            }
+        }
     }
 }

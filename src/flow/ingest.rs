@@ -101,13 +101,14 @@ impl Flows {
         }
         let findings = find(&held, &observed.uses);
         let moved = (observed.transfers.as_slice(), &owners);
-        let mut concerned = credit(&mut db, network, &observed.block, moved, &findings.paid).await?;
+        let credited = credit(&mut db, network, &observed.block, moved, &findings.paid).await?;
         let mut told = settle_findings(&mut db, &observed.block, &findings, now).await?;
         let spent = spend_slots(&mut db, network, observed).await?;
         blocks::move_cursor(&mut db, network, &observed.block.hash, heights).await?;
         let finalized = finalize(&mut db, network, (before.finalized, heights.finalized), now).await?;
         let finalized_count = finalized.len();
         told.extend(finalized);
+        let mut concerned = credited.invoices.clone();
         concerned.extend(invoices::ending_between(&mut db, network, before, heights).await?);
         told.extend(settle_standings(&mut db, &concerned, now).await?);
         events::insert(&mut db, &told, now).await?;
@@ -116,6 +117,8 @@ impl Flows {
         commit(db).await?;
 
         self.count(network, heights, &findings, finalized_count, &observed.transactions);
+        self.count_credited(network, &credited);
+        self.count_told(&told);
         self.waiting.wake(network);
         if spent {
             self.bells.ring(network);
@@ -211,14 +214,16 @@ impl Flows {
         let held = hold_payments(&mut db, network, uses).await?;
         let findings = find(&held, uses);
         let owners = owners(&mut db, network, moved_by(uses)).await?;
-        let concerned = credit(&mut db, network, block, (&[], &owners), &findings.paid).await?;
+        let credited = credit(&mut db, network, block, (&[], &owners), &findings.paid).await?;
         let mut told = settle_findings(&mut db, block, &findings, now).await?;
         spend_messages(&mut db, network, &observed).await?;
         told.extend(finalize(&mut db, network, (block.number, known.heights.finalized), now).await?);
-        told.extend(settle_standings(&mut db, &concerned, now).await?);
+        told.extend(settle_standings(&mut db, &credited.invoices, now).await?);
         events::insert(&mut db, &told, now).await?;
         notify_block(&mut db, network).await?;
         commit(db).await?;
+        self.count_credited(network, &credited);
+        self.count_told(&told);
         self.waiting.wake(network);
         Ok(true)
     }

@@ -61,6 +61,7 @@ impl Flows {
         let depth = cursor.heights.head.saturating_sub(number);
         tracing::warn!(%network, depth, block.number = number, lost = lost.payments.len() + lost.invoices.len(), "the network replaced blocks");
         self.metrics.reorg(network, depth);
+        self.count_told(&told);
         for _ in 0..reversed {
             self.metrics.payment_reversed(network);
         }

@@ -383,6 +383,24 @@ impl Ledger {
         }))
     }
 
+    /// The addresses of a network that are somebody's now, `limit` of them at most.
+    ///
+    /// # Errors
+    /// The database could not be reached.
+    pub async fn active_addresses(&self, network: &Network, limit: u32) -> Result<Vec<Address>, LedgerError> {
+        let addresses = sqlx::query_scalar!(
+            r#"
+            SELECT address FROM addresses
+            WHERE network = $1 AND proven_at IS NOT NULL AND removed_at IS NULL
+            ORDER BY address LIMIT $2
+            "#,
+            network.as_str(),
+            i64::from(limit),
+        );
+        let addresses = addresses.fetch_all(self.pool()).await?;
+        addresses.iter().map(|address| read_address(address, TABLE, "address")).collect()
+    }
+
     /// A page of an account's addresses, oldest first, without those that were removed.
     ///
     /// # Errors

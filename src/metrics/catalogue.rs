@@ -148,6 +148,7 @@ catalogue! {
 
     network_available: GaugeVec, "network_available", ["network"], "1 while payments are taken on the network.";
     network_halted: GaugeVec, "network_halted", ["network"], "1 after the network contradicted a final block; stays until an operator decides.";
+    network_stuck: GaugeVec, "network_stuck", ["network"], "1 while a block cannot be read, which is never passed over.";
     head_block: GaugeVec, "head_block", ["network"], "Newest block that a node told of.";
     cursor_block: GaugeVec, "cursor_block", ["network"], "Newest block in the ledger.";
     final_block: GaugeVec, "final_block", ["network"], "Newest block that can no longer be replaced.";
@@ -155,6 +156,9 @@ catalogue! {
     blocks_ingested: IntCounterVec, "blocks_ingested_total", ["network"], "Blocks written into the ledger.";
     reorgs: IntCounterVec, "reorgs_total", ["network"], "Times that blocks of the ledger were replaced.";
     reorg_depth: HistogramVec(BLOCKS), "reorg_depth_blocks", ["network"], "Blocks that were replaced at a time.";
+
+    transfers: IntCounterVec, "transfers_total", ["network", "outcome"], "Transfers to registered addresses, by whether they pay something.";
+    invoice_changes: IntCounterVec, "invoice_changes_total", ["change"], "What the owners of invoices were told.";
 
     payments_included: IntCounterVec, "payments_included_total", ["network", "by"], "Payments whose transfer stands in a block, by who sent it.";
     payments_finalized: IntCounterVec, "payments_finalized_total", ["network"], "Payments whose transfer can no longer be undone.";

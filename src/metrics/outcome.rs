@@ -1,5 +1,6 @@
 //! The values that labels can have. Every one of them is known before the first request comes.
 
+use crate::domain::invoice::Change;
 use crate::domain::reason::Reason;
 
 /// The label of a reason where there is none.
@@ -130,6 +131,44 @@ label! {
         Us = "us",
         /// Anybody else: authorizations of EIP-3009 may be sent by everyone.
         Stranger = "stranger",
+    }
+}
+
+label! {
+    /// Whether a transfer to a registered address pays something.
+    TransferOutcome {
+        /// A payment, an invoice, or both.
+        Matched = "matched",
+        /// Nothing, as far as anybody can tell.
+        Unmatched = "unmatched",
+    }
+}
+
+/// What can happen to an invoice.
+pub(super) const CHANGES: [Change; 9] = [
+    Change::Seen,
+    Change::Underpaid,
+    Change::Paid,
+    Change::Finalized,
+    Change::Expired,
+    Change::Canceled,
+    Change::Reopened,
+    Change::Overpaid,
+    Change::PaidLate,
+];
+
+/// What happened to an invoice, as a label: the second word of its event.
+pub(super) const fn change(change: Change) -> &'static str {
+    match change {
+        Change::Seen => "seen",
+        Change::Underpaid => "underpaid",
+        Change::Paid => "paid",
+        Change::Finalized => "finalized",
+        Change::Expired => "expired",
+        Change::Canceled => "canceled",
+        Change::Reopened => "reopened",
+        Change::Overpaid => "overpaid",
+        Change::PaidLate => "paid_late",
     }
 }
 

@@ -34,3 +34,4 @@ mod retention;
 mod settle;
 mod solana;
 mod tidy;
+mod watching;

@@ -26,6 +26,16 @@ impl<'a> Merchant<'a> {
         Self { facilitator, account: open_account(facilitator, "merchant").await }
     }
 
+    /// An account that was opened before, after the service was started again.
+    pub fn again(facilitator: &'a Facilitator, account: Account) -> Self {
+        Self { facilitator, account }
+    }
+
+    /// The account, which outlives the process that it was opened in.
+    pub fn into_account(self) -> Account {
+        self.account
+    }
+
     /// The account's identifier.
     pub fn id(&self) -> &str {
         &self.account.id
@@ -64,10 +74,15 @@ impl<'a> Merchant<'a> {
 
     /// Registers the address of somebody who can sign, and returns our name for it.
     pub async fn register(&self, network: &str, owner: &Payer) -> String {
-        let (status, address) = self.post("/v1/addresses", &json!({"network": network, "address": owner.address()})).await;
+        self.register_signed(network, &owner.address(), |challenge| sign(owner, challenge)).await
+    }
+
+    /// The same for an address whose owner signs in another way.
+    pub async fn register_signed(&self, network: &str, owner: &str, sign: impl Fn(&str) -> String) -> String {
+        let (status, address) = self.post("/v1/addresses", &json!({"network": network, "address": owner})).await;
         assert_eq!(status, 201, "{address}");
         let id = address["id"].as_str().expect("a name").to_owned();
-        let signature = sign(owner, address["challenge"].as_str().expect("a challenge"));
+        let signature = sign(address["challenge"].as_str().expect("a challenge"));
         let (status, proven) = self.post(&format!("/v1/addresses/{id}/proof"), &json!({"signature": signature})).await;
         assert_eq!((status, &proven["status"]), (200, &json!("active")), "{proven}");
         id
@@ -95,6 +110,20 @@ impl<'a> Merchant<'a> {
             (shown["status"] == status).then_some(shown)
         })
         .await
+    }
+
+    /// Every transfer that has been observed, newest first.
+    pub async fn transfers(&self) -> Vec<Value> {
+        let (mut all, mut path) = (Vec::new(), "/v1/transfers?limit=100".to_owned());
+        loop {
+            let (status, page) = self.get(&path).await;
+            assert_eq!(status, 200, "{page}");
+            all.extend(page["transfers"].as_array().expect("transfers").iter().cloned());
+            match page["nextCursor"].as_str() {
+                Some(cursor) => path = format!("/v1/transfers?limit=100&cursor={cursor}"),
+                None => return all,
+            }
+        }
     }
 
     /// Waits until a transfer has been observed, and returns it.

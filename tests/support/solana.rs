@@ -16,6 +16,8 @@ use tokio::process::{Child, Command};
 
 use super::facilitator::NetworkOptions;
 
+pub mod wallet;
+
 /// What every payment is worth, in atomic units.
 pub const AMOUNT: u64 = 1_000;
 
@@ -52,6 +54,13 @@ impl Payment {
             },
             "paymentRequirements": self.terms,
         })
+    }
+
+    /// The same transaction for requirements that name an invoice.
+    pub fn naming(&self, invoice: &str) -> Self {
+        let mut terms = self.terms.clone();
+        terms["extra"]["invoice"] = json!(invoice);
+        Self { wire: self.wire.clone(), terms }
     }
 
     /// The same message with something else in the fee payer's place.

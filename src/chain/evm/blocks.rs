@@ -1,11 +1,13 @@
 //! Reads blocks from nodes that may lag behind, stand on another branch, or not have indexed what they serve.
 
 use std::collections::VecDeque;
+use std::ops::RangeInclusive;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use alloy::primitives::{Address as EvmAddress, B256};
 use alloy::sol_types::SolEvent;
+use futures_util::future::try_join_all;
 use serde_json::json;
 
 use super::abi::Token;
@@ -22,6 +24,12 @@ const LEVELS_LAST: Duration = Duration::from_secs(10);
 
 /// Headers kept between the reading of a block and the reading of its logs.
 const HEADERS_KEPT: usize = 128;
+
+/// Headers that are asked for at the same time.
+const HEADERS_AT_ONCE: usize = 16;
+
+/// Fewer blocks than this are asked for their logs one by one. That is as quick, and leaves no doubt.
+const RANGE_MIN: usize = 8;
 
 /// Blocks in one search for an authorization's use; public nodes refuse much longer ranges.
 const LOOKUP_BLOCKS: u64 = 1_000;
@@ -98,20 +106,49 @@ impl Blocks {
         self.read(block, &header, &logs, node)
     }
 
+    /// The blocks at these heights, of which the newest one of all is known.
+    pub async fn range(&self, heights: RangeInclusive<u64>, head: &Block) -> Result<Vec<Block>, ChainError> {
+        let numbers: Vec<_> = heights.collect();
+        let mut blocks = Vec::with_capacity(numbers.len());
+        for part in numbers.chunks(HEADERS_AT_ONCE) {
+            let reads = part.iter().copied().map(|number| self.below(number, head));
+            blocks.extend(try_join_all(reads).await?);
+        }
+        Ok(blocks)
+    }
+
+    /// The block at a height that is not above the newest one.
+    async fn below(&self, number: u64, head: &Block) -> Result<Block, ChainError> {
+        if number == head.number {
+            return Ok(head.clone());
+        }
+        let gone = || self.nodes.implausible(format!("there is no block {number} below the head"));
+        self.block(number).await?.ok_or_else(gone)
+    }
+
     /// The same for blocks that follow on each other, the oldest first, in as few questions as the nodes allow. Of more than
     /// `HEADERS_KEPT` blocks, the headers of the first are asked for again.
+    ///
+    /// There are nodes that cut a long answer off without a word. So the blocks at the ends of what they tell are asked for by
+    /// themselves, and so is each of which they tell nothing although its own filter promises something, or promises are worth nothing.
     pub async fn observe_range(&self, blocks: &[Block]) -> Result<Vec<Observed>, ChainError> {
         let mut observed = Vec::with_capacity(blocks.len());
         // The next range stands last.
         let mut unread = vec![blocks];
         while let Some(range) = unread.pop() {
-            if range.len() <= 1 {
+            if range.len() < RANGE_MIN {
                 for block in range {
                     observed.push(self.observe(block).await?);
                 }
             } else if let Some((logs, node)) = self.logs_of(range).await {
-                for (block, logs) in range.iter().zip(logs) {
-                    observed.push(self.observe_among(block, &logs, node).await?);
+                let (ends, filters) = (ends(&logs), self.have_filters(range, &logs).await?);
+                for (place, (block, logs)) in range.iter().zip(logs).enumerate() {
+                    let is_end = ends.is_some_and(|(first, last)| place == first || place == last);
+                    observed.push(if is_end || (logs.is_empty() && !filters) {
+                        self.observe(block).await?
+                    } else {
+                        self.observe_among(block, &logs, node).await?
+                    });
                 }
             } else {
                 let (first, second) = range.split_at(range.len() / 2);
@@ -263,11 +300,21 @@ impl Blocks {
         None
     }
 
+    /// Whether the filters of blocks promise what is there. Those of some networks are empty.
+    async fn have_filters(&self, range: &[Block], logs: &[Vec<LogEntry>]) -> Result<bool, ChainError> {
+        for (block, _) in range.iter().zip(logs).filter(|(_, logs)| !logs.is_empty()) {
+            if !self.header_of(block).await?.may_hold_entries(&self.tokens) {
+                return Ok(false);
+            }
+        }
+        Ok(true)
+    }
+
     /// Reads a block of a range. If the node had none of its logs, which it does not say of a block that it does not know yet, and the
-    /// block's own filter promises some, it is asked for by itself.
+    /// block's own filter promises some, or it has none, it is asked for by itself.
     async fn observe_among(&self, block: &Block, logs: &[LogEntry], node: usize) -> Result<Observed, ChainError> {
         let header = self.header_of(block).await?;
-        if logs.is_empty() && self.is_doubtful(&header) {
+        if logs.is_empty() && header.may_hold_entries(&self.tokens) {
             return self.observe(block).await;
         }
         self.read(block, &header, logs, node)
@@ -333,6 +380,13 @@ impl Blocks {
 /// Waits for an answer that is good to have.
 async fn briefly<R>(answer: impl Future<Output = Result<R, CallError>>) -> Result<R, CallError> {
     tokio::time::timeout(OPINION_WITHIN, answer).await.unwrap_or(Err(CallError::Unavailable(NodeFailure::Timeout)))
+}
+
+/// The first and the last block with any logs.
+fn ends(logs: &[Vec<LogEntry>]) -> Option<(usize, usize)> {
+    let first = logs.iter().position(|logs| !logs.is_empty())?;
+    let last = logs.iter().rposition(|logs| !logs.is_empty())?;
+    Some((first, last))
 }
 
 fn tag(number: u64) -> String {

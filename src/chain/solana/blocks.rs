@@ -4,10 +4,12 @@
 //! heights, and nodes are asked by slots.
 
 use std::collections::BTreeMap;
+use std::ops::RangeInclusive;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use chrono::DateTime;
+use futures_util::future::try_join_all;
 use serde_json::{Value, json};
 use solana_client::rpc_request::RpcRequest;
 
@@ -48,6 +50,21 @@ const NOT_AVAILABLE: i64 = -32_004;
 /// What it says of a block that it will serve in a moment.
 const NOT_YET: [i64; 2] = [NOT_AVAILABLE, -32_014];
 
+/// What it says of a block that it has forgotten.
+const CLEANED_UP: i64 = -32_001;
+
+/// What it says of a block with a transaction of a version that was not asked for.
+const UNKNOWN_VERSION: i64 = -32_015;
+
+/// Blocks that are asked for at the same time without their transactions.
+const BLOCKS_AT_ONCE: usize = 8;
+
+/// The same with them. Each takes megabytes while it is read.
+const WHOLE_AT_ONCE: usize = 4;
+
+/// Blocks that are read with their transactions in one go, at most.
+const WHOLE_MAX: usize = 16;
+
 /// The blocks of one cluster, as its nodes serve them.
 pub struct Blocks {
     nodes: Arc<Nodes>,
@@ -64,6 +81,8 @@ struct Seen {
     slots: BTreeMap<u64, u64>,
     /// The blocks that were read a moment ago, by their heights.
     recent: BTreeMap<u64, (Block, Instant)>,
+    /// Those with what happened in them, by their slots.
+    whole: BTreeMap<u64, (Contents, Instant)>,
     head: Option<(u64, Block)>,
     finalized: Option<(u64, Instant)>,
 }
@@ -73,8 +92,26 @@ impl Seen {
         self.recent.get(&number).filter(|(_, read_at)| read_at.elapsed() < RECENT).map(|(block, _)| block)
     }
 
+    fn recent_whole(&self, slot: u64) -> Option<&Contents> {
+        self.whole.get(&slot).filter(|(_, read_at)| read_at.elapsed() < RECENT).map(|(contents, _)| contents)
+    }
+
+    /// Notes the block of a slot.
+    fn note(&mut self, slot: u64, block: &Block) {
+        self.slots.insert(block.number, slot);
+        self.recent.insert(block.number, (block.clone(), Instant::now()));
+        self.bound();
+        if self.head.as_ref().is_none_or(|(newest, _)| *newest < slot) {
+            self.head = Some((slot, block.clone()));
+        }
+    }
+
     fn bound(&mut self) {
         self.recent.retain(|_, (_, read_at)| read_at.elapsed() < RECENT);
+        self.whole.retain(|_, (_, read_at)| read_at.elapsed() < RECENT);
+        while self.whole.len() > WHOLE_MAX {
+            self.whole.pop_first();
+        }
         while self.slots.len() > SLOTS_KEPT {
             self.slots.pop_first();
         }
@@ -82,6 +119,7 @@ impl Seen {
 }
 
 /// A block with what happened in it.
+#[derive(Debug, Clone)]
 pub struct Contents {
     /// The block.
     pub block: Block,
@@ -94,11 +132,22 @@ pub struct Contents {
 }
 
 impl Contents {
+    /// The block with every transfer in it. What was used up is asked for by name.
+    pub fn observed(self) -> Observed {
+        let Self { block, transfers, node, .. } = self;
+        Observed { block, uses: Vec::new(), transfers, transactions: Vec::new(), node }
+    }
+
+    /// Whether these transactions stand in it.
+    pub fn holds<'a>(&self, mut names: impl Iterator<Item = &'a String>) -> bool {
+        names.all(|name| self.transactions.iter().any(|executed| executed.name == *name))
+    }
+
     /// Whether this is the block that was observed, with all that was observed in it, and the observed transactions moved nothing else.
     pub fn confirms(&self, observed: &Observed) -> bool {
         let is_observed = |transfer: &&Transfer| observed.transactions.contains(&transfer.transaction);
         self.block == observed.block
-            && observed.transactions.iter().all(|name| self.transactions.iter().any(|executed| executed.name == *name))
+            && self.holds(observed.transactions.iter())
             && observed.transfers.iter().all(|transfer| self.transfers.contains(transfer))
             && self.transfers.iter().filter(is_observed).all(|transfer| observed.transfers.contains(transfer))
     }
@@ -110,10 +159,14 @@ impl Blocks {
         Self { nodes, mints, seen: Mutex::default(), reading: tokio::sync::Mutex::default() }
     }
 
-    /// The newest confirmed block, and the newest final one.
-    pub async fn head(&self) -> Result<Head, ChainError> {
+    /// The newest confirmed block, and the newest final one. `whole` if what happened in it is asked for next, so that it is read once.
+    pub async fn head(&self, whole: bool) -> Result<Head, ChainError> {
         let slot: u64 = self.nodes.read(RpcRequest::GetSlot, json!([confirmed()])).await?;
         if self.lock().head.as_ref().is_none_or(|(known, _)| *known < slot) {
+            if whole {
+                // Whatever is wrong with it is told when it is asked for.
+                drop(self.read_whole(slot).await);
+            }
             let _one = self.reading.lock().await;
             self.served_height(slot).await?;
         }
@@ -132,7 +185,7 @@ impl Blocks {
             let Some(slot) = self.slot_of(number).await? else { return Ok(None) };
             let block = match self.read_at(slot).await {
                 Err(CallError::Complaint(complaint)) if complaint.code == NOT_AVAILABLE => None,
-                block => block.map_err(|error| self.nodes.unavailable(RpcRequest::GetBlock, error))?,
+                block => block.map_err(|error| self.failed(format!("block {number} (slot {slot})"), error))?,
             };
             match block {
                 Some(block) if block.number == number => return Ok(Some(block)),
@@ -143,22 +196,131 @@ impl Blocks {
         Ok(None)
     }
 
-    /// The block of a slot with what happened in it, as one node sees it, or the first that answers.
+    /// The blocks at these heights, the lowest first. None of them may be above the newest one.
+    pub async fn range(&self, heights: RangeInclusive<u64>) -> Result<Vec<Block>, ChainError> {
+        // Known for one, the slots are known for all.
+        self.slot_of(*heights.start()).await?;
+        let numbers: Vec<_> = heights.collect();
+        let mut blocks = Vec::with_capacity(numbers.len());
+        for part in numbers.chunks(BLOCKS_AT_ONCE) {
+            blocks.extend(try_join_all(part.iter().copied().map(|number| self.below_head(number))).await?);
+        }
+        Ok(blocks)
+    }
+
+    async fn below_head(&self, number: u64) -> Result<Block, ChainError> {
+        let gone = || self.nodes.implausible(format!("there is no block {number} below the head"));
+        self.block(number).await?.ok_or_else(gone)
+    }
+
+    /// The first of the blocks at these heights, with what happened in them.
+    pub async fn whole_range(&self, heights: RangeInclusive<u64>) -> Result<Vec<Contents>, ChainError> {
+        self.slot_of(*heights.start()).await?;
+        let numbers: Vec<_> = heights.take(WHOLE_MAX).collect();
+        let mut whole = Vec::with_capacity(numbers.len());
+        for part in numbers.chunks(WHOLE_AT_ONCE) {
+            whole.extend(try_join_all(part.iter().copied().map(|number| self.whole(number))).await?);
+        }
+        Ok(whole)
+    }
+
+    /// The block at a height, which is not above the newest one, with what happened in it.
+    pub async fn whole(&self, number: u64) -> Result<Contents, ChainError> {
+        for _ in 0..2 {
+            let Some(slot) = self.slot_of(number).await? else { break };
+            let known = self.lock().recent_whole(slot).cloned();
+            let contents = match known {
+                Some(known) => Some(known),
+                None => self.read_whole(slot).await.map_err(|error| at_height(number, error))?,
+            };
+            match contents {
+                Some(contents) if contents.block.number == number => return Ok(contents),
+                // What was remembered belongs to a branch that is gone.
+                Some(_) | None => self.forget_slots(),
+            }
+        }
+        Err(self.nodes.implausible(format!("there is no block {number} below the head")))
+    }
+
+    /// The block of a slot with what happened in it, as one node sees it, or the first that answers. Without a node in particular,
+    /// what was read a moment ago is not read again.
     pub async fn contents(&self, node: Option<usize>, slot: u64) -> Result<Option<Contents>, ChainError> {
-        let params = json!([slot, block_config("full")]);
-        let answer = match node {
-            Some(node) => self.nodes.call_node(node, RpcRequest::GetBlock, params).await.map(|answer| (node, answer)),
-            None => self.nodes.call_any(RpcRequest::GetBlock, params).await,
-        };
+        if let Some(node) = node {
+            return self.contents_of(node, slot).await;
+        }
+        let known = self.lock().recent_whole(slot).cloned();
+        match known {
+            Some(known) => Ok(Some(known)),
+            None => self.contents_of_any(slot).await,
+        }
+    }
+
+    async fn read_whole(&self, slot: u64) -> Result<Option<Contents>, ChainError> {
+        let contents = self.contents_of_any(slot).await?;
+        if let Some(contents) = &contents {
+            let mut seen = self.lock();
+            seen.whole.insert(slot, (contents.clone(), Instant::now()));
+            seen.note(slot, &contents.block);
+        }
+        Ok(contents)
+    }
+
+    /// What the first node shows that answers. If that leaves something open, another one may show more.
+    async fn contents_of_any(&self, slot: u64) -> Result<Option<Contents>, ChainError> {
+        let answer = self.nodes.call_any(RpcRequest::GetBlock, json!([slot, block_config("full")])).await;
         let (node, answer) = match answer {
             Ok((node, answer)) => (node, Ok(answer)),
-            Err(error) => (node.unwrap_or_default(), Err(error)),
+            Err(error) => (0, Err(error)),
         };
-        let answer = there(answer).map_err(|error| self.nodes.unavailable(RpcRequest::GetBlock, error))?;
+        let contents = self.understand(node, slot, answer);
+        if !matches!(contents, Err(ChainError::Unreadable { .. })) {
+            return contents;
+        }
+        for other in self.nodes.order().filter(|other| *other != node) {
+            if let Ok(Some(contents)) = self.contents_of(other, slot).await {
+                return Ok(Some(contents));
+            }
+        }
+        contents
+    }
+
+    async fn contents_of(&self, node: usize, slot: u64) -> Result<Option<Contents>, ChainError> {
+        let answer = self.nodes.call_node(node, RpcRequest::GetBlock, json!([slot, block_config("full")])).await;
+        self.understand(node, slot, answer)
+    }
+
+    fn understand(
+        &self,
+        node: usize,
+        slot: u64,
+        answer: Result<Option<BlockAnswer>, CallError>,
+    ) -> Result<Option<Contents>, ChainError> {
+        let block = || format!("the block of slot {slot}");
+        let answer = there(answer).map_err(|error| self.failed(block(), error))?;
         let Some(answer) = answer else { return Ok(None) };
         let transfers = credits::transfers(&answer, &self.mints)
-            .map_err(|error| self.nodes.implausible(format!("the block of slot {slot} cannot be read: {error}")))?;
+            .map_err(|error| self.nodes.unreadable(block(), format!("a node shows it like this: {error}")))?;
         Ok(read(&answer).map(|block| Contents { block, transactions: credits::executed(&answer), transfers, node }))
+    }
+
+    /// Whether a node has a block in its slot, and has noted whose transactions stand in it: before that it does not serve it.
+    pub async fn is_served(&self, node: usize, slot: u64, block: &Block) -> Result<bool, CallError> {
+        let answer = self.nodes.call_node(node, RpcRequest::GetBlock, json!([slot, block_config("none")])).await;
+        Ok(there(answer)?.as_ref().and_then(read).is_some_and(|served| served == *block))
+    }
+
+    /// Why a block could not be read.
+    fn failed(&self, block: String, error: CallError) -> ChainError {
+        match error {
+            CallError::Complaint(Complaint { code: CLEANED_UP, .. }) => {
+                self.nodes.unreadable(block, "no node has it any more; configure one that keeps old blocks".to_owned())
+            }
+            CallError::Complaint(Complaint { code: UNKNOWN_VERSION, .. }) => {
+                let what = format!("it has a transaction of a version above {VERSION_MAX}, which needs a newer release");
+                self.nodes.unreadable(block, what)
+            }
+            error => self.nodes.unavailable(RpcRequest::GetBlock, error),
+        }
     }
 
     /// The height of the block of a slot whose state a node showed. Nodes do so a moment before they serve the block, so the one before
@@ -239,13 +401,7 @@ impl Blocks {
         let answer = self.nodes.call(RpcRequest::GetBlock, json!([slot, block_config("none")])).await;
         let Some(block) = there(answer)? else { return Ok(None) };
         let Some(block) = read(&block) else { return Err(CallError::Unavailable(NodeFailure::Broken)) };
-        let mut seen = self.lock();
-        seen.slots.insert(block.number, slot);
-        seen.recent.insert(block.number, (block.clone(), Instant::now()));
-        seen.bound();
-        if seen.head.as_ref().is_none_or(|(newest, _)| *newest < slot) {
-            seen.head = Some((slot, block.clone()));
-        }
+        self.lock().note(slot, &block);
         Ok(Some(block))
     }
 
@@ -266,7 +422,10 @@ impl Blocks {
             return Err(self.nodes.implausible(format!("there is no block at slot {slot} any more, or not yet")));
         }
         let index = usize::try_from(back).ok().and_then(|back| listed.len().checked_sub(back + 1));
-        let found = index.and_then(|index| listed.get(index..)).unwrap_or_default();
+        let Some(found) = index.and_then(|index| listed.get(index..)) else {
+            let what = format!("the nodes list {} blocks below the newest one, which are too few", listed.len());
+            return Err(self.nodes.unreadable(format!("block {number}"), what));
+        };
         let mut seen = self.lock();
         seen.slots.extend((number..).zip(found.iter().copied()).take(SLOTS_KEPT / 2));
         seen.bound();
@@ -278,6 +437,7 @@ impl Blocks {
         let head = seen.head.clone();
         seen.slots.clear();
         seen.recent.clear();
+        seen.whole.clear();
         seen.slots.extend(head.map(|(slot, block)| (block.number, slot)));
     }
 
@@ -292,6 +452,16 @@ fn there(answer: Result<Option<BlockAnswer>, CallError>) -> Result<Option<BlockA
         Ok(None) => Err(Complaint { code: NOT_AVAILABLE, message: "there is no block yet".to_owned() }.into()),
         Err(CallError::Complaint(complaint)) if SKIPPED.contains(&complaint.code) => Ok(None),
         answer => answer,
+    }
+}
+
+/// Names the height of a block that cannot be read, which is what operators and the ledger count in.
+fn at_height(number: u64, error: ChainError) -> ChainError {
+    match error {
+        ChainError::Unreadable { network, block, what } => {
+            ChainError::Unreadable { network, block: format!("block {number} ({block})"), what }
+        }
+        error => error,
     }
 }
 

@@ -151,6 +151,11 @@ impl Nodes {
         ChainError::Implausible { network: self.network.clone(), what }
     }
 
+    /// A block that is lost for us.
+    pub fn unreadable(&self, block: String, what: String) -> ChainError {
+        ChainError::Unreadable { network: self.network.clone(), block, what }
+    }
+
     /// A setting that does not fit the network.
     pub fn misconfigured(&self, what: String) -> ChainError {
         ChainError::Misconfigured { network: self.network.clone(), what }
@@ -170,6 +175,7 @@ const fn name(request: RpcRequest) -> &'static str {
         RpcRequest::GetGenesisHash => "getGenesisHash",
         RpcRequest::GetMultipleAccounts => "getMultipleAccounts",
         RpcRequest::GetSignatureStatuses => "getSignatureStatuses",
+        RpcRequest::GetSignaturesForAddress => "getSignaturesForAddress",
         RpcRequest::GetSlot => "getSlot",
         RpcRequest::SendTransaction => "sendTransaction",
         RpcRequest::SimulateTransaction => "simulateTransaction",
