@@ -51,7 +51,7 @@ pub async fn credit(
         paid.iter().map(|(_, transfer)| *transfer).filter(|transfer| !ours.iter().any(|own| own.index == transfer.index));
     let kept: Vec<_> = ours.iter().copied().chain(foreign).map(|transfer| Kept { transfer, owner: owner(transfer) }).collect();
     if kept.is_empty() {
-        return Ok(BTreeSet::new());
+        return Ok(Credited::default());
     }
     transfers::keep(db, network, block, &kept).await?;
 
