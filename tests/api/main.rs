@@ -31,4 +31,5 @@ mod repeats;
 mod retention;
 mod settle;
 mod solana;
+mod solana_rules;
 mod tidy;
