@@ -10,13 +10,14 @@ use std::sync::Arc;
 use async_trait::async_trait;
 use chrono::{DateTime, Utc};
 
+use self::nodes::CallError;
 use crate::domain::address::Address;
 use crate::domain::amount::Amount;
 use crate::domain::asset::Asset;
 use crate::domain::block::{Block, BlockHash};
 use crate::domain::ids::PaymentId;
 use crate::domain::network::Network;
-use crate::domain::payment::{Payment, PaymentRequest};
+use crate::domain::payment::{AuthorizationKey, Payment, PaymentRequest};
 use crate::domain::reason::{Reason, Refusal};
 use crate::domain::submission::{Fees, Place, SignedAttempt};
 use crate::domain::transfer::{AuthorizationUse, TransactionId, Transfer};
@@ -116,6 +117,16 @@ pub enum ChainError {
         /// Why.
         #[source]
         source: crate::keys::KeyError,
+    },
+    /// The network would not take the fee from a signer of ours. Whoever sends it money mends that, and the payer cannot.
+    #[error("the signer {signer} of {network} cannot pay the fee: {what}")]
+    SignerShort {
+        /// Which network.
+        network: Network,
+        /// The signer's address.
+        signer: String,
+        /// What the network said.
+        what: String,
     },
 }
 
@@ -305,6 +316,15 @@ pub enum Watched {
     These(Vec<Address>),
 }
 
+/// What became of payments that were sent, as far as the nodes know.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Outcomes {
+    /// The blocks that hold the transaction of any of them.
+    pub observed: Vec<Observed>,
+    /// Those of which there is a trace, and of which no more can be said now. They are not gone.
+    pub unclear: Vec<AuthorizationKey>,
+}
+
 /// The account nonces of a network's signers, where transactions are numbered.
 #[async_trait]
 pub trait Nonces: Send + Sync {
@@ -323,6 +343,10 @@ pub trait Chain: Send + Sync {
 
     /// Checks that the nodes serve the configured chain and that it has the configured tokens, before anything is believed.
     async fn prepare(&self) -> Result<(), ChainError>;
+
+    /// Asks each node by itself whether it serves the configured chain, for people: the nodes' hosts in the order of the configuration,
+    /// each with what is wrong with it. Nothing waits for a node that is wrong while another one is right.
+    async fn check_nodes(&self) -> Vec<(String, Result<(), CallError>)>;
 
     /// Whether [`Chain::prepare`] succeeded.
     fn is_prepared(&self) -> bool;
@@ -412,10 +436,9 @@ pub trait Chain: Send + Sync {
         watched: &Watched,
     ) -> Result<Vec<Observed>, ChainError>;
 
-    /// What became of payments that were sent, where blocks are not searched for them: the blocks that hold the transaction of any
-    /// of them, as far as the nodes know. With a height, also of one that landed long ago, and only nodes that have come to that height
-    /// say that there is none.
-    async fn outcomes(&self, sent: &[Payment], thorough: Option<u64>) -> Result<Vec<Observed>, ChainError>;
+    /// What became of payments that were sent, where blocks are not searched for them. With a height, also of one that landed long ago,
+    /// and only nodes that have come to that height say that there is none.
+    async fn outcomes(&self, sent: &[Payment], thorough: Option<u64>) -> Result<Outcomes, ChainError>;
 
     /// Whether another node than the one that was asked says the same about a block and the uses in it.
     async fn agrees(&self, observed: &Observed) -> Result<bool, ChainError>;

@@ -62,8 +62,9 @@ async fn check_database(config: &Config) -> Finding {
 async fn check_network(chain: &dyn Chain, config: &Config) -> Vec<Finding> {
     let profile = chain.profile();
     let subject = profile.network.to_string();
+    let nodes = check_nodes(chain, &subject).await;
     if let Err(error) = chain.prepare().await {
-        return vec![bad(&subject, &error)];
+        return std::iter::once(bad(&subject, &error)).chain(nodes).collect();
     }
     let tokens: Vec<_> = profile.assets.iter().map(|asset| format!("{} {}", asset.symbol, asset.address)).collect();
     let agreed = match (profile.network.family(), chain.batches()) {
@@ -72,6 +73,7 @@ async fn check_network(chain: &dyn Chain, config: &Config) -> Vec<Finding> {
         (Family::Solana, _) => "genesis, mints and token programs agree",
     };
     let mut findings = vec![good(&subject, &format!("{agreed} ({})", tokens.join(", ")))];
+    findings.extend(nodes);
     let floor = config
         .networks
         .iter()
@@ -90,6 +92,23 @@ async fn check_network(chain: &dyn Chain, config: &Config) -> Vec<Finding> {
         });
     }
     findings
+}
+
+/// Looks at each node by itself: reads are answered by one that is right, so nobody else says which of several is not.
+async fn check_nodes(chain: &dyn Chain, network: &str) -> Vec<Finding> {
+    let nodes = chain.check_nodes().await;
+    if nodes.len() == 1 {
+        // What is wrong with it is wrong with the network.
+        return Vec::new();
+    }
+    let nodes = nodes.into_iter().enumerate().map(|(index, (host, checked))| {
+        let subject = format!("{network} node {} ({host})", index + 1);
+        match checked {
+            Ok(()) => good(&subject, "serves this chain"),
+            Err(error) => bad(&subject, &error),
+        }
+    });
+    nodes.collect()
 }
 
 fn good(subject: &str, what: &str) -> Finding {

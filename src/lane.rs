@@ -25,7 +25,7 @@ use crate::ledger::LedgerError;
 use crate::ledger::blocks::Cursor;
 use crate::ledger::leases::Lease;
 use crate::ledger::signers::SignerRecord;
-use crate::ledger::submissions::Opened;
+use crate::ledger::submissions::{OpenSlot, Opened};
 use crate::metrics::SubmissionKind;
 use crate::telemetry::ErrorChain;
 
@@ -94,8 +94,6 @@ enum LaneError {
     Ledger(#[from] LedgerError),
     #[error(transparent)]
     Build(#[from] BuildError),
-    #[error(transparent)]
-    Flow(#[from] Unavailable),
     #[error("the hourly budgets do not cover the transaction")]
     OverBudget(Vec<PaymentId>),
     #[error("the signer cannot pay for the transaction")]
@@ -207,12 +205,28 @@ impl Lane {
         slots.sort_by_key(|slot| self.sent.get(&slot.id).copied());
         self.reopenable = self.policy.in_flight_max.saturating_sub(slots.len()).max(1);
         self.flows.metrics.submissions_in_flight(&self.network, &self.signer.name, slots.len());
-        for slot in &slots {
-            let cared = match slot.place {
-                Place::Nonce(nonce) => self.care_for(lease, (slot, nonce), &cursor).await,
-                Place::Message(_) => self.care_for_message(lease, slot, &cursor).await,
-            };
-            match cared {
+        let opened = if self.chain.nonces().is_some() {
+            self.work_on_nonces(lease, &slots, &cursor, funds).await?
+        } else {
+            // No neighbour can take what its payer signed for this signer, however short it is.
+            self.work_on_messages(lease, &slots, &cursor).await?
+        };
+        // With something in flight there is a pace to keep, and payments gather meanwhile.
+        let idle = slots.is_empty() && opened == 0;
+        Ok(if idle { Pause::UntilRung } else { Pause::Fixed(self.policy.pace.to_std().unwrap_or(TURN).min(TURN)) })
+    }
+
+    /// Cares for the open slots, one after the other, and opens one more if there may be one. Returns how many it opened.
+    async fn work_on_nonces(
+        &mut self,
+        lease: &Lease,
+        slots: &[OpenSlot],
+        cursor: &Cursor,
+        funds: Funds,
+    ) -> Result<usize, LaneError> {
+        for slot in slots {
+            let Place::Nonce(nonce) = slot.place else { continue };
+            match self.care_for(lease, (slot, nonce), cursor).await {
                 Err(LaneError::Ledger(error)) => return Err(error.into()),
                 Err(error) => {
                     tracing::warn!(network = %self.network, signer = self.signer.name, slot = ?slot.place, error = %ErrorChain(&error), "a slot could not be cared for");
@@ -222,18 +236,15 @@ impl Lane {
                 Ok(()) => {}
             }
         }
-        let now = self.flows.clock.now();
-        let mut in_flight = slots.len();
-        if may_open(&self.policy, in_flight, self.last_opened, now) {
-            in_flight += match self.chain.nonces() {
-                Some(_) if funds.short && self.has_able_neighbour().await? => 0,
-                Some(_) => usize::from(self.open(lease, &cursor).await?),
-                // No neighbour can take what its payer signed for this signer.
-                None => self.open_messages(lease, &cursor, self.policy.in_flight_max - in_flight).await?,
-            };
+        if !self.may_open(slots.len()) || funds.short && self.has_able_neighbour().await? {
+            return Ok(0);
         }
-        // With something in flight there is a pace to keep, and payments gather meanwhile.
-        Ok(if in_flight == 0 { Pause::UntilRung } else { Pause::Fixed(self.policy.pace.to_std().unwrap_or(TURN).min(TURN)) })
+        Ok(usize::from(self.open(lease, cursor).await?))
+    }
+
+    /// Whether a slot may be opened now beside so many others.
+    fn may_open(&self, in_flight: usize) -> bool {
+        may_open(&self.policy, in_flight, self.last_opened, self.flows.clock.now())
     }
 
     /// Takes what waits, looks again at what waited for long, and opens one slot for as much as may go together. Returns whether

@@ -186,7 +186,10 @@ impl Watcher {
         let sent = self.flows.ledger.in_open_messages(network, INQUIRED_AT_ONCE).await?;
         if !sent.is_empty() {
             let sent = self.flows.ledger.find_payments(&sent).await?;
-            self.flows.inquire(&self.chain, &sent, None).await?;
+            // The next look asks again, and comes as soon as if this had been answered.
+            if let Err(error) = self.flows.inquire(&self.chain, &sent, None).await {
+                tracing::warn!(%network, error = %ErrorChain(&error), "what became of payments could not be asked");
+            }
         }
         // Callers of this replica are known here, those of others by the slots that wait for a block.
         let busy = self.flows.waiting.is_awaited(network) || self.flows.ledger.has_open_slots(network).await?;

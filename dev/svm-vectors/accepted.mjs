@@ -1,11 +1,9 @@
 // The payments that must be accepted: what real clients build, and what else the scheme allows.
 
 import { byClient, byClientV1, byNewClientV1 } from './clients.mjs';
-import { memo, payment, signed } from './craft.mjs';
+import { guard, memo, payment, readonly, signed } from './craft.mjs';
 import { decoded } from './decode.mjs';
-import { BLOCKHASH, MEMO, OTHER_SIGNER, TOKEN_2022, request, requestV1, requirements, requirementsV1 } from './terms.mjs';
-
-const LIGHTHOUSE_PROGRAM = 'L2TExMFKdjpN9kozasaurPirfHy9P8sbXoAN1qA3S95';
+import { BLOCKHASH, MEMO, OTHER_SIGNER, PAYER, TOKEN_2022, request, requestV1, requirements, requirementsV1 } from './terms.mjs';
 
 // Written down before this script existed; the client must still build it.
 const GOLDEN =
@@ -37,12 +35,12 @@ export async function acceptedCases(rpcUrl) {
     await v2('no memo where none is asked for', plain, await signed(await payment({ notes: [] }))),
     await v2('another signer of ours pays the fee', { ...plain, extra: { feePayer: OTHER_SIGNER.address } }, await signed(await payment({}, { feePayer: OTHER_SIGNER }))),
     await v2('a legacy message', plain, await signed(await payment({}, { version: 'legacy' }))),
-    await v2('as many instructions as are allowed', plain, await signed(await payment({ notes: [memo(), guard(), guard(), guard()] }))),
+    await v2('as many instructions as are allowed', plain, await signed(await payment({ notes: [memo(), lamportsGuard(), lamportsGuard(), lamportsGuard()] }))),
   ];
 }
 
-// What a wallet adds to protect its owner: an instruction of Lighthouse that only compares.
-const guard = () => ({ programAddress: LIGHTHOUSE_PROGRAM, accounts: [], data: Buffer.from([0]) });
+// What a wallet adds to protect its owner: AssertAccountInfo, silent, of its lamports, that they are at least none.
+const lamportsGuard = () => guard(5, [readonly(PAYER)], 0, 0, ...Buffer.alloc(8), 4);
 
 function expectGolden({ request: { paymentPayload }, decoded: { messageSha256 } }) {
   if (paymentPayload.payload.transaction !== GOLDEN) throw new Error('The client does not build the golden transaction any more.');

@@ -19,6 +19,7 @@ import { AMOUNT, BLOCKHASH, FEE_PAYER, MEMO, PAYER, PAY_TO, USDC } from './terms
 export const COMPUTE_BUDGET_PROGRAM = 'ComputeBudget111111111111111111111111111111';
 export const MEMO_PROGRAM = 'MemoSq4gqABAXKb96qnH8TysNcWxMyWCqXgDLGmfcHr';
 export const SYSTEM_PROGRAM = '11111111111111111111111111111111';
+const LIGHTHOUSE_PROGRAM = 'L2TExMFKdjpN9kozasaurPirfHy9P8sbXoAN1qA3S95';
 
 const u32 = (value) => Buffer.from(new Uint32Array([value]).buffer);
 const u64 = (value) => Buffer.from(new BigUint64Array([BigInt(value)]).buffer);
@@ -27,14 +28,16 @@ const budget = (kind, value) => ({ programAddress: COMPUTE_BUDGET_PROGRAM, data:
 export const unitLimit = (units = 20_000) => budget(2, u32(units));
 export const unitPrice = (microLamports = 1) => budget(3, u64(microLamports));
 export const memo = (text = MEMO, accounts = []) => ({ programAddress: MEMO_PROGRAM, accounts, data: Buffer.from(text) });
+/** An instruction of Lighthouse by its number in the program's LighthouseInstruction. */
+export const guard = (opcode, accounts, ...rest) => ({ programAddress: LIGHTHOUSE_PROGRAM, accounts, data: Buffer.from([opcode, ...rest]) });
 export const readonly = ({ address }) => ({ address, role: AccountRole.READONLY });
 export const signing = ({ address }) => ({ address, role: AccountRole.READONLY_SIGNER });
 
 /** The TransferChecked that the terms ask for, with whatever is to be wrong in it. */
-export async function transfer({ mint = USDC, authority = PAYER, payTo = PAY_TO, amount = AMOUNT, destination } = {}) {
+export async function transfer({ mint = USDC, authority = PAYER, payTo = PAY_TO, amount = AMOUNT, source, destination } = {}) {
   const { programAddress, accounts, data } = getTransferCheckedInstruction(
     {
-      source: await ataOf(mint, authority.address),
+      source: source ?? (await ataOf(mint, authority.address)),
       mint: mint.address,
       destination: destination ?? (await ataOf(mint, payTo.address)),
       authority: authority.address,

@@ -2,7 +2,7 @@
 
 import { AccountRole, getBase58Encoder } from '@solana/kit';
 import { TOKEN_2022_PROGRAM, ataOf } from '../solana/tokens.mjs';
-import { SYSTEM_PROGRAM, compiled, memo, payment, readonly, signatureBy, signed, signing, transfer, unitLimit, unitPrice, wire } from './craft.mjs';
+import { SYSTEM_PROGRAM, compiled, guard, memo, payment, readonly, signatureBy, signed, signing, transfer, unitLimit, unitPrice, wire } from './craft.mjs';
 import { AMOUNT, FEE_PAYER, OTHER_SIGNER, PAYER, PAY_TO, STRANGER, TOKEN_2022, USDC, request, requestV1, requirements, requirementsV1 } from './terms.mjs';
 
 const PAYLOAD = 'invalid_exact_svm_payload';
@@ -15,6 +15,7 @@ const SIGNATURE = `${PAYLOAD}_signature_invalid`;
 const OUR_FUNDS = `${PAYLOAD}_transaction_fee_payer_transferring_funds`;
 const OUR_ACCOUNT = `${PAYLOAD}_transaction_fee_payer_included_in_instruction_accounts`;
 
+const CLOCK = { address: 'SysvarC1ock11111111111111111111111111111111' };
 const ATA_PROGRAM = 'ATokenGPvbdGVxr1b2hvZbsiqW5xWH25efTNsLJA8knL';
 const PACKET_BYTES = 1_232;
 
@@ -76,6 +77,9 @@ async function messages() {
     v2(64, 'a byte behind the message', UNDECODABLE, await changed((bytes) => Buffer.concat([bytes, Buffer.alloc(1)]))),
     v2(65, 'a message of version 1', UNDECODABLE, await changed(byte(at.version, 0x81))),
     v2(66, 'a lookup table', 'invalid_exact_svm_smart_wallet_alt_resolution_not_available', await changed(withLookupTable)),
+    v2(66, 'a lookup table, and no signature', SIGNATURE, wire({ ...base, messageBytes: withLookupTable(Buffer.from(base.messageBytes)) })),
+    v2(66, 'a lookup table that is cut off', UNDECODABLE, await changed((bytes) => withLookupTable(bytes).subarray(0, -1))),
+    v2(66, 'a lookup table out of which nothing is taken', UNDECODABLE, await changed((bytes) => withLookupTable(bytes, []))),
     v1(66, 'version 1, a lookup table', UNDECODABLE, await changed(withLookupTable)),
   ];
 }
@@ -92,9 +96,9 @@ function layout(bytes) {
 }
 
 // The last byte of a message counts its tables: this one names one account, which no instruction uses.
-function withLookupTable(bytes) {
+function withLookupTable(bytes, taken = [0]) {
   const key = getBase58Encoder().encode(STRANGER.address);
-  return Buffer.concat([bytes.subarray(0, -1), Buffer.from([1]), Buffer.from(key), Buffer.from([1, 0, 0])]);
+  return Buffer.concat([bytes.subarray(0, -1), Buffer.from([1]), Buffer.from(key), Buffer.from([taken.length, ...taken, 0])]);
 }
 
 /** Payments that the payer did not sign, or not alone. */
@@ -121,6 +125,7 @@ async function feePayers() {
   const asked = (feePayer) => ({ ...terms, extra: { feePayer } });
   return [
     v2(68, 'the terms name no fee payer', `${PAYLOAD}_missing_fee_payer`, await by(FEE_PAYER), asked(undefined)),
+    v2(68, 'the terms name a fee payer that is no text', `${PAYLOAD}_missing_fee_payer`, await by(FEE_PAYER), asked(1)),
     v2(68, 'the fee payer of another facilitator', 'invalid_exact_svm_fee_payer_not_managed_by_facilitator', await by(STRANGER), asked(STRANGER.address)),
     v2(68, 'another fee payer than the terms name', 'invalid_exact_svm_fee_payer_mismatch', await by(STRANGER)),
     v2(68, 'another fee payer of ours than the terms name', 'invalid_exact_svm_fee_payer_mismatch', await by(OTHER_SIGNER)),
@@ -182,6 +187,8 @@ async function transfers() {
     v2(73, 'TransferChecked without decimals', NO_TRANSFER, await instead({ data: move.data.subarray(0, 9) })),
     v2(73, 'TransferChecked with three accounts', NO_TRANSFER, await signed(await payment({ transfer: { ...move, accounts: move.accounts.slice(0, 3) }, notes: [memo('m', [signing(PAYER)])] }))),
     v2(73, 'TransferChecked without data', NO_TRANSFER, await instead({ data: Buffer.alloc(0) })),
+    v2(73, 'out of an account of no known owner', NO_TRANSFER, await to({ source: STRANGER.address })),
+    v2(73, "out of a stranger's account, whose delegate the payer may be", NO_TRANSFER, await to({ source: await ataOf(USDC, STRANGER.address) })),
     v2(74, 'another token', `${PAYLOAD}_mint_mismatch`, await to({ mint: TOKEN_2022 })),
     v2(74, 'USDC for another token', `${PAYLOAD}_mint_mismatch`, await to(), requirements({ mint: TOKEN_2022 })),
     v2(75, 'to the merchant itself instead of its token account', recipient, await to({ destination: PAY_TO.address })),
@@ -212,6 +219,10 @@ async function furtherInstructions() {
     v2(77, 'a transfer of SOL as the sixth', unknown('sixth'), await then(memo(), memo('b'), lamports)),
     v2(77, 'a transfer of SOL as the seventh', unknown('seventh'), await then(memo(), memo('b'), memo('c'), lamports)),
     v2(77, 'a durable nonce', LIMIT, await signed(compiled([advance, unitLimit(), unitPrice(), move]))),
+    v2(77, 'a guard that asks for the slot', unknown('fourth'), await then(guard(15, [], 0, 0, 1, 0, 0, 0, 0, 0, 0, 0, 4))),
+    v2(77, 'a guard that compares the clock as an account', unknown('fifth'), await then(memo(), guard(5, [readonly(CLOCK)], 0, 0, ...Buffer.alloc(8), 4))),
+    v2(77, "a guard of the merchant's account", unknown('fourth'), await then(guard(9, [readonly({ address: await ataOf(USDC, PAY_TO.address) })], 0, 2, ...Buffer.alloc(8), 4))),
+    v2(77, 'a guard that writes to memory', unknown('fourth'), await then(guard(0, [], 0, 0, 0, 0))),
     v2(77, 'eight instructions', LENGTH, await then(...notes(5))),
     v1(77, 'version 1, a second transfer', unknown('fourth'), await then(move)),
     v1(77, 'version 1, seven instructions', LENGTH, await then(...notes(4))),

@@ -26,8 +26,8 @@ use self::simulate::{Question, Simulator};
 use super::address::{Payable, Proof};
 use super::nodes::CallError;
 use super::{
-    Anchor, Broadcast, BuildError, Chain, ChainError, Head, Nonces, Observed, Profile, Recheck, SignerProfile, SlotOrder,
-    VerifiedPayment, VerifyError, Wanted, Watched,
+    Anchor, Broadcast, BuildError, Chain, ChainError, Head, Nonces, Observed, Outcomes, Profile, Recheck, SignerProfile,
+    SlotOrder, VerifiedPayment, VerifyError, Wanted, Watched,
 };
 use crate::config::{CostLimits, EvmConfig, NetworkConfig};
 use crate::domain::address::Address;
@@ -267,6 +267,10 @@ impl Chain for EvmChain {
         Ok(())
     }
 
+    async fn check_nodes(&self) -> Vec<(String, Result<(), CallError>)> {
+        self.nodes.check_each().await
+    }
+
     fn is_prepared(&self) -> bool {
         self.prepared.load(Ordering::Acquire)
     }
@@ -463,8 +467,8 @@ impl Chain for EvmChain {
     }
 
     /// Every block is searched.
-    async fn outcomes(&self, _sent: &[Payment], _thorough: Option<u64>) -> Result<Vec<Observed>, ChainError> {
-        Ok(Vec::new())
+    async fn outcomes(&self, _sent: &[Payment], _thorough: Option<u64>) -> Result<Outcomes, ChainError> {
+        Ok(Outcomes::default())
     }
 
     async fn agrees(&self, observed: &Observed) -> Result<bool, ChainError> {

@@ -7,31 +7,32 @@
 use std::collections::BTreeMap;
 use std::ops::RangeInclusive;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::Instant;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::time::{Duration, Instant};
 
 use async_trait::async_trait;
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use chrono::{DateTime, Utc};
+use futures_util::stream::{FuturesUnordered, StreamExt};
 use serde::Deserialize;
 use serde_json::{Value, json};
 use solana_client::rpc_request::RpcRequest;
 
-use self::blocks::Blocks;
+use self::blocks::{Blocks, SLOTS_SKIPPED_MAX};
 use self::exact::Authorization;
 use self::exact::compute::Limits;
 use self::histories::Histories;
 use self::memory::Memory;
 use self::message::{Key, SignedTransaction, Transaction};
 use self::rpc::{Nodes, confirmed};
-use self::statuses::Sent;
+use self::statuses::{Effort, Sent};
 use self::watching::Way;
 use super::address::{Payable, Proof};
 use super::nodes::{CallError, Complaint, NodeFailure};
 use super::{
-    Anchor, Broadcast, BuildError, Chain, ChainError, Head, Nonces, Observed, Profile, Recheck, Rejection, SignerProfile,
-    SlotOrder, VerifiedPayment, VerifyError, Wanted, Watched,
+    Anchor, Broadcast, BuildError, Chain, ChainError, Head, Nonces, Observed, Outcomes, Profile, Recheck, Rejection,
+    SignerProfile, SlotOrder, VerifiedPayment, VerifyError, Wanted, Watched,
 };
 use crate::config::{NetworkConfig, SolanaConfig, Watch};
 use crate::domain::address::{Address, decode_base58, encode_base58};
@@ -56,6 +57,7 @@ mod payable;
 pub mod programs;
 mod proof;
 mod rpc;
+mod sender;
 pub mod signature;
 mod simulate;
 mod statuses;
@@ -65,8 +67,19 @@ mod watching;
 /// A transaction can be processed until its blockhash is this old (`MAX_PROCESSING_AGE` of Agave).
 const BLOCKHASH_LASTS: u64 = 150;
 
+/// So many blocks higher than it was read can the block be in whose state a payment was good. A node shows a state before it serves
+/// the block, and then the height is that of the newest block which it does serve, at most [`SLOTS_SKIPPED_MAX`] slots before; and
+/// one to spare.
+const HEIGHT_ERROR_MAX: u64 = SLOTS_SKIPPED_MAX + 1;
+
 /// A simulation is as good as a new one for so many blocks: five seconds.
 const CHECK_LASTS_BLOCKS: u64 = 12;
+
+/// So much longer than the first node to take a transaction the others are waited for, before they get it with the next sending.
+const OTHERS_WITHIN: Duration = Duration::from_millis(500);
+
+/// One in so many looks asks a second node for transactions that the first does not know.
+const SECOND_GLANCE_EVERY: usize = 8;
 
 /// How the ledger writes that a payer runs no code.
 const NO_CODE: &str = "none";
@@ -87,6 +100,8 @@ pub struct SolanaChain {
     verified: Memory,
     agree_above: Option<String>,
     prepared: AtomicBool,
+    /// How often it was asked what became of transactions.
+    looks: AtomicUsize,
 }
 
 impl SolanaChain {
@@ -126,6 +141,7 @@ impl SolanaChain {
             verified: Memory::default(),
             agree_above: config.agree_above.clone(),
             prepared: AtomicBool::new(false),
+            looks: AtomicUsize::new(0),
         }
     }
 
@@ -162,6 +178,16 @@ impl SolanaChain {
         let outcome = simulate::simulate(&self.nodes, payment, pay_to).await?;
         let height = self.blocks.height_of(outcome.slot).await?;
         Ok((outcome.verdict, height))
+    }
+
+    /// How hard the nodes are asked for what was sent a moment ago, which is done all the time.
+    fn glance(&self) -> Effort {
+        let look = self.looks.fetch_add(1, Ordering::Relaxed);
+        if look % SECOND_GLANCE_EVERY == SECOND_GLANCE_EVERY - 1 {
+            Effort::SecondGlance(look / SECOND_GLANCE_EVERY)
+        } else {
+            Effort::Glance
+        }
     }
 
     /// A block with every transfer in it, which takes megabytes to read.
@@ -225,6 +251,10 @@ impl SolanaChain {
         let addresses: Vec<_> = addresses.iter().map(Address::to_string).collect();
         let config = json!({"encoding": "base64", "commitment": "confirmed"});
         let answer: Accounts = self.nodes.read(RpcRequest::GetMultipleAccounts, json!([addresses, config])).await?;
+        if answer.value.len() != addresses.len() {
+            let what = format!("{} accounts at {} addresses", answer.value.len(), addresses.len());
+            return Err(self.nodes.implausible(what));
+        }
         Ok((answer.context.slot, answer.value.into_iter().map(|account| account.and_then(Account::read)).collect()))
     }
 }
@@ -252,6 +282,12 @@ impl Account {
     }
 }
 
+/// What its blockhash says about its end is the client's word; that it was good once is the cluster's. So whatever lands does so
+/// before its blockhash can have ended, even if the height was read too low.
+const fn lands_until(accepted: u64) -> u64 {
+    accepted.saturating_add(BLOCKHASH_LASTS + HEIGHT_ERROR_MAX)
+}
+
 /// Every payment goes by itself.
 fn checked(good: simulate::Good, block: u64) -> Checked {
     Checked { block, payer_code: NO_CODE.to_owned(), alone: true, gas: good.units.max(1) }
@@ -273,6 +309,10 @@ impl Chain for SolanaChain {
         self.blocks.head(false).await?;
         self.prepared.store(true, Ordering::Release);
         Ok(())
+    }
+
+    async fn check_nodes(&self) -> Vec<(String, Result<(), CallError>)> {
+        self.nodes.check_each().await
     }
 
     fn is_prepared(&self) -> bool {
@@ -377,7 +417,11 @@ impl Chain for SolanaChain {
         let [payment] = payments else {
             return Err(self.nodes.misconfigured("a slot holds one payment".to_owned()).into());
         };
-        let authorization = Authorization::read(&payment.payload).map_err(|_| BuildError::Unreadable(payment.id))?;
+        let authorization = match Authorization::read(&payment.payload) {
+            // What is signed must be what was recorded, whatever happened to the row since.
+            Ok(authorization) if exact::transfer::makes(&authorization.transfer, payment) => authorization,
+            Ok(_) | Err(_) => return Err(BuildError::Unreadable(payment.id)),
+        };
         let complete = self.sign(order.signer, &authorization.transaction).await?;
         let fee = u128::from(authorization.fee());
         Ok(SignedAttempt {
@@ -390,7 +434,7 @@ impl Chain for SolanaChain {
         })
     }
 
-    /// To every node, because none of them promises to pass it on.
+    /// To every node, because none of them promises to pass it on. Once one has taken it, nobody waits for long for a node that hangs.
     async fn broadcast(&self, raw: &[u8]) -> Broadcast {
         let wire = STANDARD.encode(raw);
         let config = json!({"encoding": "base64", "skipPreflight": true, "preflightCommitment": "confirmed", "maxRetries": 0});
@@ -398,7 +442,21 @@ impl Chain for SolanaChain {
             .nodes
             .order()
             .map(|node| self.nodes.call_node::<String>(node, RpcRequest::SendTransaction, json!([wire, config])));
-        let answers: Vec<_> = futures_util::future::join_all(sends).await.into_iter().map(sent).collect();
+        let (mut sends, mut answers) = (sends.collect::<FuturesUnordered<_>>(), Vec::new());
+        while let Some(answer) = sends.next().await.map(sent) {
+            let taken = matches!(answer, Broadcast::Accepted | Broadcast::AlreadyKnown);
+            answers.push(answer);
+            if taken {
+                break;
+            }
+        }
+        let others = async {
+            while let Some(answer) = sends.next().await {
+                answers.push(sent(answer));
+            }
+        };
+        // Who has not answered by then is out of the count.
+        drop(tokio::time::timeout(OTHERS_WITHIN, others).await);
         let rank = |answer: &Broadcast| match answer {
             Broadcast::Accepted => 3,
             Broadcast::AlreadyKnown => 2,
@@ -419,9 +477,8 @@ impl Chain for SolanaChain {
         None
     }
 
-    /// What its blockhash says about its end is the client's word; that it was good once is the cluster's.
     fn lands_until(&self, accepted: u64) -> Option<u64> {
-        Some(accepted.saturating_add(BLOCKHASH_LASTS))
+        Some(lands_until(accepted))
     }
 
     async fn head_announced(&self) {
@@ -464,9 +521,10 @@ impl Chain for SolanaChain {
         }
     }
 
-    async fn outcomes(&self, sent: &[Payment], thorough: Option<u64>) -> Result<Vec<Observed>, ChainError> {
+    async fn outcomes(&self, sent: &[Payment], thorough: Option<u64>) -> Result<Outcomes, ChainError> {
         let sent: Vec<_> = sent.iter().filter_map(Sent::of).collect();
-        statuses::outcomes(&self.nodes, &self.blocks, &sent, thorough).await
+        let effort = thorough.map_or_else(|| self.glance(), Effort::Thorough);
+        statuses::outcomes(&self.nodes, &self.blocks, &sent, effort).await
     }
 
     async fn agrees(&self, observed: &Observed) -> Result<bool, ChainError> {
@@ -514,7 +572,13 @@ impl Chain for SolanaChain {
         let SignedTransaction { id, .. } = self.sign(name, &authorization.transaction).await?;
         let Sendable { ref key, asset, pay_to, amount, .. } = *payment;
         let sent = Sent { transaction: &id, key, asset, pay_to, amount };
-        Ok(statuses::outcomes(&self.nodes, &self.blocks, &[sent], Some(to)).await?.pop())
+        let Outcomes { mut observed, unclear } =
+            statuses::outcomes(&self.nodes, &self.blocks, &[sent], Effort::Thorough(to)).await?;
+        if unclear.is_empty() {
+            Ok(observed.pop())
+        } else {
+            Err(self.nodes.implausible(format!("{id} is neither there nor gone")))
+        }
     }
 }
 
@@ -537,5 +601,20 @@ fn sent(answer: Result<String, CallError>) -> Broadcast {
             }
         }
         Err(CallError::Unavailable(_)) => Broadcast::Unknown,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn nothing_is_given_up_that_could_land_even_if_its_height_was_read_too_low() {
+        // The node served the block of 16 slots before, and each slot in between had one.
+        let read = 1_000;
+        let really = read + SLOTS_SKIPPED_MAX;
+
+        assert!(lands_until(read) > really + BLOCKHASH_LASTS);
+        assert_eq!(lands_until(u64::MAX), u64::MAX);
     }
 }

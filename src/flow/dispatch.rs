@@ -115,7 +115,7 @@ impl Flows {
         Ok(())
     }
 
-    /// Gives up the payment of a slot whose message can no longer land, and notes that the slot is spent.
+    /// Gives up the payments of slots whose messages can no longer land, and notes that the slots are spent.
     ///
     /// # Errors
     /// The lease was lost, or the database could not be reached.
@@ -123,7 +123,7 @@ impl Flows {
         &self,
         lease: &Lease,
         network: &Network,
-        slot: SubmissionId,
+        slots: &[SubmissionId],
         height: u64,
         reason: Reason,
     ) -> Result<(), LedgerError> {
@@ -131,7 +131,7 @@ impl Flows {
         let mut db = self.ledger.begin().await?;
         leases::require(&mut db, lease).await?;
         let mut told = Vec::new();
-        for unpaid in submissions::mark_messages_spent(&mut db, &[slot], height).await? {
+        for unpaid in submissions::mark_messages_spent(&mut db, slots, height).await? {
             if let Some((payment, account)) = payments::give_up(&mut db, unpaid, reason, now).await? {
                 let data = json!({"reason": reason.code()});
                 told.push(NewEvent { kind: EventKind::PaymentFailed, about: Subject::Payment(payment), account, data });

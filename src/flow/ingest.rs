@@ -2,21 +2,21 @@
 //!
 //! Everything an observer can see moves in one transaction, so no crash can pay a payment without telling it.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, HashMap, HashSet};
 use std::sync::Arc;
 
 use serde_json::json;
 
 use super::credit::{credit, owners, settle_standings};
 use super::{Flows, Unavailable};
-use crate::chain::{Chain, ChainError, Observed};
+use crate::chain::{Chain, ChainError, Observed, Outcomes};
 use crate::domain::address::Address;
 use crate::domain::amount::Amount;
 use crate::domain::block::{Block, Heights};
 use crate::domain::event::{EventKind, Subject};
 use crate::domain::ids::PaymentId;
 use crate::domain::network::Network;
-use crate::domain::payment::Payment;
+use crate::domain::payment::{AuthorizationKey, Payment};
 use crate::domain::reason::Reason;
 use crate::domain::transfer::{AuthorizationUse, Ending, Transfer, Use, judge};
 use crate::domain::verification::Sendable;
@@ -25,6 +25,7 @@ use crate::ledger::leases::{self, Lease};
 use crate::ledger::news::notify_block;
 use crate::ledger::{Db, LedgerError, blocks, commit, invoices, payments, submissions};
 use crate::metrics::PaidBy;
+use crate::telemetry::ErrorChain;
 
 /// How taking a block in ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -166,23 +167,30 @@ impl Flows {
         self.claim_late(chain, observed, is_large(chain, payment.asset, payment.amount)).await
     }
 
-    /// Asks what became of payments that were sent, where blocks do not tell, and takes in what is found. Returns whether the network
-    /// knows of any of them, even if that could not be taken in now.
+    /// Asks what became of payments that were sent, where blocks do not tell, and takes in what is found. Returns those of which the
+    /// network knows something, even if that could not be taken in now.
     ///
     /// # Errors
-    /// The network could not be read, or the database could not be reached.
-    pub async fn inquire(&self, chain: &Arc<dyn Chain>, sent: &[Payment], thorough: Option<u64>) -> Result<bool, Unavailable> {
-        let (mut found, mut failure) = (false, None);
-        for observed in chain.outcomes(sent, thorough).await? {
+    /// The network could not be asked.
+    pub async fn inquire(
+        &self,
+        chain: &Arc<dyn Chain>,
+        sent: &[Payment],
+        thorough: Option<u64>,
+    ) -> Result<HashSet<AuthorizationKey>, ChainError> {
+        let Outcomes { observed, unclear } = chain.outcomes(sent, thorough).await?;
+        let mut known: HashSet<_> = unclear.into_iter().collect();
+        for observed in observed {
             let ends = |payment: &&Payment| observed.uses.iter().any(|entry| entry.key == payment.key);
             let large = sent.iter().filter(ends).any(|payment| is_large(chain, payment.asset, payment.amount));
+            known.extend(observed.uses.iter().map(|entry| entry.key.clone()));
             // What cannot be taken in now does not keep the others.
             if let Err(error) = self.claim_late(chain, observed, large).await {
-                failure = Some(error);
+                let (network, error) = (&chain.profile().network, ErrorChain(&error));
+                tracing::warn!(%network, %error, "the end of a payment could not be taken in");
             }
-            found = true;
         }
-        failure.map_or(Ok(found), Err)
+        Ok(known)
     }
 
     /// Takes in uses in a block that the watcher has passed.

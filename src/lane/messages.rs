@@ -3,20 +3,44 @@
 use futures_util::future::join_all;
 
 use super::{Lane, LaneError};
-use crate::chain::Broadcast;
+use crate::domain::ids::SubmissionId;
 use crate::domain::reason::Reason;
 use crate::domain::submission::{Care, Place, care};
 use crate::ledger::blocks::Cursor;
 use crate::ledger::leases::Lease;
 use crate::ledger::submissions::{OpenSlot, Opened};
 use crate::metrics::SubmissionKind;
+use crate::telemetry::ErrorChain;
 
 impl Lane {
+    /// Opens slots for the payments that wait, and only then cares for those that are open: what does not land, and nodes that hang over
+    /// it, must not keep a new payment waiting. Returns how many it opened.
+    pub(super) async fn work_on_messages(
+        &mut self,
+        lease: &Lease,
+        slots: &[OpenSlot],
+        cursor: &Cursor,
+    ) -> Result<usize, LaneError> {
+        let opened = if self.may_open(slots.len()) {
+            self.open_messages(lease, cursor, self.policy.in_flight_max - slots.len()).await
+        } else {
+            Ok(0)
+        };
+        match self.care_for_messages(lease, slots, cursor).await {
+            Err(LaneError::Ledger(error)) => return Err(error.into()),
+            Err(error) => {
+                tracing::warn!(network = %self.network, signer = self.signer.name, error = %ErrorChain(&error), "slots could not be cared for");
+            }
+            Ok(()) => {}
+        }
+        opened
+    }
+
     /// Opens a slot for each of the payments that wait, as many as may be in flight, and sends them together. Returns how many.
-    pub(super) async fn open_messages(&mut self, lease: &Lease, cursor: &Cursor, limit: usize) -> Result<usize, LaneError> {
+    async fn open_messages(&mut self, lease: &Lease, cursor: &Cursor, limit: usize) -> Result<usize, LaneError> {
         let waiting = self.flows.ledger.take_queued(&self.network, &self.signer.address, limit).await?;
         let ready = self.recheck(lease, waiting, cursor.heights.head).await?;
-        let mut committed = Vec::with_capacity(ready.len());
+        let (mut committed, mut failure) = (Vec::with_capacity(ready.len()), None);
         for payment in ready {
             let place = Place::Message(payment.key.clone());
             let payments = [payment];
@@ -24,47 +48,81 @@ impl Lane {
                 Ok((Opened::Committed(slot), raw)) => committed.push((slot, raw)),
                 // It was withdrawn in this moment.
                 Ok((Opened::PaymentsChanged(_), _)) => {}
-                Err(error) => self.refuse(lease, &payments, error).await?,
+                Err(error) => failure = self.refuse(lease, &payments, error).await.err(),
+            }
+            if failure.is_some() {
+                break;
             }
         }
-        let sent = join_all(committed.iter().map(|(_, raw)| self.chain.broadcast(raw))).await;
-        for ((slot, _), answer) in committed.iter().zip(&sent) {
-            self.note_sent(*slot, answer);
-        }
+        // What is committed is sent, whatever kept the others from it.
+        let bytes: Vec<_> = committed.iter().map(|(slot, raw)| (*slot, raw.as_slice())).collect();
+        self.send_all(&bytes).await;
         self.last_opened = Some(self.flows.clock.now());
-        Ok(committed.len())
+        failure.map_or(Ok(committed.len()), Err)
     }
 
-    /// Sends a slot's bytes again if they have been waiting for too long, and gives its payment up when they can no longer land.
-    pub(super) async fn care_for_message(&mut self, lease: &Lease, slot: &OpenSlot, cursor: &Cursor) -> Result<(), LaneError> {
+    /// Sends the bytes of slots that have been waiting for too long again, and gives up the payments of those that can no longer land.
+    async fn care_for_messages(&mut self, lease: &Lease, slots: &[OpenSlot], cursor: &Cursor) -> Result<(), LaneError> {
         let now = self.flows.clock.now();
-        if care(&self.policy, slot.signed_at, self.sent.get(&slot.id).copied(), now) == Care::Wait {
-            return Ok(());
+        let is_due = |slot: &&OpenSlot| care(&self.policy, slot.signed_at, self.sent.get(&slot.id).copied(), now) != Care::Wait;
+        let (mut over, mut due): (Vec<_>, Vec<_>) = slots.iter().partition(|slot| self.lands_no_more(slot, cursor));
+        due.retain(is_due);
+        // One question serves them all, so nobody waits for a turn of its own.
+        if !over.iter().any(is_due) {
+            over.clear();
         }
+        self.send_again(&due).await?;
+        self.lapse(lease, &over, cursor).await
+    }
+
+    /// Whether the block is final after which a slot's message is not taken.
+    fn lands_no_more(&self, slot: &OpenSlot, cursor: &Cursor) -> bool {
         let until = slot.accepted.and_then(|accepted| self.chain.lands_until(accepted));
-        if until.is_some_and(|until| cursor.heights.finalized > until) {
-            // Nodes that do not answer are not asked without a pause either.
-            self.sent.insert(slot.id, now);
-            return self.lapse(lease, slot, cursor).await;
+        until.is_some_and(|until| cursor.heights.finalized > until)
+    }
+
+    /// All together: each of them may take as long as the slowest node.
+    async fn send_again(&mut self, slots: &[&OpenSlot]) -> Result<(), LaneError> {
+        let mut bytes = Vec::with_capacity(slots.len());
+        for slot in slots {
+            // Whoever asked for one that was given up was told that it is not made, so it is not helped on its way.
+            if let Some(raw) = &slot.raw
+                && !self.flows.ledger.makes_given_up(slot).await?
+            {
+                self.flows.metrics.submission(&self.network, &self.signer.name, SubmissionKind::Resend, 0);
+                bytes.push((slot.id, raw.as_slice()));
+            }
         }
-        let Some(raw) = slot.raw.as_ref() else { return Ok(()) };
-        if self.flows.ledger.makes_given_up(slot).await? {
-            // Whoever asked for it was told that it is not made, so it is not helped on its way.
-            return Ok(());
-        }
-        self.flows.metrics.submission(&self.network, &self.signer.name, SubmissionKind::Resend, 0);
-        let _: Broadcast = self.send(slot.id, raw).await;
+        self.send_all(&bytes).await;
         Ok(())
     }
 
-    /// Its blocks are final without it, unless the nodes know better when they are asked thoroughly.
-    async fn lapse(&self, lease: &Lease, slot: &OpenSlot, cursor: &Cursor) -> Result<(), LaneError> {
-        let ledger = &self.flows.ledger;
-        let payments = ledger.find_payments(&ledger.made_in(slot.id).await?).await?;
-        if self.flows.inquire(&self.chain, &payments, Some(cursor.heights.finalized)).await? {
+    async fn send_all(&mut self, slots: &[(SubmissionId, &[u8])]) {
+        let answers = join_all(slots.iter().map(|(_, raw)| self.chain.broadcast(raw))).await;
+        for ((slot, _), answer) in slots.iter().zip(&answers) {
+            self.note_sent(*slot, answer);
+        }
+    }
+
+    /// Their blocks are final without them, unless the nodes know better when they are asked thoroughly, once for all.
+    async fn lapse(&mut self, lease: &Lease, slots: &[&OpenSlot], cursor: &Cursor) -> Result<(), LaneError> {
+        if slots.is_empty() {
             return Ok(());
         }
-        self.flows.lapse(lease, &self.network, slot.id, cursor.heights.finalized, Reason::TransactionExpired).await?;
+        let (ledger, finalized) = (&self.flows.ledger, cursor.heights.finalized);
+        let mut made = Vec::with_capacity(slots.len());
+        for slot in slots {
+            // Nodes that do not answer are not asked without a pause either.
+            self.sent.insert(slot.id, self.flows.clock.now());
+            made.extend(ledger.made_in(slot.id).await?);
+        }
+        let payments = ledger.find_payments(&made).await?;
+        let known = self.flows.inquire(&self.chain, &payments, Some(finalized)).await?;
+        let is_unknown = |slot: &&&OpenSlot| !matches!(&slot.place, Place::Message(key) if known.contains(key));
+        let gone: Vec<_> = slots.iter().filter(is_unknown).map(|slot| slot.id).collect();
+        if !gone.is_empty() {
+            self.flows.lapse(lease, &self.network, &gone, finalized, Reason::TransactionExpired).await?;
+        }
         Ok(())
     }
 }

@@ -174,13 +174,19 @@ fn read_members(version: Version, payload: &Members<'_>, requirements: &Members<
         invoice: extra_text("invoice")?,
         domain_name: family_text(Family::Eip155, "name")?,
         domain_version: family_text(Family::Eip155, "version")?,
-        fee_payer: family_text(Family::Solana, "feePayer")?,
+        fee_payer: fee_payer(family, &extra),
         memo: family_text(Family::Solana, "memo")?,
         answer_at: answer_at(&extra)?,
         accepted_scheme: dialect.accepted_scheme.to_owned(),
         accepted_network: dialect.accepted_network == network_text,
         payload: signed.clone(),
     })
+}
+
+/// Where there is no text the scheme knows of no fee payer, which it refuses with a code of its own, as the reference does.
+fn fee_payer(family: Family, extra: &Members<'_>) -> Option<String> {
+    let text = extra.get("feePayer").and_then(Value::as_str).map(str::to_owned);
+    text.filter(|_| family == Family::Solana)
 }
 
 fn scheme<'a>(requirements: &Members<'a>) -> Result<&'a str, Refusal> {

@@ -76,7 +76,8 @@ impl Kind {
     }
 }
 
-/// Where payers name the fee payer in what they sign, the first signer is offered; any other will do as well.
+/// Where payers name the fee payer in what they sign, the first of the list is offered, where the flow puts one that can pay. Any other
+/// will do as well.
 fn extra(network: &Network, signers: &[String]) -> Option<KindExtra> {
     match network.family() {
         Family::Eip155 => None,
@@ -155,6 +156,26 @@ mod tests {
         let one = offer(&[("eip155:8453", &["0xa", "0xb"]), ("eip155:84532", &["0xc"])]);
         let other = offer(&[("eip155:84532", &["0xc"]), ("eip155:8453", &["0xb", "0xa"])]);
         assert_eq!(Supported::of(&one), Supported::of(&other));
+    }
+
+    #[test]
+    fn the_first_of_the_signers_is_named_where_payers_must_name_one() {
+        // One that cannot pay at present stands behind those that can.
+        let supported = Supported::of(&offer(&[("solana:EtWTRABZaYq6iMfeYKouRu166VU2xqa1", &["second", "first"])]));
+        assert_eq!(
+            serde_json::to_value(supported).unwrap(),
+            json!({
+                "kinds": [
+                    {
+                        "x402Version": 2, "scheme": "exact", "network": "solana:EtWTRABZaYq6iMfeYKouRu166VU2xqa1",
+                        "extra": {"feePayer": "second"},
+                    },
+                    {"x402Version": 1, "scheme": "exact", "network": "solana-devnet", "extra": {"feePayer": "second"}},
+                ],
+                "extensions": [],
+                "signers": {"solana:*": ["first", "second"]},
+            })
+        );
     }
 
     #[test]

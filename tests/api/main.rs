@@ -33,5 +33,6 @@ mod repeats;
 mod retention;
 mod settle;
 mod solana;
+mod solana_rules;
 mod tidy;
 mod watching;

@@ -5,10 +5,12 @@ use std::time::Duration;
 
 use futures_util::future::join_all;
 use quittance::domain::address::encode_base58;
+use quittance::ledger::Ledger;
 use serde_json::{Value, json};
+use tokio::task::JoinHandle;
 
 use crate::support::facilitator::{Facilitator, NetworkOptions, Options};
-use crate::support::proxy::{Act, Proxy};
+use crate::support::proxy::{Act, Edit, Proxy};
 use crate::support::solana::{AMOUNT, Cluster, FEE, Payment};
 use crate::support::{database, eventually, root};
 
@@ -34,6 +36,20 @@ async fn a_payment_is_verified_and_made_once() {
     assert_eq!((cluster.paid().await, before - cluster.lamports().await), (AMOUNT, FEE));
     let (_, supported) = facilitator.get("/supported").await;
     assert_eq!(supported["kinds"][0]["extra"]["feePayer"], cluster.text("/accounts/signers/0/address"), "{supported}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_fee_is_paid_by_the_signer_that_the_payer_has_named() {
+    let cluster = Cluster::start(400).await;
+    let facilitator = Facilitator::start(&Options::new(cluster.options(&cluster.url), &database::fresh().await)).await;
+    let payment = cluster.payment_at(0, "one", &cluster.latest_blockhash().await, 1);
+    let before = [cluster.lamports_of(0).await, cluster.lamports_of(1).await];
+
+    let (_, settled) = facilitator.settle(&payment.v2()).await;
+
+    assert_eq!(settled["success"], true, "{settled}");
+    assert_eq!(cluster.paid().await, AMOUNT);
+    assert_eq!([cluster.lamports_of(0).await, cluster.lamports_of(1).await], [before[0], before[1] - FEE]);
 }
 
 /// What stands in the fee payer's place is nobody's, so it must not make another payment of the same message.
@@ -63,34 +79,61 @@ async fn of_many_variants_of_one_message_one_is_paid() {
 }
 
 /// Transactions that are sent are swallowed, and nothing becomes final behind a slot.
-fn swallow(proxy: &Proxy, final_slot: Option<u64>) {
-    proxy.rule(move |method, params, _| match (method, final_slot) {
-        ("sendTransaction", _) => Act::Answer(json!("taken")),
-        ("getSlot", Some(slot)) if params[0]["commitment"] == "finalized" => Act::Answer(json!(slot)),
+fn swallow(proxy: &Proxy, final_slot: u64) {
+    proxy.rule(move |method, params, _| match method {
+        "sendTransaction" => Act::Answer(json!("taken")),
+        "getSlot" if params[0]["commitment"] == "finalized" => Act::Answer(json!(final_slot)),
         _ => Act::Forward,
     });
+}
+
+/// So many blocks after the one in whose state it was good a message may land: 150, and 17 more because that height may have been
+/// read too low.
+const LANDS_WITHIN: u64 = 167;
+
+async fn final_slot(cluster: &Cluster) -> u64 {
+    cluster.rpc("getSlot", json!([{"commitment": "finalized"}])).await.as_u64().expect("a slot")
+}
+
+/// The slot of a height, once it is final. The local node skips none.
+async fn slot_at(cluster: &Cluster, height: u64) -> u64 {
+    let newest = final_slot(cluster).await;
+    let config =
+        json!({"commitment": "confirmed", "transactionDetails": "none", "rewards": false, "maxSupportedTransactionVersion": 0});
+    let block = cluster.rpc("getBlock", json!([newest, config])).await;
+    let slot = newest + height - block["blockHeight"].as_u64().expect("a height");
+    eventually("a final block", Duration::from_mins(1), || async { (final_slot(cluster).await >= slot).then_some(()) }).await;
+    slot
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_message_that_no_block_takes_is_given_up_when_it_can_no_longer_land() {
     let cluster = Cluster::start(20).await;
     let proxy = Proxy::start(&cluster.url);
-    let mut options = Options::new(cluster.options(&proxy.url), &database::fresh().await);
+    let url = database::fresh().await;
+    let (ledger, network) = (database::ledger(&url).await, cluster.text("/network").parse().expect("a network"));
+    let mut options = Options::new(cluster.options(&proxy.url), &url);
     options.server.push_str("answer_within_v2_seconds = 1\n");
     let facilitator = Facilitator::start(&options).await;
     let body = cluster.payment(0, "one").await.v2();
-    let final_slot = cluster.rpc("getSlot", json!([{"commitment": "finalized"}])).await.as_u64();
-    swallow(&proxy, final_slot);
+    swallow(&proxy, final_slot(&cluster).await);
 
     let (_, pending) = facilitator.settle(&body).await;
     assert_eq!(pending["errorReason"], "settlement_pending", "{pending}");
-    until_stale(&cluster).await;
+    let accepted = sqlx::query_scalar::<_, i64>("SELECT accepted_block FROM payments").fetch_one(ledger.pool()).await;
+    let last = u64::try_from(accepted.expect("the database answers")).expect("a height") + LANDS_WITHIN;
+    swallow(&proxy, slot_at(&cluster, last).await);
+    let read_to_last = || async {
+        let cursor = ledger.cursor(&network).await.expect("the database answers").expect("blocks are read");
+        (cursor.heights.finalized == last).then_some(())
+    };
+    eventually("the last block that could hold it", Duration::from_mins(1), read_to_last).await;
     let sends = proxy.calls("sendTransaction");
     let further = || async { (proxy.calls("sendTransaction") >= sends + 2).then_some(()) };
     eventually("further sends", Duration::from_mins(1), further).await;
     let (_, still) = facilitator.settle(&body).await;
     assert_eq!(still["errorReason"], "settlement_pending", "a block that is not final may be dropped: {still}");
-    swallow(&proxy, None);
+    swallow(&proxy, slot_at(&cluster, last + 1).await);
     let ended = eventually("an end", Duration::from_mins(1), || async {
         let (_, answer) = facilitator.settle(&body).await;
         (answer["errorReason"] != "settlement_pending").then_some(answer)
@@ -119,6 +162,10 @@ async fn a_success_that_nobody_was_told_of_is_collected_after_its_blockhash_ende
     let (_, pending) = facilitator.settle(&body).await;
     assert_eq!(pending["errorReason"], "settlement_pending", "{pending}");
     assert_eq!(facilitator.verify(&body).await.1["isValid"], true, "it is under way");
+    let log = facilitator.log();
+    assert!(log.contains("what became of payments could not be asked"), "{log}");
+    let about_it = |line: &&str| line.contains("could not be watched") && line.contains("getSignatureStatuses");
+    assert_eq!(log.lines().find(about_it), None, "blocks are read all the same");
     proxy.behave();
     eventually("a claim", Duration::from_secs(20), || async {
         let claims = sqlx::query_scalar::<_, i64>("SELECT count(*) FROM claims");
@@ -288,4 +335,160 @@ async fn a_refusal_is_one_on_every_replica() {
         }
     }
     assert_eq!(replicas[1].settle(&cluster.payment(1, "good").await.v2()).await.1["success"], true);
+}
+
+const SIMULATE: &str = "simulateTransaction";
+
+/// Every simulation ends with this error, whatever the payment.
+fn fail_with(proxy: &Proxy, error: Value) {
+    proxy.rule(move |method, _, _| {
+        if method != SIMULATE {
+            return Act::Forward;
+        }
+        let error = error.clone();
+        Edit::of(move |answer| answer["value"]["err"] = error.clone())
+    });
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_fee_that_our_signer_cannot_pay_makes_no_payment_invalid() {
+    let cluster = Cluster::start(400).await;
+    let proxy = Proxy::start(&cluster.url);
+    let facilitator = Facilitator::start(&Options::new(cluster.options(&proxy.url), &database::fresh().await)).await;
+    let payment = cluster.payment(0, "one").await;
+    let rent = |account: u8| json!({"InsufficientFundsForRent": {"account_index": account}});
+
+    for error in [json!("InsufficientFundsForFee"), json!("AccountNotFound"), json!("InvalidAccountForFee"), rent(0)] {
+        fail_with(&proxy, error.clone());
+        let (verified, settled) = (facilitator.verify(&payment.v2()).await, facilitator.settle(&payment.v2()).await);
+        assert_eq!((verified.0, &verified.1["invalidReason"]), (503, &json!("unexpected_verify_error")), "{error}");
+        assert_eq!((settled.0, &settled.1["errorReason"]), (503, &json!("unexpected_settle_error")), "{error}");
+    }
+    fail_with(&proxy, rent(2));
+    refused(&facilitator, &proxy, &payment, SIMULATION_FAILED, "another account's rent").await;
+    proxy.behave();
+    assert_eq!(facilitator.settle(&payment.v2()).await.1["success"], true);
+}
+
+/// Payments that were recorded by a replica without a lane, and who waits for them.
+struct Queued {
+    cluster: Cluster,
+    /// In front of the node of a lane that is still to come.
+    proxy: Proxy,
+    options: Options,
+    ledger: Ledger,
+    answers: Vec<JoinHandle<Value>>,
+    _without_lane: Facilitator,
+}
+
+impl Queued {
+    async fn new(payments: usize) -> Self {
+        let cluster = Cluster::start(200).await;
+        let proxy = Proxy::start(&cluster.url);
+        let url = database::fresh().await;
+        let ledger = database::ledger(&url).await;
+        let without_lane = Options { roles: Some("api,watcher".to_owned()), ..Options::new(cluster.options(&cluster.url), &url) };
+        let without_lane = Facilitator::start(&without_lane).await;
+        let mut answers = Vec::new();
+        for number in 0..payments {
+            let (caller, body) = (without_lane.caller(), cluster.payment(number, "queued").await.v2());
+            answers.push(tokio::spawn(async move { caller.try_post("/settle", &body).await.expect("an answer").1 }));
+        }
+        let options = Options { roles: Some("lane".to_owned()), ..Options::new(cluster.options(&proxy.url), &url) };
+        let queued = Self { cluster, proxy, options, ledger, answers, _without_lane: without_lane };
+        let all = async || (queued.count("SELECT count(*) FROM payments").await == payments as i64).then_some(());
+        eventually("payments in the ledger", Duration::from_secs(20), all).await;
+        queued
+    }
+
+    async fn count(&self, query: &'static str) -> i64 {
+        sqlx::query_scalar(query).fetch_one(self.ledger.pool()).await.expect("the database answers")
+    }
+}
+
+/// A lane looks again at what has waited for more than twelve blocks.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_payment_that_waits_is_not_given_up_because_our_signer_cannot_pay_the_fee() {
+    let queued = Queued::new(1).await;
+    let (cluster, proxy) = (&queued.cluster, &queued.proxy);
+    let height = cluster.height().await;
+    eventually("15 blocks", Duration::from_mins(1), || async { (cluster.height().await > height + 15).then_some(()) }).await;
+    fail_with(proxy, json!("InsufficientFundsForFee"));
+
+    let _lane = Facilitator::start(&queued.options).await;
+    eventually("three looks", Duration::from_secs(20), || async { (proxy.calls(SIMULATE) >= 3).then_some(()) }).await;
+    let waiting = "SELECT count(*) FROM payments WHERE given_up_at IS NULL AND submission_id IS NULL";
+    assert_eq!(queued.count(waiting).await, 1);
+    proxy.behave();
+
+    for answer in queued.answers {
+        let answer = answer.await.expect("no panic");
+        assert_eq!(answer["success"], true, "{answer}");
+    }
+    assert_eq!(queued.cluster.paid().await, AMOUNT);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_payment_whose_row_was_changed_is_not_signed() {
+    let queued = Queued::new(1).await;
+    let changed = sqlx::query("UPDATE payments SET amount = amount + 1").execute(queued.ledger.pool()).await;
+    assert_eq!(changed.expect("the database answers").rows_affected(), 1);
+
+    let _lane = Facilitator::start(&queued.options).await;
+    for answer in queued.answers {
+        let answer = answer.await.expect("no panic");
+        assert_eq!(answer["errorReason"], "invalid_payload", "{answer}");
+    }
+    assert_eq!((queued.proxy.sent().len(), queued.cluster.paid().await), (0, 0));
+}
+
+/// What is committed for the first is sent in the turn in which the second cannot be paid for, and not only again later.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_payment_that_cannot_be_paid_for_does_not_keep_the_one_before_it() {
+    let mut queued = Queued::new(2).await;
+    queued.options.networks[0].lines.push_str("resend_after_ms = 600000\n");
+    queued.proxy.rule(|method, _, _| {
+        let enough_for_one = |answer: &mut Value| answer["value"] = json!(FEE + 1);
+        if method == "getBalance" { Edit::of(enough_for_one) } else { Act::Forward }
+    });
+
+    let lane = Facilitator::start(&queued.options).await;
+    for answer in queued.answers {
+        let answer = answer.await.expect("no panic");
+        assert_eq!(answer["success"], true, "{answer}");
+    }
+    let kinds = [
+        lane.metric("quittance_submissions_total{kind=\"new\"").await,
+        lane.metric("quittance_submissions_total{kind=\"resend\"").await,
+    ];
+    assert_eq!(kinds, [2.0, 0.0]);
+    assert_eq!(queued.cluster.paid().await, 2 * AMOUNT);
+}
+
+/// A client's node can be a block ahead of ours. Another one may have that block, and the same one has it after a moment.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_blockhash_that_a_node_does_not_know_yet_is_asked_for_once_more() {
+    let cluster = Cluster::start(400).await;
+    let lacks = || Edit::of(|answer| answer["value"]["err"] = json!("BlockhashNotFound"));
+    for (nodes, looks) in [(1, (2, 0)), (2, (1, 1))] {
+        let (behind, other) = (Proxy::start(&cluster.url), Proxy::start(&cluster.url));
+        let rpc = [&behind, &other].into_iter().take(nodes).map(|node| node.url.clone()).collect();
+        let network = NetworkOptions { rpc, ..cluster.options(&behind.url) };
+        let facilitator = Facilitator::start(&Options::new(network, &database::fresh().await)).await;
+        // Alone it knows the block when it is asked again; beside another one it never does.
+        let lagging = move |method: &str, call: u64| method == SIMULATE && (call == 1 || nodes > 1);
+        behind.rule(move |method, _, call| if lagging(method, call) { lacks() } else { Act::Forward });
+
+        let (_, verified) = facilitator.verify(&cluster.payment(nodes, "one").await.v2()).await;
+
+        assert_eq!(verified["isValid"], true, "{nodes}: {verified}");
+        assert_eq!((behind.calls(SIMULATE), other.calls(SIMULATE)), looks, "{nodes}");
+        for proxy in [&behind, &other] {
+            proxy.reset();
+            proxy.rule(move |method, _, _| if method == SIMULATE { lacks() } else { Act::Forward });
+        }
+        let (_, verified) = facilitator.verify(&cluster.payment(nodes, "two").await.v2()).await;
+        assert_eq!(verified["invalidReason"], SIMULATION_FAILED, "{nodes}: {verified}");
+        assert_eq!((behind.calls(SIMULATE), other.calls(SIMULATE)), looks, "{nodes}: no oftener than that");
+    }
 }

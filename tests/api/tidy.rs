@@ -24,7 +24,7 @@ const NEIGHBOURS: [(&str, &str); 5] =
 /// A library, and the only places that may know of it; `app` wires what others hold. One that ends in `_` stands for all that begin so.
 const HOMES: [(&str, &[&str]); 10] = [
     ("alloy", &["chain/evm", "keys", "signing"]),
-    ("solana_", &["chain/solana", "keys"]),
+    ("solana_", &["chain/solana"]),
     ("spl_", &["chain/solana"]),
     ("bs58", &["chain/solana", "domain/address"]),
     ("curve25519_dalek", &["chain/solana"]),

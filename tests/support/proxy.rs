@@ -24,6 +24,8 @@ pub enum Act {
     Edit(Edit),
     /// Hands it on with other parameters.
     Rewrite(Value),
+    /// Both: hands it on with other parameters, and changes the answer.
+    Translate(Value, Edit),
     /// Does not hand it on, and answers with an HTTP status.
     Status(u16),
     /// Hands it on after a while.
@@ -44,6 +46,11 @@ impl Edit {
     /// Changes the result of a call.
     pub fn of(change: impl Fn(&mut Value) + Send + Sync + 'static) -> Act {
         Act::Edit(Self(Arc::new(change)))
+    }
+
+    /// The same of a call that is handed on with other parameters.
+    pub fn translated(params: Value, change: impl Fn(&mut Value) + Send + Sync + 'static) -> Act {
+        Act::Translate(params, Self(Arc::new(change)))
     }
 }
 
@@ -217,11 +224,11 @@ async fn handle(shared: web::Data<Shared>, body: web::Bytes) -> actix_web::Resul
     let broken = || actix_web::error::ErrorInternalServerError("the proxy closes");
     match act {
         Act::Forward => forward(&shared, body).await,
-        Act::Edit(edit) => {
-            let bytes = answer_of(&shared, body).await?;
-            let mut answer: Value = serde_json::from_slice(&bytes)?;
-            (edit.0)(&mut answer["result"]);
-            Ok(HttpResponse::Ok().json(answer))
+        Act::Edit(edit) => edited(&shared, body, &edit).await,
+        Act::Translate(params, edit) => {
+            let mut request = request;
+            request["params"] = params;
+            edited(&shared, request.to_string().into(), &edit).await
         }
         Act::Rewrite(params) => {
             let mut request = request;
@@ -269,6 +276,13 @@ async fn handle(shared: web::Data<Shared>, body: web::Bytes) -> actix_web::Resul
 fn close(error: actix_web::Error) -> actix_web::Error {
     let body = futures_util::stream::once(async { Err::<web::Bytes, _>(std::io::Error::other("closed")) });
     actix_web::error::InternalError::from_response(error, HttpResponse::Ok().streaming(body)).into()
+}
+
+async fn edited(shared: &Shared, body: web::Bytes, edit: &Edit) -> actix_web::Result<HttpResponse> {
+    let bytes = answer_of(shared, body).await?;
+    let mut answer: Value = serde_json::from_slice(&bytes)?;
+    (edit.0)(&mut answer["result"]);
+    Ok(HttpResponse::Ok().json(answer))
 }
 
 async fn forward(shared: &Shared, body: web::Bytes) -> actix_web::Result<HttpResponse> {

@@ -195,6 +195,15 @@ impl Nodes {
         ChainError::Misconfigured { network: self.network.clone(), what }
     }
 
+    /// Asks each node by itself which chain and tokens it serves, in the order of the configuration.
+    pub async fn check_each(&self) -> Vec<(String, Result<(), CallError>)> {
+        let checks = (0..self.list.len()).map(|index| async move {
+            let checked = self.check_node(index).await;
+            (self.list[index].host.clone(), checked)
+        });
+        futures_util::future::join_all(checks).await
+    }
+
     /// Decides whether to believe a node. Blocks must be read even while no call is answered, so what it does not say of its tokens
     /// is held against it only where a call needs it.
     async fn check_node(&self, index: usize) -> Result<(), CallError> {

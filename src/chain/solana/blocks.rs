@@ -29,6 +29,9 @@ const LEVELS_LAST: Duration = Duration::from_secs(2);
 /// A block that was read so long ago at most is not read again. Should its branch be dropped meanwhile, the next one shows it.
 const RECENT: Duration = Duration::from_secs(2);
 
+/// Blocks that are remembered for longer, to see whether a new one goes on from them.
+const BLOCKS_KEPT: usize = 64;
+
 /// Heights whose slots are remembered.
 const SLOTS_KEPT: usize = 2_048;
 
@@ -36,7 +39,7 @@ const SLOTS_KEPT: usize = 2_048;
 const SLOTS_SPARE: u64 = 256;
 
 /// So many slots in a row are skipped at most where nothing is wrong: a leader has four.
-const SLOTS_SKIPPED_MAX: u64 = 16;
+pub const SLOTS_SKIPPED_MAX: u64 = 16;
 
 /// Nodes list no more slots at a time than this.
 const SLOTS_LISTED_MAX: u64 = 500_000;
@@ -79,38 +82,54 @@ pub struct Blocks {
 struct Seen {
     /// The slot of each height.
     slots: BTreeMap<u64, u64>,
-    /// The blocks that were read a moment ago, by their heights.
-    recent: BTreeMap<u64, (Block, Instant)>,
-    /// Those with what happened in them, by their slots.
+    /// The newest blocks that were read, by their heights, and when.
+    blocks: BTreeMap<u64, (Block, Instant)>,
+    /// Those that were read a moment ago with what happened in them, by their slots.
     whole: BTreeMap<u64, (Contents, Instant)>,
     head: Option<(u64, Block)>,
     finalized: Option<(u64, Instant)>,
 }
 
 impl Seen {
+    /// The block at a height, if it was read a moment ago.
     fn recent(&self, number: u64) -> Option<&Block> {
-        self.recent.get(&number).filter(|(_, read_at)| read_at.elapsed() < RECENT).map(|(block, _)| block)
+        self.blocks.get(&number).filter(|(_, read_at)| read_at.elapsed() < RECENT).map(|(block, _)| block)
+    }
+
+    /// Notes the block of a slot.
+    fn note(&mut self, slot: u64, block: Block) {
+        if self.is_of_another_branch(&block) {
+            // Nothing says how far below the branches part, so all of it is read and listed anew.
+            self.slots.clear();
+            self.blocks.clear();
+            self.whole.clear();
+        }
+        if self.head.as_ref().is_none_or(|(newest, _)| *newest < slot) {
+            self.head = Some((slot, block.clone()));
+        }
+        self.slots.insert(block.number, slot);
+        self.blocks.insert(block.number, (block, Instant::now()));
+        self.bound();
+    }
+
+    /// Whether what was read before cannot all stand on one branch with a block.
+    fn is_of_another_branch(&self, block: &Block) -> bool {
+        let differs = |number: u64, hash: &str| self.blocks.get(&number).is_some_and(|(known, _)| known.hash != hash);
+        let parent_differs = block.number.checked_sub(1).is_some_and(|parent| differs(parent, &block.parent_hash));
+        parent_differs || differs(block.number, &block.hash)
     }
 
     fn recent_whole(&self, slot: u64) -> Option<&Contents> {
         self.whole.get(&slot).filter(|(_, read_at)| read_at.elapsed() < RECENT).map(|(contents, _)| contents)
     }
 
-    /// Notes the block of a slot.
-    fn note(&mut self, slot: u64, block: &Block) {
-        self.slots.insert(block.number, slot);
-        self.recent.insert(block.number, (block.clone(), Instant::now()));
-        self.bound();
-        if self.head.as_ref().is_none_or(|(newest, _)| *newest < slot) {
-            self.head = Some((slot, block.clone()));
-        }
-    }
-
     fn bound(&mut self) {
-        self.recent.retain(|_, (_, read_at)| read_at.elapsed() < RECENT);
         self.whole.retain(|_, (_, read_at)| read_at.elapsed() < RECENT);
         while self.whole.len() > WHOLE_MAX {
             self.whole.pop_first();
+        }
+        while self.blocks.len() > BLOCKS_KEPT {
+            self.blocks.pop_first();
         }
         while self.slots.len() > SLOTS_KEPT {
             self.slots.pop_first();
@@ -259,8 +278,8 @@ impl Blocks {
         let contents = self.contents_of_any(slot).await?;
         if let Some(contents) = &contents {
             let mut seen = self.lock();
+            seen.note(slot, contents.block.clone());
             seen.whole.insert(slot, (contents.clone(), Instant::now()));
-            seen.note(slot, &contents.block);
         }
         Ok(contents)
     }
@@ -401,7 +420,7 @@ impl Blocks {
         let answer = self.nodes.call(RpcRequest::GetBlock, json!([slot, block_config("none")])).await;
         let Some(block) = there(answer)? else { return Ok(None) };
         let Some(block) = read(&block) else { return Err(CallError::Unavailable(NodeFailure::Broken)) };
-        self.lock().note(slot, &block);
+        self.lock().note(slot, block.clone());
         Ok(Some(block))
     }
 
@@ -436,7 +455,7 @@ impl Blocks {
         let mut seen = self.lock();
         let head = seen.head.clone();
         seen.slots.clear();
-        seen.recent.clear();
+        seen.blocks.clear();
         seen.whole.clear();
         seen.slots.extend(head.map(|(slot, block)| (block.number, slot)));
     }
@@ -528,5 +547,68 @@ mod tests {
         assert!(!contents.confirms(&elsewhere));
         let whole = Observed { transactions: Vec::new(), ..observed("", vec![transfer("theirs", 257)]) };
         assert!(contents.confirms(&whole));
+    }
+
+    /// A block of a branch, whose parent is of the same branch or of another one.
+    fn block(number: u64, branch: &str, parent: &str) -> Block {
+        Block {
+            number,
+            hash: format!("{number}{branch}"),
+            parent_hash: format!("{}{parent}", number - 1),
+            timestamp: DateTime::UNIX_EPOCH,
+        }
+    }
+
+    /// Blocks 10 to 12 of branch a, in the slots 110 to 112.
+    fn seen() -> Seen {
+        let mut seen = Seen::default();
+        for number in 10..=12 {
+            seen.note(100 + number, block(number, "a", "a"));
+        }
+        seen
+    }
+
+    fn remembered(seen: &Seen) -> Vec<&str> {
+        (0..20).filter_map(|number| seen.recent(number)).map(|block| block.hash.as_str()).collect()
+    }
+
+    #[test]
+    fn blocks_that_follow_on_each_other_are_remembered() {
+        let mut seen = seen();
+        seen.note(114, block(13, "a", "a"));
+
+        assert_eq!(remembered(&seen), ["10a", "11a", "12a", "13a"]);
+        assert_eq!(seen.slots, BTreeMap::from([(10, 110), (11, 111), (12, 112), (13, 114)]));
+        assert_eq!(seen.head, Some((114, block(13, "a", "a"))));
+    }
+
+    #[test]
+    fn a_branch_that_was_dropped_is_forgotten_as_soon_as_a_block_does_not_go_on_from_it() {
+        let mut seen = seen();
+        seen.note(114, block(13, "b", "b"));
+
+        assert_eq!(remembered(&seen), ["13b"]);
+        assert_eq!(seen.slots, BTreeMap::from([(13, 114)]), "the slots of the others are listed anew");
+        assert_eq!(seen.head, Some((114, block(13, "b", "b"))));
+    }
+
+    #[test]
+    fn a_branch_that_was_dropped_is_forgotten_as_soon_as_another_block_stands_at_its_height() {
+        let mut seen = seen();
+        seen.note(113, block(12, "b", "a"));
+
+        assert_eq!(remembered(&seen), ["12b"]);
+        assert_eq!(seen.slots, BTreeMap::from([(12, 113)]));
+        assert_eq!(seen.head, Some((113, block(12, "b", "a"))));
+    }
+
+    #[test]
+    fn what_is_remembered_has_a_bound() {
+        let mut seen = Seen::default();
+        for number in 1..=3 * SLOTS_KEPT as u64 {
+            seen.note(100 + number, block(number, "a", "a"));
+        }
+
+        assert_eq!((seen.blocks.len(), seen.slots.len()), (BLOCKS_KEPT, SLOTS_KEPT));
     }
 }

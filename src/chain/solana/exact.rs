@@ -3,16 +3,17 @@
 //! The rules, in order, each in a file of its own. The order is that of the reference implementation (`@x402/svm` 2.27), so that a
 //! payment with several faults gets the same code:
 //!  1. `terms`: scheme, network and fee payer are ones that may be paid with.
-//!  2. `message` (beside this folder): the transaction is one, with at most two signatures and without lookup tables.
+//!  2. `message` (beside this folder): the transaction is one, with at most two signatures.
 //!  3. `signers`: the fee payer is the one that was asked for, and everybody else has signed.
-//!  4. `layout`: there is a place for each instruction, and nothing else.
-//!  5. `compute`: what the transaction may compute, and what it offers for that, stays within the operator's limits.
-//!  6. `transfer`: it transfers money that is not ours.
-//!  7. `isolation`: no instruction names an account of ours.
-//!  8. `terms` again: a recipient that can hold money.
-//!  9. `transfer` again: the payer signed, and it is the right token, recipient and amount.
-//! 10. `optional`: whatever follows is a memo or a wallet's own guard.
-//! 11. `memo`: it says what it must.
+//!  4. `message` again: it has no lookup tables.
+//!  5. `layout`: there is a place for each instruction, and nothing else.
+//!  6. `compute`: what the transaction may compute, and what it offers for that, stays within the operator's limits.
+//!  7. `transfer`: it transfers money that is not ours.
+//!  8. `isolation`: no instruction names an account of ours.
+//!  9. `terms` again: a recipient that can hold money.
+//! 10. `transfer` again: the payer signed, and it is the right token, recipient and amount, out of the payer's own account.
+//! 11. `optional`: whatever follows is a memo, or a wallet's own guard of what the payer has.
+//! 12. `memo`: it says what it must.
 //!
 //! An instruction list that is not exactly this one is refused, and with it everything else that a transaction can do: durable
 //! nonces, transfers of lamports, creating, closing and approving accounts.
@@ -20,7 +21,7 @@
 use chrono::{DateTime, TimeDelta, Utc};
 use serde_json::Value;
 
-use super::message::{Key, Transaction};
+use super::message::{Decoded, Key, Transaction};
 use crate::domain::address::Address;
 use crate::domain::asset::{Asset, TokenProgram};
 use crate::domain::payment::PaymentRequest;
@@ -64,7 +65,7 @@ impl Authorization {
     /// # Errors
     /// A payload that was not.
     pub fn read(payload: &Value) -> Result<Self, Refusal> {
-        let transaction = transaction(payload)?;
+        let transaction = decode(payload)?.without_lookups()?;
         let layout = Layout::of(&transaction, Version::V2)?;
         let budget = compute::read(&layout)?;
         let transfer = transfer::read(layout.transfer)?;
@@ -92,9 +93,10 @@ pub fn examine(
     let program = token_program(&request, asset)?;
     terms::check_agreement(&request)?;
     let fee_payer = terms::fee_payer(&request, signers)?;
-    let transaction = transaction(&request.payload)?;
-    signers::check_fee_payer(&transaction, &fee_payer)?;
-    signers::check_signature(&transaction)?;
+    let decoded = decode(&request.payload)?;
+    signers::check_fee_payer(&decoded, &fee_payer)?;
+    signers::check_signature(&decoded)?;
+    let transaction = decoded.without_lookups()?;
     let layout = Layout::of(&transaction, request.version)?;
     compute::check(&layout, transaction.signatures(), limits)?;
     let transfer = transfer::read(layout.transfer)?;
@@ -103,7 +105,7 @@ pub fn examine(
     terms::check_recipient(&request, &transfer.authority, signers)?;
     signers::check_authority(&transaction, &transfer.authority)?;
     transfer::check(&transfer, &request, asset, program)?;
-    optional::check(layout.optional)?;
+    optional::check(layout.optional, &transfer)?;
     memo::check(layout.optional, request.memo.as_deref())?;
     Ok(ExaminedPayment {
         key: transaction.key(),
@@ -123,8 +125,8 @@ fn token_program(request: &PaymentRequest, asset: &Asset) -> Result<TokenProgram
     program.ok_or_else(|| Refusal::because(Reason::UnsupportedAsset, format!("{} is not accepted here", request.asset)))
 }
 
-fn transaction(payload: &Value) -> Result<Transaction, Refusal> {
-    Ok(Transaction::decode(&TransactionPayload::parse(payload)?.transaction)?)
+fn decode(payload: &Value) -> Result<Decoded, Refusal> {
+    Ok(Decoded::read(&TransactionPayload::parse(payload)?.transaction)?)
 }
 
 #[cfg(test)]

@@ -1,8 +1,8 @@
 //! Transactions from their bytes: the old form and version 0 (`solana-message` of the Solana SDK).
 //!
-//! What comes out of [`Transaction::decode`] has been through every check that the network makes before it executes anything
-//! (`sanitize` of the SDK, and that no account stands twice), so no index is left that could lead nowhere. Whether it is a payment
-//! is for the rules to say.
+//! What comes out of [`Decoded::read`] has been through every check that the network makes before it executes anything (`sanitize`
+//! of the SDK, and that no account stands twice), so no index is left that could lead nowhere. Whether it is a payment is for the
+//! rules to say.
 
 use std::collections::BTreeSet;
 
@@ -30,9 +30,26 @@ const SIGNATURES_MAX: usize = 2;
 /// Set in the first byte of a message that has a version; the old form begins with the number of signatures, which is smaller.
 const VERSION_BIT: u8 = 0x80;
 
+/// The most accounts that one byte can tell apart, those out of lookup tables included.
+const ACCOUNTS_MAX: usize = 256;
+
+/// A transaction of which not all accounts may be known, because some stand in lookup tables.
+///
+/// Who signs what is known all the same, and is judged first. Only [`Self::without_lookups`] leads on to instructions, to our
+/// signature, and to bytes that could be sent.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Decoded {
+    message: Vec<u8>,
+    fee_payer: Key,
+    cosigner: Option<Cosigner>,
+    recent_blockhash: [u8; 32],
+    /// Nothing where there are lookup tables: no index into one of them is ever followed.
+    instructions: Option<Vec<Instruction>>,
+}
+
 /// A transaction that lacks only the fee payer's signature.
 ///
-/// It can only come from [`Self::decode`], and has no lookup tables: its accounts are all that it touches.
+/// It can only come from [`Decoded::without_lookups`]: its accounts are all that it touches.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Transaction {
     message: Vec<u8>,
@@ -98,6 +115,9 @@ pub enum DecodeError {
     /// An instruction names an account that does not stand there, or calls the fee payer.
     #[error("an instruction names an account that is not there")]
     Index,
+    /// A lookup table supplies no account, or all of them together more than a byte can tell apart.
+    #[error("the lookup tables supply no accounts, or too many")]
+    Tables,
     /// It needs more signatures than those of the fee payer and the payer.
     #[error("more than two signatures are needed")]
     TooManySigners,
@@ -118,7 +138,8 @@ impl From<DecodeError> for Refusal {
             | DecodeError::Version(_)
             | DecodeError::Header
             | DecodeError::DuplicateKey
-            | DecodeError::Index => Reason::TransactionUnreadable,
+            | DecodeError::Index
+            | DecodeError::Tables => Reason::TransactionUnreadable,
         };
         Self::because(reason, error.to_string())
     }
@@ -129,12 +150,12 @@ impl From<DecodeError> for Refusal {
 #[error("the signature is not the fee payer's")]
 pub struct NotTheFeePayer;
 
-impl Transaction {
+impl Decoded {
     /// Reads a transaction from all of `wire`. What stands in the fee payer's place is ours to fill, and is not looked at.
     ///
     /// # Errors
-    /// See [`DecodeError`].
-    pub fn decode(wire: &[u8]) -> Result<Self, DecodeError> {
+    /// See [`DecodeError`]. What the network would not take either comes first.
+    pub fn read(wire: &[u8]) -> Result<Self, DecodeError> {
         if wire.len() > TRANSACTION_BYTES_MAX {
             return Err(DecodeError::TooLong);
         }
@@ -143,13 +164,10 @@ impl Transaction {
         let message = reader.0;
         let parts = Parts::read(&mut reader)?;
         parts.check_header(signatures.len())?;
+        parts.check_indexes()?;
         if signatures.len() > SIGNATURES_MAX {
             return Err(DecodeError::TooManySigners);
         }
-        if parts.has_lookups {
-            return Err(DecodeError::LookupTables);
-        }
-        let instructions = parts.instructions.iter().map(|raw| raw.resolve(&parts.keys)).collect::<Result<_, _>>()?;
         let cosigner =
             parts.keys.get(1).zip(signatures.get(1)).map(|(key, signature)| Cosigner { key: *key, signature: *signature });
         Ok(Self {
@@ -157,8 +175,46 @@ impl Transaction {
             fee_payer: *parts.keys.first().ok_or(DecodeError::Header)?,
             cosigner,
             recent_blockhash: parts.recent_blockhash,
-            instructions,
+            instructions: if parts.looked_up == 0 { Some(parts.resolve()?) } else { None },
         })
+    }
+
+    /// The bytes that are signed.
+    #[must_use]
+    pub fn message(&self) -> &[u8] {
+        &self.message
+    }
+
+    /// Who pays the fee.
+    #[must_use]
+    pub const fn fee_payer(&self) -> &Key {
+        &self.fee_payer
+    }
+
+    /// Who else must sign.
+    #[must_use]
+    pub const fn cosigner(&self) -> Option<&Cosigner> {
+        self.cosigner.as_ref()
+    }
+
+    /// The transaction, if all its accounts stand in it.
+    ///
+    /// # Errors
+    /// [`DecodeError::LookupTables`].
+    pub fn without_lookups(self) -> Result<Transaction, DecodeError> {
+        let Self { message, fee_payer, cosigner, recent_blockhash, instructions } = self;
+        let instructions = instructions.ok_or(DecodeError::LookupTables)?;
+        Ok(Transaction { message, fee_payer, cosigner, recent_blockhash, instructions })
+    }
+}
+
+impl Transaction {
+    /// Reads a transaction whose accounts all stand in it from all of `wire`.
+    ///
+    /// # Errors
+    /// See [`Decoded::read`] and [`Decoded::without_lookups`].
+    pub fn decode(wire: &[u8]) -> Result<Self, DecodeError> {
+        Decoded::read(wire)?.without_lookups()
     }
 
     /// The bytes that are signed.
@@ -235,7 +291,8 @@ struct Parts<'a> {
     keys: Vec<Key>,
     recent_blockhash: [u8; 32],
     instructions: Vec<RawInstruction<'a>>,
-    has_lookups: bool,
+    /// How many accounts lookup tables supply. Which those are, only the chain knows.
+    looked_up: usize,
 }
 
 struct RawInstruction<'a> {
@@ -260,11 +317,12 @@ impl<'a> Parts<'a> {
             keys: reader.arrays()?,
             recent_blockhash: reader.array()?,
             instructions: reader.instructions()?,
-            has_lookups: false,
+            looked_up: 0,
         };
-        parts.has_lookups = versioned && reader.length()? > 0;
-        // What a table holds is not read, because nothing that has one is taken.
-        if reader.0.is_empty() || parts.has_lookups { Ok(parts) } else { Err(DecodeError::TrailingBytes) }
+        if versioned {
+            parts.looked_up = reader.lookups()?;
+        }
+        if reader.0.is_empty() { Ok(parts) } else { Err(DecodeError::TrailingBytes) }
     }
 
     fn check_header(&self, signatures: usize) -> Result<(), DecodeError> {
@@ -279,14 +337,33 @@ impl<'a> Parts<'a> {
         let different: BTreeSet<_> = self.keys.iter().collect();
         if different.len() < self.keys.len() { Err(DecodeError::DuplicateKey) } else { Ok(()) }
     }
+
+    fn check_indexes(&self) -> Result<(), DecodeError> {
+        let (keys, looked_up) = (self.keys.len(), self.looked_up);
+        if keys + looked_up > ACCOUNTS_MAX {
+            return Err(DecodeError::Tables);
+        }
+        let possible = self.instructions.iter().all(|instruction| instruction.is_possible(keys, looked_up));
+        if possible { Ok(()) } else { Err(DecodeError::Index) }
+    }
+
+    /// The instructions with their accounts, all of which must stand in the message.
+    fn resolve(&self) -> Result<Vec<Instruction>, DecodeError> {
+        self.instructions.iter().map(|raw| raw.resolve(&self.keys)).collect()
+    }
 }
 
 impl RawInstruction<'_> {
+    /// A program stands in the message itself, and is not the fee payer; accounts may stand in a table, too.
+    fn is_possible(&self, keys: usize, looked_up: usize) -> bool {
+        let there = |index: &u8| usize::from(*index) < keys + looked_up;
+        (1..keys).contains(&usize::from(self.program)) && self.accounts.iter().all(there)
+    }
+
     fn resolve(&self, keys: &[Key]) -> Result<Instruction, DecodeError> {
         let account = |index: &u8| keys.get(usize::from(*index)).copied().ok_or(DecodeError::Index);
         Ok(Instruction {
-            // The fee payer is no program, and the network refuses a message that calls it.
-            program: Some(self.program).filter(|index| *index > 0).ok_or(DecodeError::Index).and_then(|index| account(&index))?,
+            program: account(&self.program)?,
             accounts: self.accounts.iter().map(account).collect::<Result<_, _>>()?,
             data: self.data.to_vec(),
         })
@@ -324,6 +401,22 @@ impl<'a> Reader<'a> {
         let count = self.length()?;
         let instruction = |_| Ok(RawInstruction { program: self.byte()?, accounts: self.bytes()?, data: self.bytes()? });
         (0..count).map(instruction).collect()
+    }
+
+    /// How many accounts the lookup tables at the end of a message supply: those to be written to, and the others. Where the tables
+    /// stand and what is taken out of them is passed over.
+    fn lookups(&mut self) -> Result<usize, DecodeError> {
+        let mut accounts = 0;
+        for _ in 0..self.length()? {
+            let _: Key = self.array()?;
+            let supplied = self.bytes()?.len() + self.bytes()?.len();
+            // The network refuses a table out of which nothing is taken.
+            if supplied == 0 {
+                return Err(DecodeError::Tables);
+            }
+            accounts += supplied;
+        }
+        Ok(accounts)
     }
 
     /// A length: seven bits in a byte, the lowest first, at most 16 bits in all (`solana-short-vec` of the SDK).

@@ -12,8 +12,10 @@ use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
 use solana_client::client_error::{ClientError, ClientErrorKind};
 use solana_client::nonblocking::rpc_client::RpcClient;
+use solana_client::rpc_client::RpcClientConfig;
 use solana_client::rpc_request::{RpcError, RpcRequest};
 
+use super::sender::Sender;
 use crate::chain::ChainError;
 use crate::chain::nodes::{CallError, Complaint, NodeFailure, Rotation};
 use crate::config::NetworkConfig;
@@ -49,8 +51,9 @@ impl Nodes {
     /// Prepares connections; nothing is sent yet.
     pub fn new(config: &NetworkConfig, metrics: Arc<Metrics>) -> Self {
         let timeout = config.rpc_timeout.to_std().unwrap_or(Duration::from_secs(5));
+        let http = Sender::http(timeout);
         let node = |url: &crate::config::RpcUrl| Node {
-            client: RpcClient::new_with_timeout(url.expose().to_owned(), timeout),
+            client: RpcClient::new_sender(Sender::new(&http, url.expose()), RpcClientConfig::default()),
             host: url.host().to_owned(),
             trusted: AtomicBool::default(),
         };
@@ -88,19 +91,33 @@ impl Nodes {
             Err(CallError::Complaint(complaint)) => !NODE_TROUBLES.contains(&complaint.code),
             Err(CallError::Unavailable(_)) => false,
         };
+        self.ask(request, params, usable).await
+    }
+
+    /// The same, for calls whose refusal by a node means only that it cannot serve us.
+    pub async fn read<R: DeserializeOwned>(&self, request: RpcRequest, params: Value) -> Result<R, ChainError> {
+        let answer = self.ask(request, params, Result::is_ok).await;
+        answer.map(|(_, answer)| answer).map_err(|error| self.unavailable(request, error))
+    }
+
+    /// The same, for a caller who knows which answers it can use.
+    async fn ask<R: DeserializeOwned>(
+        &self,
+        request: RpcRequest,
+        params: Value,
+        usable: impl Fn(&Result<(usize, R), CallError>) -> bool,
+    ) -> Result<(usize, R), CallError> {
         let failed = |index: usize, error: &CallError| {
-            tracing::warn!(network = %self.network, node = self.list[index].host, method = %request, %error, "a node failed");
+            // That it serves another cluster was said when it was found out.
+            if !matches!(error, CallError::Unavailable(NodeFailure::WrongChain(_))) {
+                self.warn(index, request, error);
+            }
         };
         let call = |index| {
             let answer = self.call_node(index, request, params.clone());
             async move { answer.await.map(|answer| (index, answer)) }
         };
         self.rotation.ask(call, usable, failed).await
-    }
-
-    /// The same, for calls whose refusal by a node means only that it cannot serve us.
-    pub async fn read<R: DeserializeOwned>(&self, request: RpcRequest, params: Value) -> Result<R, ChainError> {
-        self.call(request, params).await.map_err(|error| self.unavailable(request, error))
     }
 
     /// Asks one particular node.
@@ -117,11 +134,30 @@ impl Nodes {
         answer
     }
 
+    /// Asks each node by itself which cluster it serves, in the order of the configuration.
+    pub async fn check_each(&self) -> Vec<(String, Result<(), CallError>)> {
+        let checks = (0..self.list.len()).map(|index| async move {
+            let checked = self.check_genesis(index).await;
+            (self.list[index].host.clone(), checked)
+        });
+        futures_util::future::join_all(checks).await
+    }
+
+    /// A node of another cluster is passed over by all who ask, and only here does anybody hear of it.
     async fn check_genesis(&self, index: usize) -> Result<(), CallError> {
         let genesis: String = self.request(index, RpcRequest::GetGenesisHash, Value::Null).await?;
         let is_ours =
             if self.genesis.len() == GENESIS_CHARS { genesis.starts_with(&self.genesis) } else { genesis == self.genesis };
-        if is_ours { Ok(()) } else { Err(CallError::Unavailable(NodeFailure::WrongChain(format!("genesis {genesis}")))) }
+        if is_ours {
+            return Ok(());
+        }
+        let error = CallError::Unavailable(NodeFailure::WrongChain(format!("genesis {genesis}")));
+        self.warn(index, RpcRequest::GetGenesisHash, &error);
+        Err(error)
+    }
+
+    fn warn(&self, index: usize, request: RpcRequest, error: &CallError) {
+        tracing::warn!(network = %self.network, node = self.list[index].host, method = %request, %error, "a node failed");
     }
 
     async fn request<R: DeserializeOwned>(&self, index: usize, request: RpcRequest, params: Value) -> Result<R, CallError> {
@@ -154,6 +190,11 @@ impl Nodes {
     /// A block that is lost for us.
     pub fn unreadable(&self, block: String, what: String) -> ChainError {
         ChainError::Unreadable { network: self.network.clone(), block, what }
+    }
+
+    /// What the network says of a signer that cannot pay its fee.
+    pub fn signer_short(&self, signer: String, what: String) -> ChainError {
+        ChainError::SignerShort { network: self.network.clone(), signer, what }
     }
 
     /// A setting that does not fit the network.

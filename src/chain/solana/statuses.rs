@@ -3,7 +3,9 @@
 //! A status only says where a transaction is. What it did, and whether it failed, is read in its block.
 
 use std::collections::BTreeMap;
+use std::time::Duration;
 
+use futures_util::future::join_all;
 use serde::Deserialize;
 use serde_json::{Value, json};
 use solana_client::rpc_request::RpcRequest;
@@ -13,18 +15,34 @@ use super::blocks::{Blocks, Contents};
 use super::credits::Executed;
 use super::rpc::Nodes;
 use crate::chain::nodes::CallError;
-use crate::chain::{ChainError, Observed};
+use crate::chain::{ChainError, Observed, Outcomes};
 use crate::domain::address::Address;
 use crate::domain::amount::Amount;
 use crate::domain::payment::{AuthorizationKey, Payment};
 use crate::domain::reason::Reason;
 use crate::domain::transfer::{AuthorizationUse, Transfer, Use};
+use crate::telemetry::ErrorChain;
 
 /// Names in one question: what nodes take.
 const NAMES_MAX: usize = 256;
 
 /// So many nodes must have nothing of a transaction before it counts as gone, or all of them if there are fewer.
 const WITNESSES_MIN: usize = 2;
+
+/// For so long a second node is waited for whose answer the first one's does not depend on.
+const SECOND_WITHIN: Duration = Duration::from_millis(500);
+
+/// How hard the nodes are asked.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Effort {
+    /// One node, for what happened lately.
+    Glance,
+    /// Another one too, for what the first does not know; the others take turns, and this is which turn it is.
+    SecondGlance(usize),
+    /// Every node, and for what landed long ago; for few transactions. That there is nothing counts only from nodes that have come to
+    /// this final block, two of them where there are as many.
+    Thorough(u64),
+}
 
 #[derive(Deserialize)]
 struct Answer {
@@ -92,49 +110,38 @@ impl<'a> Sent<'a> {
     }
 }
 
-/// The blocks that hold these transactions, as far as the nodes know. With `thorough`, which is for few of them, every node is
-/// asked, and for what landed long ago; that there is nothing counts only from nodes that have come to the block `finalized`, two of
-/// them where there are as many, and what is there but cannot be found in its block is an error.
-pub async fn outcomes(
-    nodes: &Nodes,
-    blocks: &Blocks,
-    sent: &[Sent<'_>],
-    thorough: Option<u64>,
-) -> Result<Vec<Observed>, ChainError> {
+/// The blocks that hold these transactions, as far as the nodes know, and those of which they know something and no block.
+pub async fn outcomes(nodes: &Nodes, blocks: &Blocks, sent: &[Sent<'_>], effort: Effort) -> Result<Outcomes, ChainError> {
     let mut landed: BTreeMap<u64, Vec<Sent<'_>>> = BTreeMap::new();
-    let (mut observed, mut failure) = (Vec::new(), None);
+    let mut outcomes = Outcomes::default();
     for part in sent.chunks(NAMES_MAX) {
         let names: Vec<_> = part.iter().map(|sent| sent.transaction).collect();
-        let statuses = match thorough {
-            None => ask(nodes, &names).await?,
-            Some(finalized) => ask_all(nodes, blocks, &names, finalized).await?,
+        let statuses = match effort {
+            Effort::Glance => ask(nodes, &names).await?,
+            Effort::SecondGlance(turn) => ask_two(nodes, &names, turn).await?,
+            Effort::Thorough(finalized) => ask_all(nodes, blocks, &names, finalized).await?,
         };
-        for (sent, status) in part.iter().zip(statuses) {
-            match status {
+        for (sent, told) in part.iter().zip(statuses) {
+            match told {
                 Some(status) if status.is_confirmed() => landed.entry(status.slot).or_default().push(*sent),
-                Some(_) if thorough.is_some() => {
-                    failure = Some(nodes.implausible(format!("{} is neither confirmed nor gone", sent.transaction)));
-                }
-                Some(_) | None => {}
+                // It is neither confirmed nor gone.
+                Some(_) => outcomes.unclear.push(sent.key.clone()),
+                None => {}
             }
         }
     }
     for (slot, found) in landed {
-        // A block that cannot be read does not keep the others.
-        match observe(blocks, slot, &found).await {
-            Ok(there) => {
-                if thorough.is_some() && there.as_ref().is_none_or(|there| there.uses.len() < found.len()) {
-                    failure = Some(nodes.implausible(format!("slot {slot} does not hold what landed there")));
-                }
-                observed.extend(there);
-            }
-            Err(error) => failure = Some(error),
-        }
+        // A block that cannot be read, or does not hold what landed there, does not keep the others.
+        let there = observe(blocks, slot, &found).await.unwrap_or_else(|error| {
+            tracing::warn!(slot, error = %ErrorChain(&error), "a block that holds payments could not be read");
+            None
+        });
+        let uses = there.as_ref().map(|there| there.uses.as_slice()).unwrap_or_default();
+        let is_missing = |key: &&AuthorizationKey| uses.iter().all(|entry| entry.key != **key);
+        outcomes.unclear.extend(found.iter().map(|sent| sent.key).filter(is_missing).cloned());
+        outcomes.observed.extend(there.filter(|there| !there.uses.is_empty()));
     }
-    match failure {
-        Some(error) if observed.is_empty() => Err(error),
-        _ => Ok(observed),
-    }
+    Ok(outcomes)
 }
 
 async fn ask(nodes: &Nodes, names: &[&str]) -> Result<Vec<Option<Status>>, ChainError> {
@@ -143,12 +150,34 @@ async fn ask(nodes: &Nodes, names: &[&str]) -> Result<Vec<Option<Status>>, Chain
     check_length(nodes, names, answer.value)
 }
 
+/// The same, and of what that node does not know what another one says, if it says so soon: one node may be deaf for a part of the
+/// network, and nobody waits for one that hangs.
+async fn ask_two(nodes: &Nodes, names: &[&str], turn: usize) -> Result<Vec<Option<Status>>, ChainError> {
+    let mut known = ask(nodes, names).await?;
+    let missing: Vec<_> = (0..names.len()).filter(|index| known[*index].is_none()).collect();
+    let others: Vec<_> = nodes.order().skip(1).collect();
+    let Some(node) = others.get(turn % others.len().max(1)).copied().filter(|_| !missing.is_empty()) else { return Ok(known) };
+    let asked: Vec<_> = missing.iter().map(|index| names[*index]).collect();
+    let call = nodes.call_node::<Answer>(node, RpcRequest::GetSignatureStatuses, json!([asked]));
+    if let Ok(Ok(answer)) = tokio::time::timeout(SECOND_WITHIN, call).await
+        && answer.value.len() == asked.len()
+    {
+        for (index, status) in missing.into_iter().zip(answer.value) {
+            known[index] = status;
+        }
+    }
+    Ok(known)
+}
+
 /// What any node knows. That none knows anything counts only from nodes that have come to `finalized`, of which one may be wrong.
 async fn ask_all(nodes: &Nodes, blocks: &Blocks, names: &[&str], finalized: u64) -> Result<Vec<Option<Status>>, ChainError> {
     let (mut known, mut witnesses, mut failure) = (vec![None; names.len()], 0, None);
-    for node in nodes.order() {
+    let asked = nodes.order().map(|node| async move {
         let params = json!([names, {"searchTransactionHistory": true}]);
-        match nodes.call_node::<Answer>(node, RpcRequest::GetSignatureStatuses, params).await {
+        nodes.call_node::<Answer>(node, RpcRequest::GetSignatureStatuses, params).await
+    });
+    for answer in join_all(asked).await {
+        match answer {
             Ok(answer) => {
                 witnesses += usize::from(blocks.height_of(answer.context.slot).await? >= finalized);
                 for (known, status) in known.iter_mut().zip(check_length(nodes, names, answer.value)?) {

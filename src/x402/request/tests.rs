@@ -390,12 +390,23 @@ fn each_family_reads_its_own_extras_and_addresses() {
         ("asset", json!("0x036CbD53842c5426634e7929541eC2318f3dCF7e")),
         ("payTo", json!("EdmxWPmx2WH6WgFfTdu9xfkYf3k1g5wD1zccTVySEE")),
         ("payTo", json!("EdmxWPmx2WH6WgFfTdu9xfkYf3k1g5wD1zccTVySEEh1 ")),
-        ("extra", json!({"feePayer": 1})),
         ("extra", json!({"memo": ["order 7"]})),
     ] {
         let (_, mut v2) = solana();
         v2["paymentRequirements"][member] = wrong.clone();
         assert_eq!(reason(&v2), Some(Reason::InvalidPaymentRequirements), "{wrong}");
+    }
+}
+
+#[test]
+fn a_fee_payer_that_is_no_text_counts_as_missing() {
+    // Row 68. Whether one is needed is for the scheme to say.
+    for wrong in [Value::Null, json!(1), json!(true), json!([]), json!({})] {
+        let (mut v1, mut v2) = solana();
+        for envelope in [&mut v1, &mut v2] {
+            envelope["paymentRequirements"]["extra"]["feePayer"] = wrong.clone();
+            assert_eq!(parse(envelope).unwrap().request.fee_payer, None, "{wrong}");
+        }
     }
 }
 

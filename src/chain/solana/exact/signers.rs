@@ -1,6 +1,6 @@
 //! The fee payer is the one that was asked for, and everybody else has signed.
 
-use crate::chain::solana::message::{Key, Transaction};
+use crate::chain::solana::message::{Decoded, Key, Transaction};
 use crate::chain::solana::signature;
 use crate::domain::reason::{Reason, Refusal};
 
@@ -8,7 +8,7 @@ use crate::domain::reason::{Reason, Refusal};
 ///
 /// # Errors
 /// [`Reason::FeePayerMismatch`].
-pub fn check_fee_payer(transaction: &Transaction, fee_payer: &Key) -> Result<(), Refusal> {
+pub fn check_fee_payer(transaction: &Decoded, fee_payer: &Key) -> Result<(), Refusal> {
     if transaction.fee_payer() == fee_payer { Ok(()) } else { Err(Reason::FeePayerMismatch.into()) }
 }
 
@@ -16,7 +16,7 @@ pub fn check_fee_payer(transaction: &Transaction, fee_payer: &Key) -> Result<(),
 ///
 /// # Errors
 /// [`Reason::PayerSignatureInvalid`].
-pub fn check_signature(transaction: &Transaction) -> Result<(), Refusal> {
+pub fn check_signature(transaction: &Decoded) -> Result<(), Refusal> {
     let valid = |signer: &Key, made| signature::is_valid(signer, transaction.message(), made);
     match transaction.cosigner() {
         Some(cosigner) if !valid(&cosigner.key, &cosigner.signature) => Err(Reason::PayerSignatureInvalid.into()),

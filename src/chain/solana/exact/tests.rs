@@ -103,12 +103,14 @@ struct Draft {
     fee_payer: Key,
     cosigners: Vec<u8>,
     instructions: Vec<Instruction>,
+    /// Lookup tables, out of each of which one account is taken.
+    tables: usize,
 }
 
 impl Draft {
     fn golden() -> Self {
         let instructions = Transaction::decode(&golden()).unwrap().instructions().to_vec();
-        Self { version: Some(0), fee_payer: public(FEE_PAYER), cosigners: vec![PAYER], instructions }
+        Self { version: Some(0), fee_payer: public(FEE_PAYER), cosigners: vec![PAYER], instructions, tables: 0 }
     }
 
     fn with(change: impl FnOnce(&mut Self)) -> Self {
@@ -148,16 +150,21 @@ impl Draft {
             message.extend(length(data.len()));
             message.extend(data);
         }
-        // No lookup tables.
-        message.extend(self.version.map(|_| 0));
+        if self.version.is_some() {
+            message.extend(length(self.tables));
+            message.extend((0..self.tables).flat_map(|_| table(1)));
+        }
         message
     }
 
     fn wire(&self) -> Vec<u8> {
-        let message = self.message();
+        self.signed(&self.message())
+    }
+
+    fn signed(&self, message: &[u8]) -> Vec<u8> {
         let mut wire = length(1 + self.cosigners.len());
         wire.extend([0; 64]);
-        wire.extend(self.cosigners.iter().flat_map(|name| secret(*name).sign(&message).to_bytes()));
+        wire.extend(self.cosigners.iter().flat_map(|name| secret(*name).sign(message).to_bytes()));
         wire.extend(message);
         wire
     }
@@ -175,6 +182,11 @@ impl Draft {
 fn length(length: usize) -> Vec<u8> {
     let low = u8::try_from(length & 0x7f).unwrap();
     if length < 0x80 { vec![low] } else { vec![low | 0x80, u8::try_from(length >> 7).unwrap()] }
+}
+
+/// A lookup table, out of which so many accounts are taken to be written to.
+fn table(accounts: usize) -> Vec<u8> {
+    [vec![8; 32], length(accounts), vec![0; accounts], length(0)].concat()
 }
 
 fn instruction(program: Key, accounts: &[Key], data: &[u8]) -> Instruction {
@@ -366,15 +378,57 @@ fn two_forms_of_a_message_are_read() {
 
 #[test]
 fn lookup_tables_are_not_taken() {
-    // Row 66: one table, of which the first account can be written to. The transfer's source comes from it.
-    let mut wire = golden();
-    wire.truncate(wire.len() - 1);
-    wire.push(1);
-    wire.extend([8; 32]);
-    wire.extend([1, 0, 0]);
-    wire[TRANSFER + 2] = 8;
-    assert_eq!(examined(&wire), Err(Reason::LookupTables));
+    // Row 66: one table, of which the first account can be written to. The transfer's source may come from it.
+    let draft = Draft::with(|draft| draft.tables = 1);
+    assert_eq!(draft.refused(), Some(Reason::LookupTables));
+    let mut message = draft.message();
+    message[TRANSFER + 2 - MESSAGE] = 8;
+    assert_eq!(examined(&draft.signed(&message)), Err(Reason::LookupTables));
     assert_eq!(Reason::LookupTables.code_in(Version::V1), Reason::TransactionUnreadable.code());
+    // Who signs is known without the tables, and judged before they are.
+    assert_eq!(Draft::with(|draft| (draft.tables, draft.fee_payer) = (1, public(5))).refused(), Some(Reason::FeePayerMismatch));
+    let mut unsigned = draft.wire();
+    unsigned[PAYER_SIGNATURE] ^= 1;
+    assert_eq!(examined(&unsigned), Err(Reason::PayerSignatureInvalid));
+    assert_eq!(Transaction::decode(&unsigned), Err(DecodeError::LookupTables), "nothing that can be signed comes out of it");
+}
+
+#[test]
+fn malformed_lookup_tables_are_unreadable() {
+    // Row 66. Of eight accounts in the message and 248 out of tables a byte tells the last one apart.
+    let golden = Draft::golden();
+    let without = golden.message();
+    let without = &without[..without.len() - 1];
+    let decoded = |tables: &[u8]| Decoded::read(&golden.signed(&[without, tables].concat())).map(|_| ());
+    let behind = |count: u8, tables: &[u8]| decoded(&[&[count][..], tables].concat());
+    assert_eq!((decoded(&[0]), behind(1, &table(248))), (Ok(()), Ok(())));
+    assert_eq!(behind(2, &[table(1), table(247)].concat()), Ok(()));
+    for cut in 0..table(1).len() {
+        assert_eq!(behind(1, &table(1)[..cut]), Err(DecodeError::Truncated), "{cut}");
+    }
+    assert_eq!(behind(2, &table(1)), Err(DecodeError::Truncated));
+    assert_eq!(behind(1, &[table(1), vec![0]].concat()), Err(DecodeError::TrailingBytes));
+    assert_eq!(behind(0, &table(1)), Err(DecodeError::TrailingBytes));
+    assert_eq!(behind(1, &table(0)), Err(DecodeError::Tables));
+    assert_eq!(behind(2, &[table(1), table(0)].concat()), Err(DecodeError::Tables));
+    assert_eq!(behind(1, &table(249)), Err(DecodeError::Tables));
+    assert_eq!(decoded(&[&[0x81, 0x00][..], &table(1)].concat()), Err(DecodeError::Length));
+    for error in [DecodeError::Tables, DecodeError::Truncated] {
+        assert_eq!(Refusal::from(error).reason, Reason::TransactionUnreadable);
+    }
+
+    // Accounts may come out of a table, as far as there are any; programs may not.
+    let token = golden.message()[TRANSFER - MESSAGE];
+    let indexes = |tables: usize, program: u8, account: u8| {
+        let draft = Draft::with(|draft| draft.tables = tables);
+        let mut message = draft.message();
+        (message[TRANSFER - MESSAGE], message[TRANSFER + 2 - MESSAGE]) = (program, account);
+        Decoded::read(&draft.signed(&message)).map(|_| ())
+    };
+    assert_eq!((indexes(1, token, 8), indexes(2, token, 9)), (Ok(()), Ok(())));
+    for (tables, program, account) in [(0, token, 8), (1, token, 9), (1, 8, 1), (1, 0, 1)] {
+        assert_eq!(indexes(tables, program, account), Err(DecodeError::Index), "{tables} {program} {account}");
+    }
 }
 
 #[test]
@@ -557,11 +611,22 @@ fn the_money_goes_to_the_recipients_own_account() {
         let draft = Draft::with(|draft| draft.instructions[2].accounts[2] = destination);
         assert_eq!(draft.refused(), Some(Reason::DestinationMismatch));
     }
-    let nowhere = Draft::with(|draft| draft.instructions[2].accounts[0] = account(PAY_TO));
-    assert_eq!(nowhere.refused(), Some(Reason::DestinationMismatch));
     // What the requirements call an owner is a token account.
     let request = PaymentRequest { pay_to: Address::Solana(account(PAY_TO)), ..request() };
     assert_eq!(examine_request(request).map_err(|refusal| refusal.reason), Err(Reason::DestinationMismatch));
+}
+
+#[test]
+fn the_money_comes_from_the_payers_own_account() {
+    // What is promised to payments under way is counted against one account of the payer's. It is not another account of the payer's,
+    // nor one that somebody lent, the recipient's, or the one under the other program.
+    let other_program = associated::account(&public(PAYER), &mint(), TokenProgram::Token2022).unwrap();
+    for source in [public(8), account(5), account(PAY_TO), other_program, public(PAYER)] {
+        let draft = Draft::with(|draft| draft.instructions[2].accounts[0] = source);
+        assert_eq!(draft.refused(), Some(Reason::NoTransfer), "{}", encode_base58(&source));
+    }
+    let own = Draft::with(|draft| draft.instructions[2].accounts[0] = account(PAYER));
+    assert_eq!(own.refused(), None);
 }
 
 #[test]
@@ -622,6 +687,42 @@ fn a_few_instructions_may_follow() {
     assert_eq!(followed(seven.clone(), Version::V1), Some(Reason::InstructionCount));
     assert_eq!(followed([seven, vec![memo(b"m")]].concat(), Version::V2), Some(Reason::InstructionCount));
     assert_eq!(followed(guards(4).collect(), Version::V2), Some(Reason::UnknownOptionalInstruction));
+}
+
+#[test]
+fn a_guard_only_compares_what_the_payer_has() {
+    // A guard that fails on landing costs us the fee. The names are those of `LighthouseInstruction`.
+    let guarded = |data: &[u8], accounts: &[Key]| Draft::followed_by([instruction(LIGHTHOUSE, accounts, data)]).refused();
+    let own = [public(PAYER), account(PAYER)];
+    for info_or_token_account in [5, 6, 9, 10] {
+        for accounts in [&own[..1], &own[1..], &own] {
+            assert_eq!(guarded(&[info_or_token_account, 4, 0], accounts), None, "{info_or_token_account}");
+        }
+    }
+    for (group, opcodes) in [
+        ("memory is written to or closed", vec![0, 1]),
+        ("any bytes of any account", vec![2, 3, 4]),
+        ("mints", vec![7, 8]),
+        ("stakes and programs", vec![11, 12, 13, 14]),
+        ("the clock", vec![15]),
+        ("trees", vec![16, 17]),
+        ("nobody knows", (18..=u8::MAX).collect()),
+    ] {
+        for opcode in opcodes {
+            assert_eq!(guarded(&[opcode, 4, 0], &own[..1]), Some(Reason::UnknownFourthInstruction), "{group}: {opcode}");
+        }
+    }
+    assert_eq!(guarded(&[], &own[..1]), Some(Reason::UnknownFourthInstruction));
+    // The clock can be compared as an account, too, and what others hold changes without the payer.
+    let sysvar_clock = decode_base58("SysvarC1ock11111111111111111111111111111111").unwrap();
+    for stranger in [sysvar_clock, account(PAY_TO), mint(), public(PAY_TO), LIGHTHOUSE] {
+        assert_eq!(guarded(&[6, 4, 0], &[stranger]), Some(Reason::UnknownFourthInstruction), "{}", encode_base58(&stranger));
+        assert_eq!(guarded(&[9, 4, 0], &[own[1], stranger]), Some(Reason::UnknownFourthInstruction));
+    }
+    let fifth = Draft::followed_by([guard(), instruction(LIGHTHOUSE, &own[..1], &[15])]);
+    assert_eq!(fifth.refused(), Some(Reason::UnknownFifthInstruction));
+    let unknown_program = Draft::followed_by([instruction(LIGHTHOUSE, &own[..1], &[15]), instruction(public(8), &[], &[])]);
+    assert_eq!(unknown_program.refused(), Some(Reason::UnknownFifthInstruction), "the reference's rule comes first");
 }
 
 #[test]
@@ -702,6 +803,7 @@ fn what_is_wrong_first_is_reported_first() {
     draft.instructions[2].accounts = vec![account(FEE_PAYER), public(8), public(8), public(PAYER)];
     draft.instructions[3] = instruction(public(8), &[public(FEE_PAYER)], &[]);
     draft.instructions.extend([draft.instructions[3].clone(), guard(), guard(), guard()]);
+    draft.tables = 1;
     let mut is_signed = false;
     let mut step = |change: &dyn Fn(&mut Draft, &mut bool), expected| {
         change(&mut draft, &mut is_signed);
@@ -714,15 +816,18 @@ fn what_is_wrong_first_is_reported_first() {
     };
     step(&|_, _| (), Some(Reason::FeePayerMismatch));
     step(&|draft, _| draft.fee_payer = public(FEE_PAYER), Some(Reason::PayerSignatureInvalid));
-    step(&|_, is_signed| *is_signed = true, Some(Reason::InstructionCount));
+    step(&|_, is_signed| *is_signed = true, Some(Reason::LookupTables));
+    step(&|draft, _| draft.tables = 0, Some(Reason::InstructionCount));
     step(&|draft, _| drop(draft.instructions.remove(4)), Some(Reason::ComputeLimit));
     step(&|draft, _| draft.instructions[0] = set_limit(20_000), Some(Reason::ComputePrice));
     step(&|draft, _| draft.instructions[1] = set_price(1), Some(Reason::FeePayerIncluded));
     step(&|draft, _| draft.instructions[3].accounts.clear(), Some(Reason::MintMismatch));
     step(&|draft, _| draft.instructions[2].accounts[1] = mint(), Some(Reason::FeePayerTransfers));
-    step(&|draft, _| draft.instructions[2].accounts[0] = account(PAYER), Some(Reason::DestinationMismatch));
+    step(&|draft, _| draft.instructions[2].accounts[0] = public(8), Some(Reason::DestinationMismatch));
     step(&|draft, _| draft.instructions[2].accounts[2] = account(PAY_TO), Some(Reason::AmountMismatch));
-    step(&|draft, _| draft.instructions[2].data = transfer_of(10_000, 6), Some(Reason::UnknownFourthInstruction));
+    step(&|draft, _| draft.instructions[2].data = transfer_of(10_000, 6), Some(Reason::NoTransfer));
+    step(&|draft, _| draft.instructions[2].accounts[0] = account(PAYER), Some(Reason::UnknownFourthInstruction));
+    step(&|draft, _| draft.instructions[3] = instruction(LIGHTHOUSE, &[], &[15]), Some(Reason::UnknownFourthInstruction));
     step(&|draft, _| draft.instructions[3] = guard(), Some(Reason::UnknownOptionalInstruction));
     step(&|draft, _| drop(draft.instructions.pop()), Some(Reason::MemoCount));
     step(&|draft, _| draft.instructions[3] = memo(b"other"), Some(Reason::MemoMismatch));
@@ -769,7 +874,7 @@ proptest! {
                 data,
             })
             .collect();
-        let draft = Draft { version, fee_payer: public(FEE_PAYER), cosigners: vec![PAYER], instructions: instructions.clone() };
+        let draft = Draft { version, instructions: instructions.clone(), ..Draft::golden() };
         let wire = draft.wire();
         match Transaction::decode(&wire) {
             Ok(transaction) => {

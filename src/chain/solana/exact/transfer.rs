@@ -1,4 +1,4 @@
-//! The third instruction moves exactly the amount to the recipient, and the money is not ours.
+//! The third instruction moves exactly the amount from the payer's account to the recipient's, and the money is not ours.
 
 use crate::chain::solana::associated;
 use crate::chain::solana::message::{Instruction, Key};
@@ -8,6 +8,7 @@ use crate::domain::amount::Amount;
 use crate::domain::asset::{Asset, TokenProgram};
 use crate::domain::payment::PaymentRequest;
 use crate::domain::reason::{Reason, Refusal};
+use crate::domain::verification::Sendable;
 
 /// `TransferChecked` (both token programs): amount and decimals. No other transfer names the mint.
 const TRANSFER_CHECKED: u8 = 12;
@@ -23,7 +24,8 @@ pub struct Transfer {
     pub mint: Key,
     /// The token account that they reach.
     pub destination: Key,
-    /// By whose word: the owner of the source, or its delegate.
+    /// By whose word: the owner of the source, or its delegate. After [`check`] it is the owner that the source's address is derived
+    /// from.
     pub authority: Key,
     /// How many of the smallest unit.
     pub amount: u64,
@@ -64,11 +66,35 @@ pub fn check_funds(transfer: &Transfer, signers: &[Key]) -> Result<(), Refusal> 
 /// Compares the transfer with what the resource server requires.
 ///
 /// # Errors
-/// [`Reason::MintMismatch`], [`Reason::DestinationMismatch`] or [`Reason::AmountMismatch`].
+/// [`Reason::MintMismatch`], [`Reason::DestinationMismatch`], [`Reason::AmountMismatch`], or [`Reason::NoTransfer`] for one out of
+/// another account than the payer's.
 pub fn check(transfer: &Transfer, request: &PaymentRequest, asset: &Asset, program: TokenProgram) -> Result<(), Refusal> {
     check_mint(transfer, asset, program)?;
     check_destination(transfer, request)?;
-    if Amount::new(transfer.amount.into()) == request.amount { Ok(()) } else { Err(Reason::AmountMismatch.into()) }
+    if Amount::new(transfer.amount.into()) != request.amount {
+        return Err(Reason::AmountMismatch.into());
+    }
+    check_source(transfer)
+}
+
+/// Whether a transfer is the one that a payment in the ledger is about.
+#[must_use]
+pub fn makes(transfer: &Transfer, payment: &Sendable) -> bool {
+    let Address::Solana(recipient) = payment.pay_to else { return false };
+    Address::Solana(transfer.mint) == payment.asset
+        && Address::Solana(transfer.authority) == payment.payer
+        && Amount::new(transfer.amount.into()) == payment.amount
+        && associated::account(&recipient, &transfer.mint, transfer.program) == Some(transfer.destination)
+}
+
+/// Whoever holds a token in several accounts could pay from each of them at once, while what is promised to payments under way is
+/// counted against the associated one. And of other accounts the payer could be a mere delegate: even of the recipient's, whose money
+/// would then come from where it goes. The SDKs' clients pay from the associated one.
+fn check_source(transfer: &Transfer) -> Result<(), Refusal> {
+    if associated::account(&transfer.authority, &transfer.mint, transfer.program) == Some(transfer.source) {
+        return Ok(());
+    }
+    Err(Refusal::because(Reason::NoTransfer, "the money does not come from the payer's associated token account"))
 }
 
 fn check_mint(transfer: &Transfer, asset: &Asset, program: TokenProgram) -> Result<(), Refusal> {
@@ -86,12 +112,50 @@ fn check_destination(transfer: &Transfer, request: &PaymentRequest) -> Result<()
         Address::Solana(owner) => associated::account(&owner, &transfer.mint, transfer.program),
         Address::Evm(_) => None,
     };
-    if expected != Some(transfer.destination) {
-        return Err(Refusal::because(Reason::DestinationMismatch, "not the associated token account of payTo"));
+    if expected == Some(transfer.destination) {
+        return Ok(());
     }
-    // A delegate of the recipient could move its money to where it is, which the program takes for a good transfer.
-    if transfer.source == transfer.destination {
-        return Err(Refusal::because(Reason::DestinationMismatch, "the money comes from where it goes"));
+    Err(Refusal::because(Reason::DestinationMismatch, "not the associated token account of payTo"))
+}
+
+#[cfg(test)]
+mod tests {
+    use chrono::DateTime;
+
+    use super::*;
+    use crate::chain::solana::exact::Authorization;
+    use crate::chain::solana::exact::tests::{PAYER, public, request};
+    use crate::domain::ids::PaymentId;
+    use crate::domain::payment::AuthorizationKey;
+    use crate::domain::verification::Checked;
+
+    #[test]
+    fn a_row_that_says_something_else_is_not_what_the_payer_signed() {
+        let PaymentRequest { asset, pay_to, amount, payload, .. } = request();
+        let transfer = Authorization::read(&payload).unwrap().transfer;
+        let (payer, other) = (Address::Solana(public(PAYER)), Address::Solana(public(99)));
+        let row = Sendable {
+            id: PaymentId::new(),
+            asset,
+            payer,
+            pay_to,
+            amount,
+            provider: None,
+            expires_at: DateTime::UNIX_EPOCH,
+            payload,
+            checked: Checked { block: 1, payer_code: String::new(), alone: true, gas: 1 },
+            failures: 0,
+            key: AuthorizationKey(vec![1]),
+        };
+
+        assert!(makes(&transfer, &row));
+        for changed in [
+            Sendable { asset: other, ..row.clone() },
+            Sendable { payer: other, ..row.clone() },
+            Sendable { pay_to: other, ..row.clone() },
+            Sendable { amount: Amount::new(10_001), ..row.clone() },
+        ] {
+            assert!(!makes(&transfer, &changed), "{changed:?}");
+        }
     }
-    Ok(())
 }

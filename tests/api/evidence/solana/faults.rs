@@ -1,13 +1,19 @@
 //! Solana nodes that know nothing yet, disagree, or carry out what fails.
 
+use std::collections::BTreeSet;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
+use std::time::Duration;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use quittance::domain::address::{decode_base58_pair, encode_base58};
+use futures_util::future::join_all;
+use futures_util::{StreamExt, stream};
+use quittance::ledger::Ledger;
 use serde_json::{Value, json};
 
-use super::{PATIENCE, SEND, STATUSES, is_success, reason, report};
+use super::{PATIENCE, SEND, STATUSES, is_success, reason, report, scale};
 use crate::support::facilitator::{Facilitator, NetworkOptions, Options};
 use crate::support::proxy::{Act, Edit, Proxy};
 use crate::support::solana::{AMOUNT, Cluster, Payment};
@@ -25,6 +31,16 @@ async fn ask_again(facilitator: &Facilitator, payment: &Payment) -> Value {
         (reason(&answer) != "settlement_pending").then_some(answer)
     })
     .await
+}
+
+/// A figure out of the database.
+async fn count(ledger: &Ledger, query: &'static str) -> i64 {
+    sqlx::query_scalar(query).fetch_one(ledger.pool()).await.expect("the database answers")
+}
+
+/// Whether a node is asked what became of transactions in all its history, which is done only where it decides something.
+fn is_thorough(method: &str, params: &Value) -> bool {
+    method == STATUSES && params[1]["searchTransactionHistory"] == true
 }
 
 /// Twenty seconds of slots.
@@ -102,15 +118,23 @@ async fn one_nodes_word_is_not_enough_for_a_large_transfer_on_solana() {
         let mut options = Options::new(network, &url);
         options.server.push_str("answer_within_v2_seconds = 1\n");
         let facilitator = Facilitator::start(&options).await;
-        silent.rule(|method, _, _| if method == STATUSES { unheard_of() } else { Act::Forward });
+        let asked = Arc::new(AtomicU64::new(0));
+        let counter = Arc::clone(&asked);
+        silent.rule(move |method, params, _| {
+            if is_thorough(method, params) {
+                counter.fetch_add(1, Ordering::SeqCst);
+            }
+            if method == STATUSES { unheard_of() } else { Act::Forward }
+        });
         let (paid, payment) = (cluster.paid().await, cluster.payment(number, &format!("large {number}")).await);
 
         let (_, first) = facilitator.settle(&payment.v2()).await;
         eventually("the transfer", PATIENCE, || async { (cluster.paid().await > paid).then_some(()) }).await;
-        let looks = silent.calls(STATUSES);
-        eventually("further looks", PATIENCE, || async { (silent.calls(STATUSES) >= looks + 3).then_some(()) }).await;
-        let claims = sqlx::query_scalar::<_, i64>("SELECT count(*) FROM claims").fetch_one(ledger.pool()).await;
-        assert_eq!((reason(&first), claims.expect("the database answers")), ("settlement_pending", 0), "{first}");
+        // The other one has told of the transfer, in either order, and this one is asked whether that is so.
+        let twice = || async { (asked.load(Ordering::SeqCst) >= 2).then_some(()) };
+        eventually("questions whether it agrees", PATIENCE, twice).await;
+        let claims = count(&ledger, "SELECT count(*) FROM claims").await;
+        assert_eq!((reason(&first), claims), ("settlement_pending", 0), "{first}");
         silent.behave();
         let last = ask_again(&facilitator, &payment).await;
         assert!(is_success(&last), "{last}");
@@ -292,14 +316,12 @@ async fn a_payment_whose_fork_is_dropped_is_sent_again_and_told_once() {
     let transaction = settled["transaction"].as_str().expect("a name").to_owned();
     let newest = async || cluster.rpc("getSlot", json!([{"commitment": "confirmed"}])).await.as_u64().expect("a slot");
     let landed = cluster.rpc(STATUSES, json!([[transaction]])).await["value"][0]["slot"].as_u64().expect("it landed");
-    let claims = async || {
-        let claims = sqlx::query_scalar::<_, i64>("SELECT count(*) FROM claims").fetch_one(ledger.pool()).await;
-        claims.expect("the database answers")
-    };
+    let claims = async || count(&ledger, "SELECT count(*) FROM claims").await;
 
     let sends = proxy.calls(SEND);
     let transaction = show(&cluster, landed, &transaction).await;
-    let mut fork = Fork { slots: landed..=newest().await, transaction, lands: None };
+    // Two slots more than there are, for those that come while the node changes its mind.
+    let mut fork = Fork { slots: landed..=newest().await + 2, transaction, lands: None };
     let branch = fork.clone();
     proxy.rule(move |method, params, _| branch.act(method, params));
     eventually("no claim", PATIENCE, || async { (claims().await == 0).then_some(()) }).await;
@@ -310,11 +332,13 @@ async fn a_payment_whose_fork_is_dropped_is_sent_again_and_told_once() {
     proxy.rule(move |method, params, _| branch.act(method, params));
     eventually("a claim again", PATIENCE, || async { (claims().await == 1).then_some(()) }).await;
     let (_, last) = facilitator.settle(&payment.v2()).await;
+    let reversed = count(&ledger, "SELECT count(*) FROM events WHERE kind = 'payment.reversed'").await;
+    let noticed = facilitator.metric("quittance_reorgs_total").await;
 
     report(
         "solana fork",
         &format!(
-            "success, its block dropped, {} distinct transaction sent, paid again; further answers: {}, {}",
+            "success, its block dropped, noticed {noticed} time, {reversed} told, {} distinct transaction sent, paid again; further answers: {}, {}",
             proxy.sent().len(),
             reason(&meanwhile),
             reason(&last)
@@ -322,5 +346,240 @@ async fn a_payment_whose_fork_is_dropped_is_sent_again_and_told_once() {
     );
     assert!(!is_success(&meanwhile), "{meanwhile}");
     assert_eq!((reason(&last), &last["transaction"]), ("duplicate_settlement", &settled["transaction"]), "{last}");
-    assert_eq!(proxy.sent().len(), 1);
+    assert_eq!((proxy.sent().len(), noticed, reversed), (1, 1.0, 1));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_one_node_does_not_know_another_one_tells() {
+    let cluster = Cluster::start(400).await;
+    let (deaf, other) = (Proxy::start(&cluster.url), Proxy::start(&cluster.url));
+    let network = NetworkOptions { rpc: vec![deaf.url.clone(), other.url.clone()], ..cluster.options(&deaf.url) };
+    let facilitator = Facilitator::start(&Options::new(network, &database::fresh().await)).await;
+    deaf.rule(|method, _, _| if method == STATUSES { unheard_of() } else { Act::Forward });
+
+    let (_, settled) = facilitator.settle(&cluster.payment(0, "one").await.v2()).await;
+
+    let (first, second) = (deaf.calls(STATUSES), other.calls(STATUSES));
+    report("solana deaf node", &format!("{first} looks at a node that knows nothing, {second} at another, then paid"));
+    assert!(is_success(&settled), "{settled}");
+    assert!(0 < second && second < first, "{second} of {first}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_node_that_has_had_enough_or_cannot_serve_us_is_passed_over_at_once() {
+    const SIMULATE: &str = "simulateTransaction";
+    let cluster = Cluster::start(400).await;
+    let internal = json!({"jsonrpc": "2.0", "error": {"code": -32_603, "message": "Internal error"}});
+    for (payer, answer) in [Act::Status(429), Act::Answer(internal)].into_iter().enumerate() {
+        let (tired, other) = (Proxy::start(&cluster.url), Proxy::start(&cluster.url));
+        let network = NetworkOptions { rpc: vec![tired.url.clone(), other.url.clone()], ..cluster.options(&tired.url) };
+        let facilitator = Facilitator::start(&Options::new(network, &database::fresh().await)).await;
+        let what = format!("{answer:?}");
+        tired.rule(move |method, _, _| if method == SIMULATE { answer.clone() } else { Act::Forward });
+
+        let (_, verified) = facilitator.verify(&cluster.payment(payer, "one").await.v2()).await;
+
+        assert_eq!(verified["isValid"], true, "{what}: {verified}");
+        assert_eq!((tired.calls(SIMULATE), other.calls(SIMULATE)), (1, 1), "{what}");
+    }
+}
+
+/// What is sent before `open` is swallowed, then and ever after.
+fn swallow_until(node: &Proxy, open: Arc<AtomicBool>) {
+    let swallowed = Mutex::new(BTreeSet::new());
+    node.rule(move |method, params, _| {
+        if method != SEND {
+            return Act::Forward;
+        }
+        let mut swallowed = swallowed.lock().expect("no panic under the lock");
+        let raw = params[0].to_string();
+        if !open.load(Ordering::SeqCst) {
+            swallowed.insert(raw.clone());
+        }
+        if swallowed.contains(&raw) { Act::Answer(json!("taken")) } else { Act::Forward }
+    });
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn payments_that_do_not_land_and_a_node_that_hangs_over_them_keep_no_new_payment() {
+    let stuck = 8;
+    let cluster = Cluster::start(400).await;
+    let (node, hanging) = (Proxy::start(&cluster.url), Proxy::start(&cluster.url));
+    let network = cluster.options(&node.url);
+    let network = NetworkOptions {
+        rpc: vec![node.url.clone(), hanging.url.clone()],
+        lines: format!("{}resend_after_ms = 500\n", network.lines),
+        ..network
+    };
+    let facilitator = Facilitator::start(&Options::new(network, &database::fresh().await)).await;
+    let open = Arc::new(AtomicBool::new(false));
+    swallow_until(&node, Arc::clone(&open));
+    hanging.rule(|method, _, _| if method == SEND { Act::Delay(Duration::from_hours(1)) } else { Act::Forward });
+    for payer in 0..stuck {
+        let (caller, body) = (facilitator.caller(), cluster.payment(payer, "stuck").await.v2());
+        tokio::spawn(async move { caller.try_post("/settle", &body).await });
+    }
+    eventually("all of them sent", PATIENCE, || async { (node.sent().len() == stuck).then_some(()) }).await;
+    open.store(true, Ordering::SeqCst);
+
+    let (_, settled) = facilitator.settle(&cluster.payment(stuck, "new").await.v2()).await;
+    let sends = node.calls(SEND);
+    let again = || async { (node.calls(SEND) >= sends + 2 * stuck as u64).then_some(()) };
+    eventually("all of them again and again", PATIENCE, again).await;
+
+    let overlong = facilitator.log().matches("a turn took too long").count();
+    report("solana hanging node", &format!("a payment beside {stuck} that are stuck: success {}", settled["success"]));
+    assert!(is_success(&settled), "{settled}");
+    assert_eq!((cluster.paid().await, overlong), (AMOUNT, 0));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn messages_that_can_no_longer_land_are_asked_for_together() {
+    let payments = 16;
+    let cluster = Cluster::start(20).await;
+    let proxy = Proxy::start(&cluster.url);
+    let facilitator = Facilitator::start(&Options::new(cluster.options(&proxy.url), &database::fresh().await)).await;
+    let asked = Arc::new(AtomicU64::new(0));
+    let counter = Arc::clone(&asked);
+    proxy.rule(move |method, params, _| {
+        if is_thorough(method, params) {
+            counter.fetch_add(1, Ordering::SeqCst);
+        }
+        if method == SEND { Act::Answer(json!("taken")) } else { Act::Forward }
+    });
+
+    let ends = (0..payments).map(|payer| {
+        let (cluster, facilitator) = (&cluster, &facilitator);
+        async move { ask_again(facilitator, &cluster.payment(payer, "lost").await).await }
+    });
+    let ends = join_all(ends).await;
+
+    let asked = asked.load(Ordering::SeqCst);
+    report("solana expired", &format!("{payments} transactions lost by the node: all expired after {asked} thorough questions"));
+    for end in &ends {
+        assert_eq!(reason(end), "invalid_exact_svm_transaction_expired", "{end}");
+    }
+    assert!(0 < asked && asked < payments as u64, "{asked}");
+    assert_eq!(cluster.paid().await, 0);
+}
+
+/// A node that has lost its newest transactions knows them only where it searches all that it has.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_transaction_that_landed_unseen_is_found_before_it_is_given_up() {
+    let cluster = Cluster::start(20).await;
+    let proxy = Proxy::start(&cluster.url);
+    let url = database::fresh().await;
+    let ledger = database::ledger(&url).await;
+    let mut options = Options::new(cluster.options(&proxy.url), &url);
+    options.server.push_str("answer_within_v2_seconds = 1\n");
+    let facilitator = Facilitator::start(&options).await;
+    let payment = cluster.payment(0, "one").await;
+    proxy.rule(|method, params, _| if method == STATUSES && !is_thorough(method, params) { unheard_of() } else { Act::Forward });
+
+    let (_, first) = facilitator.settle(&payment.v2()).await;
+    assert_eq!(reason(&first), "settlement_pending", "{first}");
+    // Nobody asks for it meanwhile, so it is the lane that looks for it.
+    let ended = "SELECT count(*) FROM payments WHERE given_up_at IS NOT NULL OR id IN (SELECT payment_id FROM claims)";
+    eventually("an end", PATIENCE, || async { (count(&ledger, ended).await == 1).then_some(()) }).await;
+    let claims = count(&ledger, "SELECT count(*) FROM claims").await;
+    let last = facilitator.settle(&payment.v2()).await.1;
+
+    report("solana unseen", &format!("pending, then {claims} claim after its blockhash ended, and success {}", last["success"]));
+    assert_eq!(claims, 1, "{last}");
+    assert!(is_success(&last) && last["transaction"] == first["transaction"], "{first}, then {last}");
+    assert_eq!(cluster.paid().await, AMOUNT);
+}
+
+/// Where a slot of the local node, which skips none, stands on a cluster that skips every fifth.
+const fn spread(slot: u64) -> u64 {
+    slot + slot / 4
+}
+
+/// The local node's slot, unless it is one that was skipped.
+const fn narrow(slot: u64) -> Option<u64> {
+    if slot % 5 == 4 { None } else { Some(slot - slot / 5) }
+}
+
+fn spread_at(answer: &mut Value, pointer: &str) {
+    if let Some(slot) = answer.pointer_mut(pointer)
+        && let Some(number) = slot.as_u64()
+    {
+        *slot = json!(spread(number));
+    }
+}
+
+fn spread_each(list: &mut Value, pointer: &str) {
+    for entry in list.as_array_mut().into_iter().flatten() {
+        spread_at(entry, pointer);
+    }
+}
+
+/// How often a node said that a slot was skipped, and that its block is not there yet.
+#[derive(Default)]
+struct Said {
+    skipped: AtomicU64,
+    not_yet: AtomicU64,
+}
+
+/// A node whose cluster skips slots, and that shows a state before it serves the block, for a part of the slots.
+fn skip(node: &Proxy, said: Arc<Said>) {
+    let asked = Mutex::new(BTreeSet::new());
+    let refuse = |count: &AtomicU64, code: i32| {
+        count.fetch_add(1, Ordering::SeqCst);
+        Act::Answer(json!({"jsonrpc": "2.0", "error": {"code": code, "message": "no block"}}))
+    };
+    node.rule(move |method, params, _| match method {
+        "getSlot" => Edit::of(|slot| spread_at(slot, "")),
+        "simulateTransaction" | "getMultipleAccounts" => Edit::of(|answer| spread_at(answer, "/context/slot")),
+        STATUSES => Edit::of(|answer| {
+            spread_at(answer, "/context/slot");
+            spread_each(&mut answer["value"], "/slot");
+        }),
+        "getBlocks" => {
+            let bounds = [&params[0], &params[1]].map(|bound| bound.as_u64().expect("a slot"));
+            let bounds = bounds.map(|slot| narrow(slot).or(narrow(slot + 1)).expect("one of two is not skipped"));
+            Edit::translated(json!([bounds[0], bounds[1], params[2]]), |slots| spread_each(slots, ""))
+        }
+        "getBlock" => {
+            let slot = params[0].as_u64().expect("a slot");
+            let Some(own) = narrow(slot) else {
+                return refuse(&said.skipped, if slot.is_multiple_of(2) { -32_007 } else { -32_009 });
+            };
+            match (slot % 7, asked.lock().expect("no panic under the lock").insert(slot)) {
+                (0, true) => refuse(&said.not_yet, -32_004),
+                (1, true) => refuse(&said.not_yet, -32_014),
+                _ => Act::Rewrite(json!([own, params[1]])),
+            }
+        }
+        _ => Act::Forward,
+    });
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn slots_that_are_skipped_or_served_late_lose_no_payment() {
+    let payments = scale(40, 300);
+    let cluster = Cluster::start(100).await;
+    let proxy = Proxy::start(&cluster.url);
+    let url = database::fresh().await;
+    let ledger = database::ledger(&url).await;
+    let said = Arc::new(Said::default());
+    skip(&proxy, Arc::clone(&said));
+    let facilitator = Facilitator::start(&Options::new(cluster.options(&proxy.url), &url)).await;
+
+    let answers = stream::iter(0..payments).map(|number| {
+        let (cluster, facilitator) = (&cluster, &facilitator);
+        async move { ask_again(facilitator, &cluster.payment(number % 30, &format!("skip {number}")).await).await }
+    });
+    let answers: Vec<_> = answers.buffer_unordered(4).collect().await;
+
+    let failed: Vec<_> = answers.iter().filter(|answer| !is_success(answer)).collect();
+    let (skipped, not_yet) = (said.skipped.load(Ordering::SeqCst), said.not_yet.load(Ordering::SeqCst));
+    report(
+        "solana skipped slots",
+        &format!("{payments} payments, {skipped} questions for skipped slots, {not_yet} too early: {} failed", failed.len()),
+    );
+    assert!(failed.is_empty(), "{failed:?}");
+    let (claims, payments) = (count(&ledger, "SELECT count(*) FROM claims").await, payments as u64);
+    assert_eq!((claims as u64, cluster.paid().await), (payments, payments * AMOUNT));
+    assert!(skipped > 0 && not_yet > 0, "{skipped}, {not_yet}");
 }
