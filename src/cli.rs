@@ -17,6 +17,12 @@ use crate::flow::account::{self, AccountError};
 use crate::ledger::{Ledger, LedgerError};
 use crate::telemetry::{self, ErrorChain, TelemetryError};
 
+mod keys;
+mod receipt;
+
+use keys::{KeysCommand, KeysError};
+use receipt::{ReceiptCommand, ReceiptCommandError};
+
 /// An x402 facilitator with a ledger.
 #[derive(Debug, Parser)]
 #[command(version, about)]
@@ -61,6 +67,12 @@ enum Command {
     /// Runs networks.
     #[command(subcommand)]
     Network(NetworkCommand),
+    /// Makes and rotates the keys of receipts.
+    #[command(subcommand)]
+    Keys(KeysCommand),
+    /// Verifies receipts.
+    #[command(subcommand)]
+    Receipt(ReceiptCommand),
 }
 
 #[derive(Debug, Subcommand)]
@@ -132,6 +144,10 @@ enum CommandError {
     Account(#[from] AccountError),
     #[error(transparent)]
     Ledger(#[from] LedgerError),
+    #[error(transparent)]
+    Keys(#[from] KeysError),
+    #[error(transparent)]
+    Receipt(#[from] ReceiptCommandError),
     #[error("there is no such key, or it was revoked before")]
     NoSuchKey,
     #[error("{0} is not halted")]
@@ -172,6 +188,8 @@ impl Command {
                 .await?;
             }
             Self::ApiKey(command) => command.run().await?,
+            Self::Keys(command) => command.run()?,
+            Self::Receipt(command) => command.run().await?,
             Self::Network(NetworkCommand::Resume { config, network, accept_history }) => {
                 with_ledger(&config, async |ledger| {
                     if !ledger.resume(&network, accept_history).await? {

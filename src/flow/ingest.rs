@@ -23,7 +23,7 @@ use crate::domain::verification::Sendable;
 use crate::ledger::events::{self, NewEvent};
 use crate::ledger::leases::{self, Lease};
 use crate::ledger::news::notify_block;
-use crate::ledger::{Db, LedgerError, blocks, commit, invoices, payments, submissions};
+use crate::ledger::{Db, LedgerError, blocks, commit, invoices, payments, receipts, submissions};
 use crate::metrics::PaidBy;
 
 /// How taking a block in ended.
@@ -102,9 +102,16 @@ impl Flows {
         let findings = find(&held, &observed.uses);
         let moved = (observed.transfers.as_slice(), &owners);
         let mut concerned = credit(&mut db, network, &observed.block, moved, &findings.paid).await?;
+        let claimed = !findings.paid.is_empty() || !concerned.is_empty();
         let mut told = settle_findings(&mut db, &observed.block, &findings, now).await?;
         let spent = spend_slots(&mut db, network, observed).await?;
         blocks::move_cursor(&mut db, network, &observed.block.hash, heights).await?;
+        if claimed {
+            receipts::issue(&mut db, network, &observed.block.hash, now).await?;
+        }
+        if heights.finalized > before.finalized {
+            receipts::finalize(&mut db, network, heights.finalized, now).await?;
+        }
         let finalized = finalize(&mut db, network, (before.finalized, heights.finalized), now).await?;
         let finalized_count = finalized.len();
         told.extend(finalized);
@@ -212,6 +219,7 @@ impl Flows {
         let findings = find(&held, uses);
         let owners = owners(&mut db, network, moved_by(uses)).await?;
         let concerned = credit(&mut db, network, block, (&[], &owners), &findings.paid).await?;
+        receipts::issue(&mut db, network, &block.hash, now).await?;
         let mut told = settle_findings(&mut db, block, &findings, now).await?;
         spend_messages(&mut db, network, &observed).await?;
         told.extend(finalize(&mut db, network, (block.number, known.heights.finalized), now).await?);
