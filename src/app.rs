@@ -13,7 +13,7 @@ use crate::chain::evm::EvmChain;
 use crate::chain::solana::SolanaChain;
 use crate::chain::{Chain, ChainError, Chains};
 use crate::config::{Config, FamilyConfig, NetworkConfig, SignerConfig};
-use crate::domain::clock::SystemClock;
+use crate::domain::clock::{Clock, SystemClock};
 use crate::flow::availability::Availability;
 use crate::flow::turns::Turns;
 use crate::flow::waiting::Waiting;
@@ -27,6 +27,10 @@ use crate::metrics::{Metrics, NetworkLabels};
 use crate::supervisor::Supervisor;
 use crate::telemetry::ErrorChain;
 use crate::watcher::{Pace, Watcher};
+
+pub mod receipt_keys;
+
+use receipt_keys::ReceiptKeysError;
 
 /// What a replica does.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, clap::ValueEnum)]
@@ -64,6 +68,9 @@ pub enum AppError {
         #[source]
         source: KeyError,
     },
+    /// The keys of receipts.
+    #[error(transparent)]
+    ReceiptKeys(#[from] ReceiptKeysError),
     /// The client for nodes.
     #[error("connections to nodes cannot be made")]
     Client(#[from] reqwest::Error),
@@ -301,6 +308,7 @@ pub fn flows(config: &Config, ledger: Ledger, metrics: Arc<Metrics>) -> Result<F
         errands: Turns::default(),
         reservations: Turns::default(),
         public_url: config.server.public_url.clone(),
+        issuer: receipt_keys::issuer(config, SystemClock.now())?.map(Arc::new),
     })
 }
 
@@ -337,7 +345,7 @@ fn start_tasks(config: &Config, roles: &BTreeSet<Role>, flows: &Arc<Flows>, supe
         let waiting = Arc::clone(flows);
         supervisor.run("waiting", move |stop| {
             let flows = Arc::clone(&waiting);
-            async move { flows.waiting.run(&flows.ledger, flows.clock.as_ref(), &stop).await }
+            async move { flows.waiting.run(&flows.ledger, flows.clock.as_ref(), flows.issuer.is_some(), &stop).await }
         });
         let listening = Arc::clone(flows);
         supervisor.run("listener", move |stop| {

@@ -4,6 +4,7 @@ use std::fmt;
 
 use crate::chain::Chain;
 use crate::config::Config;
+use crate::domain::clock::{Clock, SystemClock};
 use crate::domain::network::Family;
 use crate::telemetry::ErrorChain;
 
@@ -25,9 +26,9 @@ impl fmt::Display for Finding {
     }
 }
 
-/// Looks at the database, every network with its tokens, and every signer.
+/// Looks at the database, the keys of receipts, every network with its tokens, and every signer.
 pub async fn check(config: &Config) -> Vec<Finding> {
-    let mut findings = vec![check_database(config).await];
+    let mut findings = vec![check_database(config).await, check_receipts(config)];
     match crate::app::chains(config, &crate::app::metrics(config)) {
         Err(error) => findings.push(bad("configuration", &error)),
         Ok(chains) => {
@@ -56,6 +57,16 @@ async fn check_database(config: &Config) -> Finding {
                 (_, Err(error)) => bad(subject, &error),
             }
         }
+    }
+}
+
+/// That receipts are not signed is no fault, but nobody should find out by their absence.
+fn check_receipts(config: &Config) -> Finding {
+    let subject = "receipts";
+    match crate::app::receipt_keys::issuer(config, SystemClock.now()) {
+        Ok(Some(issuer)) => good(subject, &format!("are signed by {}, with {} keys", issuer.name(), issuer.keys().keys().len())),
+        Ok(None) => good(subject, "are not signed and wait, because receipts.keys is not set"),
+        Err(error) => bad(subject, &error),
     }
 }
 

@@ -18,6 +18,12 @@ use crate::flow::address::AddressError;
 use crate::ledger::{Ledger, LedgerError};
 use crate::telemetry::{self, ErrorChain, TelemetryError};
 
+mod keys;
+mod receipt;
+
+use keys::{KeysCommand, KeysError};
+use receipt::{ReceiptCommand, ReceiptCommandError};
+
 /// An x402 facilitator with a ledger.
 #[derive(Debug, Parser)]
 #[command(version, about)]
@@ -65,6 +71,12 @@ enum Command {
     /// Runs networks.
     #[command(subcommand)]
     Network(NetworkCommand),
+    /// Makes and rotates the keys of receipts.
+    #[command(subcommand)]
+    Keys(KeysCommand),
+    /// Verifies receipts.
+    #[command(subcommand)]
+    Receipt(ReceiptCommand),
 }
 
 #[derive(Debug, Subcommand)]
@@ -156,6 +168,10 @@ enum CommandError {
     Address(#[from] AddressError),
     #[error(transparent)]
     Ledger(#[from] LedgerError),
+    #[error(transparent)]
+    Keys(#[from] KeysError),
+    #[error(transparent)]
+    Receipt(#[from] ReceiptCommandError),
     #[error("there is no such key, or it was revoked before")]
     NoSuchKey,
     #[error("{0} is not halted")]
@@ -206,6 +222,8 @@ impl Command {
                 })
                 .await?;
             }
+            Self::Keys(command) => command.run()?,
+            Self::Receipt(command) => command.run().await?,
             Self::Network(NetworkCommand::Resume { config, network, accept_history }) => {
                 with_ledger(&config, async |ledger| {
                     if !ledger.resume(&network, accept_history).await? {

@@ -11,6 +11,7 @@
 mod answer;
 mod network;
 mod problem;
+mod receipts;
 mod rpc;
 mod secret;
 mod server;
@@ -23,6 +24,7 @@ use std::path::Path;
 pub use answer::AnswerPolicy;
 pub use network::{CostLimits, EvmConfig, FamilyConfig, Finality, NetworkConfig, SignerConfig, SolanaConfig, Watch};
 pub use problem::{ConfigErrors, ConfigProblem, Fault};
+pub use receipts::Receipts;
 pub use rpc::RpcUrl;
 pub use server::{Access, Database, Log, LogFormat, Server};
 pub use sources::Environment;
@@ -39,6 +41,8 @@ pub struct Config {
     pub database: Database,
     /// The networks it serves, in the order of the file. At least one.
     pub networks: Vec<NetworkConfig>,
+    /// How receipts are signed.
+    pub receipts: Receipts,
     /// What is written down.
     pub log: Log,
 }
@@ -72,9 +76,10 @@ fn read(file: Option<File>, environment: &Environment) -> Result<Config, ConfigE
 fn config(root: &Table) -> Result<Config, Reported> {
     let server = root.table("server").and_then(|table| server::server(&table));
     let database = root.table("database").and_then(|table| server::database(&table));
+    let receipts = root.table("receipts").and_then(|table| receipts::receipts(&table));
     let log = root.table("log").and_then(|table| server::log(&table));
     let networks = network::networks(root);
-    Ok(Config { server: server?, database: database?, networks: networks?, log: log? })
+    Ok(Config { server: server?, database: database?, networks: networks?, receipts: receipts?, log: log? })
 }
 
 #[cfg(test)]

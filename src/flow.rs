@@ -16,6 +16,7 @@ use crate::domain::network::Network;
 use crate::domain::reason::Version;
 use crate::ledger::{Ledger, LedgerError};
 use crate::metrics::Metrics;
+use crate::signing::Issuer;
 
 pub mod account;
 pub mod address;
@@ -26,6 +27,7 @@ pub mod dispatch;
 pub mod ingest;
 pub mod invoice;
 pub mod once;
+pub mod receipt;
 pub mod reorg;
 mod reserve;
 pub mod retention;
@@ -61,6 +63,8 @@ pub struct Flows {
     pub reservations: turns::Turns,
     /// What the outside calls this service. It stands in what is signed for us.
     pub public_url: String,
+    /// Signs receipts, if there are keys for that.
+    pub issuer: Option<Arc<Issuer>>,
 }
 
 /// The settings of one network that flows need.

@@ -28,6 +28,7 @@ mod merchant;
 mod operations;
 mod payments;
 mod problem;
+mod receipts;
 mod transfers;
 
 pub use operations::Operations;
@@ -102,6 +103,7 @@ pub fn api(service: Arc<Service>) -> std::io::Result<(actix_web::dev::Server, st
             .configure(address_lists::routes)
             .configure(invoices::routes)
             .configure(transfers::routes)
+            .configure(receipts::routes)
             .default_service(web::to(|| async { problem::not_found() }))
     })
     .workers(WORKERS)
@@ -135,7 +137,7 @@ async fn observe(
 }
 
 /// The routes by which requests are counted. A path that somebody invents counts as none of them.
-const ROUTES: [&str; 17] = [
+const ROUTES: [&str; 24] = [
     "/verify",
     "/settle",
     "/supported",
@@ -153,6 +155,13 @@ const ROUTES: [&str; 17] = [
     "/v1/invoices/{id}/cancel",
     "/v1/transfers",
     "/v1/transfers/{id}/assign",
+    "/v1/receipts/verify",
+    "/v1/receipts/{id}",
+    "/v1/receipts/{id}/status",
+    "/v1/receipts/{id}/redeem",
+    "/.well-known/jwks.json",
+    "/.well-known/did.json",
+    "/did.json",
 ];
 
 fn route(pattern: Option<&str>) -> &'static str {

@@ -27,6 +27,7 @@ pub mod leases;
 pub mod news;
 pub mod payments;
 pub mod private;
+pub mod receipts;
 pub mod signers;
 pub mod submissions;
 pub mod transfers;

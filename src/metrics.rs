@@ -221,6 +221,16 @@ impl Metrics {
         InFlight::new(self.series.payments_waiting.with_label_values::<&str>(&[]))
     }
 
+    /// So many revisions of receipts were signed.
+    pub fn receipts_signed(&self, revisions: u64) {
+        self.series.receipts_signed.with_label_values::<&str>(&[]).inc_by(revisions);
+    }
+
+    /// So many revisions of receipts wait for a key that can sign them.
+    pub fn receipts_unsigned(&self, revisions: usize) {
+        self.series.receipts_unsigned.with_label_values::<&str>(&[]).set(whole(revisions));
+    }
+
     /// A node was called. `node` is its position in the configuration, which bounds it.
     pub fn rpc_request(&self, network: &Network, node: usize, method: &'static str, outcome: RpcOutcome, took: Duration) {
         let network = self.network(network);
@@ -269,6 +279,8 @@ impl Metrics {
         self.series.build_info.with_label_values(&[env!("CARGO_PKG_VERSION")]).set(1.0);
         self.series.http_requests_in_flight.with_label_values::<&str>(&[]);
         self.series.payments_waiting.with_label_values::<&str>(&[]);
+        self.series.receipts_signed.with_label_values::<&str>(&[]);
+        self.series.receipts_unsigned.with_label_values::<&str>(&[]);
         self.database_connections(0, 0);
         for change in outcome::CHANGES {
             self.series.invoice_changes.with_label_values(&[outcome::change(change)]);

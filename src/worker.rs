@@ -16,7 +16,7 @@ const FORGET_EVERY: Duration = Duration::from_mins(10);
 /// Between two looks at whether it is this replica's turn.
 const TURN: Duration = Duration::from_secs(1);
 
-/// Forgets what nobody needs any more, until it is told to stop.
+/// Closes invoices, signs receipts, and forgets what nobody needs any more, until it is told to stop.
 pub async fn run(flows: Arc<Flows>, owner: Uuid, stop: CancellationToken) {
     let mut tenure = Tenure::new(Arc::clone(&flows), "worker".to_owned(), owner);
     let mut forgot: Option<std::time::Instant> = None;
@@ -24,6 +24,9 @@ pub async fn run(flows: Arc<Flows>, owner: Uuid, stop: CancellationToken) {
         if let Some(lease) = tenure.lease().await {
             if let Err(error) = flows.close_invoices().await {
                 tracing::warn!(error = %ErrorChain(&error), "invoices whose time is over were not closed");
+            }
+            if let Err(error) = flows.sign_receipts().await {
+                tracing::warn!(error = %ErrorChain(&error), "receipts wait for their signatures");
             }
             if forgot.is_none_or(|forgot| forgot.elapsed() >= FORGET_EVERY) {
                 forgot = Some(std::time::Instant::now());

@@ -291,6 +291,21 @@ fn a_secret_may_stand_in_a_file() {
 }
 
 #[test]
+fn the_keys_of_receipts_are_a_secret_that_may_be_absent() {
+    let ring = r#"{"keys":[{"kid":"a"}]}"#;
+    let keys = |section: &str, variable: &str| {
+        let config = loaded(&format!("{section}\n{NETWORK}"), &[(variable, ring)]);
+        config.receipts.keys.map(|keys| keys.expose_secret().to_owned())
+    };
+
+    assert_eq!(keys("", "RECEIPT_KEYS"), None);
+    assert_eq!(keys("[receipts]\nkeys = \"env:RECEIPT_KEYS\"", "RECEIPT_KEYS").as_deref(), Some(ring));
+    assert_eq!(keys("", "QUITTANCE_RECEIPTS__KEYS").as_deref(), Some(ring), "JSON is a text here and not a table");
+    let missing = Fault::VariableMissing("NOT_SET".to_owned());
+    assert_eq!(fault(&format!("[receipts]\nkeys = \"env:NOT_SET\"\n{NETWORK}")), at("receipts.keys", missing));
+}
+
+#[test]
 fn announcements_come_over_websocket_from_one_node_or_several() {
     let hosts = |line: &str| -> Vec<String> {
         let config = loaded(&format!("{NETWORK}\n{line}"), &[]);

@@ -23,7 +23,7 @@ use crate::domain::verification::Sendable;
 use crate::ledger::events::{self, NewEvent};
 use crate::ledger::leases::{self, Lease};
 use crate::ledger::news::notify_block;
-use crate::ledger::{Db, LedgerError, blocks, commit, invoices, payments, submissions};
+use crate::ledger::{Db, LedgerError, blocks, commit, invoices, payments, receipts, submissions};
 use crate::metrics::PaidBy;
 use crate::telemetry::ErrorChain;
 
@@ -103,9 +103,16 @@ impl Flows {
         let findings = find(&held, &observed.uses);
         let moved = (observed.transfers.as_slice(), &owners);
         let credited = credit(&mut db, network, &observed.block, moved, &findings.paid).await?;
+        let claimed = !findings.paid.is_empty() || !credited.invoices.is_empty();
         let mut told = settle_findings(&mut db, &observed.block, &findings, now).await?;
         let spent = spend_slots(&mut db, network, observed).await?;
         blocks::move_cursor(&mut db, network, &observed.block.hash, heights).await?;
+        if claimed {
+            receipts::issue(&mut db, network, &observed.block.hash, now).await?;
+        }
+        if heights.finalized > before.finalized {
+            receipts::finalize(&mut db, network, heights.finalized, now).await?;
+        }
         let finalized = finalize(&mut db, network, (before.finalized, heights.finalized), now).await?;
         let finalized_count = finalized.len();
         told.extend(finalized);
@@ -223,6 +230,7 @@ impl Flows {
         let findings = find(&held, uses);
         let owners = owners(&mut db, network, moved_by(uses)).await?;
         let credited = credit(&mut db, network, block, (&[], &owners), &findings.paid).await?;
+        receipts::issue(&mut db, network, &block.hash, now).await?;
         let mut told = settle_findings(&mut db, block, &findings, now).await?;
         spend_messages(&mut db, network, &observed).await?;
         told.extend(finalize(&mut db, network, (block.number, known.heights.finalized), now).await?);

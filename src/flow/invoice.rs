@@ -20,7 +20,7 @@ use crate::domain::payment::PaymentRequest;
 use crate::domain::reason::{Reason, Refusal};
 use crate::ledger::addresses::RegisteredAddress;
 use crate::ledger::invoices::Invoice;
-use crate::ledger::{Db, LedgerError, addresses, commit, events, invoices, transfers};
+use crate::ledger::{Db, LedgerError, addresses, commit, events, invoices, receipts, transfers};
 
 /// What a merchant asks for.
 #[derive(Debug, Clone, PartialEq)]
@@ -275,6 +275,7 @@ impl Flows {
             invoice: Some((invoice, matching::Basis::Assigned)),
         };
         transfers::claim(db, &found.network, &found.block, &[claim]).await?;
+        receipts::issue(db, &found.network, &found.block.hash, now).await?;
         let told = settle_standings(db, &BTreeSet::from([invoice]), now).await?;
         events::insert(db, &told, now).await?;
         // The caller commits. If that fails, one too many was counted, which a graph can bear.

@@ -10,7 +10,7 @@ use crate::domain::network::Network;
 use crate::ledger::events::{self, NewEvent};
 use crate::ledger::leases::{self, Lease};
 use crate::ledger::news::notify_block;
-use crate::ledger::{LedgerError, blocks, commit, payments, submissions, transfers};
+use crate::ledger::{LedgerError, blocks, commit, payments, receipts, submissions, transfers};
 
 impl Flows {
     /// Goes back to `ancestor`, the newest block that the old and the new chain share.
@@ -32,6 +32,8 @@ impl Flows {
         }
         let lost = transfers::drop_claims_above(&mut db, network, number).await?;
         blocks::orphan_above(&mut db, network, number).await?;
+        // Behind the locks on transfers, so that it sees the receipt of one which was given to an invoice in this very moment.
+        receipts::revoke_above(&mut db, network, number, now).await?;
         submissions::reopen_above(&mut db, network, number).await?;
         let Heights { safe, finalized, .. } = cursor.heights;
         if number < finalized {

@@ -33,6 +33,8 @@ pub enum Settled {
         claim: Claim,
         /// How deep it stands.
         level: Level,
+        /// The signed receipt, if there was one in time.
+        receipt: Option<String>,
     },
     /// Not paid, or not to this caller.
     Refused {
@@ -375,13 +377,13 @@ impl Flows {
             () = self.waiting.patience(errand.deadline) => None,
         };
         if let Some(outcome) = outcome {
-            return Ok(settled(payment, outcome));
+            return Ok(self.settled(payment, outcome));
         }
         // The success may be taken in this caller's name at this very moment. To answer anything else now would lose it.
         if !self.waiting.leave(&ticket)
             && let Ok(Some(outcome)) = tokio::time::timeout(GRACE, ticket.outcome()).await
         {
-            return Ok(settled(payment, outcome));
+            return Ok(self.settled(payment, outcome));
         }
         let left = loop {
             match self.leave(errand, payment, ticket.taker()).await {
@@ -412,7 +414,8 @@ impl Flows {
         {
             let heights = self.ledger.cursor(&payment.network).await?.map(|cursor| cursor.heights);
             let level = heights.map_or(Level::Included, |heights| heights.level(claim.block_number));
-            return Ok(Settled::Success { payment: id, claim: claim.clone(), level });
+            let receipt = self.find_receipt_for(id, claim).await;
+            return Ok(Settled::Success { payment: id, claim: claim.clone(), level, receipt });
         }
         let transaction = payment.known_transaction();
         match (payment.given_up, transaction) {
@@ -424,26 +427,30 @@ impl Flows {
             (_, None) => Err(Unavailable::NotSent.into()),
         }
     }
+
+    /// What a caller is answered for how its waiting ended. `None` if the payment has to be put back into the queue.
+    fn settled(&self, payment: PaymentId, outcome: Outcome) -> Option<Settled> {
+        match outcome {
+            Outcome::Success { claim, level, receipt, .. } => {
+                let receipt = self.receipt_for(&claim, receipt.as_deref());
+                Some(Settled::Success { payment, claim, level, receipt })
+            }
+            Outcome::Duplicate { claim } => Some(Settled::Refused {
+                refusal: Reason::DuplicateSettlement.into(),
+                payment: Some(payment),
+                transaction: Some(claim.transaction),
+            }),
+            Outcome::Failed { reason, transaction } => {
+                Some(Settled::Refused { refusal: reason.into(), payment: Some(payment), transaction })
+            }
+            Outcome::Withdrawn => None,
+        }
+    }
 }
 
 async fn search_again() -> Held {
     tokio::time::sleep(SEARCH_AGAIN).await;
     Held::Again
-}
-
-fn settled(payment: PaymentId, outcome: Outcome) -> Option<Settled> {
-    match outcome {
-        Outcome::Success { claim, level, .. } => Some(Settled::Success { payment, claim, level }),
-        Outcome::Duplicate { claim } => Some(Settled::Refused {
-            refusal: Reason::DuplicateSettlement.into(),
-            payment: Some(payment),
-            transaction: Some(claim.transaction),
-        }),
-        Outcome::Failed { reason, transaction } => {
-            Some(Settled::Refused { refusal: reason.into(), payment: Some(payment), transaction })
-        }
-        Outcome::Withdrawn => None,
-    }
 }
 
 fn duplicate(payment: &Payment) -> Settled {

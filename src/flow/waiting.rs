@@ -16,12 +16,14 @@ use tokio_util::sync::CancellationToken;
 
 pub use self::names::single_taker;
 use self::names::{Orphans, SINGLE};
+use super::receipt;
 use crate::domain::block::{Heights, Level};
 use crate::domain::clock::Clock;
 use crate::domain::ids::PaymentId;
 use crate::domain::network::Network;
 use crate::domain::payment::{Claim, Payment, State};
 use crate::domain::reason::Reason;
+use crate::domain::receipt::Statement;
 use crate::domain::transfer::TransactionId;
 use crate::ledger::payments::Taker;
 use crate::ledger::{Ledger, LedgerError};
@@ -45,6 +47,8 @@ pub enum Outcome {
         level: Level,
         /// The name in which the ledger has it: the caller's own, or one whose bearer was never told.
         taker: String,
+        /// What its receipt says, if that was known in time.
+        receipt: Option<Box<Statement>>,
     },
     /// Paid, and somebody else was told.
     Duplicate {
@@ -304,13 +308,13 @@ impl Waiting {
         self.lock().values().map(|(network, _)| network.clone()).collect()
     }
 
-    /// Looks at payments whenever it is woken.
-    pub async fn run(&self, ledger: &Ledger, clock: &dyn Clock, stop: &CancellationToken) {
+    /// Looks at payments whenever it is woken. `receipts` says that somebody can sign them, so that they are read.
+    pub async fn run(&self, ledger: &Ledger, clock: &dyn Clock, receipts: bool, stop: &CancellationToken) {
         while stop.run_until_cancelled(self.wake.notified()).await.is_some() {
             let woken = std::mem::take(&mut *self.lock_woken());
             for (network, scope) in woken {
                 // If it fails, the next block wakes us again, and every caller has a deadline of its own.
-                match tokio::time::timeout(LOOK_LASTS_MAX, self.look(ledger, clock, &network, &scope)).await {
+                match tokio::time::timeout(LOOK_LASTS_MAX, self.look(ledger, clock, receipts, (&network, &scope))).await {
                     Ok(Ok(())) => {}
                     Ok(Err(error)) => {
                         let error = crate::telemetry::ErrorChain(&error);
@@ -323,7 +327,13 @@ impl Waiting {
         }
     }
 
-    async fn look(&self, ledger: &Ledger, clock: &dyn Clock, network: &Network, scope: &Scope) -> Result<(), LedgerError> {
+    async fn look(
+        &self,
+        ledger: &Ledger,
+        clock: &dyn Clock,
+        receipts: bool,
+        (network, scope): (&Network, &Scope),
+    ) -> Result<(), LedgerError> {
         let mut ids = self.awaited(network);
         if let Scope::Some(wanted) = scope {
             ids.retain(|id| wanted.contains(id));
@@ -340,8 +350,11 @@ impl Waiting {
             let done: HashSet<_> = ledger.hand_out(&takers, clock.now()).await?.into_iter().collect();
             takers.into_iter().filter(|taker| done.contains(&taker.payment)).map(|taker| (taker.payment, taker.taker)).collect()
         };
+        let is_told = |payment: &&Payment| taken.contains_key(&payment.id) || payment.handed_out.is_some();
+        let told: Vec<_> = payments.iter().filter(|_| receipts).filter(is_told).map(|payment| payment.id).collect();
+        let statements = receipt::statements(ledger, &told).await;
         for payment in payments {
-            self.serve(&payment, cursor.heights, clock, taken.get(&payment.id));
+            self.serve(&payment, cursor.heights, clock, taken.get(&payment.id), statements.get(&payment.id));
         }
         Ok(())
     }
@@ -379,8 +392,15 @@ impl Waiting {
             .collect()
     }
 
-    /// Tells those who are done. `taken_now` is who took the success in this round.
-    fn serve(&self, payment: &Payment, heights: Heights, clock: &dyn Clock, taken_now: Option<&String>) {
+    /// Tells those who are done. `taken_now` is who took the success in this round, and `statement` what its receipt says.
+    fn serve(
+        &self,
+        payment: &Payment,
+        heights: Heights,
+        clock: &dyn Clock,
+        taken_now: Option<&String>,
+        statement: Option<&Statement>,
+    ) {
         let taken = taken_now.or(payment.handed_out.as_ref().map(|handed_out| &handed_out.to));
         let state = payment.state(heights, clock.now());
         let mut waiters = self.lock();
@@ -393,7 +413,8 @@ impl Waiting {
             // Idempotency-Key, so they inherit nothing.
             let may_inherit = waiter.taker.starts_with(SINGLE) && taken.is_some_and(|taken| self.is_orphan(payment.id, taken));
             match outcome(&state, payment.known_transaction(), taken, may_inherit, &waiter) {
-                Some(outcome @ Outcome::Success { .. }) => {
+                Some(Outcome::Success { claim, level, taker, .. }) => {
+                    let outcome = Outcome::Success { claim, level, taker, receipt: statement.cloned().map(Box::new) };
                     self.lock_orphans().forget(payment.id);
                     if let Err(Outcome::Success { taker, .. }) = waiter.done.send(outcome) {
                         // It left just now, and did not hear.
@@ -426,7 +447,7 @@ fn outcome(
     match state {
         State::Included { claim, level } => match taken {
             Some(taken) if *taken == waiter.taker || may_inherit && waiter.level <= *level => {
-                Some(Outcome::Success { claim: claim.clone(), level: *level, taker: taken.clone() })
+                Some(Outcome::Success { claim: claim.clone(), level: *level, taker: taken.clone(), receipt: None })
             }
             // It has yet to reach the level at which this caller may inherit it.
             Some(_) if may_inherit => None,
@@ -514,7 +535,7 @@ mod tests {
     }
 
     fn serve(waiting: &Waiting, payment: &Payment) {
-        waiting.serve(payment, Heights { head: 1, safe: 0, finalized: 0 }, &SystemClock, None);
+        waiting.serve(payment, Heights { head: 1, safe: 0, finalized: 0 }, &SystemClock, None, None);
     }
 
     #[tokio::test]

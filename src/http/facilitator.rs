@@ -26,7 +26,9 @@ use crate::ledger::idempotency::{Binding, StorageKey, StoredAnswer};
 use crate::metrics::{Settlement, Verification};
 use crate::telemetry::ErrorChain;
 use crate::x402::request::{FacilitatorRequest, parse_request};
-use crate::x402::response::{Echo, SettleResponse, UNEXPECTED_SETTLE_ERROR, UNEXPECTED_VERIFY_ERROR, VerifyResponse};
+use crate::x402::response::{
+    Echo, RECEIPT_EXTENSION, SettleResponse, UNEXPECTED_SETTLE_ERROR, UNEXPECTED_VERIFY_ERROR, VerifyResponse,
+};
 use crate::x402::supported::{self, Supported};
 
 /// Puts the routes in place.
@@ -275,8 +277,9 @@ async fn settle_now(service: &Service, asked: &FacilitatorRequest, caller: Calle
     let settled = settled.unwrap_or_else(|crashed| Settled::Unavailable(crashed.into()));
     let echo = Echo::from(asked);
     let (counted, answer) = match settled {
-        Settled::Success { payment, claim, level } => {
+        Settled::Success { payment, claim, level, receipt } => {
             let body = SettleResponse::success(echo, payment, &claim.transaction, asked.request.amount, level);
+            let body = body.with_receipt(receipt.as_deref());
             (Settlement::Success, Answer { status: StatusCode::OK, body, terminal: true, of_payment: true, success: true })
         }
         Settled::Refused { refusal, payment, transaction } => {
@@ -334,5 +337,7 @@ async fn list_supported(service: Data<Service>, request: HttpRequest) -> HttpRes
         Ok(offered) => offered,
         Err(crashed) => return supported_obstacle(&Obstacle::Access(crashed.into())),
     };
-    HttpResponse::Ok().json(Supported::of(&offered))
+    let mut supported = Supported::of(&offered);
+    supported.extensions.extend(service.flows.issuer.as_ref().map(|_| RECEIPT_EXTENSION));
+    HttpResponse::Ok().json(supported)
 }

@@ -11,6 +11,7 @@ use super::Service;
 use super::auth;
 use super::merchant::{Begun, Change, Reply, answer, begin, cursor, end, page_size};
 use super::problem::{Problem, methods};
+use super::receipts::ReceiptLine;
 use super::transfers::TransferView;
 use crate::domain::address::Address;
 use crate::domain::amount::Amount;
@@ -198,6 +199,8 @@ pub struct InvoiceView {
     options: Vec<OptionView>,
     #[serde(skip_serializing_if = "Option::is_none")]
     transfers: Option<Vec<TransferView>>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    receipts: Option<Vec<ReceiptLine>>,
 }
 
 /// One way of paying, with its links.
@@ -271,6 +274,7 @@ pub fn view(flows: &Flows, invoice: &Invoice, transfers: Option<Vec<OwnTransfer>
         links: Map::from_iter([("page".to_owned(), Value::String(page))]),
         options: options.collect(),
         transfers: transfers.map(|transfers| transfers.into_iter().map(TransferView::from).collect()),
+        receipts: None,
     }
 }
 
@@ -355,7 +359,9 @@ async fn own(flows: &Flows, account: AccountId, id: InvoiceId) -> Result<Reply, 
     let invoice = found.ok_or(Problem::NotFound)?;
     let filter = TransferFilter { invoice: Some(id), limit: super::merchant::PAGE, ..TransferFilter::default() };
     let transfers = flows.ledger.list_transfers(account, &filter).await?;
-    Reply::ok(&view(flows, &invoice, Some(transfers)))
+    let receipts = flows.signed(flows.ledger.receipts_of_invoice(id, super::merchant::PAGE).await?).await;
+    let receipts = Some(receipts.into_iter().map(ReceiptLine::from).collect());
+    Reply::ok(&InvoiceView { receipts, ..view(flows, &invoice, Some(transfers)) })
 }
 
 async fn show(service: Data<Service>, request: HttpRequest, id: Path<String>) -> HttpResponse {

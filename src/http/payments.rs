@@ -58,6 +58,8 @@ struct PaymentView {
     #[serde(skip_serializing_if = "Option::is_none")]
     answered_at: Option<DateTime<Utc>>,
     #[serde(skip_serializing_if = "Option::is_none")]
+    receipt: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
     events: Option<Vec<EventView>>,
 }
 
@@ -113,6 +115,7 @@ fn view(payment: Payment, heights: Option<Heights>, now: DateTime<Utc>, events: 
         created_at: payment.created_at,
         expires_at: payment.expires_at,
         answered_at: payment.handed_out.map(|handed_out| handed_out.at),
+        receipt: None,
         events: events.map(|events| events.into_iter().map(EventView::from).collect()),
     }
 }
@@ -138,7 +141,9 @@ async fn try_show(service: &Service, request: &HttpRequest, id: &str) -> Result<
             let payment = flows.ledger.find_payment(id).await?.filter(|payment| may_read(&caller, payment));
             let payment = payment.ok_or(Problem::NotFound)?;
             let events = flows.ledger.events_of(id).await?;
-            present(&flows, payment, Some(events)).await
+            let receipt = flows.ledger.receipt_of_payment(id).await?.map(|receipt| receipt.to_string());
+            let shown = present(&flows, payment, Some(events)).await?;
+            Ok::<_, Problem>(PaymentView { receipt, ..shown })
         })
         .await?
 }

@@ -166,6 +166,9 @@ catalogue! {
     payments_failed: IntCounterVec, "payments_failed_total", ["network", "reason"], "Payments given up, by reason.";
     payments_waiting: GaugeVec, "payments_waiting", [], "Settle requests that wait for a block.";
 
+    receipts_signed: IntCounterVec, "receipts_signed_total", [], "Revisions of receipts that the worker has signed.";
+    receipts_unsigned: GaugeVec, "receipts_unsigned", [], "Revisions of receipts that no key can sign, as the worker saw it last.";
+
     rpc_requests: IntCounterVec, "rpc_requests_total", ["network", "node", "method", "outcome"], "Calls to nodes; a node is called by its position in the configuration.";
     rpc_request_duration: HistogramVec(REQUEST_SECONDS), "rpc_request_duration_seconds", ["network", "method"], "Time that nodes took to answer.";
 

@@ -4,6 +4,7 @@
 //! version 1 clients in Go and Python fail without them; everything else is left out where it is empty, never `null`.
 
 use serde::Serialize;
+use serde_json::{Value, json};
 
 use super::request::{FacilitatorRequest, RequestError};
 use crate::domain::address::Address;
@@ -17,6 +18,9 @@ pub const UNEXPECTED_VERIFY_ERROR: &str = "unexpected_verify_error";
 
 /// The code of a settlement without a verdict, of which no bytes are known to be out. Nobody is to blame, and asking again finds out.
 pub const UNEXPECTED_SETTLE_ERROR: &str = "unexpected_settle_error";
+
+/// The key of our extension: a signed receipt in the answer of a settlement.
+pub const RECEIPT_EXTENSION: &str = "settlement-receipt";
 
 /// The network in the answer to a request that does not name one.
 pub const UNKNOWN_NETWORK: &str = "unknown:unknown";
@@ -126,6 +130,9 @@ pub struct SettleResponse {
     /// What we say beyond the protocol.
     #[serde(skip_serializing_if = "SettleExtra::is_empty")]
     pub extra: SettleExtra,
+    /// What extensions of the protocol say, by their keys.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub extensions: Option<Value>,
     /// The message again, where the request was malformed: some dashboards read only this.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub error: Option<String>,
@@ -156,6 +163,13 @@ impl SettleResponse {
         let extra = SettleExtra { payment_id: Some(payment.to_string()), finality: Some(level) };
         let (transaction, amount) = (transaction.to_owned(), Some(amount.to_string()));
         Self { success: true, transaction, amount, extra, ..Self::blank(echo) }
+    }
+
+    /// Adds the signed receipt of the payment, if there is one.
+    #[must_use]
+    pub fn with_receipt(mut self, jws: Option<&str>) -> Self {
+        self.extensions = jws.map(|jws| json!({RECEIPT_EXTENSION: {"info": {"receipt": {"format": "jws", "signature": jws}}}}));
+        self
     }
 
     /// The payment, or the request, is refused. `transaction` is empty unless there is one to look at.
@@ -200,6 +214,7 @@ impl SettleResponse {
             network: echo.network.to_owned(),
             amount: None,
             extra: SettleExtra::default(),
+            extensions: None,
             error: None,
         }
     }
@@ -227,8 +242,6 @@ fn shortened(text: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use serde_json::{Value, json};
-
     use crate::x402::request::parse_request;
 
     const PAYER: &str = "0x857b06519E91e3A54538791bDbb0E22373e36b66";
@@ -254,6 +267,15 @@ mod tests {
                 "extra": {"paymentId": payment.to_string(), "finality": "safe"},
             })
         );
+    }
+
+    #[test]
+    fn a_receipt_stands_in_the_answer_under_its_extension() {
+        let answer = SettleResponse::success(echo(), PaymentId::new(), "0xaa", Amount::new(10_000), Level::Safe);
+        let receipt = json!({"info": {"receipt": {"format": "jws", "signature": "a.b.c"}}});
+
+        assert_eq!(wire(answer.clone().with_receipt(Some("a.b.c")))["extensions"], json!({"settlement-receipt": receipt}));
+        assert_eq!(answer.clone().with_receipt(None), answer);
     }
 
     #[test]

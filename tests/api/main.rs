@@ -28,6 +28,7 @@ mod merchants;
 mod nodes;
 mod operations;
 mod queue;
+mod receipts;
 mod recorded;
 mod repeats;
 mod retention;

@@ -29,5 +29,6 @@ pub fn over(ledger: Ledger, policies: HashMap<Network, Policy>) -> Flows {
         errands: Turns::default(),
         reservations: Turns::default(),
         public_url: "http://localhost".to_owned(),
+        issuer: None,
     }
 }
