@@ -17,6 +17,7 @@ mod server;
 mod sources;
 mod table;
 mod value;
+mod webhooks;
 
 use std::path::Path;
 
@@ -26,6 +27,7 @@ pub use problem::{ConfigErrors, ConfigProblem, Fault};
 pub use rpc::RpcUrl;
 pub use server::{Access, Database, Log, LogFormat, Server};
 pub use sources::Environment;
+pub use webhooks::Webhooks;
 
 use sources::{Document, File};
 use table::{Report, Reported, Table};
@@ -39,6 +41,8 @@ pub struct Config {
     pub database: Database,
     /// The networks it serves, in the order of the file. At least one.
     pub networks: Vec<NetworkConfig>,
+    /// Where accounts may be told of events.
+    pub webhooks: Webhooks,
     /// What is written down.
     pub log: Log,
 }
@@ -72,9 +76,10 @@ fn read(file: Option<File>, environment: &Environment) -> Result<Config, ConfigE
 fn config(root: &Table) -> Result<Config, Reported> {
     let server = root.table("server").and_then(|table| server::server(&table));
     let database = root.table("database").and_then(|table| server::database(&table));
+    let webhooks = root.table("webhooks").and_then(|table| webhooks::webhooks(&table));
     let log = root.table("log").and_then(|table| server::log(&table));
     let networks = network::networks(root);
-    Ok(Config { server: server?, database: database?, networks: networks?, log: log? })
+    Ok(Config { server: server?, database: database?, networks: networks?, webhooks: webhooks?, log: log? })
 }
 
 #[cfg(test)]
