@@ -15,6 +15,7 @@ use crate::chain::{Chain, ChainError, Chains};
 use crate::config::{Config, FamilyConfig, NetworkConfig, SignerConfig};
 use crate::domain::clock::{Clock, SystemClock};
 use crate::flow::availability::Availability;
+use crate::flow::telling::Telling;
 use crate::flow::turns::Turns;
 use crate::flow::waiting::Waiting;
 use crate::flow::{Bells, Flows, Patience, Policy};
@@ -27,6 +28,9 @@ use crate::metrics::{Metrics, NetworkLabels};
 use crate::supervisor::Supervisor;
 use crate::telemetry::ErrorChain;
 use crate::watcher::{Pace, Watcher};
+use crate::webhook::client::Webhooks;
+use crate::webhook::reach::Reach;
+use crate::worker;
 
 pub mod receipt_keys;
 
@@ -71,8 +75,8 @@ pub enum AppError {
     /// The keys of receipts.
     #[error(transparent)]
     ReceiptKeys(#[from] ReceiptKeysError),
-    /// The client for nodes.
-    #[error("connections to nodes cannot be made")]
+    /// The client for nodes or for webhooks.
+    #[error("connections cannot be made")]
     Client(#[from] reqwest::Error),
     /// An address to listen on.
     #[error("{address} cannot be listened on")]
@@ -207,7 +211,7 @@ async fn serve_on(config: &Config, roles: &BTreeSet<Role>, ledger: Ledger) -> Re
     let metrics = metrics(config);
     let flows = Arc::new(flows(config, ledger, Arc::clone(&metrics))?);
     let supervisor = Supervisor::new(metrics);
-    start_tasks(config, roles, &flows, &supervisor);
+    start_tasks(config, roles, &flows, &supervisor)?;
 
     let runtime = tokio::runtime::Handle::current();
     let listen_error = |address| move |source| AppError::Listen { address, source };
@@ -234,6 +238,7 @@ async fn serve_on(config: &Config, roles: &BTreeSet<Role>, ledger: Ledger) -> Re
         result = async { match &mut api { Some(api) => api.await, None => std::future::pending().await } } => listener_ended(result),
     };
     tracing::info!("stopping");
+    flows.telling.streams.close();
     let within = config.server.shutdown_within.to_std().unwrap_or_default();
     let stopping = Instant::now();
     if let Some(handle) = api_handle {
@@ -307,12 +312,18 @@ pub fn flows(config: &Config, ledger: Ledger, metrics: Arc<Metrics>) -> Result<F
         patience: Patience { v1: config.server.answer_within_v1, v2: config.server.answer_within_v2 },
         errands: Turns::default(),
         reservations: Turns::default(),
+        telling: Telling::new(reach(config), config.webhooks.per_account_max),
         public_url: config.server.public_url.clone(),
         issuer: receipt_keys::issuer(config, SystemClock.now())?.map(Arc::new),
     })
 }
 
-fn start_tasks(config: &Config, roles: &BTreeSet<Role>, flows: &Arc<Flows>, supervisor: &Supervisor) {
+/// How far webhooks reach.
+const fn reach(config: &Config) -> Reach {
+    Reach::allowing_private(config.webhooks.allow_private)
+}
+
+fn start_tasks(config: &Config, roles: &BTreeSet<Role>, flows: &Arc<Flows>, supervisor: &Supervisor) -> Result<(), AppError> {
     let owner = Uuid::now_v7();
     for network in &config.networks {
         let Ok(chain) = flows.chains.find(&network.network).cloned() else { continue };
@@ -338,8 +349,11 @@ fn start_tasks(config: &Config, roles: &BTreeSet<Role>, flows: &Arc<Flows>, supe
         }
     }
     if roles.contains(&Role::Worker) {
-        let flows = Arc::clone(flows);
-        supervisor.run("retention", move |stop| crate::worker::run(Arc::clone(&flows), owner, stop));
+        let client = Webhooks::new(reach(config))?;
+        let [forgetting, draining, delivering] = std::array::from_fn(|_| Arc::clone(flows));
+        supervisor.run("retention", move |stop| worker::run(Arc::clone(&forgetting), owner, stop));
+        supervisor.run("outbox", move |stop| worker::outbox::run(Arc::clone(&draining), owner, stop));
+        supervisor.run("deliveries", move |stop| worker::deliveries::run(Arc::clone(&delivering), client.clone(), stop));
     }
     if roles.contains(&Role::Api) {
         let waiting = Arc::clone(flows);
@@ -352,7 +366,13 @@ fn start_tasks(config: &Config, roles: &BTreeSet<Role>, flows: &Arc<Flows>, supe
             let flows = Arc::clone(&listening);
             async move { flows.waiting.hear(&flows.ledger, &stop).await }
         });
+        let streaming = Arc::clone(flows);
+        supervisor.run("streams", move |stop| {
+            let flows = Arc::clone(&streaming);
+            async move { flows.telling.streams.run(&flows.ledger, &stop).await }
+        });
     }
+    Ok(())
 }
 
 fn std_duration(duration: TimeDelta) -> Duration {

@@ -18,6 +18,7 @@ mod server;
 mod sources;
 mod table;
 mod value;
+mod webhooks;
 
 use std::path::Path;
 
@@ -28,6 +29,7 @@ pub use receipts::Receipts;
 pub use rpc::RpcUrl;
 pub use server::{Access, Database, Log, LogFormat, Server};
 pub use sources::Environment;
+pub use webhooks::Webhooks;
 
 use sources::{Document, File};
 use table::{Report, Reported, Table};
@@ -43,6 +45,8 @@ pub struct Config {
     pub networks: Vec<NetworkConfig>,
     /// How receipts are signed.
     pub receipts: Receipts,
+    /// Where accounts may be told of events.
+    pub webhooks: Webhooks,
     /// What is written down.
     pub log: Log,
 }
@@ -77,9 +81,10 @@ fn config(root: &Table) -> Result<Config, Reported> {
     let server = root.table("server").and_then(|table| server::server(&table));
     let database = root.table("database").and_then(|table| server::database(&table));
     let receipts = root.table("receipts").and_then(|table| receipts::receipts(&table));
+    let webhooks = root.table("webhooks").and_then(|table| webhooks::webhooks(&table));
     let log = root.table("log").and_then(|table| server::log(&table));
     let networks = network::networks(root);
-    Ok(Config { server: server?, database: database?, networks: networks?, receipts: receipts?, log: log? })
+    Ok(Config { server: server?, database: database?, networks: networks?, receipts: receipts?, webhooks: webhooks?, log: log? })
 }
 
 #[cfg(test)]

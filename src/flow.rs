@@ -23,19 +23,24 @@ pub mod address;
 pub mod address_list;
 pub mod availability;
 pub mod credit;
+pub mod deliver;
 pub mod dispatch;
 pub mod ingest;
 pub mod invoice;
 pub mod once;
+pub mod outbox;
 pub mod receipt;
 pub mod reorg;
 mod reserve;
 pub mod retention;
 pub mod settle;
+pub mod streams;
+pub mod telling;
 pub mod tenure;
 pub mod turns;
 pub mod verify;
 pub mod waiting;
+pub mod webhook;
 
 /// What the flows work with. One for each process.
 pub struct Flows {
@@ -61,6 +66,8 @@ pub struct Flows {
     pub errands: turns::Turns,
     /// Payments of the same payer that are to be recorded.
     pub reservations: turns::Turns,
+    /// How accounts are told what happened.
+    pub telling: telling::Telling,
     /// What the outside calls this service. It stands in what is signed for us.
     pub public_url: String,
     /// Signs receipts, if there are keys for that.

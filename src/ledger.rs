@@ -20,17 +20,21 @@ pub mod accounts;
 pub mod addresses;
 pub mod blocks;
 pub mod budgets;
+pub mod deliveries;
 pub mod events;
+pub mod exports;
 pub mod idempotency;
 pub mod invoices;
 pub mod leases;
 pub mod news;
+pub mod outbox;
 pub mod payments;
 pub mod private;
 pub mod receipts;
 pub mod signers;
 pub mod submissions;
 pub mod transfers;
+pub mod webhooks;
 
 /// The migrations, compiled in.
 static MIGRATIONS: Migrator = sqlx::migrate!("./migrations");

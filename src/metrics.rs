@@ -14,7 +14,8 @@ use prometheus::{Gauge, GaugeVec, Registry, TextEncoder};
 
 pub use catalogue::{CATALOGUE, MetricDoc, MetricKind};
 pub use outcome::{
-    Broadcast, ConnectionState, PaidBy, RpcOutcome, Settlement, StatusClass, SubmissionKind, TransferOutcome, Verification,
+    Broadcast, ConnectionState, DeliveryState, PaidBy, RpcOutcome, Settlement, StatusClass, SubmissionKind, TransferOutcome,
+    Verification, WebhookAttempt,
 };
 
 use catalogue::Catalogue;
@@ -238,6 +239,35 @@ impl Metrics {
         self.series.rpc_request_duration.with_label_values(&[network, method]).observe(took.as_secs_f64());
     }
 
+    /// A receiver was sent a webhook.
+    pub fn webhook_attempt(&self, outcome: WebhookAttempt, took: Duration) {
+        self.series.webhook_attempts.with_label_values(&[outcome.label()]).inc();
+        self.series.webhook_attempt_duration.with_label_values::<&str>(&[]).observe(took.as_secs_f64());
+    }
+
+    /// A delivery was given up after its last attempt.
+    pub fn webhook_given_up(&self) {
+        self.series.webhook_given_up.with_label_values::<&str>(&[]).inc();
+    }
+
+    /// Deliveries that have not ended, and the age of the oldest of them.
+    pub fn webhook_backlog(&self, due: u64, waiting: u64, oldest: Duration) {
+        for (state, deliveries) in [(DeliveryState::Due, due), (DeliveryState::Waiting, waiting)] {
+            self.series.webhook_backlog.with_label_values(&[state.label()]).set(rough(deliveries.into()));
+        }
+        self.series.webhook_oldest.with_label_values::<&str>(&[]).set(oldest.as_secs_f64());
+    }
+
+    /// Events that are not in the stream yet.
+    pub fn events_untold(&self, events: u64) {
+        self.series.events_untold.with_label_values::<&str>(&[]).set(rough(events.into()));
+    }
+
+    /// Streams of events that are open.
+    pub fn event_streams(&self, streams: usize) {
+        self.series.event_streams.with_label_values::<&str>(&[]).set(whole(streams));
+    }
+
     /// The connections of the pool.
     pub fn database_connections(&self, busy: usize, idle: usize) {
         for (state, connections) in [(ConnectionState::Busy, busy), (ConnectionState::Idle, idle)] {
@@ -285,12 +315,24 @@ impl Metrics {
         for change in outcome::CHANGES {
             self.series.invoice_changes.with_label_values(&[outcome::change(change)]);
         }
+        self.start_telling_at_zero();
         for (network, signers) in &self.signers {
             self.start_network_at_zero(network.as_str());
             for signer in signers {
                 self.start_signer_at_zero(network.as_str(), signer);
             }
         }
+    }
+
+    fn start_telling_at_zero(&self) {
+        for outcome in WebhookAttempt::ALL {
+            self.series.webhook_attempts.with_label_values(&[outcome.label()]);
+        }
+        self.series.webhook_attempt_duration.with_label_values::<&str>(&[]);
+        self.series.webhook_given_up.with_label_values::<&str>(&[]);
+        self.webhook_backlog(0, 0, Duration::ZERO);
+        self.events_untold(0);
+        self.event_streams(0);
     }
 
     fn start_network_at_zero(&self, network: &str) {

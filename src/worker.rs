@@ -10,6 +10,9 @@ use crate::flow::Flows;
 use crate::flow::tenure::Tenure;
 use crate::telemetry::ErrorChain;
 
+pub mod deliveries;
+pub mod outbox;
+
 /// Between two looks at what may be forgotten.
 const FORGET_EVERY: Duration = Duration::from_mins(10);
 

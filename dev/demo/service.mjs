@@ -57,6 +57,9 @@ access = "open"
 
 [database]
 data_dir = ${JSON.stringify(dataDir)}
+
+[webhooks]
+allow_private = true
 ${networks.join('')}`;
 }
 

@@ -50,6 +50,30 @@ pub enum EventKind {
 }
 
 impl EventKind {
+    /// Every kind.
+    pub const ALL: [Self; 14] = [
+        Self::PaymentIncluded,
+        Self::PaymentFinalized,
+        Self::PaymentReversed,
+        Self::PaymentRecovered,
+        Self::PaymentFailed,
+        Self::Invoice(Change::Seen),
+        Self::Invoice(Change::Underpaid),
+        Self::Invoice(Change::Paid),
+        Self::Invoice(Change::Finalized),
+        Self::Invoice(Change::Expired),
+        Self::Invoice(Change::Canceled),
+        Self::Invoice(Change::Reopened),
+        Self::Invoice(Change::Overpaid),
+        Self::Invoice(Change::PaidLate),
+    ];
+
+    /// Reads the word back.
+    #[must_use]
+    pub fn parse(text: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|kind| kind.as_str() == text)
+    }
+
     /// The word on the wire and in the ledger.
     #[must_use]
     pub const fn as_str(self) -> &'static str {
@@ -69,5 +93,54 @@ impl EventKind {
             Self::Invoice(Change::Overpaid) => "invoice.overpaid",
             Self::Invoice(Change::PaidLate) => "invoice.paid_late",
         }
+    }
+}
+
+/// Whether somebody who wants these types of events wants one of this type. Whoever names none wants them all, also those that do not
+/// exist yet.
+#[must_use]
+pub fn is_wanted(wanted: &[String], kind: &str) -> bool {
+    wanted.is_empty() || wanted.iter().any(|wanted| wanted == kind)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A new kind does not compile here before it has its place in the list.
+    fn place(kind: EventKind) -> usize {
+        match kind {
+            EventKind::PaymentIncluded => 0,
+            EventKind::PaymentFinalized => 1,
+            EventKind::PaymentReversed => 2,
+            EventKind::PaymentRecovered => 3,
+            EventKind::PaymentFailed => 4,
+            EventKind::Invoice(Change::Seen) => 5,
+            EventKind::Invoice(Change::Underpaid) => 6,
+            EventKind::Invoice(Change::Paid) => 7,
+            EventKind::Invoice(Change::Finalized) => 8,
+            EventKind::Invoice(Change::Expired) => 9,
+            EventKind::Invoice(Change::Canceled) => 10,
+            EventKind::Invoice(Change::Reopened) => 11,
+            EventKind::Invoice(Change::Overpaid) => 12,
+            EventKind::Invoice(Change::PaidLate) => 13,
+        }
+    }
+
+    #[test]
+    fn every_kind_is_listed_and_read_back() {
+        for (index, kind) in EventKind::ALL.into_iter().enumerate() {
+            assert_eq!((place(kind), EventKind::parse(kind.as_str())), (index, Some(kind)));
+        }
+        assert_eq!(EventKind::parse("invoice.lost"), None);
+    }
+
+    #[test]
+    fn whoever_names_no_type_wants_them_all() {
+        let some = ["invoice.paid".to_owned(), "payment.failed".to_owned()];
+
+        assert!(is_wanted(&[], "invoice.paid") && is_wanted(&[], "something.new"));
+        assert!(is_wanted(&some, "payment.failed"));
+        assert!(!is_wanted(&some, "invoice.paid_late"));
     }
 }

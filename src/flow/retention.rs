@@ -13,7 +13,7 @@ use crate::domain::ids::PaymentId;
 use crate::domain::reason::Reason;
 use crate::ledger::events::{self, NewEvent};
 use crate::ledger::leases::{self, Lease};
-use crate::ledger::{Db, LedgerError, budgets, commit, idempotency, payments, submissions};
+use crate::ledger::{Db, LedgerError, budgets, commit, deliveries, idempotency, payments, submissions, webhooks};
 use crate::telemetry::ErrorChain;
 
 /// Budgets count by the hour, and the last two hours are looked at.
@@ -22,8 +22,11 @@ const BUDGETS_KEPT: TimeDelta = TimeDelta::days(2);
 /// Whoever repeats a request under its `Idempotency-Key` does so within minutes. Later the ledger tells of the same success anyway.
 const ANSWERS_KEPT: TimeDelta = TimeDelta::days(7);
 
-/// What happened to a payment is of use as long as somebody may ask what became of it.
+/// What happened to a payment or an invoice is of use as long as somebody may ask what became of it, or has not read it in the stream.
 const EVENTS_KEPT: TimeDelta = TimeDelta::days(90);
+
+/// What became of a webhook is of use to whoever looks for a fault of its receiver, or wants it told again.
+const DELIVERIES_KEPT: TimeDelta = TimeDelta::days(30);
 
 /// How long after its expiry a payment that never landed keeps its signature. By then no block in which it could have landed can
 /// come back.
@@ -37,15 +40,26 @@ const ROWS_AT_ONCE: u32 = 1_000;
 enum Chore {
     Budgets,
     Answers,
+    Deliveries,
+    Webhooks,
     Events,
     SignedBytes,
     ExpiredPayments,
 }
 
-const CHORES: [Chore; 5] = [Chore::Budgets, Chore::Answers, Chore::Events, Chore::SignedBytes, Chore::ExpiredPayments];
+const CHORES: [Chore; 7] = [
+    Chore::Budgets,
+    Chore::Answers,
+    Chore::Deliveries,
+    // Behind what they were told.
+    Chore::Webhooks,
+    Chore::Events,
+    Chore::SignedBytes,
+    Chore::ExpiredPayments,
+];
 
 impl Flows {
-    /// Removes old budgets, answers and events, erases signed bytes that nobody will send again, and ends payments that were never
+    /// Removes old budgets, answers, deliveries, webhooks and events, erases signed bytes that nobody will send again, and ends payments that were never
     /// made and never can be.
     ///
     /// # Errors
@@ -62,7 +76,9 @@ impl Flows {
         let now = self.clock.now();
         let unmade = match chore {
             Chore::ExpiredPayments => self.unmade(now - SIGNATURES_KEPT).await?,
-            Chore::Budgets | Chore::Answers | Chore::Events | Chore::SignedBytes => Vec::new(),
+            Chore::Budgets | Chore::Answers | Chore::Deliveries | Chore::Webhooks | Chore::Events | Chore::SignedBytes => {
+                Vec::new()
+            }
         };
         let change = async {
             let mut db = self.ledger.begin().await?;
@@ -70,6 +86,8 @@ impl Flows {
             let done = match chore {
                 Chore::Budgets => budgets::forget(&mut db, now - BUDGETS_KEPT, ROWS_AT_ONCE).await?,
                 Chore::Answers => idempotency::forget(&mut db, now - ANSWERS_KEPT, ROWS_AT_ONCE).await?,
+                Chore::Deliveries => deliveries::forget(&mut db, now - DELIVERIES_KEPT, ROWS_AT_ONCE).await?,
+                Chore::Webhooks => webhooks::forget(&mut db, now - DELIVERIES_KEPT, ROWS_AT_ONCE).await?,
                 Chore::Events => events::forget(&mut db, now - EVENTS_KEPT, ROWS_AT_ONCE).await?,
                 Chore::SignedBytes => submissions::erase_bytes(&mut db, now, ROWS_AT_ONCE).await?,
                 Chore::ExpiredPayments => expire(&mut db, &unmade, now).await?,

@@ -60,6 +60,30 @@ pub async fn merchant(service: &Service, request: &HttpRequest) -> Result<Accoun
     }
 }
 
+/// Which account is told of its events: the holder of a merchant's or a provider's key.
+///
+/// # Errors
+/// No key, or an operator's, whose account has no events of its own.
+pub async fn account(service: &Service, request: &HttpRequest) -> Result<AccountId, Problem> {
+    match caller(service, request).await? {
+        Caller::Account { account, scope: Scope::Merchant | Scope::Provider } => Ok(account),
+        Caller::Account { scope: Scope::Operator, .. } => Err(Problem::Forbidden),
+        Caller::Anonymous => Err(Problem::Unauthorized),
+    }
+}
+
+/// Whose books may be read: an account's own, or, by an operator, everybody's, which is `None`.
+///
+/// # Errors
+/// No key.
+pub async fn books(service: &Service, request: &HttpRequest) -> Result<Option<AccountId>, Problem> {
+    match caller(service, request).await? {
+        Caller::Account { scope: Scope::Operator, .. } => Ok(None),
+        Caller::Account { account, .. } => Ok(Some(account)),
+        Caller::Anonymous => Err(Problem::Unauthorized),
+    }
+}
+
 /// The `Idempotency-Key` of a request.
 ///
 /// # Errors

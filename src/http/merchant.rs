@@ -1,4 +1,5 @@
-//! What the endpoints of merchants share: who may call them, bodies without surprises, and answers that are given once.
+//! What the endpoints of merchants and other accounts share: who may call them, bodies without surprises, and answers that are given
+//! once.
 
 use std::sync::Arc;
 
@@ -25,7 +26,7 @@ use crate::x402::json;
 /// Things on a page, unless the caller wants fewer.
 pub const PAGE: u32 = 100;
 
-/// A request of a merchant that changes something.
+/// A request of an account that changes something.
 pub struct Change<B> {
     /// Whose.
     pub account: AccountId,
@@ -36,12 +37,24 @@ pub struct Change<B> {
 }
 
 impl<B: DeserializeOwned> Change<B> {
-    /// Reads a request. A body that is not there is an empty one.
+    /// Reads a request of a merchant. A body that is not there is an empty one.
     ///
     /// # Errors
     /// The caller may not, or the body is not what the endpoint takes.
     pub async fn read(service: &Service, request: &HttpRequest, payload: Payload) -> Result<Self, Problem> {
-        let account = auth::merchant(service, request).await?;
+        Self::read_of(auth::merchant(service, request).await?, service, request, payload).await
+    }
+
+    /// The same for a caller that is known already.
+    ///
+    /// # Errors
+    /// The body is not what the endpoint takes.
+    pub async fn read_of(
+        account: AccountId,
+        service: &Service,
+        request: &HttpRequest,
+        payload: Payload,
+    ) -> Result<Self, Problem> {
         let empty = request.headers().get(CONTENT_TYPE).is_none();
         let bytes = if empty { b"{}".as_slice().into() } else { body::read(request, payload, service.server.body_bytes_max).await? };
         let value = json::parse(&bytes, json::DEPTH_MAX).map_err(|refusal| Problem::BadBody(refusal.to_string()))?;

@@ -77,8 +77,9 @@ const fn word(good: bool) -> &'static str {
 async fn metrics(operations: Data<Operations>) -> HttpResponse {
     // Sets what is only known when it is asked for. Without a ledger the last word stands.
     let flows = Arc::clone(&operations.flows);
-    let offered = AbortOnDropHandle::new(operations.runtime.spawn(async move { flows.offered().await }));
-    drop(tokio::time::timeout(LEDGER_WITHIN, offered).await);
+    let measured = async move { (flows.offered().await, flows.measure_telling().await) };
+    let measured = AbortOnDropHandle::new(operations.runtime.spawn(measured));
+    drop(tokio::time::timeout(LEDGER_WITHIN, measured).await);
     let pool = operations.flows.ledger.pool();
     let idle = pool.num_idle();
     operations.flows.metrics.database_connections((pool.size() as usize).saturating_sub(idle), idle);

@@ -43,6 +43,9 @@ pub enum Problem {
     /// Possible, but not as things stand: a code and words.
     #[error("{1}")]
     Conflict(&'static str, String),
+    /// Possible, but there is no room at the moment: a code and words.
+    #[error("{1}")]
+    Busy(&'static str, String),
     /// Something that we depend on did not answer.
     #[error("try again in a moment")]
     Unavailable,
@@ -78,6 +81,7 @@ impl Problem {
             Self::KeyReused => (StatusCode::CONFLICT, "idempotency_key_reused", "Idempotency-Key reused"),
             Self::Unprocessable(code, _) => (StatusCode::UNPROCESSABLE_ENTITY, code, "Not possible"),
             Self::Conflict(code, _) => (StatusCode::CONFLICT, code, "Not possible now"),
+            Self::Busy(code, _) => (StatusCode::SERVICE_UNAVAILABLE, code, "Busy"),
             Self::Unavailable => (StatusCode::SERVICE_UNAVAILABLE, "unavailable", "Unavailable"),
             Self::Internal => (StatusCode::INTERNAL_SERVER_ERROR, "internal", "Internal error"),
         }
@@ -95,7 +99,7 @@ impl Problem {
         let (status, code, title) = self.parts();
         let mut response = HttpResponse::build(status);
         match self {
-            Self::Unavailable => drop(response.insert_header((RETRY_AFTER, RETRY_AFTER_SECONDS))),
+            Self::Unavailable | Self::Busy(..) => drop(response.insert_header((RETRY_AFTER, RETRY_AFTER_SECONDS))),
             Self::Unauthorized => drop(response.insert_header((WWW_AUTHENTICATE, "Bearer"))),
             _ => {}
         }

@@ -6,6 +6,7 @@ use sqlx::PgConnection;
 use sqlx::types::BigDecimal;
 use uuid::Uuid;
 
+use super::exports::Span;
 use super::{Column, Ledger, LedgerError, from_decimal, read_address, read_amount};
 use crate::domain::address::Address;
 use crate::domain::amount::Amount;
@@ -243,6 +244,27 @@ impl Ledger {
             filter.address.map(|address| address.to_string()),
             filter.after.map(InvoiceId::uuid),
             i64::from(filter.limit),
+        );
+        self.with_options(rows.fetch_all(self.pool()).await?).await
+    }
+
+    /// A page of the invoices of a span behind a name, in the order of their names.
+    ///
+    /// # Errors
+    /// The database could not be reached.
+    pub async fn export_invoices(&self, span: &Span, after: Uuid, limit: u32) -> Result<Vec<Invoice>, LedgerError> {
+        let rows = invoices!(
+            r#"
+            WHERE ($1::uuid IS NULL OR i.account_id = $1) AND i.id > $2 AND i.id < $3
+              AND ($4::timestamptz IS NULL OR i.created_at >= $4) AND ($5::timestamptz IS NULL OR i.created_at < $5)
+            ORDER BY i.id LIMIT $6
+            "#,
+            span.account.map(AccountId::uuid),
+            after,
+            span.above(),
+            span.from,
+            span.until,
+            i64::from(limit),
         );
         self.with_options(rows.fetch_all(self.pool()).await?).await
     }

@@ -5,6 +5,7 @@ use sqlx::PgConnection;
 use sqlx::types::BigDecimal;
 use uuid::Uuid;
 
+use super::exports::Span;
 use super::{Column, Ledger, LedgerError, from_bigint, read_address, read_amount};
 use crate::domain::block::Level;
 use crate::domain::ids::{AccountId, InvoiceId, PaymentId, SubmissionId};
@@ -209,5 +210,26 @@ impl Ledger {
         .fetch_all(self.pool())
         .await?;
         rows.into_iter().map(Payment::try_from).collect()
+    }
+
+    /// A page of the payments of a span behind a name, in the order of their names.
+    ///
+    /// # Errors
+    /// The database could not be reached.
+    pub async fn export_payments(&self, span: &Span, after: Uuid, limit: u32) -> Result<Vec<Payment>, LedgerError> {
+        let rows = payments!(
+            r#"
+            WHERE ($1::uuid IS NULL OR p.provider_id = $1) AND p.id > $2 AND p.id < $3
+              AND ($4::timestamptz IS NULL OR p.created_at >= $4) AND ($5::timestamptz IS NULL OR p.created_at < $5)
+            ORDER BY p.id LIMIT $6
+            "#,
+            span.account.map(AccountId::uuid),
+            after,
+            span.above(),
+            span.from,
+            span.until,
+            i64::from(limit),
+        );
+        rows.fetch_all(self.pool()).await?.into_iter().map(Payment::try_from).collect()
     }
 }

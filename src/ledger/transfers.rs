@@ -5,6 +5,7 @@ use sqlx::PgConnection;
 use sqlx::types::BigDecimal;
 use uuid::Uuid;
 
+use super::exports::Span;
 use super::{Column, Ledger, LedgerError, from_bigint, read_address, read_amount, to_bigint, to_decimal};
 use crate::domain::address::{encode_base58, encode_hex};
 use crate::domain::amount::Amount;
@@ -143,6 +144,8 @@ pub async fn claimed(
 pub struct OwnTransfer {
     /// Our name for it.
     pub id: TransferId,
+    /// Whose address it reached.
+    pub account: AccountId,
     /// On which network.
     pub network: Network,
     /// In which block. Its parent is not kept.
@@ -163,6 +166,7 @@ pub struct OwnTransfer {
 
 struct TransferRow {
     id: Option<Uuid>,
+    account_id: Option<Uuid>,
     network: String,
     block_hash: String,
     block_number: i64,
@@ -205,6 +209,7 @@ impl TryFrom<TransferRow> for OwnTransfer {
         };
         Ok(Self {
             id: row.id.map(TransferId::from_uuid).column(TABLE, "id")?,
+            account: row.account_id.map(AccountId::from_uuid).column(TABLE, "account_id")?,
             network: row.network.parse().column(TABLE, "network")?,
             block,
             transfer,
@@ -223,7 +228,7 @@ macro_rules! own_transfers {
         sqlx::query_as!(
             TransferRow,
             r#"
-            SELECT t.id, t.network AS "network!", t.block_hash AS "block_hash!", t.block_number AS "block_number!", t.happened_at,
+            SELECT t.id, t.account_id, t.network AS "network!", t.block_hash AS "block_hash!", t.block_number AS "block_number!", t.happened_at,
                    t.index AS "index!", t.transaction AS "transaction!", t.asset AS "asset!", t.sender AS "sender!",
                    t.recipient AS "recipient!", t.amount AS "amount!", t.canonical AS "canonical!", t.marks AS "marks!",
                    c.network IS NOT NULL AS "is_claimed!", c.payment_id AS "payment_id?", c.invoice_id AS "invoice_id?",
@@ -278,6 +283,27 @@ impl Ledger {
             filter.invoice.map(InvoiceId::uuid),
             filter.after.map(TransferId::uuid),
             i64::from(filter.limit),
+        );
+        rows.fetch_all(self.pool()).await?.into_iter().map(OwnTransfer::try_from).collect()
+    }
+
+    /// A page of the transfers of a span behind a name, in the order of their names, without those whose blocks are gone. They are
+    /// named when their blocks are read, which may be long after they happened.
+    ///
+    /// # Errors
+    /// The database could not be reached.
+    pub async fn export_transfers(&self, span: &Span, after: Uuid, limit: u32) -> Result<Vec<OwnTransfer>, LedgerError> {
+        let rows = own_transfers!(
+            r#"
+            WHERE t.account_id IS NOT NULL AND t.canonical AND ($1::uuid IS NULL OR t.account_id = $1) AND t.id > $2
+              AND ($3::timestamptz IS NULL OR t.happened_at >= $3) AND ($4::timestamptz IS NULL OR t.happened_at < $4)
+            ORDER BY t.id LIMIT $5
+            "#,
+            span.account.map(AccountId::uuid),
+            after,
+            span.from,
+            span.until,
+            i64::from(limit),
         );
         rows.fetch_all(self.pool()).await?.into_iter().map(OwnTransfer::try_from).collect()
     }

@@ -172,6 +172,14 @@ catalogue! {
     rpc_requests: IntCounterVec, "rpc_requests_total", ["network", "node", "method", "outcome"], "Calls to nodes; a node is called by its position in the configuration.";
     rpc_request_duration: HistogramVec(REQUEST_SECONDS), "rpc_request_duration_seconds", ["network", "method"], "Time that nodes took to answer.";
 
+    webhook_attempts: IntCounterVec, "webhook_attempts_total", ["outcome"], "Attempts to deliver webhooks, by how they went.";
+    webhook_attempt_duration: HistogramVec(REQUEST_SECONDS), "webhook_attempt_duration_seconds", [], "Time that receivers of webhooks took to answer, or not to.";
+    webhook_given_up: IntCounterVec, "webhook_given_up_total", [], "Deliveries of webhooks that were given up after their last attempt.";
+    webhook_backlog: GaugeVec, "webhook_backlog", ["state"], "Deliveries of webhooks that have not ended: due now, or waiting for another attempt.";
+    webhook_oldest: GaugeVec, "webhook_oldest_seconds", [], "Age of the oldest delivery of a webhook that has not ended.";
+    events_untold: GaugeVec, "events_untold", [], "Events of accounts that have no place in the stream yet.";
+    event_streams: GaugeVec, "event_streams", [], "Streams of events that are open.";
+
     database_connections: GaugeVec, "database_connections", ["state"], "Connections of the pool.";
 
     lease_held: GaugeVec, "lease_held", ["lease"], "1 while this process owns the lane or watcher.";

@@ -135,6 +135,40 @@ label! {
 }
 
 label! {
+    /// How an attempt to deliver a webhook went.
+    WebhookAttempt {
+        /// The receiver has it.
+        Delivered = "delivered",
+        /// The receiver wants nothing any more.
+        Gone = "gone",
+        /// The receiver gave any other answer.
+        Refused = "refused",
+        /// It must not be reached.
+        Forbidden = "forbidden",
+        /// Its name stands for nothing.
+        Dns = "dns",
+        /// No connection was made.
+        Connect = "connect",
+        /// There was no TLS with the right name.
+        Tls = "tls",
+        /// The time was up.
+        Timeout = "timeout",
+        /// There was no answer for another reason.
+        Other = "other",
+    }
+}
+
+label! {
+    /// What a delivery that has not ended waits for.
+    DeliveryState {
+        /// Its time has come.
+        Due = "due",
+        /// It was tried, and is tried again later.
+        Waiting = "waiting",
+    }
+}
+
+label! {
     /// Whether a transfer to a registered address pays something.
     TransferOutcome {
         /// A payment, an invoice, or both.

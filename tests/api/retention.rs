@@ -1,14 +1,17 @@
 //! What is forgotten, and what is not.
 
+use std::collections::HashMap;
 use std::time::Duration;
 
+use chrono::TimeDelta;
 use quittance::ledger::Ledger;
 use serde_json::json;
+use uuid::Uuid;
 
 use crate::support::chain::{Chain, ChainOptions};
 use crate::support::facilitator::{Facilitator, NetworkOptions, Options};
 use crate::support::payer::{Signed, Terms};
-use crate::support::{database, eventually};
+use crate::support::{database, eventually, flows};
 
 const PATIENCE: Duration = Duration::from_secs(30);
 
@@ -106,4 +109,39 @@ async fn old_rows_go_in_portions_until_none_is_left() {
     {
         assert_eq!(count(&ledger, left).await, 2, "{left}: the young one, and the one that may still be made");
     }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn deliveries_go_a_month_after_their_end_and_never_outlive_their_events() {
+    let ledger = database::ledger(&database::fresh().await).await;
+    let rows = "
+        INSERT INTO accounts VALUES ('00000000-0000-0000-0000-0000000000aa', 'somebody', now());
+        INSERT INTO webhooks (id, account_id, url, events, secret, created_at, removed_at)
+        SELECT ('00000000-0000-0000-0000-00000000000' || n)::uuid, '00000000-0000-0000-0000-0000000000aa', 'https://a.example/', '{}',
+               CASE n WHEN 1 THEN 'whsec_' END, now() - interval '99 days', CASE WHEN n > 1 THEN now() - interval '31 days' END
+        FROM generate_series(1, 3) AS n;
+        INSERT INTO events (id, account_id, kind, data, created_at)
+        SELECT ('00000000-0000-0000-0000-00000000000' || n)::uuid, '00000000-0000-0000-0000-0000000000aa', 'invoice.paid', '{}',
+               now() - make_interval(days => CASE n WHEN 1 THEN 91 ELSE 40 END)
+        FROM generate_series(1, 6) AS n;
+        INSERT INTO deliveries (id, webhook_id, event_id, attempts, next_at, delivered_at, given_up_at, created_at)
+        SELECT gen_random_uuid(), ('00000000-0000-0000-0000-00000000000' || webhook)::uuid,
+               ('00000000-0000-0000-0000-00000000000' || event)::uuid, 1, now() + make_interval(days => next),
+               now() - make_interval(days => delivered), now() - make_interval(days => given_up), now() - interval '40 days'
+        FROM (VALUES (1, 1, 1, NULL, NULL), (1, 2, 1, NULL, NULL), (1, 3, NULL, 31, NULL), (1, 4, NULL, 29, NULL),
+                     (1, 5, NULL, NULL, 31), (2, 6, NULL, NULL, 29)) AS d (webhook, event, next, delivered, given_up);
+    ";
+    sqlx::raw_sql(rows).execute(ledger.pool()).await.expect("they fit");
+    let lease = ledger.hold_lease("worker", Uuid::from_u128(1), TimeDelta::minutes(1)).await.expect("the database answers");
+
+    let flows = flows::over(ledger.clone(), HashMap::new());
+    flows.forget(&lease.expect("it is free")).await.expect("the database answers");
+
+    let left = "SELECT substr(event_id::text, 36) FROM deliveries ORDER BY 1";
+    let left = sqlx::query_scalar::<_, String>(left).fetch_all(ledger.pool()).await.expect("the database answers");
+    assert_eq!(left, ["2", "4", "6"], "one that waits, one that arrived and one that was given up a while ago");
+    assert_eq!(count(&ledger, "SELECT count(*) FROM events").await, 5);
+    let left = "SELECT substr(id::text, 36) FROM webhooks ORDER BY 1";
+    let left = sqlx::query_scalar::<_, String>(left).fetch_all(ledger.pool()).await.expect("the database answers");
+    assert_eq!(left, ["1", "2"], "one that is there, and one that was removed and told something a while ago");
 }

@@ -8,11 +8,13 @@ use quittance::chain::Chains;
 use quittance::domain::clock::SystemClock;
 use quittance::domain::network::Network;
 use quittance::flow::availability::Availability;
+use quittance::flow::telling::Telling;
 use quittance::flow::turns::Turns;
 use quittance::flow::waiting::Waiting;
 use quittance::flow::{Bells, Flows, Patience, Policy};
 use quittance::ledger::Ledger;
 use quittance::metrics::Metrics;
+use quittance::webhook::reach::Reach;
 
 /// Flows over a ledger, with these policies.
 pub fn over(ledger: Ledger, policies: HashMap<Network, Policy>) -> Flows {
@@ -28,6 +30,7 @@ pub fn over(ledger: Ledger, policies: HashMap<Network, Policy>) -> Flows {
         patience: Patience { v1: TimeDelta::zero(), v2: TimeDelta::zero() },
         errands: Turns::default(),
         reservations: Turns::default(),
+        telling: Telling::new(Reach::Public, 20),
         public_url: "http://localhost".to_owned(),
         issuer: None,
     }

@@ -14,6 +14,7 @@ pub mod payer;
 pub mod postgres_proxy;
 pub mod proxy;
 pub mod receipts;
+pub mod receiver;
 pub mod solana;
 pub mod typed;
 

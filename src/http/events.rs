@@ -1,0 +1,216 @@
+//! `/v1/events`: what an account is told, as a stream of server-sent events, or as pages.
+
+use std::time::Duration;
+
+use actix_web::http::header::{ACCEPT, HeaderMap};
+use actix_web::web::{Data, Query, ServiceConfig};
+use actix_web::{HttpRequest, HttpResponse, web};
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+use tokio::time::Instant;
+
+use super::Service;
+use super::auth;
+use super::merchant::{PAGE, Reply, answer, page_size};
+use super::problem::{Problem, read_only};
+use super::streaming::{self, Cut, Writer};
+use crate::domain::ids::AccountId;
+use crate::flow::Flows;
+use crate::flow::streams::Listener;
+use crate::ledger::outbox::ToldEvent;
+
+/// Puts the routes in place.
+pub fn routes(config: &mut ServiceConfig) {
+    config.service(read_only("/v1/events").route(web::get().to(events)));
+}
+
+/// A stream in which nothing happens says so this often, or somebody on the way takes it for dead.
+const HEARTBEAT: Duration = Duration::from_secs(15);
+
+/// A stream ends after this, and its reader comes back with the same key, if that is still worth anything.
+const STREAM_LASTS: Duration = Duration::from_hours(1);
+
+/// The ledger must answer a stream within this.
+const LEDGER_WITHIN: Duration = Duration::from_secs(5);
+
+/// Milliseconds after which a reader comes back whose stream has ended.
+const COME_BACK_MS: u32 = 1_000;
+
+/// With this header a reader of server-sent events says up to where it has read.
+const LAST_EVENT_ID: &str = "last-event-id";
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct EventsQuery {
+    after: Option<String>,
+    limit: Option<u32>,
+}
+
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct Page {
+    events: Vec<Value>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    next_cursor: Option<String>,
+}
+
+async fn events(
+    service: Data<Service>,
+    request: HttpRequest,
+    query: Result<Query<EventsQuery>, actix_web::Error>,
+) -> HttpResponse {
+    let account = match auth::account(&service, &request).await {
+        Ok(account) => account,
+        Err(problem) => return problem.response(),
+    };
+    let Ok(query) = query else { return Problem::BadParameter("unknown or malformed parameter".to_owned()).response() };
+    let after = match position(query.after.as_deref(), request.headers()) {
+        Ok(after) => after,
+        Err(problem) => return problem.response(),
+    };
+    if wants_pages(request.headers()) {
+        return page(&service, account, after, query.limit).await;
+    }
+    stream(&service, account, after).await.unwrap_or_else(|problem| problem.response())
+}
+
+/// Whoever asks for JSON and not for a stream gets a page.
+fn wants_pages(headers: &HeaderMap) -> bool {
+    let accepted = headers.get_all(ACCEPT).filter_map(|value| value.to_str().ok());
+    let accepts = |media: &str| accepted.clone().any(|value| value.to_ascii_lowercase().contains(media));
+    accepts("application/json") && !accepts("text/event-stream")
+}
+
+/// The position behind which somebody wants to read. A reader that comes back repeats its first address, so the header counts for more.
+fn position(after: Option<&str>, headers: &HeaderMap) -> Result<Option<u64>, Problem> {
+    let header = headers.get(LAST_EVENT_ID).map(|value| value.to_str().unwrap_or("?").trim());
+    let Some(text) = header.filter(|text| !text.is_empty()).or(after) else { return Ok(None) };
+    // Positions are those of the ledger, which knows no larger numbers.
+    let position = text.parse::<u64>().ok().filter(|position| i64::try_from(*position).is_ok());
+    position.map(Some).ok_or_else(|| Problem::BadParameter("after: not the position of an event".to_owned()))
+}
+
+async fn page(service: &Service, account: AccountId, after: Option<u64>, limit: Option<u32>) -> HttpResponse {
+    answer(service, |flows| async move {
+        let limit = page_size(limit)?;
+        let found = flows.ledger.events_after(account, after.unwrap_or(0), limit).await?;
+        let full = found.len() == limit as usize;
+        let next_cursor = found.last().filter(|_| full).map(|event| event.position.to_string());
+        Reply::ok(&Page { events: found.iter().map(with_position).collect::<Result<_, _>>()?, next_cursor })
+    })
+    .await
+}
+
+/// What a webhook is sent, with the position beside it.
+fn with_position(event: &ToldEvent) -> Result<Value, Problem> {
+    let mut told: Value = serde_json::from_str(&event.body).map_err(|_| Problem::Internal)?;
+    told["position"] = event.position.into();
+    Ok(told)
+}
+
+async fn stream(service: &Service, account: AccountId, after: Option<u64>) -> Result<HttpResponse, Problem> {
+    let start = match after {
+        Some(position) => position,
+        // Whoever has read nothing yet is told of what comes.
+        None => {
+            let flows = std::sync::Arc::clone(&service.flows);
+            service.run(async move { flows.ledger.newest_position(account).await }).await??
+        }
+    };
+    let listener = service.flows.telling.streams.join(account, start);
+    let no_room = || Problem::Busy("too_many_streams", "too many streams of events are open".to_owned());
+    let listener = listener.ok_or_else(no_room)?;
+    let flows = std::sync::Arc::clone(&service.flows);
+    let mut head = HttpResponse::Ok();
+    // Some proxies collect an answer before they pass it on.
+    head.content_type("text/event-stream").insert_header(("x-accel-buffering", "no"));
+    Ok(streaming::respond(&mut head, &service.runtime, |writer| async move {
+        tell(&flows, &listener, account, start, &writer).await;
+        // Its reader comes back and misses nothing, however it ended.
+        Ok::<(), Cut>(())
+    }))
+}
+
+/// Tells a listener what comes behind a position, until one of both leaves or the ledger does not answer.
+async fn tell(flows: &Flows, listener: &Listener, account: AccountId, start: u64, writer: &Writer) {
+    let (mut position, ends) = (start, Instant::now() + STREAM_LASTS);
+    if !writer.write(opening(position)).await {
+        return;
+    }
+    while !listener.is_dismissed() && Instant::now() < ends {
+        let reading = flows.ledger.events_after(account, position, PAGE);
+        let Ok(Ok(events)) = tokio::time::timeout(LEDGER_WITHIN, reading).await else { return };
+        let piece: String = match events.last() {
+            Some(last) => {
+                position = last.position;
+                listener.heard(position);
+                events.iter().map(written).collect()
+            }
+            None => tokio::select! {
+                () = listener.news() => continue,
+                () = listener.dismissal() => return,
+                () = tokio::time::sleep_until(ends) => return,
+                () = tokio::time::sleep(HEARTBEAT) => ":\n\n".to_owned(),
+            },
+        };
+        if !writer.write(piece).await {
+            return;
+        }
+    }
+}
+
+/// The beginning of a stream: when to come back, and from where, also if it ends before the first event.
+fn opening(position: u64) -> String {
+    format!("retry: {COME_BACK_MS}\nid: {position}\n\n")
+}
+
+/// An event of the stream. What is told is one line.
+fn written(event: &ToldEvent) -> String {
+    let ToldEvent { position, kind, body } = event;
+    format!("id: {position}\nevent: {kind}\ndata: {body}\n\n")
+}
+
+#[cfg(test)]
+mod tests {
+    use actix_web::http::header::{HeaderName, HeaderValue};
+
+    use super::*;
+
+    fn headers(pairs: &[(&'static str, &'static str)]) -> HeaderMap {
+        let pairs = pairs.iter();
+        pairs.map(|(name, value)| (HeaderName::from_static(name), HeaderValue::from_static(value))).collect()
+    }
+
+    #[test]
+    fn only_who_asks_for_json_and_for_no_stream_gets_pages() {
+        let pages = |accept| wants_pages(&headers(&[("accept", accept)]));
+
+        assert!(pages("application/json") && pages("Application/JSON; q=0.9, */*;q=0.1"));
+        assert!(!pages("text/event-stream") && !pages("application/json, text/event-stream") && !pages("*/*"));
+        assert!(!wants_pages(&HeaderMap::new()));
+    }
+
+    #[test]
+    fn a_reader_that_comes_back_goes_on_where_it_was() {
+        let of = |after, header: &[(&'static str, &'static str)]| position(after, &headers(header)).ok();
+
+        assert_eq!(of(None, &[]), Some(None));
+        assert_eq!(of(Some("7"), &[]), Some(Some(7)));
+        assert_eq!(of(Some("7"), &[(LAST_EVENT_ID, "9")]), Some(Some(9)));
+        assert_eq!(of(Some("7"), &[(LAST_EVENT_ID, "")]), Some(Some(7)));
+        for text in ["", "-1", "evt_1", "1.5", "9223372036854775808"] {
+            assert_eq!(of(Some(text), &[]), None, "{text}");
+        }
+        assert_eq!(of(None, &[(LAST_EVENT_ID, "x")]), None);
+    }
+
+    #[test]
+    fn a_stream_is_written_as_server_sent_events_are() {
+        let event = ToldEvent { position: 12, kind: "invoice.paid".to_owned(), body: "{\"type\":\"invoice.paid\"}".to_owned() };
+
+        assert_eq!(opening(11), "retry: 1000\nid: 11\n\n");
+        assert_eq!(written(&event), "id: 12\nevent: invoice.paid\ndata: {\"type\":\"invoice.paid\"}\n\n");
+        let expected = serde_json::json!({"type": "invoice.paid", "position": 12});
+        assert_eq!(with_position(&event).ok(), Some(expected));
+    }
+}
