@@ -25,6 +25,7 @@ pub mod dispatch;
 pub mod ingest;
 pub mod invoice;
 pub mod once;
+pub mod prove;
 pub mod reorg;
 mod reserve;
 pub mod retention;

@@ -27,6 +27,7 @@ mod merchant;
 mod operations;
 mod payments;
 mod problem;
+mod proofs;
 mod transfers;
 
 pub use operations::Operations;
@@ -100,6 +101,7 @@ pub fn api(service: Arc<Service>) -> std::io::Result<(actix_web::dev::Server, st
             .configure(addresses::routes)
             .configure(invoices::routes)
             .configure(transfers::routes)
+            .configure(proofs::routes)
             .default_service(web::to(|| async { problem::not_found() }))
     })
     .workers(WORKERS)
@@ -133,7 +135,7 @@ async fn observe(
 }
 
 /// The routes by which requests are counted. A path that somebody invents counts as none of them.
-const ROUTES: [&str; 15] = [
+const ROUTES: [&str; 16] = [
     "/verify",
     "/settle",
     "/supported",
@@ -149,6 +151,7 @@ const ROUTES: [&str; 15] = [
     "/v1/invoices/{id}/cancel",
     "/v1/transfers",
     "/v1/transfers/{id}/assign",
+    "/i/{invoice}/proof",
 ];
 
 fn route(pattern: Option<&str>) -> &'static str {

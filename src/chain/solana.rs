@@ -27,7 +27,7 @@ use self::statuses::Sent;
 use super::address::{Payable, Proof};
 use super::nodes::{CallError, Complaint, NodeFailure};
 use super::{
-    Anchor, Broadcast, BuildError, Chain, ChainError, Head, Nonces, Observed, Profile, Recheck, Rejection, SignerProfile,
+    Anchor, Broadcast, BuildError, Chain, ChainError, Head, Landed, Nonces, Observed, Profile, Recheck, Rejection, SignerProfile,
     SlotOrder, VerifiedPayment, VerifyError, Wanted,
 };
 use crate::config::{NetworkConfig, SolanaConfig};
@@ -46,6 +46,7 @@ pub mod associated;
 mod blocks;
 pub mod credits;
 pub mod exact;
+mod landed;
 mod memory;
 pub mod message;
 mod payable;
@@ -433,6 +434,19 @@ impl Chain for SolanaChain {
 
     async fn verify_message(&self, address: Address, text: &str, signature: &str) -> Result<Proof, ChainError> {
         Ok(proof::verify(address, text, signature))
+    }
+
+    fn is_signature(&self, text: &str) -> bool {
+        proof::read(text).is_some()
+    }
+
+    /// What stands in a block is asked for by name, so what others pay is not known.
+    fn observes_transfers(&self) -> bool {
+        false
+    }
+
+    async fn transfers_of(&self, transaction: &str) -> Result<Option<Landed>, ChainError> {
+        landed::landed(&self.nodes, &self.blocks, transaction).await
     }
 
     async fn check_payable(&self, address: Address) -> Result<Payable, ChainError> {

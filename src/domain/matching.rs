@@ -87,8 +87,7 @@ impl Candidate {
     }
 
     fn is_open(&self, at: DateTime<Utc>) -> bool {
-        // Blocks carry whole seconds, and one may begin just before the invoice that it pays.
-        !self.canceled && at.timestamp() >= self.created_at.timestamp() && at <= self.closes_at
+        !self.canceled && is_in_time(at, self.created_at, self.closes_at)
     }
 
     fn is_exact(&self, transfer: &Transfer) -> bool {
@@ -124,6 +123,13 @@ pub fn choose(network: &Network, transfer: &Transfer, at: DateTime<Utc>, candida
         let clear = accepting.iter().all(|candidate| clear(candidate));
         only(Basis::Amount, &exact).filter(|_| clear)
     })
+}
+
+/// Whether a block of the time `at` comes in the time of an invoice.
+#[must_use]
+pub fn is_in_time(at: DateTime<Utc>, created_at: DateTime<Utc>, closes_at: DateTime<Utc>) -> bool {
+    // Blocks carry whole seconds, and one may begin just before the invoice that it pays.
+    at.timestamp() >= created_at.timestamp() && at <= closes_at
 }
 
 /// Whether a transfer can pay anything: something must move, from somebody to somebody else.

@@ -16,10 +16,12 @@ use crate::domain::network::Network;
 
 mod candidates;
 mod creating;
+mod presenting;
 mod standings;
 
 pub use candidates::{Wish, candidates};
 pub use creating::{assign, cancel, insert};
+pub use presenting::{Assignment, assignments, hand_out};
 pub use standings::{LockedInvoice, Told, credits_of, ending_between, lock, tell};
 
 const TABLE: &str = "invoices";

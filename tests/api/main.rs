@@ -27,6 +27,7 @@ mod heads;
 mod merchants;
 mod nodes;
 mod operations;
+mod proofs;
 mod queue;
 mod recorded;
 mod repeats;

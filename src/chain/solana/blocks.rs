@@ -110,6 +110,11 @@ impl Blocks {
         Self { nodes, mints, seen: Mutex::default(), reading: tokio::sync::Mutex::default() }
     }
 
+    /// The mints that are looked at.
+    pub fn mints(&self) -> &[(Key, TokenProgram)] {
+        &self.mints
+    }
+
     /// The newest confirmed block, and the newest final one.
     pub async fn head(&self) -> Result<Head, ChainError> {
         let slot: u64 = self.nodes.read(RpcRequest::GetSlot, json!([confirmed()])).await?;

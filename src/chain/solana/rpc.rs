@@ -171,6 +171,7 @@ const fn name(request: RpcRequest) -> &'static str {
         RpcRequest::GetMultipleAccounts => "getMultipleAccounts",
         RpcRequest::GetSignatureStatuses => "getSignatureStatuses",
         RpcRequest::GetSlot => "getSlot",
+        RpcRequest::GetTransaction => "getTransaction",
         RpcRequest::SendTransaction => "sendTransaction",
         RpcRequest::SimulateTransaction => "simulateTransaction",
         _ => "another method",
