@@ -325,6 +325,19 @@ pub struct Outcomes {
     pub unclear: Vec<AuthorizationKey>,
 }
 
+/// What a transaction in a block came to, whoever sent it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Landed {
+    /// The height of the block.
+    pub block: u64,
+    /// The time of the block.
+    pub at: DateTime<Utc>,
+    /// Whether the transaction failed. Then it moved nothing.
+    pub failed: bool,
+    /// Every transfer of an allowed token that it made. Their positions are those in the block only where the network numbers them so.
+    pub transfers: Vec<Transfer>,
+}
+
 /// The account nonces of a network's signers, where transactions are numbered.
 #[async_trait]
 pub trait Nonces: Send + Sync {
@@ -448,6 +461,16 @@ pub trait Chain: Send + Sync {
 
     /// Whether whoever controls `address` signed this very text. `signature` is as the network's wallets write it.
     async fn verify_message(&self, address: Address, text: &str, signature: &str) -> Result<Proof, ChainError>;
+
+    /// Whether a text has the form of a signature on this network. Whose it is, and over what, is another question.
+    fn is_signature(&self, text: &str) -> bool;
+
+    /// Whether [`Chain::observe`] tells every transfer of an allowed token, so that what reaches registered addresses is known.
+    fn observes_transfers(&self) -> bool;
+
+    /// What a transaction came to, as the nodes see it now; `None` if none of them has it in a block. It serves to explain what was
+    /// not observed, or not yet: only what [`Chain::observe`] told is ever paid with.
+    async fn transfers_of(&self, transaction: &str) -> Result<Option<Landed>, ChainError>;
 
     /// Whether payments can be taken at an address.
     async fn check_payable(&self, address: Address) -> Result<Payable, ChainError>;

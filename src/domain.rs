@@ -17,6 +17,7 @@ pub mod invoice;
 pub mod matching;
 pub mod network;
 pub mod payment;
+pub mod proof;
 pub mod reason;
 pub mod receipt;
 pub mod submission;

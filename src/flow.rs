@@ -29,6 +29,7 @@ pub mod ingest;
 pub mod invoice;
 pub mod once;
 pub mod outbox;
+pub mod prove;
 pub mod receipt;
 pub mod reorg;
 mod reserve;

@@ -31,6 +31,7 @@ mod merchant;
 mod operations;
 mod payments;
 mod problem;
+mod proofs;
 mod receipts;
 mod streaming;
 mod transfers;
@@ -112,6 +113,7 @@ pub fn api(service: Arc<Service>) -> std::io::Result<(actix_web::dev::Server, st
             .configure(webhooks::routes)
             .configure(events::routes)
             .configure(exports::routes)
+            .configure(proofs::routes)
             .default_service(web::to(|| async { problem::not_found() }))
     })
     .workers(WORKERS)
@@ -145,7 +147,7 @@ async fn observe(
 }
 
 /// The routes by which requests are counted. A path that somebody invents counts as none of them.
-const ROUTES: [&str; 34] = [
+const ROUTES: [&str; 35] = [
     "/verify",
     "/settle",
     "/supported",
@@ -180,6 +182,7 @@ const ROUTES: [&str; 34] = [
     "/v1/export/payments.csv",
     "/v1/export/transfers.csv",
     "/v1/export/invoices.csv",
+    "/i/{invoice}/proof",
 ];
 
 fn route(pattern: Option<&str>) -> &'static str {

@@ -12,3 +12,4 @@ pub mod networks;
 pub mod request;
 pub mod response;
 pub mod supported;
+pub mod transfer;

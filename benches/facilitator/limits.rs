@@ -1,7 +1,7 @@
 //! What the figures must keep to, one line for each.
 
-use super::load::Kind::{self, Settle, SolanaSettle, Verify};
 use super::credits::READ_WITH;
+use super::load::Kind::{self, Settle, SolanaSettle, Verify};
 use super::load::Run;
 use super::report::Who::{NonceManager, Quittance, Reference};
 use super::report::{IDLE_AFTER, IDLE_BEFORE, READY, Report, VERIFY_ALONE, median};

@@ -26,7 +26,7 @@ use self::simulate::{Question, Simulator};
 use super::address::{Payable, Proof};
 use super::nodes::CallError;
 use super::{
-    Anchor, Broadcast, BuildError, Chain, ChainError, Head, Nonces, Observed, Outcomes, Profile, Recheck, SignerProfile,
+    Anchor, Broadcast, BuildError, Chain, ChainError, Head, Landed, Nonces, Observed, Outcomes, Profile, Recheck, SignerProfile,
     SlotOrder, VerifiedPayment, VerifyError, Wanted, Watched,
 };
 use crate::config::{CostLimits, EvmConfig, NetworkConfig};
@@ -52,6 +52,7 @@ mod heads;
 pub mod observe;
 mod payable;
 mod proof;
+mod receipt;
 mod rpc;
 mod simulate;
 
@@ -482,6 +483,19 @@ impl Chain for EvmChain {
 
     async fn verify_message(&self, address: Address, text: &str, signature: &str) -> Result<Proof, ChainError> {
         proof::verify(&self.simulator, address, text, signature).await
+    }
+
+    fn is_signature(&self, text: &str) -> bool {
+        proof::read(text).is_some()
+    }
+
+    fn observes_transfers(&self) -> bool {
+        true
+    }
+
+    async fn transfers_of(&self, transaction: &str) -> Result<Option<Landed>, ChainError> {
+        let tokens: Vec<_> = self.profile.assets.iter().map(|asset| evm(asset.address)).collect();
+        receipt::landed(&self.nodes, &tokens, transaction).await
     }
 
     async fn check_payable(&self, address: Address) -> Result<Payable, ChainError> {

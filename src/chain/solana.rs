@@ -31,7 +31,7 @@ use self::watching::Way;
 use super::address::{Payable, Proof};
 use super::nodes::{CallError, Complaint, NodeFailure};
 use super::{
-    Anchor, Broadcast, BuildError, Chain, ChainError, Head, Nonces, Observed, Outcomes, Profile, Recheck, Rejection,
+    Anchor, Broadcast, BuildError, Chain, ChainError, Head, Landed, Nonces, Observed, Outcomes, Profile, Recheck, Rejection,
     SignerProfile, SlotOrder, VerifiedPayment, VerifyError, Wanted, Watched,
 };
 use crate::config::{NetworkConfig, SolanaConfig, Watch};
@@ -51,6 +51,7 @@ mod blocks;
 pub mod credits;
 pub mod exact;
 mod histories;
+mod landed;
 mod memory;
 pub mod message;
 mod payable;
@@ -548,6 +549,18 @@ impl Chain for SolanaChain {
 
     async fn verify_message(&self, address: Address, text: &str, signature: &str) -> Result<Proof, ChainError> {
         Ok(proof::verify(address, text, signature))
+    }
+
+    fn is_signature(&self, text: &str) -> bool {
+        proof::read(text).is_some()
+    }
+
+    fn observes_transfers(&self) -> bool {
+        self.watch != Watch::Off
+    }
+
+    async fn transfers_of(&self, transaction: &str) -> Result<Option<Landed>, ChainError> {
+        landed::landed(&self.nodes, &self.blocks, transaction).await
     }
 
     async fn check_payable(&self, address: Address) -> Result<Payable, ChainError> {

@@ -15,8 +15,11 @@ use super::network::Network;
 use super::reason::{Reason, Version};
 use super::transfer::TransactionId;
 
-/// The only scheme so far: exactly the amount, once.
+/// The scheme of payments that we make: exactly the amount, once.
 pub const SCHEME_EXACT: &str = "exact";
+
+/// The scheme of payments that were made without us: a transfer is presented by its transaction. See `domain::proof`.
+pub const SCHEME_TRANSFER: &str = "transfer";
 
 /// A payment as somebody presents it, read from either version of the protocol but not yet judged.
 ///

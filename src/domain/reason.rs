@@ -178,6 +178,22 @@ reasons! {
     TransactionProcessed = "invalid_exact_svm_transaction_already_processed",
     /// The transaction did not land while it could (Solana).
     TransactionExpired = "invalid_exact_svm_transaction_expired",
+    /// No block has the presented transaction as a payment to this merchant.
+    TransferNotFound = "transfer_not_found",
+    /// The presented transaction failed, and moved nothing.
+    TransferFailed = "transfer_failed",
+    /// The presented transaction moved another token.
+    TransferAssetMismatch = "transfer_asset_mismatch",
+    /// The presented transaction paid somebody else.
+    TransferRecipientMismatch = "transfer_recipient_mismatch",
+    /// The presented transaction moved another amount.
+    TransferAmountMismatch = "transfer_amount_mismatch",
+    /// The presented transaction was made before the invoice, or after its end.
+    TransferOutOfTime = "transfer_out_of_time",
+    /// Who presents a transfer is neither the merchant nor has signed for it.
+    ProofSignatureMissing = "proof_signature_missing",
+    /// Whoever signed did not make the transfer, or signed for something else.
+    ProofSignatureInvalid = "proof_signature_invalid",
     /// It was paid, and the network undid it for ever.
     Reversed = "settlement_reversed",
     /// Settling would cost more than the operator allows.
@@ -199,6 +215,12 @@ impl Reason {
     #[must_use]
     pub const fn means_used(self) -> bool {
         matches!(self, Self::NonceAlreadyUsed | Self::TransactionProcessed)
+    }
+
+    /// Whether the same request may be answered otherwise in a moment, with no change on anybody's part: a block may come.
+    #[must_use]
+    pub const fn is_passing(self) -> bool {
+        matches!(self, Self::SettlementPending | Self::TransferNotFound)
     }
 
     /// Reads a code back from the ledger.

@@ -136,7 +136,12 @@ impl Flows {
     ///
     /// # Errors
     /// See [`AddressError`].
-    pub async fn prove_address(&self, account: AccountId, id: AddressId, signature: &str) -> Result<RegisteredAddress, AddressError> {
+    pub async fn prove_address(
+        &self,
+        account: AccountId,
+        id: AddressId,
+        signature: &str,
+    ) -> Result<RegisteredAddress, AddressError> {
         let known = self.ledger.find_address(id).await?.filter(|address| address.account == account);
         let address = known.filter(|address| address.removed_at.is_none()).ok_or(AddressError::NoSuchAddress)?;
         if address.is_active() {

@@ -80,7 +80,12 @@ impl Flows {
         leases::require(&mut db, lease).await?;
         let Some((payment, account)) = payments::give_up(&mut db, id, refusal.reason, now).await? else { return Ok(()) };
         let data = json!({"reason": refusal.reason.code(), "detail": refusal.detail});
-        events::insert(&mut db, &[NewEvent { kind: EventKind::PaymentFailed, about: Subject::Payment(payment), account, data }], now).await?;
+        events::insert(
+            &mut db,
+            &[NewEvent { kind: EventKind::PaymentFailed, about: Subject::Payment(payment), account, data }],
+            now,
+        )
+        .await?;
         notify_block(&mut db, network).await?;
         commit(db).await?;
         self.metrics.payment_failed(network, refusal.reason);

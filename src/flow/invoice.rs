@@ -20,7 +20,7 @@ use crate::domain::payment::PaymentRequest;
 use crate::domain::reason::{Reason, Refusal};
 use crate::ledger::addresses::RegisteredAddress;
 use crate::ledger::invoices::Invoice;
-use crate::ledger::{Db, LedgerError, addresses, commit, events, invoices, receipts, transfers};
+use crate::ledger::{Db, LedgerError, addresses, blocks, commit, events, invoices, receipts, transfers};
 
 /// What a merchant asks for.
 #[derive(Debug, Clone, PartialEq)]
@@ -259,6 +259,9 @@ impl Flows {
         invoice: InvoiceId,
     ) -> Result<(), ChangeError> {
         let now = self.clock.now();
+        let network = transfers::network_of(db, account, transfer).await?.ok_or(ChangeError::NoSuchTransfer)?;
+        // Blocks are undone under this lock, so the transfer stands where it stands until the end.
+        blocks::lock_cursor(db, &network).await?;
         let found = transfers::lock_own(db, account, transfer).await?.ok_or(ChangeError::NoSuchTransfer)?;
         let locked = invoices::lock(db, &[invoice]).await?.pop().filter(|invoice| invoice.account == account);
         locked.ok_or(ChangeError::NoSuchInvoice)?;
@@ -269,11 +272,8 @@ impl Flows {
             return Err(ChangeError::DoesNotFit);
         }
         invoices::assign(db, &found.network, &found.transfer, invoice, now).await?;
-        let claim = transfers::NewClaim {
-            transfer: &found.transfer,
-            payment: None,
-            invoice: Some((invoice, matching::Basis::Assigned)),
-        };
+        let claim =
+            transfers::NewClaim { transfer: &found.transfer, payment: None, invoice: Some((invoice, matching::Basis::Assigned)) };
         transfers::claim(db, &found.network, &found.block, &[claim]).await?;
         receipts::issue(db, &found.network, &found.block.hash, now).await?;
         let told = settle_standings(db, &BTreeSet::from([invoice]), now).await?;

@@ -8,7 +8,7 @@ use crate::domain::account::Caller;
 use crate::domain::address::Address;
 use crate::domain::block::Sight;
 use crate::domain::network::Network;
-use crate::domain::payment::{Fingerprint, PaymentRequest};
+use crate::domain::payment::{Fingerprint, PaymentRequest, SCHEME_TRANSFER};
 use crate::domain::reason::{Reason, Refusal};
 use crate::domain::verification::ExaminedPayment;
 
@@ -50,6 +50,9 @@ impl Flows {
     }
 
     async fn try_verify(&self, request: PaymentRequest, caller: &Caller) -> Result<Address, Verdict> {
+        if request.scheme == SCHEME_TRANSFER {
+            return self.check_proof(&request, caller).await;
+        }
         let chain = self.open_chain(&request.network).await?;
         let examined = Arc::new(chain.examine(request, self.clock.now())?);
         let checked = match self.named_invoice(&examined.request).await {

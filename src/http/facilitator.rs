@@ -16,9 +16,10 @@ use super::body::{self, BodyError};
 use super::problem::{Problem, RETRY_AFTER_SECONDS, read_only};
 use super::{Crashed, Service};
 use crate::domain::account::Caller;
-use crate::domain::payment::Fingerprint;
+use crate::domain::payment::{Fingerprint, SCHEME_TRANSFER};
 use crate::domain::reason::{Reason, Refusal};
 use crate::flow::Unavailable;
+use crate::flow::prove::Proven;
 use crate::flow::settle::Settled;
 use crate::flow::verify::Verdict;
 use crate::ledger::LedgerError;
@@ -270,6 +271,9 @@ impl Answer {
 }
 
 async fn settle_now(service: &Service, asked: &FacilitatorRequest, caller: Caller, repeat: Option<String>) -> Answer {
+    if asked.request.scheme == SCHEME_TRANSFER {
+        return prove_now(service, asked, caller, repeat).await;
+    }
     let started = Instant::now();
     let flows = Arc::clone(&service.flows);
     let payment = asked.request.clone();
@@ -307,6 +311,46 @@ async fn settle_now(service: &Service, asked: &FacilitatorRequest, caller: Calle
     answer
 }
 
+/// The same for a transfer that was made without us: there is no payment of ours, and nothing to wait for.
+async fn prove_now(service: &Service, asked: &FacilitatorRequest, caller: Caller, repeat: Option<String>) -> Answer {
+    let started = Instant::now();
+    let flows = Arc::clone(&service.flows);
+    let request = asked.request.clone();
+    let proven = service.run(async move { flows.prove(request, &caller, repeat).await }).await;
+    let proven = proven.unwrap_or_else(|crashed| Err(Unavailable::from(crashed).into()));
+    let echo = Echo::from(asked);
+    let (counted, answer) = match proven {
+        Ok(Proven { transfer, level, .. }) => {
+            let payer = transfer.from.to_string();
+            let echo = Echo { payer: &payer, ..echo };
+            let body = SettleResponse::proven(echo, &transfer.transaction, asked.request.amount, level);
+            (Settlement::Success, Answer { status: StatusCode::OK, body, terminal: true, of_payment: true, success: true })
+        }
+        Err(Verdict::Refused(refusal)) => {
+            let (counted, transaction) = match refusal.reason {
+                Reason::DuplicateSettlement => (Settlement::Duplicate, presented(asked)),
+                Reason::SettlementPending => (Settlement::Pending, presented(asked)),
+                reason => (Settlement::Refused(reason), ""),
+            };
+            let body = SettleResponse::failure(echo, &refusal, transaction);
+            let (status, terminal) = (status_of(&refusal), !refusal.reason.is_passing());
+            (counted, Answer { status, body, terminal, of_payment: false, success: false })
+        }
+        Err(Verdict::Unavailable(cause)) => {
+            let body = SettleResponse::fault(echo, UNEXPECTED_SETTLE_ERROR, &report(&cause, "settle"));
+            let status = unavailable_status(service, &cause);
+            (Settlement::Unavailable, Answer { status, body, terminal: false, of_payment: false, success: false })
+        }
+    };
+    service.flows.metrics.settlement(&asked.request.network, counted, started.elapsed());
+    answer
+}
+
+/// The transaction that was presented.
+fn presented(asked: &FacilitatorRequest) -> &str {
+    asked.request.payload.get("transaction").and_then(serde_json::Value::as_str).unwrap_or_default()
+}
+
 /// Stores a terminal answer under its key, and answers with the one that counts for all who ask under it.
 async fn keep(service: &Service, key: StorageKey, fingerprint: Fingerprint, answer: Answer) -> Result<HttpResponse, Obstacle> {
     let body = serde_json::to_vec(&answer.body).map_err(|_| Obstacle::Access(Problem::Internal))?;
@@ -337,7 +381,7 @@ async fn list_supported(service: Data<Service>, request: HttpRequest) -> HttpRes
         Ok(offered) => offered,
         Err(crashed) => return supported_obstacle(&Obstacle::Access(crashed.into())),
     };
-    let mut supported = Supported::of(&offered);
+    let mut supported = Supported::of(&offered, |network| service.flows.records_transfers(network));
     supported.extensions.extend(service.flows.issuer.as_ref().map(|_| RECEIPT_EXTENSION));
     HttpResponse::Ok().json(supported)
 }

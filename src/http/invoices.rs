@@ -102,7 +102,11 @@ impl OrderBody {
             networks: self.networks.iter().map(network).collect::<Result<_, _>>()?,
             addresses: self.addresses.iter().map(address).collect::<Result<_, _>>()?,
             reserve: self.reserve_address,
-            payer: self.payer.map(|payer| Address::parse_any(&payer)).transpose().map_err(|_| unprocessable("payer: not an address"))?,
+            payer: self
+                .payer
+                .map(|payer| Address::parse_any(&payer))
+                .transpose()
+                .map_err(|_| unprocessable("payer: not an address"))?,
             by_amount: self.match_amount,
             expires_at,
             grace,
@@ -279,13 +283,7 @@ pub fn view(flows: &Flows, invoice: &Invoice, transfers: Option<Vec<OwnTransfer>
 }
 
 fn offer<'a>(invoice: &'a Invoice, option: &'a PaymentOption) -> Offer<'a> {
-    Offer {
-        invoice: invoice.id,
-        option,
-        symbol: &invoice.symbol,
-        label: None,
-        message: invoice.description.as_deref(),
-    }
+    Offer { invoice: invoice.id, option, symbol: &invoice.symbol, label: None, message: invoice.description.as_deref() }
 }
 
 /// The requirements of x402 (version 2) for one option. `None` for a token that cannot be paid with by x402 here any more.
@@ -384,7 +382,8 @@ struct ListQuery {
 
 impl ListQuery {
     fn into_filter(self) -> Result<InvoiceFilter, Problem> {
-        let status = |text: String| Status::parse(&text).ok_or_else(|| Problem::BadParameter("status: not one of an invoice".to_owned()));
+        let status =
+            |text: String| Status::parse(&text).ok_or_else(|| Problem::BadParameter("status: not one of an invoice".to_owned()));
         let address = |text: String| Address::parse_any(&text).map_err(|_| Problem::BadParameter("address: not one".to_owned()));
         Ok(InvoiceFilter {
             status: self.status.map(status).transpose()?,

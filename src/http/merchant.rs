@@ -56,13 +56,12 @@ impl<B: DeserializeOwned> Change<B> {
         payload: Payload,
     ) -> Result<Self, Problem> {
         let empty = request.headers().get(CONTENT_TYPE).is_none();
-        let bytes = if empty { b"{}".as_slice().into() } else { body::read(request, payload, service.server.body_bytes_max).await? };
+        let bytes =
+            if empty { b"{}".as_slice().into() } else { body::read(request, payload, service.server.body_bytes_max).await? };
         let value = json::parse(&bytes, json::DEPTH_MAX).map_err(|refusal| Problem::BadBody(refusal.to_string()))?;
         let body = serde_json::from_value(value).map_err(|error| Problem::BadBody(error.to_string()))?;
-        let keyed = auth::idempotency_key(request)?.map(|key| Keyed {
-            key: StorageKey { scope: account.to_string(), key },
-            fingerprint: fingerprint(request, &bytes),
-        });
+        let keyed = auth::idempotency_key(request)?
+            .map(|key| Keyed { key: StorageKey { scope: account.to_string(), key }, fingerprint: fingerprint(request, &bytes) });
         Ok(Self { account, body, keyed })
     }
 }

@@ -17,10 +17,12 @@ use crate::domain::network::Network;
 
 mod candidates;
 mod creating;
+mod presenting;
 mod standings;
 
 pub use candidates::{Wish, candidates};
 pub use creating::{assign, cancel, insert};
+pub use presenting::{Assignment, assignments, hand_out};
 pub use standings::{LockedInvoice, Told, credits_of, ending_between, lock, tell};
 
 const TABLE: &str = "invoices";
@@ -200,12 +202,7 @@ pub async fn takes(
 ///
 /// # Errors
 /// The database could not be reached.
-pub async fn knows(
-    db: &mut PgConnection,
-    invoice: InvoiceId,
-    network: &Network,
-    asset: Address,
-) -> Result<bool, LedgerError> {
+pub async fn knows(db: &mut PgConnection, invoice: InvoiceId, network: &Network, asset: Address) -> Result<bool, LedgerError> {
     let option = sqlx::query_scalar!(
         r#"SELECT 1 AS "one!" FROM invoice_options WHERE invoice_id = $1 AND network = $2 AND asset = $3 LIMIT 1"#,
         invoice.uuid(),

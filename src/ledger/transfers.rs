@@ -253,17 +253,67 @@ pub struct TransferFilter {
     pub limit: u32,
 }
 
+/// On which network a transfer of an account stands.
+///
+/// # Errors
+/// The database could not be reached.
+pub async fn network_of(db: &mut PgConnection, account: AccountId, id: TransferId) -> Result<Option<Network>, LedgerError> {
+    let network =
+        sqlx::query_scalar!("SELECT network FROM transfers WHERE id = $1 AND account_id = $2", id.uuid(), account.uuid());
+    network.fetch_optional(db).await?.map(|network| network.parse().column(TABLE, "network")).transpose()
+}
+
 /// A transfer of an account, locked until the transaction ends.
 ///
 /// # Errors
 /// The database could not be reached.
-pub async fn lock_own(
+pub async fn lock_own(db: &mut PgConnection, account: AccountId, id: TransferId) -> Result<Option<OwnTransfer>, LedgerError> {
+    sqlx::query!("SELECT FROM transfers WHERE id = $1 AND account_id = $2 FOR UPDATE", id.uuid(), account.uuid())
+        .execute(&mut *db)
+        .await?;
+    // A statement of its own: it sees what others have said of the transfer while the first one waited for it.
+    let row = own_transfers!("WHERE t.id = $1 AND t.account_id = $2", id.uuid(), account.uuid());
+    row.fetch_optional(db).await?.map(OwnTransfer::try_from).transpose()
+}
+
+/// Locks what a transaction moved to an account until the transaction of the ledger ends. To be read by a statement behind it.
+///
+/// # Errors
+/// The database could not be reached.
+pub async fn lock_moved(
     db: &mut PgConnection,
     account: AccountId,
-    id: TransferId,
-) -> Result<Option<OwnTransfer>, LedgerError> {
-    let row = own_transfers!("WHERE t.id = $1 AND t.account_id = $2 FOR UPDATE OF t", id.uuid(), account.uuid());
-    row.fetch_optional(db).await?.map(OwnTransfer::try_from).transpose()
+    network: &Network,
+    transaction: &str,
+) -> Result<(), LedgerError> {
+    sqlx::query!(
+        "SELECT FROM transfers WHERE network = $1 AND transaction = $2 AND account_id = $3 ORDER BY index FOR UPDATE",
+        network.as_str(),
+        transaction,
+        account.uuid(),
+    )
+    .execute(db)
+    .await?;
+    Ok(())
+}
+
+/// What a transaction moved to an account, in the canonical block that holds it.
+///
+/// # Errors
+/// The database could not be reached.
+pub async fn moved(
+    db: &mut PgConnection,
+    account: AccountId,
+    network: &Network,
+    transaction: &str,
+) -> Result<Vec<OwnTransfer>, LedgerError> {
+    let rows = own_transfers!(
+        "WHERE t.network = $1 AND t.transaction = $2 AND t.account_id = $3 AND t.canonical ORDER BY t.index",
+        network.as_str(),
+        transaction,
+        account.uuid(),
+    );
+    rows.fetch_all(db).await?.into_iter().map(OwnTransfer::try_from).collect()
 }
 
 impl Ledger {

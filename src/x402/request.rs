@@ -15,7 +15,7 @@ use crate::domain::address::Address;
 use crate::domain::amount::Amount;
 use crate::domain::block::Level;
 use crate::domain::network::Family;
-use crate::domain::payment::{PaymentRequest, SCHEME_EXACT};
+use crate::domain::payment::{PaymentRequest, SCHEME_EXACT, SCHEME_TRANSFER};
 use crate::domain::reason::{Reason, Refusal, Version};
 
 /// A well-formed request, with what the answer repeats of it.
@@ -191,7 +191,11 @@ fn fee_payer(family: Family, extra: &Members<'_>) -> Option<String> {
 
 fn scheme<'a>(requirements: &Members<'a>) -> Result<&'a str, Refusal> {
     let scheme = requirements.text("scheme")?;
-    if scheme == SCHEME_EXACT { Ok(scheme) } else { Err(Refusal::because(Reason::UnsupportedScheme, "the only scheme is exact")) }
+    if [SCHEME_EXACT, SCHEME_TRANSFER].contains(&scheme) {
+        Ok(scheme)
+    } else {
+        Err(Refusal::because(Reason::UnsupportedScheme, "the schemes are exact and transfer"))
+    }
 }
 
 /// What the two versions keep in different places.

@@ -172,6 +172,14 @@ impl SettleResponse {
         self
     }
 
+    /// The exact transfer of `amount` was made without us: it stands in `transaction`, at `level`, and pays what it is presented for.
+    #[must_use]
+    pub fn proven(echo: Echo<'_>, transaction: &str, amount: Amount, level: Level) -> Self {
+        let extra = SettleExtra { finality: Some(level), ..SettleExtra::default() };
+        let (transaction, amount) = (transaction.to_owned(), Some(amount.to_string()));
+        Self { success: true, transaction, amount, extra, ..Self::blank(echo) }
+    }
+
     /// The payment, or the request, is refused. `transaction` is empty unless there is one to look at.
     #[must_use]
     pub fn failure(echo: Echo<'_>, refusal: &Refusal, transaction: &str) -> Self {
@@ -276,6 +284,17 @@ mod tests {
 
         assert_eq!(wire(answer.clone().with_receipt(Some("a.b.c")))["extensions"], json!({"settlement-receipt": receipt}));
         assert_eq!(answer.clone().with_receipt(None), answer);
+    }
+
+    #[test]
+    fn a_proven_transfer_is_no_payment_of_ours() {
+        assert_eq!(
+            wire(SettleResponse::proven(echo(), "0xaa", Amount::new(10_000), Level::Final)),
+            json!({
+                "success": true, "payer": PAYER, "transaction": "0xaa", "network": "base-sepolia", "amount": "10000",
+                "extra": {"finality": "final"},
+            })
+        );
     }
 
     #[test]

@@ -8,7 +8,7 @@ use serde::Serialize;
 
 use super::networks;
 use crate::domain::network::{Family, Network};
-use crate::domain::payment::SCHEME_EXACT;
+use crate::domain::payment::{SCHEME_EXACT, SCHEME_TRANSFER};
 use crate::domain::reason::Version;
 
 /// The answer of `GET /supported`.
@@ -53,14 +53,17 @@ pub struct KindExtra {
 }
 
 impl Supported {
-    /// Describes an offer of `networks`, each with the addresses that send its settlements.
+    /// Describes an offer of `networks`, each with the addresses that send its settlements. On those that `watched` says a transfer
+    /// that was made already can be presented.
     #[must_use]
-    pub fn of(networks: &[(Network, Vec<String>)]) -> Self {
+    pub fn of(networks: &[(Network, Vec<String>)], watched: impl Fn(&Network) -> bool) -> Self {
         let sorted: BTreeMap<&Network, &Vec<String>> = networks.iter().map(|(network, signers)| (network, signers)).collect();
         let offers = || sorted.iter().map(|(network, signers)| (*network, extra(network, signers)));
         let current = offers().map(|(network, extra)| Kind::of(Version::V2, network.as_str(), extra));
         let legacy = offers().filter_map(|(network, extra)| Some(Kind::of(Version::V1, networks::v1_name(network)?, extra)));
-        Self { kinds: current.chain(legacy).collect(), signers: signers(networks), ..Self::default() }
+        // A merchant or a payer presents a transfer; no client of version 1 knows how.
+        let proofs = sorted.keys().filter(|network| watched(network)).map(|network| Kind::of_transfers(network.as_str()));
+        Self { kinds: current.chain(legacy).chain(proofs).collect(), signers: signers(networks), ..Self::default() }
     }
 
     /// Nothing can be said: the code tells what stood in the way.
@@ -73,6 +76,10 @@ impl Supported {
 impl Kind {
     fn of(version: Version, network: &str, extra: Option<KindExtra>) -> Self {
         Self { x402_version: version.number(), scheme: SCHEME_EXACT, network: network.to_owned(), extra }
+    }
+
+    fn of_transfers(network: &str) -> Self {
+        Self { scheme: SCHEME_TRANSFER, ..Self::of(Version::V2, network, None) }
     }
 }
 
@@ -136,7 +143,7 @@ mod tests {
 
     #[test]
     fn each_network_is_offered_in_both_versions_where_both_have_a_name_for_it() {
-        let supported = Supported::of(&offer(&[("eip155:84532", &["0xb", "0xa"]), ("eip155:42161", &["0xa"])]));
+        let supported = Supported::of(&offer(&[("eip155:84532", &["0xb", "0xa"]), ("eip155:42161", &["0xa"])]), |_| false);
         assert_eq!(
             serde_json::to_value(supported).unwrap(),
             json!({
@@ -155,13 +162,13 @@ mod tests {
     fn the_order_of_the_configuration_does_not_show() {
         let one = offer(&[("eip155:8453", &["0xa", "0xb"]), ("eip155:84532", &["0xc"])]);
         let other = offer(&[("eip155:84532", &["0xc"]), ("eip155:8453", &["0xb", "0xa"])]);
-        assert_eq!(Supported::of(&one), Supported::of(&other));
+        assert_eq!(Supported::of(&one, |_| true), Supported::of(&other, |_| true));
     }
 
     #[test]
     fn the_first_of_the_signers_is_named_where_payers_must_name_one() {
         // One that cannot pay at present stands behind those that can.
-        let supported = Supported::of(&offer(&[("solana:EtWTRABZaYq6iMfeYKouRu166VU2xqa1", &["second", "first"])]));
+        let supported = Supported::of(&offer(&[("solana:EtWTRABZaYq6iMfeYKouRu166VU2xqa1", &["second", "first"])]), |_| false);
         assert_eq!(
             serde_json::to_value(supported).unwrap(),
             json!({
@@ -180,7 +187,26 @@ mod tests {
 
     #[test]
     fn an_empty_offer_still_has_all_three_members() {
-        assert_eq!(serde_json::to_value(Supported::of(&[])).unwrap(), json!({"kinds": [], "extensions": [], "signers": {}}));
+        let empty = Supported::of(&[], |_| true);
+        assert_eq!(serde_json::to_value(empty).unwrap(), json!({"kinds": [], "extensions": [], "signers": {}}));
+    }
+
+    #[test]
+    fn transfers_are_presented_where_they_are_recorded_and_in_version_2_only() {
+        let networks = offer(&[("eip155:84532", &["0xa"]), ("eip155:8453", &["0xa"])]);
+        let supported = Supported::of(&networks, |network| network.as_str() == "eip155:84532");
+        let kinds: Vec<_> = supported.kinds.iter().map(|kind| (kind.x402_version, kind.scheme, kind.network.as_str())).collect();
+
+        assert_eq!(
+            kinds,
+            [
+                (2, "exact", "eip155:8453"),
+                (2, "exact", "eip155:84532"),
+                (1, "exact", "base"),
+                (1, "exact", "base-sepolia"),
+                (2, "transfer", "eip155:84532"),
+            ]
+        );
     }
 
     #[test]

@@ -344,6 +344,7 @@ async fn a_get_says_what_to_post_and_what_is_offered() {
         "kinds": [
             {"x402Version": 2, "scheme": "exact", "network": "eip155:84532"},
             {"x402Version": 1, "scheme": "exact", "network": "base-sepolia"},
+            {"x402Version": 2, "scheme": "transfer", "network": "eip155:84532"},
         ],
         "extensions": [],
         "signers": {"eip155:*": [chain.text("/accounts/signers/0/address")]},

@@ -30,6 +30,7 @@ mod merchants;
 mod nodes;
 mod operations;
 mod outbox;
+mod proofs;
 mod queue;
 mod receipts;
 mod recorded;

@@ -27,8 +27,9 @@ pub async fn verify(simulator: &Simulator, address: Address, text: &str, signatu
     Ok(if is_good(&outcome, address, hash, &signature) { Proof::Valid } else { Proof::Invalid })
 }
 
-/// The signature without the wrapper that wallets put around it until they are deployed, and some afterwards (ERC-6492).
-fn read(signature: &str) -> Option<Bytes> {
+/// The signature without the wrapper that wallets put around it until they are deployed, and some afterwards (ERC-6492). `None` if the
+/// text is no signature.
+pub fn read(signature: &str) -> Option<Bytes> {
     let bytes = exact_evm::signature(signature).ok()?;
     unwrap(&bytes).ok().map(|(inner, _)| inner)
 }

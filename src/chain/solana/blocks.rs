@@ -178,6 +178,11 @@ impl Blocks {
         Self { nodes, mints, seen: Mutex::default(), reading: tokio::sync::Mutex::default() }
     }
 
+    /// The mints that are looked at.
+    pub fn mints(&self) -> &[(Key, TokenProgram)] {
+        &self.mints
+    }
+
     /// The newest confirmed block, and the newest final one. `whole` if what happened in it is asked for next, so that it is read once.
     pub async fn head(&self, whole: bool) -> Result<Head, ChainError> {
         let slot: u64 = self.nodes.read(RpcRequest::GetSlot, json!([confirmed()])).await?;

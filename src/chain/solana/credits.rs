@@ -101,6 +101,16 @@ pub fn transfers(block: &BlockAnswer, mints: &[(Key, TokenProgram)]) -> Result<V
     Ok(transfers)
 }
 
+/// Every transfer of these mints in one transaction, as if it stood first in its block, and whether the transaction failed.
+///
+/// # Errors
+/// It cannot be read; see [`Fault`].
+pub fn of_transaction(transaction: &TransactionAnswer, mints: &[(Key, TokenProgram)]) -> Result<(Vec<Transfer>, bool), Fault> {
+    let tokens: Vec<_> = mints.iter().map(|(mint, program)| Token::new(*mint, *program)).collect();
+    let failed = transaction.meta.as_ref().is_none_or(|meta| meta.err.is_some());
+    Ok((credits(0, transaction, &tokens)?, failed))
+}
+
 /// The index of a transfer: where its transaction stands in the block, and its account in the transaction.
 #[must_use]
 pub fn index_of(position: usize, account: usize) -> Option<u32> {

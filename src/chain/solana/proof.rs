@@ -20,8 +20,8 @@ pub fn verify(address: Address, text: &str, signature: &str) -> Proof {
     }
 }
 
-/// Wallets hand out bytes, and their users print them in base58, as the network does, or in base64.
-fn read(text: &str) -> Option<SignatureBytes> {
+/// Wallets hand out bytes, and their users print them in base58, as the network does, or in base64. `None` if the text is no signature.
+pub fn read(text: &str) -> Option<SignatureBytes> {
     decode_base58_pair(text).or_else(|| decode_base64(text))
 }
 

@@ -218,6 +218,7 @@ const fn name(request: RpcRequest) -> &'static str {
         RpcRequest::GetSignatureStatuses => "getSignatureStatuses",
         RpcRequest::GetSignaturesForAddress => "getSignaturesForAddress",
         RpcRequest::GetSlot => "getSlot",
+        RpcRequest::GetTransaction => "getTransaction",
         RpcRequest::SendTransaction => "sendTransaction",
         RpcRequest::SimulateTransaction => "simulateTransaction",
         _ => "another method",

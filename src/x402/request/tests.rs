@@ -154,9 +154,9 @@ fn unknown_members_are_ignored_and_optional_ones_may_be_null() {
 }
 
 #[test]
-fn the_only_scheme_is_exact() {
+fn there_are_two_schemes() {
     // Row 17.
-    for scheme in ["upto", "upto2", "EXACT", "exact ", ""] {
+    for scheme in ["upto", "upto2", "EXACT", "exact ", "transfers", ""] {
         assert_eq!(
             reason(&with(V2, "/paymentRequirements/scheme", json!(scheme))),
             Some(Reason::UnsupportedScheme),
@@ -165,6 +165,22 @@ fn the_only_scheme_is_exact() {
     }
     for scheme in [None, Some(Value::Null), Some(json!(1))] {
         assert_eq!(reason(&with(V2, "/paymentRequirements/scheme", scheme)), Some(Reason::InvalidPaymentRequirements));
+    }
+}
+
+#[test]
+fn a_transfer_is_presented_with_the_invoice_that_it_pays() {
+    let payload = json!({"transaction": format!("0x{}", "1f".repeat(32)), "signature": "0x00"});
+    for (text, accepted) in [(V1, "/paymentPayload/scheme"), (V2, "/paymentPayload/accepted/scheme")] {
+        let mut presented = with(text, "/paymentRequirements/scheme", json!("transfer"));
+        *presented.pointer_mut(accepted).unwrap() = json!("transfer");
+        presented["paymentRequirements"]["extra"]["invoice"] = json!("inv_1");
+        presented["paymentPayload"]["payload"] = payload.clone();
+        let FacilitatorRequest { request, payer_hint, .. } = parse(&presented).unwrap();
+
+        assert_eq!((request.scheme.as_str(), request.accepted_scheme.as_str()), ("transfer", "transfer"));
+        assert_eq!((request.invoice.as_deref(), &request.payload), (Some("inv_1"), &payload));
+        assert_eq!(payer_hint, "", "nothing in it says who paid");
     }
 }
 

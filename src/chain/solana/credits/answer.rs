@@ -34,6 +34,28 @@ pub struct TransactionAnswer {
     pub(super) version: Option<Value>,
 }
 
+/// A transaction as `getTransaction` answers it in base64, with where it stands.
+#[derive(Debug, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct LandedAnswer {
+    /// The slot of its block.
+    pub slot: u64,
+    /// The time of its block, in seconds since 1970.
+    pub block_time: Option<i64>,
+    transaction: EncodedTransaction,
+    meta: Option<Meta>,
+    version: Option<Value>,
+}
+
+impl LandedAnswer {
+    /// The transaction alone.
+    #[must_use]
+    pub fn into_transaction(self) -> TransactionAnswer {
+        let Self { transaction, meta, version, .. } = self;
+        TransactionAnswer { transaction, meta, version }
+    }
+}
+
 impl TransactionAnswer {
     /// Whether the transaction is of the old form, or of a version that is known.
     pub(super) fn has_known_version(&self) -> bool {

@@ -333,3 +333,19 @@ fn every_account_of_every_transaction_has_an_index_of_its_own() {
     assert_eq!(index_of(1 << 23, 0), None);
     assert_eq!(index_of(usize::MAX, 0), None);
 }
+
+#[test]
+fn a_transaction_alone_says_what_it_says_in_its_block() {
+    let alone = |draft: &Draft| {
+        let mut json = draft.json();
+        json["slot"] = json!(11);
+        json["blockTime"] = json!(2);
+        let answer: answer::LandedAnswer = serde_json::from_value(json).unwrap();
+        assert_eq!((answer.slot, answer.block_time), (11, Some(2)));
+        of_transaction(&answer.into_transaction(), &[(MINT, TokenProgram::Token)])
+    };
+    let failed = Draft::with(|draft| draft.error = json!("AccountInUse"));
+
+    assert_eq!(alone(&Draft::payment()), Ok((Draft::payment().transfers(), false)));
+    assert_eq!(alone(&failed), Ok((Vec::new(), true)));
+}

@@ -7,9 +7,9 @@ use std::time::Duration;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
-use quittance::domain::address::{decode_base58_pair, encode_base58};
 use futures_util::future::join_all;
 use futures_util::{StreamExt, stream};
+use quittance::domain::address::{decode_base58_pair, encode_base58};
 use quittance::ledger::Ledger;
 use serde_json::{Value, json};
 
