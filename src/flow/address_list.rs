@@ -10,7 +10,7 @@ use crate::domain::address::Address;
 use crate::domain::challenge::{AddressList, Statement};
 use crate::domain::ids::{AccountId, AddressId};
 use crate::domain::network::Network;
-use crate::ledger::addresses::{self, AddressListing, Proof};
+use crate::ledger::addresses::{self, AddressListing, Proof, RegisteredAddress};
 use crate::ledger::{Db, commit};
 
 /// Addresses that a node is asked about at a time.
@@ -95,7 +95,7 @@ impl Flows {
         if now > listing.challenged_until {
             return Err(AddressError::Expired);
         }
-        let signatory = self.ledger.find_address(listing.signed_by).await?.filter(|address| address.is_active());
+        let signatory = self.ledger.find_address(listing.signed_by).await?.filter(RegisteredAddress::is_active);
         let signatory = signatory.ok_or(AddressError::Signatory)?;
         let Ok(chain) = self.chains.find(&listing.network) else { return Err(AddressError::UnknownNetwork(listing.network)) };
         let text = self.statement(&listing)?;

@@ -161,8 +161,8 @@ impl Flows {
         let network = self.network_of(invoice, &presented).await?;
         let chain = self.recorded_chain(&network).await?;
         let ways = invoice.options.iter().filter(|option| option.network == network).map(Way::from).collect();
-        let presenter = Presenter::of(&Caller::Anonymous, invoice.account, presented.signature)?;
-        Ok(case(chain, invoice, ways, presented.transaction, presenter, Level::Included)?)
+        let payer = Presenter::of(&Caller::Anonymous, invoice.account, presented.signature)?;
+        Ok(case(chain, invoice, ways, presented.transaction, payer, Level::Included)?)
     }
 
     /// On which of an invoice's networks a transaction is. Its form tells the family. Of several networks the ledger has it on one, or

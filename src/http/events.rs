@@ -109,13 +109,12 @@ fn with_position(event: &ToldEvent) -> Result<Value, Problem> {
 }
 
 async fn stream(service: &Service, account: AccountId, after: Option<u64>) -> Result<HttpResponse, Problem> {
-    let start = match after {
-        Some(position) => position,
+    let start = if let Some(position) = after {
+        position
+    } else {
         // Whoever has read nothing yet is told of what comes.
-        None => {
-            let flows = std::sync::Arc::clone(&service.flows);
-            service.run(async move { flows.ledger.newest_position(account).await }).await??
-        }
+        let flows = std::sync::Arc::clone(&service.flows);
+        service.run(async move { flows.ledger.newest_position(account).await }).await??
     };
     let listener = service.flows.telling.streams.join(account, start);
     let no_room = || Problem::Busy("too_many_streams", "too many streams of events are open".to_owned());
@@ -140,18 +139,17 @@ async fn tell(flows: &Flows, listener: &Listener, account: AccountId, start: u64
     while !listener.is_dismissed() && Instant::now() < ends {
         let reading = flows.ledger.events_after(account, position, PAGE);
         let Ok(Ok(events)) = tokio::time::timeout(LEDGER_WITHIN, reading).await else { return };
-        let piece: String = match events.last() {
-            Some(last) => {
-                position = last.position;
-                listener.heard(position);
-                events.iter().map(written).collect()
-            }
-            None => tokio::select! {
+        let piece: String = if let Some(last) = events.last() {
+            position = last.position;
+            listener.heard(position);
+            events.iter().map(written).collect()
+        } else {
+            tokio::select! {
                 () = listener.news() => continue,
                 () = listener.dismissal() => return,
                 () = tokio::time::sleep_until(ends) => return,
                 () = tokio::time::sleep(HEARTBEAT) => ":\n\n".to_owned(),
-            },
+            }
         };
         if !writer.write(piece).await {
             return;
