@@ -148,9 +148,9 @@ async function tell({ started, story, blockTime, withSei, withSolana, reference 
     }
   }
 
-  const invoices = reference ? 0 : await payInvoices({ chain: base, facilitator, story });
+  const invoices = reference ? 0 : await payInvoices({ chain: base, solana, facilitator, story, started });
 
-  const counted = `${payments.length} payments were made and checked on chain, and ${invoices} invoice paid by a wallet.`;
+  const counted = `${payments.length} payments were made and checked on chain, and ${invoices} invoices were paid by wallets.`;
   console.log(`\n${counted} All of it took ${story.elapsed()}.`);
   return { facilitator, url };
 }

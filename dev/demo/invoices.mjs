@@ -1,79 +1,111 @@
-// The part of the demo in which a merchant opens invoices and wallets pay them with plain transfers, without asking anybody.
+// The part of the demo in which wallets pay a merchant's invoices with plain transfers, without asking anybody.
 
-import { execFile } from 'node:child_process';
-import { setTimeout as sleep } from 'node:timers/promises';
-import { promisify } from 'node:util';
-import { createWalletClient, erc20Abi, http, parseUnits, toHex } from 'viem';
+import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
 import { privateKeyToAccount } from 'viem/accounts';
+import { command, openMerchant } from './merchant-account.mjs';
+import { startReceiver } from './receiver.mjs';
+import { sendOnEvm, sendOnSolana, signOnSolana } from './wallets.mjs';
 
-const PATIENCE_MS = 30_000;
+const is = (status) => (invoice) => invoice.status === status;
 
-/** Opens an account for a merchant as an operator does, and returns what talks to the service with its key. */
-export async function openMerchant({ facilitator, name }) {
-  const words = ['account', 'create', name, '--scope', 'merchant', '--config', facilitator.configFile];
-  const { stdout } = await promisify(execFile)(facilitator.executable, words, { env: facilitator.environment });
-  const key = /^API key\s+(\S+)/m.exec(stdout)[1];
-
-  async function ask(method, path, body) {
-    const response = await fetch(facilitator.url + path, {
-      method,
-      headers: { authorization: `Bearer ${key}`, ...(body && { 'content-type': 'application/json' }) },
-      body: body && JSON.stringify(body),
-    });
-    const answer = await response.json();
-    if (!response.ok) throw new Error(`${method} ${path} was answered ${response.status}: ${JSON.stringify(answer)}`);
-    return answer;
+/** Verifies a receipt with nothing but the published keys, and returns what it says. */
+async function verifyOffline(facilitator, { receipt }) {
+  const folder = mkdtempSync(join(tmpdir(), 'quittance-receipt-'));
+  try {
+    const [keys, file] = [join(folder, 'jwks.json'), join(folder, 'receipt')];
+    writeFileSync(keys, await (await fetch(`${facilitator.url}/.well-known/jwks.json`)).text());
+    writeFileSync(file, receipt);
+    return JSON.parse(await command(facilitator, ['receipt', 'verify', file, '--jwks', keys, '--issuer', facilitator.url]));
+  } finally {
+    rmSync(folder, { recursive: true });
   }
-
-  /** Proves control of an address with its key. */
-  async function register(network, account) {
-    const { id, challenge } = await ask('POST', '/v1/addresses', { network, address: account.address });
-    return ask('POST', `/v1/addresses/${id}/proof`, { signature: await account.signMessage({ message: challenge }) });
-  }
-
-  async function until(invoice, status) {
-    const deadline = Date.now() + PATIENCE_MS;
-    for (;;) {
-      const now = await ask('GET', `/v1/invoices/${invoice.id}`);
-      if (now.status === status) return now;
-      if (Date.now() > deadline) throw new Error(`Invoice ${invoice.id} is ${now.status}, not ${status}.`);
-      await sleep(100);
-    }
-  }
-  return { ask, register, until };
 }
 
-/** Sends USDC from a wallet that pays its own gas. */
-async function send({ chain, key, to, amount }) {
-  const account = privateKeyToAccount(key);
-  await chain.rpc.call('anvil_setBalance', [account.address, toHex(10n ** 18n)]);
-  const wallet = createWalletClient({ account, transport: http(chain.url) });
-  const [address, value] = [chain.world.usdc, parseUnits(amount, 6)];
-  return wallet.writeContract({ chain: null, address, abi: erc20Abi, functionName: 'transfer', args: [to, value] });
-}
-
-/** Tells how invoices are paid by wallets: at once, and in two parts. */
-export async function payInvoices({ chain, facilitator, story }) {
-  const { accounts, network, payers } = chain.world;
-  const merchant = await openMerchant({ facilitator, name: 'A shop' });
-  const account = privateKeyToAccount(accounts.merchant.key);
-  await merchant.register(network, account);
+/** An invoice paid in two parts by a wallet, with webhook and receipt. */
+async function payInParts({ merchant, receiver, facilitator, chain, account, story }) {
   story.step('The merchant registers its address by signing a challenge, and opens an invoice for 0.25 USDC.');
-  const first = await merchant.ask('POST', '/v1/invoices', { amount: '0.25', reserveAddress: true, description: 'Ten inferences' });
+  const invoice = await merchant.ask('POST', '/v1/invoices', {
+    amount: '0.25', networks: [chain.world.network], reserveAddress: true, description: 'Ten inferences',
+  });
   story.details([
-    ['invoice', first.id],
-    ['for wallets', first.options[0].eip681],
-    ['for servers', `X402-PayTo: ${first.headers['X402-PayTo']}`],
+    ['invoice', invoice.id],
+    ['for wallets', invoice.options[0].eip681],
+    ['for servers', `X402-PayTo: ${invoice.headers['X402-PayTo']}`],
   ]);
 
   story.step('An ordinary wallet sends 0.10 USDC, and later the rest. It has never heard of us.');
-  const half = await send({ chain, key: payers[3].key, to: account.address, amount: '0.10' });
-  const begun = await merchant.until(first, 'underpaid');
-  const rest = await send({ chain, key: payers[3].key, to: account.address, amount: begun.amountDue });
-  const paid = await merchant.until(first, 'paid');
+  const { key } = chain.world.payers[3];
+  const half = await sendOnEvm({ chain, key, to: account.address, amount: '0.10' });
+  const begun = await merchant.until(invoice, is('underpaid'));
+  const rest = await sendOnEvm({ chain, key, to: account.address, amount: begun.amountDue });
+  const paid = await merchant.until(invoice, (now) => is('paid')(now) && now.receipts.length === 2);
+  const event = await receiver.told('invoice.paid', invoice.id);
+  const claims = await verifyOffline(facilitator, paid.receipts.find(({ transaction }) => transaction === rest));
   story.details([
     ['transaction', `${half}  → ${begun.status}, ${begun.amountDue} USDC due`],
     ['transaction', `${rest}  → ${paid.status}`],
+    ['webhook', `${event.type}, signed, at ${event.timestamp}`],
+    ['receipt', `${claims.receiptId}, verified offline: ${claims.payer} paid ${claims.amount} for ${claims.invoice}, ${claims.finality}`],
   ]);
-  return 1;
+}
+
+/** An invoice that a transfer pays because its payer says so, with a signature. */
+async function payByProof({ merchant, facilitator, chain, account, story }) {
+  story.step('A wallet pays an invoice with a transfer that names nothing, and its owner shows the transaction with a signature.');
+  const invoice = await merchant.ask('POST', '/v1/invoices', { amount: '0.05', networks: [chain.world.network] });
+  const payer = privateKeyToAccount(chain.world.payers[4].key);
+  const transaction = await sendOnEvm({ chain, key: chain.world.payers[4].key, to: account.address, amount: '0.05' });
+  const text = [
+    `${facilitator.url} asks you to show that a payment was made by you.`,
+    'Signing this message moves no money and permits nobody to move any.',
+    'It says that this transaction pays this invoice.',
+    '',
+    `Invoice: ${invoice.id}`,
+    `Network: ${chain.world.network}`,
+    `Transaction: ${transaction}`,
+  ].join('\n');
+  const body = JSON.stringify({ transaction, signature: await payer.signMessage({ message: text }) });
+  const present = () =>
+    fetch(`${facilitator.url}/i/${invoice.id}/proof`, { method: 'POST', headers: { 'content-type': 'application/json' }, body });
+  const deadline = Date.now() + 30_000;
+  let answer = await present();
+  // Until the block with the transfer is read, there is nothing to show.
+  while (!answer.ok && Date.now() < deadline) answer = await present();
+  if (!answer.ok) throw new Error(`The proof was answered ${answer.status}: ${await answer.text()}`);
+  const paid = await merchant.until(invoice, is('paid'));
+  story.details([['transaction', `${transaction}  → ${paid.status}, because its payer said so`]]);
+}
+
+/** An invoice paid by a Solana Pay link. */
+async function payOnSolana({ merchant, chain, story }) {
+  story.step('A wallet on Solana follows the Solana Pay link of an invoice.');
+  const { merchant: owner, accounts, network, payers } = chain.world;
+  await merchant.register(network, owner, (text) => signOnSolana(accounts.merchant.key, text));
+  const invoice = await merchant.ask('POST', '/v1/invoices', { amount: '0.15', networks: [network] });
+  const [{ reference, solanaPay }] = invoice.options;
+  const transaction = await sendOnSolana({ chain, key: payers[5].key, to: owner, amount: '0.15', reference });
+  const paid = await merchant.until(invoice, is('paid'));
+  story.details([
+    ['for wallets', solanaPay],
+    ['transaction', `${transaction}  → ${paid.status}`],
+  ]);
+}
+
+/** Tells how invoices are paid by wallets, and returns how many were. */
+export async function payInvoices({ chain, solana, facilitator, story, started }) {
+  const merchant = await openMerchant({ facilitator, name: 'A shop' });
+  const receiver = await started.add(startReceiver());
+  receiver.trust((await merchant.ask('POST', '/v1/webhooks', { url: receiver.url })).secret);
+  const account = privateKeyToAccount(chain.world.accounts.merchant.key);
+  await merchant.register(chain.world.network, account.address, (message) => account.signMessage({ message }));
+  const scene = { merchant, receiver, facilitator, chain, account, story };
+  await payInParts(scene);
+  // A second address, because the first is kept for the first invoice until its time is over.
+  const second = privateKeyToAccount(chain.world.accounts.buyer.key);
+  await merchant.register(chain.world.network, second.address, (message) => second.signMessage({ message }));
+  await payByProof({ ...scene, account: second });
+  if (solana) await payOnSolana({ ...scene, chain: solana });
+  return solana ? 3 : 2;
 }
