@@ -1,21 +1,25 @@
 #!/usr/bin/env bash
-# The long runs behind docs/RELIABILITY.md: evidence.sh [arguments of the test binary]. Without arguments their figures are
-# written into that page.
+# The long runs behind docs/RELIABILITY.md: evidence.sh [names of tests]. Their figures are written into that page: of named
+# tests only their own rows, each with its day, so that a row never looks younger than its run.
 source "$(dirname "${BASH_SOURCE[0]}")/env.sh"
 
+[ $# -gt 0 ] || set -- evidence::
 scripts/setup.sh
 output=$(mktemp)
-trap 'rm -f "$output"' EXIT
-QUITTANCE_EVIDENCE=full cargo test --locked --release --test api evidence:: -- --nocapture --test-threads=1 "$@" | tee "$output"
-[ $# = 0 ] || exit 0
+trap 'rm -f "$output" "$output".*' EXIT
+QUITTANCE_EVIDENCE=full cargo test --locked --release --test api -- "$@" --nocapture --test-threads=1 | tee "$output"
 
-figures=$(sed -n 's/^.*evidence: \([^:]*\): \(.*\)$/| \1 | \2 |/p' "$output")
-[ -n "$figures" ] || fail "no figure was printed"
+sed -n "s/^.*evidence: \([^:]*\): \(.*\)$/| \1 | $(date -u +%F) | \2 |/p" "$output" >"$output.rows"
+[ -s "$output.rows" ] || fail "no figure was printed"
 page=docs/RELIABILITY.md
+: >"$output.old"
+[ "$*" = evidence:: ] || sed -n '/<!-- evidence:begin -->/,/<!-- evidence:end -->/s/^\(| [^|]* | [0-9-]* | .*\)$/\1/p' "$page" >"$output.old"
 {
   sed '/<!-- evidence:begin -->/q' "$page"
-  printf 'Measured on %s.\n\n| run | figures |\n|---|---|\n%s\n' "$(date -u +%F)" "$figures"
+  printf '| run | measured | figures |\n|---|---|---|\n'
+  # The new rows come first, so that of each name the first one stays.
+  cat "$output.rows" "$output.old" | awk -F ' [|] ' '!seen[$1]++' | LC_ALL=C sort
   sed -n '/<!-- evidence:end -->/,$p' "$page"
 } >"$output.page"
 mv "$output.page" "$page"
-say "$page: $(wc -l <<<"$figures") figures"
+say "$page: $(wc -l <"$output.rows") figures"
