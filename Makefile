@@ -1,7 +1,7 @@
 # Everything a person or a machine runs here. Each target is a script in scripts/, which can be run alone.
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test check sqlx sqlx-check evidence bench
+.PHONY: help demo test check sqlx sqlx-check evidence fuzz bench
 
 help: ## Lists the targets.
 	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | while IFS="$$(printf '\t')" read -r name what; do printf '%-12s %s\n' "$$name" "$$what"; done
@@ -23,6 +23,9 @@ sqlx-check: ## Fails if .sqlx is not what `make sqlx` would write.
 
 evidence: ## Runs the long tests behind docs/RELIABILITY.md.
 	scripts/evidence.sh
+
+fuzz: ## Fuzzes the decoder of Solana's transactions for ten minutes and keeps what reaches new code.
+	scripts/fuzz.sh
 
 bench: ## Takes the measurements behind docs/PERFORMANCE.md.
 	scripts/bench.sh

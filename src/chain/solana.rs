@@ -583,8 +583,8 @@ impl Chain for SolanaChain {
         let fee_payer = authorization.transaction.fee_payer();
         let Some((name, _)) = self.signers.iter().find(|(_, signer)| signer.address() == *fee_payer) else { return Ok(None) };
         let SignedTransaction { id, .. } = self.sign(name, &authorization.transaction).await?;
-        let Sendable { ref key, asset, pay_to, amount, .. } = *payment;
-        let sent = Sent { transaction: &id, key, asset, pay_to, amount };
+        let Sendable { ref key, asset, payer, pay_to, amount, .. } = *payment;
+        let sent = Sent { transaction: &id, key, asset, payer, pay_to, amount };
         let Outcomes { mut observed, unclear } =
             statuses::outcomes(&self.nodes, &self.blocks, &[sent], Effort::Thorough(to)).await?;
         if unclear.is_empty() {

@@ -62,7 +62,7 @@ async fn of_many_variants_of_one_message_one_is_paid() {
     let payment = cluster.payment(0, "one").await;
     let before = cluster.lamports().await;
 
-    let callers = (0..64_u8).map(|number| {
+    let callers = (0..100_u8).map(|number| {
         let body = payment.variant(number).v2();
         let replica = &replicas[usize::from(number) % replicas.len()];
         async move { replica.settle(&body).await.1 }
@@ -74,7 +74,7 @@ async fn of_many_variants_of_one_message_one_is_paid() {
         let what = if answer["success"] == true { "success" } else { answer["errorReason"].as_str().expect("a reason") };
         *counts.entry(what).or_insert(0) += 1;
     }
-    assert_eq!(counts, BTreeMap::from([("duplicate_settlement", 63), ("success", 1)]));
+    assert_eq!(counts, BTreeMap::from([("duplicate_settlement", 99), ("success", 1)]));
     assert_eq!((cluster.paid().await, before - cluster.lamports().await), (AMOUNT, FEE));
 }
 
@@ -162,8 +162,9 @@ async fn a_success_that_nobody_was_told_of_is_collected_after_its_blockhash_ende
     let (_, pending) = facilitator.settle(&body).await;
     assert_eq!(pending["errorReason"], "settlement_pending", "{pending}");
     assert_eq!(facilitator.verify(&body).await.1["isValid"], true, "it is under way");
+    let told = || async { facilitator.log().contains("what became of payments could not be asked").then_some(()) };
+    eventually("a word about it", Duration::from_secs(20), told).await;
     let log = facilitator.log();
-    assert!(log.contains("what became of payments could not be asked"), "{log}");
     let about_it = |line: &&str| line.contains("could not be watched") && line.contains("getSignatureStatuses");
     assert_eq!(log.lines().find(about_it), None, "blocks are read all the same");
     proxy.behave();

@@ -208,12 +208,12 @@ impl Blocks {
         for _ in 0..2 {
             let Some(slot) = self.slot_of(number).await? else { return Ok(None) };
             let block = match self.read_at(slot).await {
-                Err(CallError::Complaint(complaint)) if complaint.code == NOT_AVAILABLE => None,
+                Err(CallError::Complaint(complaint)) if NOT_YET.contains(&complaint.code) => None,
                 block => block.map_err(|error| self.failed(format!("block {number} (slot {slot})"), error))?,
             };
             match block {
                 Some(block) if block.number == number => return Ok(Some(block)),
-                // What was remembered belongs to a branch that is gone.
+                // What was remembered belongs to a branch that is gone, or the node needs another moment.
                 Some(_) | None => self.forget_slots(),
             }
         }
@@ -291,7 +291,11 @@ impl Blocks {
 
     /// What the first node shows that answers. If that leaves something open, another one may show more.
     async fn contents_of_any(&self, slot: u64) -> Result<Option<Contents>, ChainError> {
-        let answer = self.nodes.call_any(RpcRequest::GetBlock, json!([slot, block_config("full")])).await;
+        let ask = || self.nodes.call_any(RpcRequest::GetBlock, json!([slot, block_config("full")]));
+        let mut answer = ask().await;
+        if matches!(&answer, Err(CallError::Complaint(complaint)) if NOT_YET.contains(&complaint.code)) {
+            answer = ask().await;
+        }
         let (node, answer) = match answer {
             Ok((node, answer)) => (node, Ok(answer)),
             Err(error) => (0, Err(error)),

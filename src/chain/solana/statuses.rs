@@ -80,6 +80,8 @@ pub struct Sent<'a> {
     pub key: &'a AuthorizationKey,
     /// The token.
     pub asset: Address,
+    /// Who pays.
+    pub payer: Address,
     /// Who is paid.
     pub pay_to: Address,
     /// How much.
@@ -90,8 +92,8 @@ impl<'a> Sent<'a> {
     /// What was sent for a payment last: in the slot that carries it, or in the one that failed, which may land again on another fork.
     pub fn of(payment: &'a Payment) -> Option<Self> {
         let transaction = payment.transaction.as_deref().or(payment.failed_transaction.as_deref())?;
-        let Payment { ref key, asset, pay_to, amount, .. } = *payment;
-        Some(Self { transaction, key, asset, pay_to, amount })
+        let Payment { ref key, asset, payer, pay_to, amount, .. } = *payment;
+        Some(Self { transaction, key, asset, payer, pay_to, amount })
     }
 
     /// What it came to in the block that holds it. Without the exact credit it has moved something else, or nothing.
@@ -105,6 +107,7 @@ impl<'a> Sent<'a> {
     fn is_paid_by(&self, transfer: &Transfer) -> bool {
         transfer.transaction == self.transaction
             && transfer.asset == self.asset
+            && transfer.from == self.payer
             && transfer.to == self.pay_to
             && transfer.amount == Some(self.amount)
     }
@@ -250,13 +253,14 @@ mod tests {
     #[test]
     fn only_the_exact_credit_of_its_own_transaction_pays() {
         let key = AuthorizationKey(vec![1]);
-        let Transfer { transaction, asset, to: pay_to, amount, .. } = transfer();
-        let sent = Sent { transaction: &transaction, key: &key, asset, pay_to, amount: amount.unwrap() };
+        let Transfer { transaction, asset, from: payer, to: pay_to, amount, .. } = transfer();
+        let sent = Sent { transaction: &transaction, key: &key, asset, payer, pay_to, amount: amount.unwrap() };
         let good = Executed { name: transaction.clone(), failed: false };
         let stranger = Address::Solana([9; 32]);
         let others = [
             Transfer { transaction: "theirs".to_owned(), ..transfer() },
             Transfer { asset: stranger, ..transfer() },
+            Transfer { from: stranger, ..transfer() },
             Transfer { to: stranger, ..transfer() },
             Transfer { amount: Some(Amount::new(9)), ..transfer() },
             Transfer { amount: Some(Amount::new(11)), ..transfer() },
