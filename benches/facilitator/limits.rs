@@ -1,7 +1,7 @@
 //! What the figures must keep to, one line for each.
 
 use super::credits::READ_WITH;
-use super::load::Kind::{self, Settle, SolanaSettle, Verify};
+use super::load::Kind::{self, Settle, SolanaSettle, SolanaSettleVerified, Verify};
 use super::load::Run;
 use super::report::Who::{NonceManager, Quittance, Reference};
 use super::report::{IDLE_AFTER, IDLE_BEFORE, READY, Report, VERIFY_ALONE, median};
@@ -39,7 +39,7 @@ pub enum Of {
 }
 
 /// Every limit, in the order of the page.
-pub const LIMITS: [Limit; 22] = [
+pub const LIMITS: [Limit; 24] = [
     Limit {
         name: "verify at 64: times the reference's rate at 64",
         bound: Bound::AtLeast(30.0),
@@ -123,6 +123,18 @@ pub const LIMITS: [Limit; 22] = [
         bound: Bound::AtMost(2.3),
         of: Of::Worst,
         figures: |report| report.each(Quittance, SolanaSettle, 64, Run::calls_each),
+    },
+    Limit {
+        name: "settle 60 at 60 on Solana just after a verify: payments without success",
+        bound: Bound::AtMost(0.0),
+        of: Of::Worst,
+        figures: |report| report.each(Quittance, SolanaSettleVerified, 60, failures),
+    },
+    Limit {
+        name: "settle 60 at 60 on Solana just after a verify: node calls each",
+        bound: Bound::AtMost(1.5),
+        of: Of::Worst,
+        figures: |report| report.each(Quittance, SolanaSettleVerified, 60, Run::calls_each),
     },
     Limit {
         name: "transfers read per second with 10 registered addresses over that with 1,000,000",

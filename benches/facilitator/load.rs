@@ -39,6 +39,8 @@ pub enum Kind {
     SolanaVerify,
     /// `POST /settle` of a payment on Solana.
     SolanaSettle,
+    /// The same of payments that were verified a moment ago.
+    SolanaSettleVerified,
 }
 
 impl Kind {
@@ -49,12 +51,13 @@ impl Kind {
             Self::Settle => "Settle",
             Self::SolanaVerify => "Verify on Solana",
             Self::SolanaSettle => "Settle on Solana",
+            Self::SolanaSettleVerified => "Settle on Solana what was just verified",
         }
     }
 
     /// Whether money moves.
     pub const fn settles(self) -> bool {
-        matches!(self, Self::Settle | Self::SolanaSettle)
+        matches!(self, Self::Settle | Self::SolanaSettle | Self::SolanaSettleVerified)
     }
 }
 

@@ -10,11 +10,12 @@ use super::support::proxy::Proxy;
 use super::support::solana::{AMOUNT, Cluster};
 
 /// Concurrency of the runs, requests for us and for the reference. Blockhashes last for a minute, and so must a run.
-const LOADS: [(Kind, usize, usize, usize); 4] = [
+const LOADS: [(Kind, usize, usize, usize); 5] = [
     (Kind::SolanaVerify, 1, 1_000, 500),
     (Kind::SolanaVerify, 64, 5_000, 1_000),
     (Kind::SolanaSettle, 1, 20, 20),
     (Kind::SolanaSettle, 64, 300, 300),
+    (Kind::SolanaSettleVerified, 60, 60, 60),
 ];
 
 /// Before the first figure.
@@ -69,6 +70,9 @@ async fn run(peer: &Peer, cluster: &Cluster, proxy: &Proxy, load: Load, signer: 
     let bodies =
         (0..load.requests).map(|number| cluster.payment_at(number % PAYERS, &name(number), blockhash, signer).v2().to_string());
     let bodies: Vec<_> = bodies.collect();
+    if load.kind == Kind::SolanaSettleVerified {
+        load::put(peer, proxy, Load { kind: Kind::SolanaVerify, ..load }, bodies.iter().cloned()).await;
+    }
     let (paid, lamports) = (cluster.paid().await, cluster.lamports_of(signer).await);
     let answers = load::put(peer, proxy, load, bodies.into_iter()).await;
     let transfers = (cluster.paid().await - paid) / AMOUNT;
