@@ -116,7 +116,8 @@ pub struct Standing {
     pub due: Amount,
     /// What has come in time beyond what is owed.
     pub surplus: Amount,
-    /// What has come after the time. It pays nothing; what becomes of it is between merchant and payer.
+    /// What has come after the time, or for an invoice that was called off. It pays nothing; what becomes of it is between merchant
+    /// and payer.
     pub late: Amount,
 }
 
@@ -127,7 +128,8 @@ pub fn standing(terms: &Terms, credits: &[Credit], now: DateTime<Utc>) -> Standi
         let units = credits.iter().filter(|credit| counts(credit)).map(|credit| credit.amount.units());
         Amount::new(units.fold(0, u128::saturating_add))
     };
-    let in_time = |credit: &Credit| credit.at <= terms.closes_at;
+    // For what was called off everything comes too late, so that the merchant is told of it.
+    let in_time = |credit: &Credit| !terms.canceled && credit.at <= terms.closes_at;
     let paid = sum(&|credit| in_time(credit) && credit.level >= terms.answer_at);
     let pending = sum(&|credit| in_time(credit) && credit.level < terms.answer_at);
     let finalized = sum(&|credit| in_time(credit) && credit.level == Level::Final);
@@ -181,7 +183,7 @@ pub enum Change {
     Reopened,
     /// More has come than is owed.
     Overpaid,
-    /// Something has come after the time.
+    /// Something has come after the time, or for an invoice that was called off.
     PaidLate,
 }
 
@@ -301,7 +303,7 @@ mod tests {
         let canceled = Terms { canceled: true, ..terms() };
 
         assert_eq!(of(&canceled, &[], 6), ("canceled", [0, 0, 0, 0, 0]));
-        assert_eq!(of(&canceled, &[credit(100, Level::Final, 5)], 6), ("canceled", [100, 0, 0, 0, 0]));
+        assert_eq!(of(&canceled, &[credit(101, Level::Final, 5)], 6), ("canceled", [0, 0, 0, 0, 101]));
     }
 
     #[test]
@@ -317,7 +319,9 @@ mod tests {
         let last = after(&[credit(100, Level::Final, 1)], 1);
         let expired = after(&[], 61);
         let late = after(&[credit(100, Level::Safe, 61)], 61);
-        let canceled = standing(&Terms { canceled: true, ..terms() }, &[], at(1));
+        let called_off = |credits: &[Credit]| standing(&Terms { canceled: true, ..terms() }, credits, at(1));
+        let canceled = called_off(&[]);
+        let needless = called_off(&[credit(100, Level::Included, 1)]);
 
         for (before, after, told) in [
             (open, open, vec![]),
@@ -332,6 +336,8 @@ mod tests {
             (open, expired, vec![Expired]),
             (expired, late, vec![PaidLate]),
             (open, canceled, vec![Canceled]),
+            (canceled, needless, vec![PaidLate]),
+            (needless, canceled, vec![]),
             (paid, open, vec![Reopened]),
             (paid, seen, vec![Reopened]),
             (paid, half, vec![Reopened]),

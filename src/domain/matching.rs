@@ -132,7 +132,13 @@ pub fn choose(network: &Network, transfer: &Transfer, at: DateTime<Utc>, candida
 /// Whether a block of the time `at` comes in the time of an invoice.
 #[must_use]
 pub fn is_in_time(at: DateTime<Utc>, created_at: DateTime<Utc>, closes_at: DateTime<Utc>) -> bool {
-    at >= created_at - CLOCKS_DIFFER && at <= closes_at
+    created_at <= made_until(at) && at <= closes_at
+}
+
+/// The latest moment at which an invoice can have been made that a block of the time `at` pays.
+#[must_use]
+pub fn made_until(at: DateTime<Utc>) -> DateTime<Utc> {
+    at + CLOCKS_DIFFER
 }
 
 /// Whether a transfer can pay anything: something must move, from somebody to somebody else.

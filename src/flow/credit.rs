@@ -57,11 +57,12 @@ pub async fn credit(
 
     let indices: Vec<_> = kept.iter().map(|kept| kept.transfer.index).collect();
     let before: BTreeMap<_, _> = transfers::claimed(db, network, block, &indices).await?.into_iter().collect();
-    let mut claims = claims_of_payments(db, network, paid).await?;
+    let mut claims = claims_of_payments(db, network, block, owners, paid).await?;
     let free: Vec<_> = ours
         .into_iter()
         .filter(|transfer| !before.contains_key(&transfer.index) && !paid.iter().any(|(_, own)| own.index == transfer.index))
         .filter(|transfer| matching::can_pay(transfer))
+        .map(|transfer| Kept { transfer, owner: owner(transfer) })
         .collect();
     let (found, unmatched) = matched(db, network, block, free).await?;
     claims.extend(found);
@@ -95,22 +96,27 @@ pub async fn owners<'a>(
 }
 
 /// What payments are paid by, and which invoices these transfers pay besides: the one that the payment was asked for with, or the one
-/// that its payer has named.
+/// that its payer has named. At an address that nobody has registered this may be anybody's invoice: who named it meant it.
 async fn claims_of_payments<'a>(
     db: &mut Db,
     network: &Network,
+    block: &Block,
+    owners: &Owners,
     paid: &[(&Payment, &'a Transfer)],
 ) -> Result<Vec<NewClaim<'a>>, LedgerError> {
-    let named: Vec<_> = paid.iter().map(|(_, transfer)| *transfer).filter(|transfer| !transfer.marks.is_empty()).collect();
-    let found = if named.is_empty() { Vec::new() } else { invoices::candidates(db, network, &named).await?.0 };
+    let owner = |transfer: &Transfer| owners.get(&transfer.to).copied();
+    let marked = paid.iter().map(|(_, transfer)| *transfer).filter(|transfer| !transfer.marks.is_empty());
+    let named: Vec<_> = marked.map(|transfer| Kept { transfer, owner: owner(transfer) }).collect();
+    let found = if named.is_empty() { Vec::new() } else { invoices::candidates(db, network, block.timestamp, &named).await?.0 };
     let mut claims = Vec::new();
     for (payment, transfer) in paid {
+        let place = (transfer.to, owner(transfer));
         let asked = match payment.invoice {
-            Some(invoice) if invoices::takes(db, invoice, network, transfer.asset, transfer.to).await? => Some(invoice),
+            Some(invoice) if invoices::takes(db, invoice, network, transfer.asset, place).await? => Some(invoice),
             Some(_) | None => None,
         };
         let invoice = asked.map(|invoice| (invoice, Basis::Payment)).or_else(|| {
-            let own = found.iter().filter(|(position, _)| named[*position].index == transfer.index);
+            let own = found.iter().filter(|(position, _)| named[*position].transfer.index == transfer.index);
             let named: Vec<_> = own.filter(|(_, candidate)| candidate.named).map(|(_, candidate)| candidate.clone()).collect();
             // Whatever else could be said of its amount or its address is said by the payment.
             matching::choose(network, transfer, DateTime::UNIX_EPOCH, &named)
@@ -125,17 +131,17 @@ async fn matched<'a>(
     db: &mut Db,
     network: &Network,
     block: &Block,
-    transfers: Vec<&'a Transfer>,
+    free: Vec<Kept<'a>>,
 ) -> Result<(Vec<NewClaim<'a>>, u64), LedgerError> {
-    if transfers.is_empty() {
+    if free.is_empty() {
         return Ok((Vec::new(), 0));
     }
     // What we have signed ourselves is for the payments in it, also where these are found in another way.
-    let transactions: Vec<_> = transfers.iter().map(|transfer| transfer.transaction.clone()).collect();
+    let transactions: Vec<_> = free.iter().map(|kept| kept.transfer.transaction.clone()).collect();
     let ours = transfers::signed_here(db, network, &transactions).await?;
-    let transfers: Vec<_> = transfers.into_iter().filter(|transfer| !ours.contains(&transfer.transaction)).collect();
-    let count = transfers.len();
-    let (found, wishes) = invoices::candidates(db, network, &transfers).await?;
+    let free: Vec<_> = free.into_iter().filter(|kept| !ours.contains(&kept.transfer.transaction)).collect();
+    let count = free.len();
+    let (found, wishes) = invoices::candidates(db, network, block.timestamp, &free).await?;
     let mut candidates: BTreeMap<usize, Vec<Candidate>> = BTreeMap::new();
     for (position, candidate) in found {
         candidates.entry(position).or_default().push(candidate);
@@ -143,11 +149,13 @@ async fn matched<'a>(
     let mut claims = Vec::new();
     let mut begun: BTreeSet<InvoiceId> = BTreeSet::new();
     let mut granted = BTreeSet::new();
-    for (position, transfer) in transfers.into_iter().enumerate() {
-        // Of two transfers that look alike a wish is for one.
-        let is_wished = |wish: &&Wish| wish.transfer == position && !granted.contains(&(wish.invoice, &transfer.transaction));
+    for (position, Kept { transfer, .. }) in free.into_iter().enumerate() {
+        let Transfer { transaction, asset, from, to, amount, .. } = transfer;
+        // Of two transfers that look alike a wish is for one. Others of the transaction have wishes of their own.
+        let granting = |wish: &Wish| (wish.invoice, transaction, asset, from, to, amount);
+        let is_wished = |wish: &&Wish| wish.transfer == position && !granted.contains(&granting(wish));
         let chosen = if let Some(wish) = wishes.iter().find(is_wished) {
-            granted.insert((wish.invoice, &transfer.transaction));
+            granted.insert(granting(wish));
             Some((wish.invoice, Basis::Assigned))
         } else {
             let mut likely = candidates.remove(&position).unwrap_or_default();

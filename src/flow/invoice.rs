@@ -20,7 +20,7 @@ use crate::domain::payment::PaymentRequest;
 use crate::domain::reason::{Reason, Refusal};
 use crate::ledger::addresses::RegisteredAddress;
 use crate::ledger::invoices::Invoice;
-use crate::ledger::{Db, LedgerError, addresses, blocks, commit, events, invoices, receipts, transfers};
+use crate::ledger::{Db, LedgerError, accounts, addresses, blocks, commit, events, invoices, receipts, transfers};
 
 /// What a merchant asks for.
 #[derive(Debug, Clone, PartialEq)]
@@ -45,7 +45,7 @@ pub struct Order {
     pub grace: TimeDelta,
     /// By how much the payments may fall short, as people write it.
     pub tolerance: Option<String>,
-    /// How deep a transfer must stand to count; absent: as the networks' settings say.
+    /// How deep a transfer must stand to count, if that is more than the networks' settings say.
     pub answer_at: Option<Level>,
     /// What is bought, as a URL.
     pub resource: Option<String>,
@@ -145,6 +145,8 @@ impl Flows {
         let now = self.clock.now();
         check_times(&order, now)?;
         let assets = self.assets_of(&order)?;
+        // Two orders of an account wait for each other here. Otherwise one could reserve an address while another sees it free.
+        accounts::lock(db, account).await?;
         let id = InvoiceId::new();
         let decimals = assets.iter().map(|asset| asset.decimals).max().unwrap_or_default();
         let places = addresses_for(db, account, &order, &assets, now).await?;
@@ -218,7 +220,8 @@ impl Flows {
         Ok(Terms {
             amount,
             tolerance,
-            answer_at: order.answer_at.unwrap_or(usual),
+            // Merchants may ask for more than the operator's rule, never for less.
+            answer_at: order.answer_at.map_or(usual, |wanted| wanted.max(usual)),
             closes_at: order.expires_at + order.grace,
             canceled: false,
         })
@@ -230,7 +233,15 @@ impl Flows {
     /// See [`ChangeError`].
     pub async fn cancel_invoice(&self, account: AccountId, id: InvoiceId) -> Result<(), ChangeError> {
         let now = self.clock.now();
+        let found = self.ledger.find_invoice(id).await?.filter(|invoice| invoice.account == account);
+        let found = found.ok_or(ChangeError::NoSuchInvoice)?;
+        let networks: BTreeSet<_> = found.options.into_iter().map(|option| option.network).collect();
         let mut db = self.ledger.begin().await?;
+        // Blocks are taken in under these locks, so none that pays the invoice comes in between. Always in the same order, so that
+        // nobody waits in a circle.
+        for network in &networks {
+            blocks::lock_cursor(&mut db, network).await?;
+        }
         let locked = invoices::lock(&mut db, &[id]).await?.pop().filter(|invoice| invoice.account == account);
         let invoice = locked.ok_or(ChangeError::NoSuchInvoice)?;
         if invoice.terms.canceled {
@@ -331,7 +342,7 @@ async fn addresses_for(
     }
     let mut chosen: BTreeMap<Network, RegisteredAddress> = BTreeMap::new();
     let mut named = Vec::new();
-    let awaited = if order.reserve { addresses::awaited(db, &free).await? } else { Vec::new() };
+    let awaited = if order.reserve { addresses::awaited(db, &free, now).await? } else { Vec::new() };
     for address in free.into_iter().filter(|address| !awaited.contains(&address.id)) {
         if order.addresses.contains(&address.id) {
             named.push(address);

@@ -66,6 +66,18 @@ pub async fn account_exists(db: &mut PgConnection, id: AccountId) -> Result<bool
     Ok(found.is_some())
 }
 
+/// Holds an account until the transaction ends, so that whoever wants the same waits.
+///
+/// # Errors
+/// The database could not be reached.
+pub async fn lock(db: &mut PgConnection, id: AccountId) -> Result<(), LedgerError> {
+    // Weak enough to let others name the account meanwhile.
+    sqlx::query_scalar!(r#"SELECT 1 AS "one!" FROM accounts WHERE id = $1 FOR NO KEY UPDATE"#, id.uuid())
+        .fetch_optional(db)
+        .await?;
+    Ok(())
+}
+
 /// Records a new key.
 ///
 /// # Errors

@@ -305,19 +305,29 @@ pub async fn free_of(
     rows.fetch_all(db).await?.into_iter().map(RegisteredAddress::try_from).collect()
 }
 
-/// Of these addresses, those at which an open invoice waits to be paid.
+/// Of these addresses, those at which an invoice of their account waits to be paid: with nothing yet, or with less than is owed, or for
+/// what it has seen to become deeper.
 ///
 /// # Errors
 /// The database could not be reached.
-pub async fn awaited(db: &mut PgConnection, addresses: &[RegisteredAddress]) -> Result<Vec<AddressId>, LedgerError> {
+pub async fn awaited(
+    db: &mut PgConnection,
+    addresses: &[RegisteredAddress],
+    now: DateTime<Utc>,
+) -> Result<Vec<AddressId>, LedgerError> {
     let ids: Vec<_> = addresses.iter().map(|address| address.id.uuid()).collect();
     let awaited = sqlx::query_scalar!(
         r#"
         SELECT a.id FROM addresses a
         WHERE a.id = ANY($1)
-          AND EXISTS (SELECT FROM invoice_options o WHERE o.network = a.network AND o.pay_to = a.address AND o.open AND NOT o.reserved)
+          AND (EXISTS (SELECT FROM invoice_options o JOIN invoices i ON i.id = o.invoice_id AND i.account_id = a.account_id
+                       WHERE o.network = a.network AND o.pay_to = a.address AND o.open AND NOT o.reserved)
+               OR EXISTS (SELECT FROM invoices i JOIN invoice_options o ON o.invoice_id = i.id
+                          WHERE i.account_id = a.account_id AND i.told_status IN ('seen', 'underpaid') AND i.closes_at >= $2
+                            AND o.network = a.network AND o.pay_to = a.address AND NOT o.reserved))
         "#,
         &ids,
+        now,
     );
     Ok(awaited.fetch_all(db).await?.into_iter().map(AddressId::from_uuid).collect())
 }

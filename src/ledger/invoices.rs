@@ -174,7 +174,7 @@ macro_rules! invoices {
 }
 use invoices;
 
-/// Whether an invoice can be paid with this token at this address.
+/// Whether an invoice can be paid with this token at this address: not if the address belongs to an account that the invoice is not of.
 ///
 /// # Errors
 /// The database could not be reached.
@@ -183,17 +183,18 @@ pub async fn takes(
     invoice: InvoiceId,
     network: &Network,
     asset: Address,
-    pay_to: Address,
+    (pay_to, owner): (Address, Option<AccountId>),
 ) -> Result<bool, LedgerError> {
     let option = sqlx::query_scalar!(
         r#"
-        SELECT 1 AS "one!" FROM invoice_options
-        WHERE invoice_id = $1 AND network = $2 AND asset = $3 AND pay_to = $4 LIMIT 1
+        SELECT 1 AS "one!" FROM invoice_options o JOIN invoices i ON i.id = o.invoice_id
+        WHERE i.id = $1 AND o.network = $2 AND o.asset = $3 AND o.pay_to = $4 AND ($5::uuid IS NULL OR i.account_id = $5) LIMIT 1
         "#,
         invoice.uuid(),
         network.as_str(),
         asset.to_string(),
         pay_to.to_string(),
+        owner.map(AccountId::uuid) as Option<Uuid>,
     );
     Ok(option.fetch_optional(db).await?.is_some())
 }

@@ -5,7 +5,7 @@ use secrecy::{ExposeSecret, SecretString};
 use sqlx::PgConnection;
 use uuid::Uuid;
 
-use super::{Ledger, LedgerError};
+use super::{Ledger, LedgerError, accounts};
 use crate::domain::ids::{AccountId, WebhookId};
 
 /// A webhook, without its secrets. Its URL often works like a password, so it is not to be printed.
@@ -87,10 +87,7 @@ macro_rules! webhooks {
 /// # Errors
 /// The database could not be reached.
 pub async fn count_locked(db: &mut PgConnection, account: AccountId) -> Result<i64, LedgerError> {
-    // Weak enough to let others name the account meanwhile.
-    sqlx::query_scalar!(r#"SELECT 1 AS "one!" FROM accounts WHERE id = $1 FOR NO KEY UPDATE"#, account.uuid())
-        .fetch_optional(&mut *db)
-        .await?;
+    accounts::lock(&mut *db, account).await?;
     let count = sqlx::query_scalar!(
         r#"SELECT count(*) AS "count!" FROM webhooks WHERE account_id = $1 AND removed_at IS NULL"#,
         account.uuid(),

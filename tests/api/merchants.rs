@@ -12,6 +12,8 @@ use crate::support::merchant::{Merchant, pay, sign};
 use crate::support::payer::{Payer, Terms};
 use crate::support::{database, eventually};
 
+mod matching;
+
 const PATIENCE: Duration = Duration::from_secs(30);
 
 async fn start() -> (Chain, Facilitator) {

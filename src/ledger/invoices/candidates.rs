@@ -1,13 +1,15 @@
 //! Which invoices the transfers of a block may pay. What they do pay is for the rules of `domain::matching`.
 
+use chrono::{DateTime, Utc};
 use sqlx::PgConnection;
 
 use crate::domain::amount::Amount;
 use crate::domain::binding;
-use crate::domain::ids::InvoiceId;
-use crate::domain::matching::Candidate;
+use crate::domain::ids::{AccountId, InvoiceId};
+use crate::domain::matching::{Candidate, made_until};
 use crate::domain::network::Network;
 use crate::domain::transfer::{Mark, Transfer};
+use crate::ledger::transfers::Kept;
 use crate::ledger::{Column, LedgerError, from_decimal, read_address, to_decimal};
 
 const TABLE: &str = "invoice_options";
@@ -21,30 +23,40 @@ pub struct Wish {
     pub invoice: InvoiceId,
 }
 
-/// The invoices that each of these transfers may pay, by the position of the transfer, and what was said of them before.
+/// The invoices that each of these transfers may pay in a block of the time `at`, by the position of the transfer, and what was said of
+/// them before.
 ///
 /// For each transfer that is: those that it names, the one that its recipient's address is kept for, and a few that ask for exactly
-/// its amount. Of these last ones two are as good as many, because none of them can be meant alone.
+/// its amount. Of these last ones two are as good as many, because none of them can be meant alone. They are counted behind every rule
+/// of `domain::matching`, and each transfer of the call may begin one of them before its amount is compared.
+///
+/// An address may have been another account's before. So only invoices of the one that owns it now are looked at, and where nobody
+/// does, only those that the transfer names.
 ///
 /// # Errors
 /// The database could not be reached.
 pub async fn candidates(
     db: &mut PgConnection,
     network: &Network,
-    transfers: &[&Transfer],
+    at: DateTime<Utc>,
+    kept: &[Kept<'_>],
 ) -> Result<(Vec<(usize, Candidate)>, Vec<Wish>), LedgerError> {
+    let transfers: Vec<_> = kept.iter().map(|kept| kept.transfer).collect();
+    let owners: Vec<_> = kept.iter().map(|kept| kept.owner.map(AccountId::uuid)).collect();
+    let enough = i64::try_from(kept.len()).unwrap_or(i64::MAX).saturating_add(2);
     let assets: Vec<_> = transfers.iter().map(|transfer| transfer.asset.to_string()).collect();
     let senders: Vec<_> = transfers.iter().map(|transfer| transfer.from.to_string()).collect();
     let recipients: Vec<_> = transfers.iter().map(|transfer| transfer.to.to_string()).collect();
     let transactions: Vec<_> = transfers.iter().map(|transfer| transfer.transaction.clone()).collect();
     let amounts: Vec<_> = transfers.iter().map(|transfer| to_decimal(transfer.amount.unwrap_or(Amount::ZERO))).collect();
-    let named = named(db, transfers).await?;
+    let named = named(db, &transfers).await?;
     let (named_transfers, named_invoices): (Vec<i64>, Vec<uuid::Uuid>) = named.into_iter().unzip();
     let rows = sqlx::query!(
         r#"
         WITH t AS (
-            SELECT position - 1 AS position, asset, sender, recipient, amount
-            FROM unnest($2::text[], $3::text[], $4::text[], $5::numeric[]) WITH ORDINALITY AS t (asset, sender, recipient, amount, position)
+            SELECT position - 1 AS position, asset, sender, recipient, amount, owner
+            FROM unnest($2::text[], $3::text[], $4::text[], $5::numeric[], $8::uuid[])
+                 WITH ORDINALITY AS t (asset, sender, recipient, amount, owner, position)
         ), found AS (
             SELECT n.position, o.invoice_id, o.position AS option, true AS named
             FROM unnest($6::bigint[], $7::uuid[]) AS n (position, invoice_id) JOIN invoice_options o USING (invoice_id)
@@ -54,24 +66,32 @@ pub async fn candidates(
             UNION ALL
             SELECT t.position, o.invoice_id, o.position, false
             FROM t CROSS JOIN LATERAL (
-                (SELECT o.invoice_id, o.position FROM invoice_options o
+                (SELECT o.invoice_id, o.position FROM invoice_options o JOIN invoices i ON i.id = o.invoice_id
                  WHERE o.network = $1 AND o.pay_to = t.recipient AND o.asset = t.asset AND o.amount = t.amount
-                   AND o.payer = t.sender AND o.open AND NOT o.reserved LIMIT 2)
+                   AND o.payer = t.sender AND o.open AND NOT o.reserved AND i.account_id = t.owner
+                   AND i.canceled_at IS NULL AND i.created_at <= $9 AND i.closes_at >= $10
+                   AND NOT EXISTS (SELECT FROM claims c WHERE c.invoice_id = i.id) LIMIT $11)
                 UNION ALL
-                (SELECT o.invoice_id, o.position FROM invoice_options o
+                (SELECT o.invoice_id, o.position FROM invoice_options o JOIN invoices i ON i.id = o.invoice_id
                  WHERE o.network = $1 AND o.pay_to = t.recipient AND o.asset = t.asset AND o.amount = t.amount
-                   AND o.payer IS NULL AND o.open AND NOT o.reserved LIMIT 2)
+                   AND o.payer IS NULL AND o.open AND NOT o.reserved AND i.account_id = t.owner
+                   AND i.canceled_at IS NULL AND i.created_at <= $9 AND i.closes_at >= $10
+                   AND NOT EXISTS (SELECT FROM claims c WHERE c.invoice_id = i.id) LIMIT $11)
                 UNION ALL
-                (SELECT o.invoice_id, o.position FROM invoice_options o
+                (SELECT o.invoice_id, o.position FROM invoice_options o JOIN invoices i ON i.id = o.invoice_id
                  WHERE o.network = $1 AND o.pay_to = t.recipient AND o.asset = t.asset AND o.amount = t.amount
-                   AND o.payer <> t.sender AND o.open AND NOT o.reserved LIMIT 1)
+                   AND o.payer <> t.sender AND o.open AND NOT o.reserved AND i.account_id = t.owner
+                   AND i.canceled_at IS NULL AND i.created_at <= $9 AND i.closes_at >= $10
+                   AND NOT EXISTS (SELECT FROM claims c WHERE c.invoice_id = i.id) LIMIT $11)
             ) o
         )
         SELECT f.position AS "position!", f.named AS "named!", o.network AS "network!", o.asset AS "asset!", o.pay_to AS "pay_to!",
                o.amount AS "amount!", o.reserved AS "reserved!", i.id AS "id!", i.payer, i.by_amount AS "by_amount!",
                i.created_at AS "created_at!", i.closes_at AS "closes_at!", i.canceled_at IS NOT NULL AS "canceled!",
                EXISTS (SELECT FROM claims c WHERE c.invoice_id = i.id) AS "begun!"
-        FROM found f JOIN invoice_options o ON o.invoice_id = f.invoice_id AND o.position = f.option JOIN invoices i ON i.id = f.invoice_id
+        FROM found f JOIN t USING (position) JOIN invoice_options o ON o.invoice_id = f.invoice_id AND o.position = f.option
+             JOIN invoices i ON i.id = f.invoice_id
+        WHERE i.account_id = t.owner OR (t.owner IS NULL AND f.named)
         "#,
         network.as_str(),
         &assets,
@@ -80,6 +100,10 @@ pub async fn candidates(
         &amounts,
         &named_transfers,
         &named_invoices,
+        &owners as &[Option<uuid::Uuid>],
+        made_until(at),
+        at,
+        enough,
     );
     let rows = rows.fetch_all(&mut *db).await?;
     let candidates = rows.into_iter().map(|row| {
@@ -104,10 +128,11 @@ pub async fn candidates(
     let wishes = sqlx::query!(
         r#"
         SELECT t.position - 1 AS "position!", a.invoice_id
-        FROM unnest($2::text[], $3::text[], $4::text[], $5::text[], $6::numeric[])
-             WITH ORDINALITY AS t (transaction, asset, sender, recipient, amount, position)
+        FROM unnest($2::text[], $3::text[], $4::text[], $5::text[], $6::numeric[], $7::uuid[])
+             WITH ORDINALITY AS t (transaction, asset, sender, recipient, amount, owner, position)
         JOIN assignments a ON a.network = $1 AND a.transaction = t.transaction AND a.asset = t.asset AND a.sender = t.sender
                           AND a.recipient = t.recipient AND a.amount = t.amount
+        JOIN invoices i ON i.id = a.invoice_id AND i.account_id = t.owner
         ORDER BY t.position
         "#,
         network.as_str(),
@@ -116,6 +141,7 @@ pub async fn candidates(
         &senders,
         &recipients,
         &amounts,
+        &owners as &[Option<uuid::Uuid>],
     );
     let wishes = wishes.fetch_all(db).await?.into_iter().map(|row| {
         let transfer = usize::try_from(row.position).column("assignments", "position")?;
