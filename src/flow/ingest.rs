@@ -298,6 +298,8 @@ async fn settle_findings(
     now: chrono::DateTime<chrono::Utc>,
 ) -> Result<Vec<NewEvent>, LedgerError> {
     let mut told = Vec::new();
+    let paid: Vec<_> = findings.paid.iter().map(|(payment, _)| payment.id).collect();
+    payments::take_proven(db, &paid).await?;
     for (payment, transfer) in &findings.paid {
         // A failure had been answered: the owner must hear that the money moved after all.
         let kind = if payment.given_up.is_some() { EventKind::PaymentRecovered } else { EventKind::PaymentIncluded };

@@ -279,6 +279,10 @@ impl Flows {
         if !found.canonical || found.is_claimed {
             return Err(ChangeError::NotFree);
         }
+        // It is the payment's that was settled here, and that claims it in a moment under the same lock.
+        if transfers::awaits_payment(db, &network, &found.transfer.transaction).await? {
+            return Err(ChangeError::NotFree);
+        }
         if !matching::can_pay(&found.transfer) || !invoices::knows(db, invoice, &found.network, found.transfer.asset).await? {
             return Err(ChangeError::DoesNotFit);
         }

@@ -16,7 +16,7 @@ use crate::chain::Chain;
 use crate::chain::address::Proof;
 use crate::domain::account::Caller;
 use crate::domain::address::Address;
-use crate::domain::block::{Heights, Level};
+use crate::domain::block::{Block, Heights, Level};
 use crate::domain::challenge::Presentation;
 use crate::domain::ids::{AccountId, InvoiceId};
 use crate::domain::invoice::PaymentOption;
@@ -49,6 +49,10 @@ pub struct Proven {
     pub invoice: InvoiceId,
     /// The transfer.
     pub transfer: Transfer,
+    /// The block in which it stands.
+    pub block: Block,
+    /// On which network.
+    pub network: Network,
     /// How deep it stands.
     pub level: Level,
 }
@@ -207,6 +211,9 @@ impl Flows {
         let candidates = case.sought.choose(&records, taker)?;
         let chosen = self.presentable(case, &candidates).await?;
         let network = case.network();
+        let mut db = self.ledger.acquire().await?;
+        check_payment(&mut db, network, chosen).await?;
+        drop(db);
         let cursor = self.ledger.cursor(network).await?.ok_or_else(|| Unavailable::NotReady(network.clone()))?;
         self.proof_level(case, chosen, cursor.heights)?;
         Ok(chosen.transfer.from)
@@ -334,6 +341,8 @@ impl Flows {
         let records = records(&mut db, case).await?;
         let candidates = case.sought.choose(&records, Some(taker))?;
         let chosen = candidates.into_iter().find(|record| record.transfer.from == payer).ok_or_else(told_before)?;
+        // Payments claim their transfers under the lock on the cursor, so none comes in between.
+        check_payment(&mut db, network, chosen).await?;
         let level = self.proof_level(case, chosen, cursor.heights)?;
         let Record { transfer, block, .. } = chosen;
         if !invoices::hand_out(&mut db, network, transfer, invoice, taker, now).await? {
@@ -349,7 +358,7 @@ impl Flows {
         if let Err(lost) = commit(db).await {
             self.find_told(case, transfer, taker, lost).await?;
         }
-        Ok(Proven { invoice, transfer: transfer.clone(), level })
+        Ok(Proven { invoice, transfer: transfer.clone(), block: block.clone(), network: network.clone(), level })
     }
 
     /// Finds out whether `taker` was told, after the answer to the COMMIT was lost.
@@ -417,6 +426,16 @@ fn record(own: OwnTransfer, said: &[Assignment]) -> Record {
         assigned: said.map(|said| said.invoice),
         told: said.and_then(|said| said.handed_out_to.clone()),
     }
+}
+
+/// Whether a transfer may be told as a proof: what we have signed ourselves is told as the payment in it. Where blocks do not show which
+/// payment a transfer is for, it is in the ledger a moment before its payment claims it. One that was told already stays told.
+async fn check_payment(db: &mut Db, network: &Network, chosen: &Record) -> Result<(), Verdict> {
+    if chosen.told.is_none() && transfers::awaits_payment(db, network, &chosen.transfer.transaction).await? {
+        let why = "it is a payment that is settled here, which is not recorded as paid yet: ask for the success of the payment";
+        return Err(Refusal::because(Reason::SettlementPending, why).into());
+    }
+    Ok(())
 }
 
 fn called_off() -> Refusal {

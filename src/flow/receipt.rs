@@ -9,6 +9,7 @@ use std::time::Duration;
 use chrono::SubsecRound;
 
 use super::Flows;
+use super::prove::Proven;
 use crate::domain::ids::{AccountId, PaymentId, ReceiptId};
 use crate::domain::payment::Claim;
 use crate::domain::receipt::{Finality, Statement};
@@ -75,6 +76,27 @@ impl Flows {
         self.issuer.as_ref()?;
         let found = statements(&self.ledger, &[payment]).await;
         self.receipt_for(claim, found.get(&payment))
+    }
+
+    /// The receipt for a proven transfer, as far as it is known in time. None if there are no keys, or if the network has replaced the
+    /// block since.
+    pub async fn receipt_for_proven(&self, proven: &Proven) -> Option<String> {
+        self.issuer.as_ref()?;
+        let read = async {
+            let found = self.ledger.receipt_of_transfer(&proven.network, &proven.block.hash, proven.transfer.index).await?;
+            Ok::<_, LedgerError>(self.signed(found.into_iter().collect()).await.pop())
+        };
+        match tokio::time::timeout(READ_WITHIN, read).await {
+            Ok(Ok(signed)) => signed.map(|(_, receipt)| receipt),
+            Ok(Err(error)) => {
+                tracing::debug!(error = %ErrorChain(&error), "a proof is answered without its receipt");
+                None
+            }
+            Err(_) => {
+                tracing::debug!("a proof is answered without its receipt, which was not read in time");
+                None
+            }
+        }
     }
 
     /// Revisions with their signatures. What was not signed yet is signed now, and kept; without keys it is left out.

@@ -36,6 +36,9 @@ struct ProofView {
     invoice: String,
     status: &'static str,
     transaction: String,
+    /// What the payer can be served for. Absent without keys, or while the receipt cannot be read; asking again shows it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    receipt: Option<String>,
 }
 
 async fn prove(service: Data<Service>, request: HttpRequest, id: Path<String>, payload: Payload) -> HttpResponse {
@@ -64,10 +67,12 @@ async fn read(service: &Service, request: &HttpRequest, payload: Payload) -> Res
 /// Where the invoice stands with this transfer.
 async fn view(flows: &Flows, proven: Proven) -> Result<ProofView, Problem> {
     let invoice = flows.ledger.find_invoice(proven.invoice).await?.ok_or(Problem::NotFound)?;
+    let receipt = flows.receipt_for_proven(&proven).await;
     Ok(ProofView {
         invoice: invoice.id.to_string(),
         status: invoice.told.status.as_str(),
         transaction: proven.transfer.transaction,
+        receipt,
     })
 }
 

@@ -6,6 +6,7 @@ use uuid::Uuid;
 
 use super::{Column, Ledger, LedgerError, read_address, read_amount};
 use crate::domain::ids::{AccountId, InvoiceId, PaymentId, ReceiptId};
+use crate::domain::network::Network;
 use crate::domain::receipt::{Finality, Purpose, Statement};
 
 mod issuing;
@@ -202,6 +203,22 @@ impl Ledger {
         let rows = revisions!("WHERE r.payment_id = ANY ($1) AND v.number = r.revision AND r.finality <> 'revoked'", &ids);
         let rows = rows.fetch_all(self.pool()).await?;
         rows.into_iter().map(|row| Revision::try_from(row).map(|revision| revision.statement)).collect()
+    }
+
+    /// The newest revision of the receipt for the transfer at a place in a block, as far as it stands.
+    ///
+    /// # Errors
+    /// The database could not be reached.
+    pub async fn receipt_of_transfer(&self, network: &Network, hash: &str, index: u32) -> Result<Option<Revision>, LedgerError> {
+        let row = revisions!(
+            r#"
+            WHERE r.network = $1 AND r.block_hash = $2 AND r.index = $3 AND v.number = r.revision AND r.finality <> 'revoked'
+            "#,
+            network.as_str(),
+            hash,
+            i32::try_from(index).unwrap_or(i32::MAX),
+        );
+        row.fetch_optional(self.pool()).await?.map(Revision::try_from).transpose()
     }
 
     /// The newest revisions of the receipts for an invoice, oldest receipt first.

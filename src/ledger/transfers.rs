@@ -376,6 +376,26 @@ pub async fn signed_here(
     Ok(known.fetch_all(db).await?)
 }
 
+/// Whether we have signed this transaction for a payment that may still be told as paid by it: one that no transfer is recorded for, and
+/// that was not given up. One whose success was told before its transfer was undone counts too, whatever has become of it since.
+///
+/// # Errors
+/// The database could not be reached.
+pub async fn awaits_payment(db: &mut PgConnection, network: &Network, transaction: &str) -> Result<bool, LedgerError> {
+    let awaits = sqlx::query_scalar!(
+        r#"
+        SELECT EXISTS (
+            SELECT FROM attempts a JOIN payments p ON p.id = ANY (a.payments)
+            WHERE a.network = $1 AND a.transaction = $2 AND (p.given_up_at IS NULL OR p.handed_out_at IS NOT NULL)
+              AND NOT EXISTS (SELECT FROM claims c WHERE c.payment_id = p.id)
+        ) AS "awaits!"
+        "#,
+        network.as_str(),
+        transaction,
+    );
+    Ok(awaits.fetch_one(db).await?)
+}
+
 /// Positions in a block fit: no block has 2^31 logs.
 fn to_integer(index: u32) -> i32 {
     i32::try_from(index).unwrap_or(i32::MAX)

@@ -20,6 +20,7 @@ use crate::support::typed;
 
 mod page;
 mod refusals;
+mod signed_here;
 
 const PATIENCE: Duration = Duration::from_secs(30);
 

@@ -1,6 +1,7 @@
 //! What callers change about the payment that they wait for: they wait for longer, leave, or take its success.
 
 use chrono::{DateTime, TimeDelta, Utc};
+use sqlx::PgConnection;
 
 use crate::domain::ids::PaymentId;
 use crate::ledger::{Ledger, LedgerError, commit};
@@ -14,6 +15,38 @@ pub struct Taker {
     pub block_hash: String,
     /// Who takes it, for the record.
     pub taker: String,
+}
+
+/// In whose name the success of a payment is taken whose transfer was told as a proof before the payment claimed it. No request has
+/// this name.
+const PROOF: &str = "proof";
+
+/// Takes the success of payments whose transfers were presented as proofs before: a transfer is told once, as the one or the other. To
+/// be called under the lock on the cursor when the payments have claimed their transfers.
+///
+/// # Errors
+/// The database could not be reached.
+pub async fn take_proven(db: &mut PgConnection, paid: &[PaymentId]) -> Result<(), LedgerError> {
+    if paid.is_empty() {
+        return Ok(());
+    }
+    let ids: Vec<_> = paid.iter().map(|id| id.uuid()).collect();
+    // An assignment knows a transfer by what it is. Of two that look the same in one transaction neither is told again, as with proofs.
+    sqlx::query!(
+        r#"
+        UPDATE payments p SET handed_out_to = $2, handed_out_at = a.handed_out_at
+        FROM claims c
+        JOIN transfers t ON t.network = c.network AND t.block_hash = c.block_hash AND t.index = c.index
+        JOIN assignments a ON a.network = t.network AND a.transaction = t.transaction AND a.asset = t.asset AND a.sender = t.sender
+                          AND a.recipient = t.recipient AND a.amount = t.amount
+        WHERE p.id = ANY ($1) AND c.payment_id = p.id AND p.handed_out_at IS NULL AND a.handed_out_at IS NOT NULL
+        "#,
+        &ids,
+        PROOF,
+    )
+    .execute(db)
+    .await?;
+    Ok(())
 }
 
 impl Ledger {

@@ -5,8 +5,9 @@ use serde_json::{Value, json};
 use super::{AMOUNT, Shop, facts, is_duplicate, network, post, presented, start, terms};
 use crate::support::chain::{Chain, ChainOptions};
 use crate::support::database;
-use crate::support::facilitator::{Facilitator, Options};
+use crate::support::facilitator::Facilitator;
 use crate::support::merchant::{pay, sign};
+use crate::support::receipts::{Keys, verify_offline};
 
 fn path(invoice: &Value) -> String {
     format!("/i/{}/proof", invoice["id"].as_str().expect("a name"))
@@ -16,8 +17,10 @@ fn path(invoice: &Value) -> String {
 async fn a_payer_needs_no_key_and_is_told_again_when_it_asks_again() {
     let chain = Chain::start(ChainOptions { block_time: 0.25, ..ChainOptions::default() }).await;
     let url = database::fresh().await;
-    let server = "access = \"keys\"\n".to_owned();
-    let facilitator = Facilitator::start(&Options { server, ..Options::new(network(&chain), &url) }).await;
+    let keys = Keys::generate().await;
+    let mut options = keys.options(network(&chain), &url);
+    options.server = options.server.replace("\"open\"", "\"keys\"");
+    let facilitator = Facilitator::start(&options).await;
     let shop = Shop::open(&chain, &facilitator, &chain.payers[0]).await;
     let (invoice, other, payer) = (shop.invoice().await, shop.invoice().await, &chain.payers[1]);
     let transaction = shop.paid_by(payer).await;
@@ -26,12 +29,17 @@ async fn a_payer_needs_no_key_and_is_told_again_when_it_asks_again() {
 
     let (status, first) = facilitator.post(&path(&invoice), &signed(&invoice)).await;
     assert_eq!(status, 200, "{first}");
-    assert_eq!(first, json!({"invoice": invoice["id"], "status": "paid", "transaction": transaction}));
+    let receipt = first["receipt"].as_str().expect("a receipt");
+    assert_eq!(first, json!({"invoice": invoice["id"], "status": "paid", "transaction": transaction, "receipt": receipt}));
+    let (status, jwks) = facilitator.get("/.well-known/jwks.json").await;
+    assert_eq!(status, 200, "{jwks}");
+    let claims = verify_offline(receipt, &jwks, &facilitator.url).await.expect("it holds");
+    assert_eq!((&claims["invoice"], &claims["transaction"]), (&invoice["id"], &json!(transaction)), "{claims}");
     let before = facts(&url).await;
     let named = json!({"transaction": transaction, "signature": signed(&invoice)["signature"], "network": chain.network()});
     for again in [signed(&invoice), named] {
         let (status, answer) = facilitator.post(&path(&invoice), &again).await;
-        assert_eq!((status, &answer["transaction"]), (200, &json!(transaction)), "{answer}");
+        assert_eq!((status, &answer), (200, &first));
     }
     assert_eq!(facts(&url).await, before, "to ask again changes nothing");
 
@@ -57,6 +65,7 @@ async fn what_was_matched_before_is_shown_to_its_payer_and_to_nobody_else() {
     assert_eq!((status, &problem["code"]), (422, &json!("proof_signature_invalid")), "{problem}");
     let (status, shown) = facilitator.post(&path(&invoice), &by(1)).await;
     assert_eq!((status, &shown["status"]), (200, &json!("paid")), "{shown}");
+    assert_eq!(shown.get("receipt"), None, "without keys nothing is signed: {shown}");
     assert_eq!(shop.merchant.show(&invoice).await["transfers"][0]["basis"], "reserved");
 }
 
