@@ -220,6 +220,11 @@ impl Blocks {
         Ok(None)
     }
 
+    /// Whether a slot comes after the newest block that was read.
+    pub fn is_ahead(&self, slot: u64) -> bool {
+        self.lock().head.as_ref().is_some_and(|(newest, _)| slot > *newest)
+    }
+
     /// The blocks at these heights, the lowest first. None of them may be above the newest one.
     pub async fn range(&self, heights: RangeInclusive<u64>) -> Result<Vec<Block>, ChainError> {
         // Known for one, the slots are known for all.

@@ -134,6 +134,11 @@ pub async fn outcomes(nodes: &Nodes, blocks: &Blocks, sent: &[Sent<'_>], effort:
         }
     }
     for (slot, found) in landed {
+        if !matches!(effort, Effort::Thorough(_)) && blocks.is_ahead(slot) {
+            // Nodes know a status a moment before they serve the block, and a block counts only once it was reached.
+            outcomes.unclear.extend(found.iter().map(|sent| sent.key.clone()));
+            continue;
+        }
         // A block that cannot be read, or does not hold what landed there, does not keep the others.
         let there = observe(blocks, slot, &found).await.unwrap_or_else(|error| {
             tracing::warn!(slot, error = %ErrorChain(&error), "a block that holds payments could not be read");
