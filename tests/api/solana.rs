@@ -265,7 +265,8 @@ async fn a_blockhash_that_has_few_blocks_left_gets_no_signature_of_ours() {
 /// Somebody settles elsewhere what we have never seen, and presents it here.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_payment_that_has_landed_already_is_refused() {
-    let cluster = Cluster::start(20).await;
+    // A blockhash lasts for six seconds, in which a busy machine pays and is asked again.
+    let cluster = Cluster::start(40).await;
     let proxy = Proxy::start(&cluster.url);
     let elsewhere = Facilitator::start(&Options::new(cluster.options(&cluster.url), &database::fresh().await)).await;
     let here = Facilitator::start(&Options::new(cluster.options(&proxy.url), &database::fresh().await)).await;
