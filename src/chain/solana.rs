@@ -524,6 +524,7 @@ impl Chain for SolanaChain {
 
     async fn outcomes(&self, sent: &[Payment], thorough: Option<u64>) -> Result<Outcomes, ChainError> {
         let sent: Vec<_> = sent.iter().filter_map(Sent::of).collect();
+        self.blocks.expect(sent.len());
         let effort = thorough.map_or_else(|| self.glance(), Effort::Thorough);
         statuses::outcomes(&self.nodes, &self.blocks, &sent, effort).await
     }

@@ -23,6 +23,9 @@ use crate::domain::asset::TokenProgram;
 use crate::domain::block::Block;
 use crate::domain::transfer::Transfer;
 
+/// For how long so many payments are believed to be under way. Looks are less than this apart.
+const EXPECTED: Duration = Duration::from_secs(5);
+
 /// How long the network's word on what is final is believed. It moves with every block, and nobody waits for it.
 const LEVELS_LAST: Duration = Duration::from_secs(2);
 
@@ -59,6 +62,9 @@ const CLEANED_UP: i64 = -32_001;
 /// What it says of a block with a transaction of a version that was not asked for.
 const UNKNOWN_VERSION: i64 = -32_015;
 
+/// With so many payments under way nearly every block holds some, so each is read once with all that happened in it.
+const MANY: usize = 16;
+
 /// Blocks that are asked for at the same time without their transactions.
 const BLOCKS_AT_ONCE: usize = 8;
 
@@ -87,6 +93,8 @@ struct Seen {
     /// Those that were read a moment ago with what happened in them, by their slots.
     whole: BTreeMap<u64, (Contents, Instant)>,
     head: Option<(u64, Block)>,
+    /// Since when so many payments are under way that what happened in each block is asked for.
+    many: Option<Instant>,
     finalized: Option<(u64, Instant)>,
 }
 
@@ -220,6 +228,11 @@ impl Blocks {
         Ok(None)
     }
 
+    /// So many payments are under way, of which a block may hold some. It is said anew with each look.
+    pub fn expect(&self, payments: usize) {
+        self.lock().many = (payments >= MANY).then(Instant::now);
+    }
+
     /// Whether a slot comes after the newest block that was read.
     pub fn is_ahead(&self, slot: u64) -> bool {
         self.lock().head.as_ref().is_some_and(|(newest, _)| slot > *newest)
@@ -227,14 +240,25 @@ impl Blocks {
 
     /// The blocks at these heights, the lowest first. None of them may be above the newest one.
     pub async fn range(&self, heights: RangeInclusive<u64>) -> Result<Vec<Block>, ChainError> {
-        // Known for one, the slots are known for all.
-        self.slot_of(*heights.start()).await?;
+        self.know_slots(heights.clone()).await?;
         let numbers: Vec<_> = heights.collect();
         let mut blocks = Vec::with_capacity(numbers.len());
         for part in numbers.chunks(BLOCKS_AT_ONCE) {
             blocks.extend(try_join_all(part.iter().copied().map(|number| self.below_head(number))).await?);
         }
         Ok(blocks)
+    }
+
+    /// Asks for the slots of these heights together: known for one, they are known for all above it.
+    async fn know_slots(&self, heights: RangeInclusive<u64>) -> Result<(), ChainError> {
+        let unknown = {
+            let seen = self.lock();
+            heights.into_iter().find(|height| !seen.slots.contains_key(height))
+        };
+        match unknown {
+            Some(height) => self.slot_of(height).await.map(drop),
+            None => Ok(()),
+        }
     }
 
     async fn below_head(&self, number: u64) -> Result<Block, ChainError> {
@@ -244,7 +268,7 @@ impl Blocks {
 
     /// The first of the blocks at these heights, with what happened in them.
     pub async fn whole_range(&self, heights: RangeInclusive<u64>) -> Result<Vec<Contents>, ChainError> {
-        self.slot_of(*heights.start()).await?;
+        self.know_slots(heights.clone()).await?;
         let numbers: Vec<_> = heights.take(WHOLE_MAX).collect();
         let mut whole = Vec::with_capacity(numbers.len());
         for part in numbers.chunks(WHOLE_AT_ONCE) {
@@ -431,6 +455,11 @@ impl Blocks {
     }
 
     async fn read_at(&self, slot: u64) -> Result<Option<Block>, CallError> {
+        let many = self.lock().many.is_some_and(|said_at| said_at.elapsed() < EXPECTED);
+        // What is wrong with it is told when it is asked for without.
+        if many && let Ok(Some(contents)) = self.read_whole(slot).await {
+            return Ok(Some(contents.block));
+        }
         let answer = self.nodes.call(RpcRequest::GetBlock, json!([slot, block_config("none")])).await;
         let Some(block) = there(answer)? else { return Ok(None) };
         let Some(block) = read(&block) else { return Err(CallError::Unavailable(NodeFailure::Broken)) };

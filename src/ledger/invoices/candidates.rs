@@ -47,7 +47,6 @@ pub async fn candidates(
     let assets: Vec<_> = transfers.iter().map(|transfer| transfer.asset.to_string()).collect();
     let senders: Vec<_> = transfers.iter().map(|transfer| transfer.from.to_string()).collect();
     let recipients: Vec<_> = transfers.iter().map(|transfer| transfer.to.to_string()).collect();
-    let transactions: Vec<_> = transfers.iter().map(|transfer| transfer.transaction.clone()).collect();
     let amounts: Vec<_> = transfers.iter().map(|transfer| to_decimal(transfer.amount.unwrap_or(Amount::ZERO))).collect();
     let named = named(db, &transfers).await?;
     let (named_transfers, named_invoices): (Vec<i64>, Vec<uuid::Uuid>) = named.into_iter().unzip();
@@ -125,6 +124,19 @@ pub async fn candidates(
         Ok((usize::try_from(row.position).column(TABLE, "position")?, candidate))
     });
     let candidates = candidates.collect::<Result<Vec<_>, LedgerError>>()?;
+    let wishes = wishes(db, network, kept).await?;
+    Ok((candidates, wishes))
+}
+
+/// What was said of these transfers before.
+async fn wishes(db: &mut PgConnection, network: &Network, kept: &[Kept<'_>]) -> Result<Vec<Wish>, LedgerError> {
+    let transfers: Vec<_> = kept.iter().map(|kept| kept.transfer).collect();
+    let owners: Vec<_> = kept.iter().map(|kept| kept.owner.map(AccountId::uuid)).collect();
+    let transactions: Vec<_> = transfers.iter().map(|transfer| transfer.transaction.clone()).collect();
+    let assets: Vec<_> = transfers.iter().map(|transfer| transfer.asset.to_string()).collect();
+    let senders: Vec<_> = transfers.iter().map(|transfer| transfer.from.to_string()).collect();
+    let recipients: Vec<_> = transfers.iter().map(|transfer| transfer.to.to_string()).collect();
+    let amounts: Vec<_> = transfers.iter().map(|transfer| to_decimal(transfer.amount.unwrap_or(Amount::ZERO))).collect();
     let wishes = sqlx::query!(
         r#"
         SELECT t.position - 1 AS "position!", a.invoice_id
@@ -147,7 +159,7 @@ pub async fn candidates(
         let transfer = usize::try_from(row.position).column("assignments", "position")?;
         Ok(Wish { transfer, invoice: InvoiceId::from_uuid(row.invoice_id) })
     });
-    Ok((candidates, wishes.collect::<Result<_, LedgerError>>()?))
+    wishes.collect()
 }
 
 /// The invoices that the marks of transfers name.
