@@ -1,8 +1,9 @@
 // Counts token transfers in recorded answers of nodes, in its own way: nothing here is shared with the service, whose reading of
-// the same files is compared with this. Run `node dev/count-transfers.mjs FOLDER`.
+// the same files is compared with this. Run `node dev/count-transfers.mjs FOLDER`, or with `RECEIPTS TOKEN`, a file with the receipts of
+// a block of an EVM network and the address of a token.
 //
-// Prints one line of JSON: for each file the number of transfers, the sum of their amounts, and each of them as
-// `transaction place from to amount`.
+// Prints one line of JSON: the number of transfers, the sum of their amounts, and each of them as `transaction place from to amount`;
+// for a folder that of each file.
 
 import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
@@ -130,6 +131,7 @@ function base58(bytes) {
   return '1'.repeat(zeros < 0 ? bytes.length : zeros) + text;
 }
 
-const folder = process.argv[2] ?? process.env.QUITTANCE_FIXTURES;
-const count = ([file, read]) => [file, read(JSON.parse(readFileSync(join(folder, file), 'utf8')))];
-console.log(JSON.stringify(Object.fromEntries(Object.entries(FILES).map(count))));
+const read = (file) => JSON.parse(readFileSync(file, 'utf8'));
+const [place = process.env.QUITTANCE_FIXTURES, token] = process.argv.slice(2);
+const ofFolder = () => Object.fromEntries(Object.entries(FILES).map(([file, count]) => [file, count(read(join(place, file)))]));
+console.log(JSON.stringify(token ? ofLogs(logsOf(read(place)), token.toLowerCase()) : ofFolder()));

@@ -350,9 +350,11 @@ fn start_tasks(config: &Config, roles: &BTreeSet<Role>, flows: &Arc<Flows>, supe
     }
     if roles.contains(&Role::Worker) {
         let client = Webhooks::new(reach(config))?;
-        let [forgetting, draining, delivering] = std::array::from_fn(|_| Arc::clone(flows));
+        let [forgetting, draining, delivering, reconciling] = std::array::from_fn(|_| Arc::clone(flows));
+        let every = config.reconcile.every;
         supervisor.run("retention", move |stop| worker::run(Arc::clone(&forgetting), owner, stop));
         supervisor.run("outbox", move |stop| worker::outbox::run(Arc::clone(&draining), owner, stop));
+        supervisor.run("reconcile", move |stop| worker::reconcile::run(Arc::clone(&reconciling), owner, every, stop));
         supervisor.run("deliveries", move |stop| worker::deliveries::run(Arc::clone(&delivering), client.clone(), stop));
     }
     if roles.contains(&Role::Api) {

@@ -19,6 +19,7 @@ use crate::domain::ids::PaymentId;
 use crate::domain::network::Network;
 use crate::domain::payment::{AuthorizationKey, Payment, PaymentRequest};
 use crate::domain::reason::{Reason, Refusal};
+use crate::domain::reconciliation::Movement;
 use crate::domain::submission::{Fees, Place, SignedAttempt};
 use crate::domain::transfer::{AuthorizationUse, TransactionId, Transfer};
 use crate::domain::verification::{Checked, ExaminedPayment, Sendable};
@@ -325,6 +326,10 @@ pub struct Outcomes {
     pub unclear: Vec<AuthorizationKey>,
 }
 
+/// A payment is accepted in a state so many blocks older at most than what was read. Where the height of that state decides when the
+/// payment can be given up, one node's word on it is believed no further than this.
+pub const LAG_MAX: u64 = 32;
+
 /// What a transaction in a block came to, whoever sent it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Landed {
@@ -428,6 +433,9 @@ pub trait Chain: Send + Sync {
     /// Whether new blocks are announced at present, so that the head need not be asked for all the time.
     fn announces_heads(&self) -> bool;
 
+    /// How many payments are under way, of which blocks that are read next may hold some. It changes nothing but the way to read them.
+    fn note_under_way(&self, payments: usize);
+
     /// The newest block.
     async fn head(&self) -> Result<Head, ChainError>;
 
@@ -471,6 +479,14 @@ pub trait Chain: Send + Sync {
     /// What a transaction came to, as the nodes see it now; `None` if none of them has it in a block. It serves to explain what was
     /// not observed, or not yet: only what [`Chain::observe`] told is ever paid with.
     async fn transfers_of(&self, transaction: &str) -> Result<Option<Landed>, ChainError>;
+
+    /// What `address` held of `asset`, in all of its accounts, at a block, or at a newer one where nodes know no past states, and at
+    /// which.
+    async fn holding(&self, asset: Address, address: Address, block: (u64, &BlockHash)) -> Result<(Amount, u64), ChainError>;
+
+    /// What addresses received and spent in these blocks, transaction by transaction. Nodes are asked by address and not by block, so
+    /// the answer says something about what was read in the other way.
+    async fn movements(&self, addresses: &[Address], heights: RangeInclusive<u64>) -> Result<Vec<Movement>, ChainError>;
 
     /// Whether payments can be taken at an address.
     async fn check_payable(&self, address: Address) -> Result<Payable, ChainError>;

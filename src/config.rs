@@ -12,6 +12,7 @@ mod answer;
 mod network;
 mod problem;
 mod receipts;
+mod reconcile;
 mod rpc;
 mod secret;
 mod server;
@@ -22,10 +23,10 @@ mod webhooks;
 
 use std::path::Path;
 
-pub use answer::AnswerPolicy;
 pub use network::{CostLimits, EvmConfig, FamilyConfig, Finality, NetworkConfig, SignerConfig, SolanaConfig, Watch};
 pub use problem::{ConfigErrors, ConfigProblem, Fault};
 pub use receipts::Receipts;
+pub use reconcile::Reconcile;
 pub use rpc::RpcUrl;
 pub use server::{Access, Database, Log, LogFormat, Server};
 pub use sources::Environment;
@@ -47,6 +48,8 @@ pub struct Config {
     pub receipts: Receipts,
     /// Where accounts may be told of events.
     pub webhooks: Webhooks,
+    /// How networks are compared with the ledger.
+    pub reconcile: Reconcile,
     /// What is written down.
     pub log: Log,
 }
@@ -82,9 +85,18 @@ fn config(root: &Table) -> Result<Config, Reported> {
     let database = root.table("database").and_then(|table| server::database(&table));
     let receipts = root.table("receipts").and_then(|table| receipts::receipts(&table));
     let webhooks = root.table("webhooks").and_then(|table| webhooks::webhooks(&table));
+    let reconcile = root.table("reconcile").and_then(|table| reconcile::reconcile(&table));
     let log = root.table("log").and_then(|table| server::log(&table));
     let networks = network::networks(root);
-    Ok(Config { server: server?, database: database?, networks: networks?, receipts: receipts?, webhooks: webhooks?, log: log? })
+    Ok(Config {
+        server: server?,
+        database: database?,
+        networks: networks?,
+        receipts: receipts?,
+        webhooks: webhooks?,
+        reconcile: reconcile?,
+        log: log?,
+    })
 }
 
 #[cfg(test)]

@@ -5,6 +5,7 @@
 pub mod account;
 pub mod address;
 pub mod amount;
+pub mod answer;
 pub mod asset;
 pub mod binding;
 pub mod block;
@@ -20,6 +21,7 @@ pub mod payment;
 pub mod proof;
 pub mod reason;
 pub mod receipt;
+pub mod reconciliation;
 pub mod submission;
 pub mod transfer;
 pub mod verification;

@@ -33,6 +33,8 @@ mod payments;
 mod problem;
 mod proofs;
 mod receipts;
+mod reconciliations;
+mod settings;
 mod streaming;
 mod transfers;
 mod webhooks;
@@ -114,6 +116,8 @@ pub fn api(service: Arc<Service>) -> std::io::Result<(actix_web::dev::Server, st
             .configure(events::routes)
             .configure(exports::routes)
             .configure(proofs::routes)
+            .configure(reconciliations::routes)
+            .configure(settings::routes)
             .default_service(web::to(|| async { problem::not_found() }))
     })
     .workers(WORKERS)
@@ -147,7 +151,7 @@ async fn observe(
 }
 
 /// The routes by which requests are counted. A path that somebody invents counts as none of them.
-const ROUTES: [&str; 35] = [
+const ROUTES: [&str; 37] = [
     "/verify",
     "/settle",
     "/supported",
@@ -182,6 +186,8 @@ const ROUTES: [&str; 35] = [
     "/v1/export/payments.csv",
     "/v1/export/transfers.csv",
     "/v1/export/invoices.csv",
+    "/v1/reconciliations",
+    "/v1/settings",
     "/i/{invoice}/proof",
 ];
 

@@ -4,6 +4,7 @@
 //! read into private structs and turned into domain values at this border, and a row that cannot be one is an error that names
 //! it.
 
+use std::sync::LazyLock;
 use std::time::Duration;
 
 use chrono::TimeDelta;
@@ -31,13 +32,25 @@ pub mod outbox;
 pub mod payments;
 pub mod private;
 pub mod receipts;
+pub mod reconciliations;
+pub mod settings;
 pub mod signers;
 pub mod submissions;
 pub mod transfers;
 pub mod webhooks;
 
-/// The migrations, compiled in.
-static MIGRATIONS: Migrator = sqlx::migrate!("./migrations");
+/// The migrations, compiled in. The lock around them is our own, see [`Ledger::migrate`].
+static MIGRATIONS: LazyLock<Migrator> = LazyLock::new(|| {
+    let mut migrations = sqlx::migrate!("./migrations");
+    migrations.set_locking(false);
+    migrations
+});
+
+/// The advisory lock that one migrator of a database holds at a time.
+const MIGRATOR_LOCK: i64 = 0x7175_6974;
+
+/// Between two looks at whether another migrator is done.
+const MIGRATOR_LOOKS_APART: Duration = Duration::from_millis(100);
 
 /// A connection, as functions take it that leave the transaction to their caller.
 pub type Db = PgConnection;
@@ -153,7 +166,16 @@ impl Ledger {
     /// # Errors
     /// A migration that fails; those before it stay done.
     pub async fn migrate(&self) -> Result<(), LedgerError> {
-        MIGRATIONS.run(&self.pool).await.map_err(LedgerError::Migration)
+        // Its end gives the lock back, whatever ended it.
+        let mut db = self.pool.acquire().await?.detach();
+        // Not a statement that waits: an index that is built CONCURRENTLY waits for the end of every older statement, and so of this one.
+        let held = "SELECT pg_try_advisory_lock($1)";
+        while !sqlx::query_scalar::<_, bool>(held).bind(MIGRATOR_LOCK).fetch_one(&mut db).await? {
+            tokio::time::sleep(MIGRATOR_LOOKS_APART).await;
+        }
+        let migrated = MIGRATIONS.run(&mut db).await.map_err(LedgerError::Migration);
+        db.close().await?;
+        migrated
     }
 
     /// Makes sure that every migration of this binary was run.
@@ -204,6 +226,11 @@ impl Ledger {
 /// [`LedgerError::Unavailable`] if the answer did not arrive.
 pub async fn commit(transaction: Transaction<'_, Postgres>) -> Result<(), LedgerError> {
     Ok(transaction.commit().await?)
+}
+
+/// Whether a statement was refused because there may be only one row of its kind.
+fn is_conflict(error: &sqlx::Error, constraint: &str) -> bool {
+    error.as_database_error().is_some_and(|error| error.is_unique_violation() && error.constraint() == Some(constraint))
 }
 
 fn to_decimal(amount: Amount) -> BigDecimal {

@@ -10,6 +10,7 @@ mod outcome;
 use std::collections::BTreeMap;
 use std::time::Duration;
 
+use chrono::{DateTime, Utc};
 use prometheus::{Gauge, GaugeVec, Registry, TextEncoder};
 
 pub use catalogue::{CATALOGUE, MetricDoc, MetricKind};
@@ -161,6 +162,12 @@ impl Metrics {
     /// Whether a block of the network cannot be read.
     pub fn network_stuck(&self, network: &Network, is_stuck: bool) {
         self.set(&self.series.network_stuck, network, truth(is_stuck));
+    }
+
+    /// What the last comparison of the network with the ledger found, and when.
+    pub fn reconciled(&self, network: &Network, differences: u64, finished_at: DateTime<Utc>) {
+        self.set(&self.series.reconcile_differences, network, rough(differences.into()));
+        self.set(&self.series.reconcile_finished, network, rough(finished_at.timestamp().unsigned_abs().into()));
     }
 
     /// The newest block of a node, and how old it was when it came. Zero if it claims to be from the future.
@@ -341,6 +348,8 @@ impl Metrics {
             &series.network_available,
             &series.network_halted,
             &series.network_stuck,
+            &series.reconcile_differences,
+            &series.reconcile_finished,
             &series.head_block,
             &series.cursor_block,
             &series.final_block,

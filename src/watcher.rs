@@ -60,8 +60,8 @@ const INQUIRED_AT_ONCE: usize = 1_024;
 
 /// What a look at the network came to.
 struct Looked {
-    /// Whether there was a new block.
-    found: bool,
+    /// How many new blocks there were.
+    found: u64,
     /// Whether there are more that are not read yet.
     behind: bool,
     /// Whether a payment waits for one.
@@ -123,8 +123,8 @@ impl Watcher {
             }
         };
         self.flows.metrics.network_stuck(network, false);
-        if looked.found {
-            self.rhythm.block_seen(Instant::now());
+        if looked.found > 0 {
+            self.rhythm.blocks_seen(looked.found, Instant::now());
             self.announced = false;
         }
         if looked.behind {
@@ -156,40 +156,42 @@ impl Watcher {
         let prepared = self.chain.is_prepared();
         if halted || !prepared {
             // Until the nodes are known to be the right ones nothing is asked of them, so looking often costs nothing.
-            return Ok(Looked { found: false, behind: false, busy: !prepared });
+            return Ok(Looked { found: 0, behind: false, busy: !prepared });
+        }
+        if self.chain.nonces().is_none() {
+            self.chain.note_under_way(self.flows.ledger.in_open_messages(network, INQUIRED_AT_ONCE).await?.len());
         }
         let head = match (self.chain.head().await, &cursor) {
             (Err(error @ ChainError::WrongChain { .. }), Some(cursor)) => {
                 self.halt(cursor, &error.to_string()).await?;
-                return Ok(Looked { found: false, behind: false, busy: false });
+                return Ok(Looked { found: 0, behind: false, busy: false });
             }
             (head, _) => head?,
         };
         self.flows.metrics.head(network, head.block.number, self.age(&head));
         let (found, behind) = match self.step(cursor.as_ref(), &head).await? {
-            Step::Nothing => (false, false),
+            Step::Nothing => (0, false),
             Step::Extend { from } => {
                 let from = if cursor.is_none() { self.pace.start_block.unwrap_or(from).min(from) } else { from };
-                (true, !self.extend(lease, from, &head).await?)
+                (head.block.number.saturating_add(1).saturating_sub(from), !self.extend(lease, from, &head).await?)
             }
             Step::Reorg { ancestor, hash } => {
                 self.flows.reorg(lease, network, (ancestor, hash)).await?;
-                (true, !self.extend(lease, ancestor + 1, &head).await?)
+                (head.block.number.saturating_sub(ancestor), !self.extend(lease, ancestor + 1, &head).await?)
             }
             Step::Impossible { number } => {
                 if let Some(cursor) = &cursor {
                     self.halt(cursor, &format!("a node contradicts block {number}, which was final")).await?;
                 }
-                (false, false)
+                (0, false)
             }
         };
+        // Once more, because blocks may hold what was sent while they were read.
         let sent = self.flows.ledger.in_open_messages(network, INQUIRED_AT_ONCE).await?;
-        if !sent.is_empty() {
-            let sent = self.flows.ledger.find_payments(&sent).await?;
-            // The next look asks again, and comes as soon as if this had been answered.
-            if let Err(error) = self.flows.inquire(&self.chain, &sent, None).await {
-                tracing::warn!(%network, error = %ErrorChain(&error), "what became of payments could not be asked");
-            }
+        let sent = self.flows.ledger.find_payments(&sent).await?;
+        // The next look asks again, and comes as soon as if this had been answered.
+        if let Err(error) = self.flows.inquire(&self.chain, &sent, None).await {
+            tracing::warn!(%network, error = %ErrorChain(&error), "what became of payments could not be asked");
         }
         // Callers of this replica are known here, those of others by the slots that wait for a block.
         let busy = self.flows.waiting.is_awaited(network) || self.flows.ledger.has_open_slots(network).await?;
@@ -307,8 +309,10 @@ struct Rhythm {
 const EARLY_PERCENT: u32 = 85;
 
 impl Rhythm {
-    fn block_seen(&mut self, now: Instant) {
-        let interval = self.last.map(|last| now.saturating_duration_since(last));
+    fn blocks_seen(&mut self, blocks: u64, now: Instant) {
+        let blocks = u32::try_from(blocks.max(1)).unwrap_or(u32::MAX);
+        // Or whoever once came too late, and found several, would believe that they come as seldom as it looks.
+        let interval = self.last.map(|last| now.saturating_duration_since(last) / blocks);
         // The shorter one, because after a quiet time the next block may come quickly again.
         self.interval = match (self.interval, interval) {
             (Some(known), Some(new)) => Some(new.min(known.saturating_mul(2))),
@@ -336,8 +340,8 @@ mod tests {
         let at = |milliseconds| start + Duration::from_millis(milliseconds);
         let mut rhythm = Rhythm::default();
         assert_eq!(rhythm.until_due(start, PACE), PACE.busy);
-        rhythm.block_seen(at(0));
-        rhythm.block_seen(at(1000));
+        rhythm.blocks_seen(1, at(0));
+        rhythm.blocks_seen(1, at(1000));
 
         assert_eq!(rhythm.until_due(at(1010), PACE), Duration::from_millis(840));
         assert_eq!(rhythm.until_due(at(1849), PACE), PACE.busy);
@@ -350,9 +354,19 @@ mod tests {
         let at = |milliseconds| start + Duration::from_millis(milliseconds);
         let mut rhythm = Rhythm::default();
         for milliseconds in [0, 1000, 600_000] {
-            rhythm.block_seen(at(milliseconds));
+            rhythm.blocks_seen(1, at(milliseconds));
         }
 
         assert!(rhythm.until_due(at(600_000), PACE) <= PACE.idle);
+    }
+
+    #[test]
+    fn a_watcher_that_came_late_looks_as_often_as_blocks_come() {
+        let start = Instant::now();
+        let mut rhythm = Rhythm::default();
+        rhythm.blocks_seen(1, start);
+        rhythm.blocks_seen(3, start + Duration::from_millis(1200));
+
+        assert_eq!(rhythm.until_due(start + Duration::from_millis(1200), PACE), Duration::from_millis(340));
     }
 }

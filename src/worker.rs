@@ -12,6 +12,7 @@ use crate::telemetry::ErrorChain;
 
 pub mod deliveries;
 pub mod outbox;
+pub mod reconcile;
 
 /// Between two looks at what may be forgotten.
 const FORGET_EVERY: Duration = Duration::from_mins(10);

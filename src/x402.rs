@@ -5,6 +5,7 @@
 
 pub mod exact_evm;
 pub mod exact_solana;
+mod identifier;
 pub mod json;
 pub mod links;
 mod members;

@@ -10,14 +10,16 @@ import { sendOnEvm, sendOnSolana, signOnSolana } from './wallets.mjs';
 
 const is = (status) => (invoice) => invoice.status === status;
 
-/** Verifies a receipt with nothing but the published keys, and returns what it says. */
+/** Verifies a receipt with nothing but the published keys, and tells what it says. */
 async function verifyOffline(facilitator, { receipt }) {
   const folder = mkdtempSync(join(tmpdir(), 'quittance-receipt-'));
   try {
     const [keys, file] = [join(folder, 'jwks.json'), join(folder, 'receipt')];
     writeFileSync(keys, await (await fetch(`${facilitator.url}/.well-known/jwks.json`)).text());
     writeFileSync(file, receipt);
-    return JSON.parse(await command(facilitator, ['receipt', 'verify', file, '--jwks', keys, '--issuer', facilitator.url]));
+    const printed = await command(facilitator, ['receipt', 'verify', file, '--jwks', keys, '--issuer', facilitator.url]);
+    const { receiptId, payer, amount, invoice, finality } = JSON.parse(printed);
+    return ['receipt', `${receiptId}, verified offline: ${payer} paid ${amount} for ${invoice}, ${finality}`];
   } finally {
     rmSync(folder, { recursive: true });
   }
@@ -42,12 +44,12 @@ async function payInParts({ merchant, receiver, facilitator, chain, account, sto
   const rest = await sendOnEvm({ chain, key, to: account.address, amount: begun.amountDue });
   const paid = await merchant.until(invoice, (now) => is('paid')(now) && now.receipts.length === 2);
   const event = await receiver.told('invoice.paid', invoice.id);
-  const claims = await verifyOffline(facilitator, paid.receipts.find(({ transaction }) => transaction === rest));
+  const receipts = await Promise.all(paid.receipts.map((receipt) => verifyOffline(facilitator, receipt)));
   story.details([
     ['transaction', `${half}  → ${begun.status}, ${begun.amountDue} USDC due`],
     ['transaction', `${rest}  → ${paid.status}`],
     ['webhook', `${event.type}, signed, at ${event.timestamp}`],
-    ['receipt', `${claims.receiptId}, verified offline: ${claims.payer} paid ${claims.amount} for ${claims.invoice}, ${claims.finality}`],
+    ...receipts,
   ]);
 }
 
@@ -74,26 +76,50 @@ async function payByProof({ merchant, facilitator, chain, account, story }) {
   // Until the block with the transfer is read, there is nothing to show.
   while (!answer.ok && Date.now() < deadline) answer = await present();
   if (!answer.ok) throw new Error(`The proof was answered ${answer.status}: ${await answer.text()}`);
-  const paid = await merchant.until(invoice, is('paid'));
-  story.details([['transaction', `${transaction}  → ${paid.status}, because its payer said so`]]);
+  const paid = await merchant.until(invoice, (now) => is('paid')(now) && now.receipts.length === 1);
+  story.details([
+    ['transaction', `${transaction}  → ${paid.status}, because its payer said so`],
+    await verifyOffline(facilitator, paid.receipts[0]),
+  ]);
+}
+
+/** An invoice that can be paid for a few seconds only. */
+const openBriefly = ({ merchant, chain }) =>
+  merchant.ask('POST', '/v1/invoices', { amount: '0.07', networks: [chain.world.network], expiresIn: 5, grace: 0 });
+
+/** An invoice that is paid too late: the transfer pays nothing by itself, and the merchant says what it was for. */
+async function payLate({ merchant, receiver, chain, account, story }, invoice) {
+  story.step('A wallet pays an invoice whose time is over. The merchant finds the transfer, and says what it was for.');
+  const { status } = await merchant.until(invoice, is('expired'));
+  const transaction = await sendOnEvm({ chain, key: chain.world.payers[3].key, to: account.address, amount: '0.07' });
+  const stray = await merchant.unmatched(transaction);
+  await merchant.ask('POST', `/v1/transfers/${stray.id}/assign`, { invoice: invoice.id });
+  const late = await merchant.until(invoice, ({ amountLate }) => amountLate === '0.07');
+  const event = await receiver.told('invoice.paid_late', invoice.id);
+  story.details([
+    ['transaction', `${transaction}  → matched ${stray.matched}`],
+    ['invoice', `${status}, with ${late.amountLate} USDC that came too late, to be sent back or honoured`],
+    ['webhook', `${event.type}, signed, at ${event.timestamp}`],
+  ]);
 }
 
 /** An invoice paid by a Solana Pay link. */
-async function payOnSolana({ merchant, chain, story }) {
+async function payOnSolana({ merchant, facilitator, chain, story }) {
   story.step('A wallet on Solana follows the Solana Pay link of an invoice.');
   const { merchant: owner, accounts, network, payers } = chain.world;
   await merchant.register(network, owner, (text) => signOnSolana(accounts.merchant.key, text));
   const invoice = await merchant.ask('POST', '/v1/invoices', { amount: '0.15', networks: [network] });
   const [{ reference, solanaPay }] = invoice.options;
   const transaction = await sendOnSolana({ chain, key: payers[5].key, to: owner, amount: '0.15', reference });
-  const paid = await merchant.until(invoice, is('paid'));
+  const paid = await merchant.until(invoice, (now) => is('paid')(now) && now.receipts.length === 1);
   story.details([
     ['for wallets', solanaPay],
     ['transaction', `${transaction}  → ${paid.status}`],
+    await verifyOffline(facilitator, paid.receipts[0]),
   ]);
 }
 
-/** Tells how invoices are paid by wallets, and returns how many were. */
+/** Tells how invoices are paid by wallets, and returns how many were in time. */
 export async function payInvoices({ chain, solana, facilitator, story, started }) {
   const merchant = await openMerchant({ facilitator, name: 'A shop' });
   const receiver = await started.add(startReceiver());
@@ -105,7 +131,9 @@ export async function payInvoices({ chain, solana, facilitator, story, started }
   // A second address, because the first is kept for the first invoice until its time is over.
   const second = privateKeyToAccount(chain.world.accounts.buyer.key);
   await merchant.register(chain.world.network, second.address, (message) => second.signMessage({ message }));
+  const brief = await openBriefly(scene);
   await payByProof({ ...scene, account: second });
+  await payLate({ ...scene, account: second }, brief);
   if (solana) await payOnSolana({ ...scene, chain: solana });
   return solana ? 3 : 2;
 }

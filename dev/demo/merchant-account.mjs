@@ -44,5 +44,17 @@ export async function openMerchant({ facilitator, name }) {
       await sleep(100);
     }
   }
-  return { ask, register, until };
+
+  /** Waits until a transfer has arrived that pays nothing, and returns it. */
+  async function unmatched(transaction) {
+    const deadline = Date.now() + PATIENCE_MS;
+    for (;;) {
+      const { transfers } = await ask('GET', '/v1/transfers?matched=false');
+      const found = transfers.find((transfer) => transfer.transaction === transaction);
+      if (found) return found;
+      if (Date.now() > deadline) throw new Error(`Transfer ${transaction} was not found in ${PATIENCE_MS / 1000} s.`);
+      await sleep(100);
+    }
+  }
+  return { ask, register, until, unmatched };
 }

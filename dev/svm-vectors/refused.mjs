@@ -122,6 +122,8 @@ async function feePayers() {
   const by = async (feePayer) => signed(await payment({}, { feePayer }));
   const from = async (authority) => payment({ transfer: await transfer({ authority }) });
   const listed = async (account) => signed(await payment({ notes: [memo('m', [readonly(account)])] }));
+  const guarded = async (account) => signed(await payment({ notes: [guard(9, [readonly(account)], 0, 2, ...Buffer.alloc(8), 4)] }));
+  const writing = async (account) => signed(await payment({ notes: [guard(0, [readonly(account)], 0, 0, 0, 0)] }));
   const asked = (feePayer) => ({ ...terms, extra: { feePayer } });
   return [
     v2(68, 'the terms name no fee payer', `${PAYLOAD}_missing_fee_payer`, await by(FEE_PAYER), asked(undefined)),
@@ -136,6 +138,8 @@ async function feePayers() {
     v1(70, "version 1, the fee payer's own tokens", OUR_FUNDS, await signed(await from(FEE_PAYER), [])),
     v2(71, 'the fee payer among the accounts of a memo', OUR_ACCOUNT, await listed(FEE_PAYER)),
     v2(71, 'another signer of ours among the accounts of a memo', OUR_ACCOUNT, await listed(OTHER_SIGNER)),
+    v2(71, 'the fee payer among the accounts of a guard', OUR_ACCOUNT, await guarded(FEE_PAYER)),
+    v2(71, 'the fee payer pays for an account of a guard', OUR_ACCOUNT, await writing(FEE_PAYER)),
     v2(71, 'the fee payer among the accounts of the transfer', OUR_ACCOUNT, await signed(await payment({ transfer: await withAccount(FEE_PAYER) }))),
   ];
 }
@@ -191,6 +195,8 @@ async function transfers() {
     v2(73, "out of a stranger's account, whose delegate the payer may be", NO_TRANSFER, await to({ source: await ataOf(USDC, STRANGER.address) })),
     v2(74, 'another token', `${PAYLOAD}_mint_mismatch`, await to({ mint: TOKEN_2022 })),
     v2(74, 'USDC for another token', `${PAYLOAD}_mint_mismatch`, await to(), requirements({ mint: TOKEN_2022 })),
+    v2(74, 'one decimal too few', `${PAYLOAD}_mint_mismatch`, await to({ mint: { ...USDC, decimals: USDC.decimals - 1 } })),
+    v2(74, 'one decimal too many', `${PAYLOAD}_mint_mismatch`, await to({ mint: { ...USDC, decimals: USDC.decimals + 1 } })),
     v2(75, 'to the merchant itself instead of its token account', recipient, await to({ destination: PAY_TO.address })),
     v2(75, "to a stranger's token account", recipient, await to({ payTo: STRANGER })),
     v2(75, 'back to the payer', recipient, await to({ payTo: PAYER })),
@@ -249,5 +255,6 @@ async function memos() {
     v2(78, 'another memo', mismatch, await then(memo('order 8')), asked),
     v2(78, 'the memo and a space', mismatch, await then(memo('order 7 ')), asked),
     v2(78, 'a byte that is no text, read leniently the text that was asked for', mismatch, await then(memo(Buffer.from([0xff]))), requirements({ memo: '\ufffd' })),
+    v2(78, 'a memo of 257 bytes that nobody asked for', mismatch, await then(memo('m'.repeat(257)))),
   ];
 }

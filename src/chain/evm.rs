@@ -36,6 +36,7 @@ use crate::domain::asset::Asset;
 use crate::domain::block::{Block, BlockHash};
 use crate::domain::payment::{Payment, PaymentRequest, SCHEME_EXACT};
 use crate::domain::reason::{Reason, Refusal};
+use crate::domain::reconciliation::Movement;
 use crate::domain::submission::{Place, SignedAttempt};
 use crate::domain::verification::{ExaminedPayment, Sendable};
 use crate::keys::{NamedSigner, SettlementSigner};
@@ -49,6 +50,7 @@ mod build;
 pub mod exact;
 mod fees;
 mod heads;
+mod movements;
 pub mod observe;
 mod payable;
 mod proof;
@@ -438,6 +440,9 @@ impl Chain for EvmChain {
         self.heads.is_subscribed()
     }
 
+    /// Every block is searched.
+    fn note_under_way(&self, _payments: usize) {}
+
     async fn head(&self) -> Result<Head, ChainError> {
         let newest = self.blocks.newest().await?;
         self.note_price(&newest);
@@ -491,6 +496,15 @@ impl Chain for EvmChain {
 
     fn observes_transfers(&self) -> bool {
         true
+    }
+
+    async fn holding(&self, asset: Address, address: Address, block: (u64, &BlockHash)) -> Result<(Amount, u64), ChainError> {
+        self.balance(asset, address, block).await
+    }
+
+    async fn movements(&self, addresses: &[Address], heights: RangeInclusive<u64>) -> Result<Vec<Movement>, ChainError> {
+        let tokens: Vec<_> = self.profile.assets.iter().map(|asset| evm(asset.address)).collect();
+        movements::movements(&self.nodes, &tokens, addresses, heights).await
     }
 
     async fn transfers_of(&self, transaction: &str) -> Result<Option<Landed>, ChainError> {

@@ -15,37 +15,39 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use chrono::{DateTime, Utc};
 use futures_util::stream::{FuturesUnordered, StreamExt};
-use serde::Deserialize;
 use serde_json::{Value, json};
 use solana_client::rpc_request::RpcRequest;
 
+use self::accounts::accounts;
 use self::blocks::{Blocks, SLOTS_SKIPPED_MAX};
 use self::exact::Authorization;
 use self::exact::compute::Limits;
 use self::histories::Histories;
 use self::memory::Memory;
 use self::message::{Key, SignedTransaction, Transaction};
-use self::rpc::{Nodes, confirmed};
+use self::rpc::{Nodes, Stated, confirmed};
 use self::statuses::{Effort, Sent};
-use self::watching::Way;
+use self::watching::{Foresight, Way};
 use super::address::{Payable, Proof};
 use super::nodes::{CallError, Complaint, NodeFailure};
 use super::{
-    Anchor, Broadcast, BuildError, Chain, ChainError, Head, Landed, Nonces, Observed, Outcomes, Profile, Recheck, Rejection,
-    SignerProfile, SlotOrder, VerifiedPayment, VerifyError, Wanted, Watched,
+    Anchor, Broadcast, BuildError, Chain, ChainError, Head, LAG_MAX, Landed, Nonces, Observed, Outcomes, Profile, Recheck,
+    Rejection, SignerProfile, SlotOrder, VerifiedPayment, VerifyError, Wanted, Watched,
 };
 use crate::config::{NetworkConfig, SolanaConfig, Watch};
-use crate::domain::address::{Address, decode_base58, encode_base58};
+use crate::domain::address::{Address, encode_base58};
 use crate::domain::amount::Amount;
 use crate::domain::asset::Asset;
 use crate::domain::block::{Block, BlockHash};
 use crate::domain::payment::{Payment, PaymentRequest, SCHEME_EXACT};
 use crate::domain::reason::{Reason, Refusal};
+use crate::domain::reconciliation::Movement;
 use crate::domain::submission::{Fees, SignedAttempt};
 use crate::domain::verification::{Checked, ExaminedPayment, Sendable};
 use crate::keys::{MessageSigner, NamedMessageSigner};
 use crate::metrics::Metrics;
 
+mod accounts;
 pub mod associated;
 mod blocks;
 pub mod credits;
@@ -54,6 +56,7 @@ mod histories;
 mod landed;
 mod memory;
 pub mod message;
+mod movements;
 mod payable;
 pub mod programs;
 mod proof;
@@ -82,6 +85,9 @@ const OTHERS_WITHIN: Duration = Duration::from_millis(500);
 /// One in so many looks asks a second node for transactions that the first does not know.
 const SECOND_GLANCE_EVERY: usize = 8;
 
+/// One in so many looks asks a node, where blocks are read with all of their transactions.
+const GLANCE_EVERY: usize = 4;
+
 /// How the ledger writes that a payer runs no code.
 const NO_CODE: &str = "none";
 
@@ -96,8 +102,7 @@ pub struct SolanaChain {
     blocks_left_min: u64,
     watch: Watch,
     histories: Histories,
-    /// Whether the newest block is wanted with all of its transactions as soon as it is found.
-    reads_all: AtomicBool,
+    foresight: Foresight,
     verified: Memory,
     agree_above: Option<String>,
     prepared: AtomicBool,
@@ -138,7 +143,7 @@ impl SolanaChain {
             limits,
             blocks_left_min: family.blocks_left_min,
             watch: family.watch,
-            reads_all: AtomicBool::new(false),
+            foresight: Foresight::default(),
             verified: Memory::default(),
             agree_above: config.agree_above.clone(),
             prepared: AtomicBool::new(false),
@@ -177,15 +182,23 @@ impl SolanaChain {
         pay_to: Address,
     ) -> Result<(Result<simulate::Good, Refusal>, u64), ChainError> {
         let outcome = simulate::simulate(&self.nodes, payment, pay_to).await?;
-        let height = self.blocks.height_of(outcome.slot).await?;
+        let height = match &outcome.verdict {
+            // A payment that is thought to be accepted later than it was is given up later.
+            Ok(_) => self.blocks.height_at_most(outcome.slot).await?,
+            // A refusal counts only if its state is not older than what was read.
+            Err(_) => self.blocks.height_of(outcome.slot).await?,
+        };
         Ok((outcome.verdict, height))
     }
 
-    /// How hard the nodes are asked for what was sent a moment ago, which is done all the time.
+    /// How hard the nodes are asked for what was sent a moment ago, which is done all the time. Where blocks are read in full anyway,
+    /// they say most of it.
     fn glance(&self) -> Effort {
         let look = self.looks.fetch_add(1, Ordering::Relaxed);
         if look % SECOND_GLANCE_EVERY == SECOND_GLANCE_EVERY - 1 {
             Effort::SecondGlance(look / SECOND_GLANCE_EVERY)
+        } else if self.foresight.is_all_wanted() && !look.is_multiple_of(GLANCE_EVERY) {
+            Effort::AtHand
         } else {
             Effort::Glance
         }
@@ -222,7 +235,8 @@ impl SolanaChain {
         let newest = (self.slot_below_head(head.number).await?, head);
         let accounts = watching::accounts(watched, &self.profile.assets);
         for (slot, names) in self.histories.between(&self.blocks, &accounts, slots, newest).await? {
-            let contents = self.blocks.contents(None, slot).await?.filter(|contents| contents.holds(names.iter()));
+            let names: Vec<_> = names.iter().map(String::as_str).collect();
+            let contents = self.blocks.holding(slot, &names).await?.filter(|contents| contents.holds(names.iter().copied()));
             let place = contents.as_ref().and_then(|contents| observed.iter().position(|bare| bare.block == contents.block));
             let (Some(contents), Some(place)) = (contents, place) else {
                 self.histories.forget();
@@ -240,53 +254,19 @@ impl SolanaChain {
 
     /// Whether a node has the same block with the same transactions, and says the same of what they moved and how they ended.
     async fn seen_by(&self, node: usize, slot: u64, observed: &Observed) -> Result<Option<bool>, ChainError> {
-        let Some(contents) = self.blocks.contents(Some(node), slot).await? else { return Ok(None) };
+        let Some(contents) = self.blocks.shown_by(node, slot).await? else { return Ok(None) };
         if !contents.confirms(observed) {
             return Ok(Some(false));
         }
         let confirmed = statuses::confirms(&self.nodes, node, observed).await;
         confirmed.map_err(|error| self.nodes.unavailable(RpcRequest::GetSignatureStatuses, error))
     }
-
-    async fn accounts(&self, addresses: &[Address]) -> Result<(u64, Vec<Option<(Key, Vec<u8>)>>), ChainError> {
-        let addresses: Vec<_> = addresses.iter().map(Address::to_string).collect();
-        let config = json!({"encoding": "base64", "commitment": "confirmed"});
-        let answer: Accounts = self.nodes.read(RpcRequest::GetMultipleAccounts, json!([addresses, config])).await?;
-        if answer.value.len() != addresses.len() {
-            let what = format!("{} accounts at {} addresses", answer.value.len(), addresses.len());
-            return Err(self.nodes.implausible(what));
-        }
-        Ok((answer.context.slot, answer.value.into_iter().map(|account| account.and_then(Account::read)).collect()))
-    }
-}
-
-#[derive(Deserialize)]
-struct Accounts {
-    context: Context,
-    value: Vec<Option<Account>>,
-}
-
-#[derive(Deserialize)]
-struct Context {
-    slot: u64,
-}
-
-#[derive(Deserialize)]
-struct Account {
-    owner: String,
-    data: (String, String),
-}
-
-impl Account {
-    fn read(self) -> Option<(Key, Vec<u8>)> {
-        Some((decode_base58(&self.owner)?, STANDARD.decode(self.data.0).ok()?))
-    }
 }
 
 /// What its blockhash says about its end is the client's word; that it was good once is the cluster's. So whatever lands does so
-/// before its blockhash can have ended, even if the height was read too low.
+/// before its blockhash can have ended, even if the height was read too low, or the node said of its state that it was older than it is.
 const fn lands_until(accepted: u64) -> u64 {
-    accepted.saturating_add(BLOCKHASH_LASTS + HEIGHT_ERROR_MAX)
+    accepted.saturating_add(BLOCKHASH_LASTS + HEIGHT_ERROR_MAX + LAG_MAX)
 }
 
 /// Every payment goes by itself.
@@ -302,7 +282,7 @@ impl Chain for SolanaChain {
 
     async fn prepare(&self) -> Result<(), ChainError> {
         let addresses: Vec<_> = self.profile.assets.iter().map(|asset| asset.address).collect();
-        for (asset, account) in self.profile.assets.iter().zip(self.accounts(&addresses).await?.1) {
+        for (asset, account) in self.profile.assets.iter().zip(accounts(&self.nodes, &addresses).await?.1) {
             let account = account.as_ref().map(|(owner, data)| (owner, data.as_slice()));
             tokens::check_mint(asset, account)
                 .map_err(|error| self.nodes.misconfigured(format!("{} {}: {error}", asset.symbol, asset.address)))?;
@@ -405,12 +385,12 @@ impl Chain for SolanaChain {
         let program = self.profile.asset(asset).and_then(Asset::program);
         let account = program.and_then(|program| associated::account(&owner, &mint, program));
         let account = account.ok_or_else(|| self.nodes.misconfigured(format!("{asset} is not configured")))?;
-        let (slot, accounts) = self.accounts(&[Address::Solana(account)]).await?;
+        let (slot, found) = accounts(&self.nodes, &[Address::Solana(account)]).await?;
         let height = self.blocks.height_of(slot).await?;
         if height < number {
             return Err(self.nodes.implausible(format!("a state before block {number}")));
         }
-        let held = accounts.into_iter().next().flatten().and_then(|(_, data)| tokens::TokenAccount::read(&data));
+        let held = found.into_iter().next().flatten().and_then(|(_, data)| tokens::TokenAccount::read(&data));
         Ok((Amount::new(held.map_or(0, |held| held.amount).into()), height))
     }
 
@@ -470,7 +450,7 @@ impl Chain for SolanaChain {
 
     async fn signer_balance(&self, name: &str) -> Result<u128, ChainError> {
         let address = encode_base58(&self.signer_named(name)?.address());
-        let balance: Balance = self.nodes.read(RpcRequest::GetBalance, json!([address, confirmed()])).await?;
+        let balance: Stated<u64> = self.nodes.read(RpcRequest::GetBalance, json!([address, confirmed()])).await?;
         Ok(balance.value.into())
     }
 
@@ -490,8 +470,12 @@ impl Chain for SolanaChain {
         false
     }
 
+    fn note_under_way(&self, payments: usize) {
+        self.foresight.note_under_way(payments);
+    }
+
     async fn head(&self) -> Result<Head, ChainError> {
-        self.blocks.head(self.reads_all.load(Ordering::Relaxed)).await
+        self.blocks.head(self.foresight.is_all_wanted()).await
     }
 
     async fn block(&self, number: u64) -> Result<Option<Block>, ChainError> {
@@ -514,7 +498,12 @@ impl Chain for SolanaChain {
         watched: &Watched,
     ) -> Result<Vec<Observed>, ChainError> {
         let way = watching::way(self.watch, watched);
-        self.reads_all.store(way == Way::Blocks && *heights.end() == head.number, Ordering::Relaxed);
+        let newest = *heights.end() == head.number;
+        self.foresight.saw_transfers_wanted(newest && way == Way::Blocks);
+        if newest && way == Way::None && self.foresight.is_all_wanted() {
+            // Whatever is wrong with them is told when more is wanted of them than that they are there.
+            drop(self.blocks.whole_range(heights.clone()).await);
+        }
         match way {
             Way::None => self.observe_bare(heights).await,
             Way::Histories(watched) => self.observe_histories(heights, head, watched).await,
@@ -524,7 +513,6 @@ impl Chain for SolanaChain {
 
     async fn outcomes(&self, sent: &[Payment], thorough: Option<u64>) -> Result<Outcomes, ChainError> {
         let sent: Vec<_> = sent.iter().filter_map(Sent::of).collect();
-        self.blocks.expect(sent.len());
         let effort = thorough.map_or_else(|| self.glance(), Effort::Thorough);
         statuses::outcomes(&self.nodes, &self.blocks, &sent, effort).await
     }
@@ -560,6 +548,32 @@ impl Chain for SolanaChain {
         self.watch != Watch::Off
     }
 
+    /// Nodes do not know past states, so it is the newest confirmed one.
+    async fn holding(
+        &self,
+        asset: Address,
+        address: Address,
+        (number, _): (u64, &BlockHash),
+    ) -> Result<(Amount, u64), ChainError> {
+        let (amount, slot) = movements::holding(&self.nodes, asset, address).await?;
+        let height = self.blocks.height_of(slot).await?;
+        if height < number {
+            return Err(self.nodes.implausible(format!("a state before block {number}")));
+        }
+        Ok((amount, height))
+    }
+
+    async fn movements(&self, addresses: &[Address], heights: RangeInclusive<u64>) -> Result<Vec<Movement>, ChainError> {
+        // Who asks may be another process than the one that reads blocks.
+        self.blocks.head(false).await?;
+        let slots = self.slot_below_head(*heights.start()).await?..=self.slot_below_head(*heights.end()).await?;
+        let mut found = Vec::new();
+        for address in addresses {
+            found.extend(movements::movements(&self.nodes, self.blocks.mints(), *address, &slots).await?);
+        }
+        Ok(found)
+    }
+
     async fn transfers_of(&self, transaction: &str) -> Result<Option<Landed>, ChainError> {
         landed::landed(&self.nodes, &self.blocks, transaction).await
     }
@@ -573,7 +587,7 @@ impl Chain for SolanaChain {
             return Err(self.nodes.misconfigured("an address of another family".to_owned()));
         };
         let owner = payable::Owner::new(key, &self.profile.assets);
-        let (_, found) = self.accounts(&owner.accounts()).await?;
+        let (_, found) = accounts(&self.nodes, &owner.accounts()).await?;
         Ok(owner.judge(&found))
     }
 
@@ -594,11 +608,6 @@ impl Chain for SolanaChain {
             Err(self.nodes.implausible(format!("{id} is neither there nor gone")))
         }
     }
-}
-
-#[derive(Deserialize)]
-struct Balance {
-    value: u64,
 }
 
 fn sent(answer: Result<String, CallError>) -> Broadcast {
@@ -624,9 +633,9 @@ mod tests {
 
     #[test]
     fn nothing_is_given_up_that_could_land_even_if_its_height_was_read_too_low() {
-        // The node served the block of 16 slots before, and each slot in between had one.
+        // The node served the block of 16 slots before, and each slot in between had one; and what it said was as old as is believed.
         let read = 1_000;
-        let really = read + SLOTS_SKIPPED_MAX;
+        let really = read + SLOTS_SKIPPED_MAX + LAG_MAX;
 
         assert!(lands_until(read) > really + BLOCKHASH_LASTS);
         assert_eq!(lands_until(u64::MAX), u64::MAX);

@@ -5,13 +5,14 @@ use figment::value::Value;
 use secrecy::zeroize::Zeroizing;
 use secrecy::{ExposeSecret, SecretString};
 
-use super::answer::{AnswerPolicy, answer_policy};
+use super::answer::answer_policy;
 use super::problem::Fault;
 use super::rpc::{self, RpcUrl};
 use super::secret::secret;
 use super::table::{Items, Reported, Table, all, good};
 use super::value::{address, decimal, milliseconds, native, number, or_none, seconds, size, some_text, text};
 use crate::domain::address::{Address, decode_base58, decode_base58_pair, decode_hex};
+use crate::domain::answer::AnswerPolicy;
 use crate::domain::asset::{self, Asset, AssetKind, SigningDomain, TokenProgram};
 use crate::domain::budget::Limits;
 use crate::domain::network::{Family, Network};

@@ -6,6 +6,7 @@ use secrecy::ExposeSecret;
 use super::*;
 use crate::domain::address::encode_base58;
 use crate::domain::amount::Amount;
+use crate::domain::answer::AnswerPolicy;
 use crate::domain::asset::TokenProgram;
 use crate::domain::block::Level;
 

@@ -7,6 +7,9 @@ use chrono::{DateTime, Utc};
 /// A block's hash as the network prints it.
 pub type BlockHash = String;
 
+/// The highest number of a block that is believed, which the ledger can hold.
+pub const NUMBER_MAX: u64 = i64::MAX.unsigned_abs() - 1;
+
 /// A block of a network with the hash of its parent, which is how a reorganisation is noticed.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Block {

@@ -115,6 +115,11 @@ id!(
     DeliveryId,
     "dlv_"
 );
+id!(
+    /// One comparison of a network with the ledger.
+    ReconciliationId,
+    "rec_"
+);
 
 #[cfg(test)]
 mod tests {

@@ -27,6 +27,27 @@ pub struct PaymentOption {
     pub reserved: bool,
 }
 
+impl PaymentOption {
+    /// The same way to pay only what is `due`, in the unit of the invoice, which has `decimals` places: as many as the token, or more.
+    /// What the token cannot express is rounded up.
+    #[must_use]
+    pub fn for_due(&self, due: Amount, decimals: u8) -> Self {
+        let finer = decimals.saturating_sub(self.decimals);
+        let units = due.units().div_ceil(10_u128.saturating_pow(finer.into()));
+        Self { amount: Amount::new(units), ..self.clone() }
+    }
+}
+
+/// Decimal places of the least that is worth an invoice.
+const PLACES_WORTH: u8 = 4;
+
+/// The least that an invoice asks for, and that a transfer must bring to be taken for one without anybody's word, in atomic units of a
+/// token. Less than this is dust, which strangers send to everybody.
+#[must_use]
+pub fn least(decimals: u8) -> Amount {
+    Amount::new(10_u128.saturating_pow(decimals.saturating_sub(PLACES_WORTH).into()))
+}
+
 /// What decides where an invoice stands.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Terms {
@@ -42,6 +63,14 @@ pub struct Terms {
     pub canceled: bool,
 }
 
+impl Terms {
+    /// Whether it can still be paid.
+    #[must_use]
+    pub fn is_open(&self, now: DateTime<Utc>) -> bool {
+        !self.canceled && now <= self.closes_at
+    }
+}
+
 /// A transfer that an invoice has a claim on.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Credit {
@@ -49,7 +78,8 @@ pub struct Credit {
     pub amount: Amount,
     /// How deep it stands.
     pub level: Level,
-    /// The time of its block.
+    /// When it came: the time of its block, or, if that was sooner, when we accepted the payment that it settles. For how long we
+    /// and the network take to settle it nobody is to be blamed. A payment that we have given up counts when it lands after all.
     pub at: DateTime<Utc>,
 }
 
@@ -179,25 +209,32 @@ pub enum Change {
     Expired,
     /// The merchant has called it off.
     Canceled,
-    /// It was paid and is not any more: blocks were replaced.
+    /// Something that had come is gone, and it is not paid: blocks were replaced.
     Reopened,
-    /// More has come than is owed.
+    /// More or less has come beyond what is owed. The surplus may be gone again: what was told before is not to be sent back then.
     Overpaid,
-    /// Something has come after the time, or for an invoice that was called off.
+    /// The same of what has come after the time, or for an invoice that was called off.
     PaidLate,
+}
+
+/// Whether something that was told is gone, and the invoice is not paid without it.
+fn has_lost(before: &Standing, after: &Standing) -> bool {
+    let come = |standing: &Standing| standing.paid.units().saturating_add(standing.pending.units());
+    let lost = after.paid < before.paid || come(after) < come(before);
+    lost && !after.status.is_paid() && after.status != Status::Canceled
 }
 
 /// What is to be told after an invoice came from one standing to another.
 #[must_use]
 pub fn changes(before: &Standing, after: &Standing) -> Vec<Change> {
     let mut changes = Vec::new();
+    let lost = has_lost(before, after);
+    changes.extend(lost.then_some(Change::Reopened));
     if before.status != after.status {
-        let unpaid = before.status.is_paid() && !after.status.is_paid() && after.status != Status::Canceled;
-        changes.extend(unpaid.then_some(Change::Reopened));
         changes.extend(match after.status {
             // Falling back to one of these is told as the reopening.
             Status::Open => None,
-            Status::Seen | Status::Underpaid if unpaid => None,
+            Status::Seen | Status::Underpaid if lost => None,
             Status::Seen => Some(Change::Seen),
             Status::Underpaid => Some(Change::Underpaid),
             Status::Expired => Some(Change::Expired),
@@ -214,10 +251,10 @@ pub fn changes(before: &Standing, after: &Standing) -> Vec<Change> {
     } else if after.status == Status::Underpaid && after.paid > before.paid {
         changes.push(Change::Underpaid);
     }
-    if after.surplus > before.surplus {
+    if after.surplus > before.surplus || (after.surplus < before.surplus && !lost) {
         changes.push(Change::Overpaid);
     }
-    if after.late > before.late {
+    if after.late != before.late {
         changes.push(Change::PaidLate);
     }
     changes
@@ -278,6 +315,13 @@ mod tests {
     }
 
     #[test]
+    fn an_invoice_can_be_paid_until_its_last_moment_unless_it_was_called_off() {
+        assert!(terms().is_open(at(60)));
+        assert!(!terms().is_open(at(61)));
+        assert!(!Terms { canceled: true, ..terms() }.is_open(at(1)));
+    }
+
+    #[test]
     fn what_does_not_stand_deep_enough_is_seen_and_not_owed_again() {
         let deep = Terms { answer_at: Level::Safe, ..terms() };
 
@@ -312,6 +356,7 @@ mod tests {
         let after = |credits: &[Credit], now| standing(&Terms { answer_at: Level::Safe, ..terms() }, credits, at(now));
         let open = after(&[], 1);
         let seen = after(&[credit(100, Level::Included, 1)], 1);
+        let less = after(&[credit(50, Level::Included, 1)], 1);
         let half = after(&[credit(50, Level::Safe, 1)], 1);
         let more = after(&[credit(60, Level::Safe, 1)], 1);
         let paid = after(&[credit(100, Level::Safe, 1)], 1);
@@ -337,15 +382,31 @@ mod tests {
             (expired, late, vec![PaidLate]),
             (open, canceled, vec![Canceled]),
             (canceled, needless, vec![PaidLate]),
-            (needless, canceled, vec![]),
+            (needless, canceled, vec![PaidLate]),
             (paid, open, vec![Reopened]),
             (paid, seen, vec![Reopened]),
             (paid, half, vec![Reopened]),
             (paid, expired, vec![Reopened, Expired]),
             (last, paid, vec![Reopened]),
-            (seen, open, vec![]),
+            (seen, less, vec![Reopened]),
+            (seen, open, vec![Reopened]),
+            (seen, expired, vec![Reopened, Expired]),
+            (half, open, vec![Reopened]),
+            (half, less, vec![Reopened]),
+            (half, expired, vec![Reopened, Expired]),
+            (more, half, vec![Reopened]),
+            (over, paid, vec![Overpaid]),
+            (over, half, vec![Reopened]),
+            (late, expired, vec![PaidLate]),
         ] {
             assert_eq!(changes(&before, &after), told, "{:?} -> {:?}", before.status, after.status);
+        }
+    }
+
+    #[test]
+    fn a_ten_thousandth_is_worth_an_invoice_or_the_least_that_the_token_has() {
+        for (decimals, units) in [(0, 1), (4, 1), (5, 10), (6, 100), (18, 100_000_000_000_000)] {
+            assert_eq!(least(decimals), Amount::new(units), "{decimals}");
         }
     }
 
@@ -377,5 +438,23 @@ mod tests {
             prop_assert!(first.surplus.is_zero() || first.due.is_zero());
             prop_assert_eq!(first.status.is_paid(), first.paid.units() + tolerance >= 100);
         }
+    }
+
+    #[test]
+    fn what_is_due_is_asked_for_in_the_unit_of_the_token_and_never_less() {
+        let option = PaymentOption {
+            network: "eip155:8453".parse().unwrap(),
+            asset: Address::Evm([1; 20]),
+            decimals: 6,
+            pay_to: Address::Evm([2; 20]),
+            amount: Amount::new(250_000),
+            reserved: false,
+        };
+        let due = |units, decimals| option.for_due(Amount::new(units), decimals).amount.units();
+
+        assert_eq!(due(150_000, 6), 150_000);
+        assert_eq!(due(150_000_000, 9), 150_000);
+        assert_eq!(due(150_000_001, 9), 150_001);
+        assert_eq!(due(0, 9), 0);
     }
 }

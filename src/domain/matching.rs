@@ -1,16 +1,19 @@
 //! Which invoice a transfer pays. What is not certain is left to the merchant: a guess would give one buyer's money to another.
 
+use std::collections::BTreeSet;
+
 use chrono::{DateTime, TimeDelta, Utc};
 
 use super::address::Address;
 use super::amount::Amount;
 use super::ids::InvoiceId;
+use super::invoice::least;
 use super::network::Network;
 use super::transfer::Transfer;
 
 /// A block may claim a time that is so long before its transactions were sent: it carries whole seconds, and its network tells the
 /// time by a clock of its own, which on Solana is the word of those who voted on earlier blocks.
-const CLOCKS_DIFFER: TimeDelta = TimeDelta::seconds(10);
+pub const CLOCKS_DIFFER: TimeDelta = TimeDelta::seconds(10);
 
 /// Why a transfer counts for an invoice. The first that applies decides.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -67,6 +70,8 @@ pub struct Candidate {
     pub pay_to: Address,
     /// What the option asks for, in atomic units.
     pub amount: Amount,
+    /// Decimal places of the token.
+    pub decimals: u8,
     /// Whether the address was kept for it alone.
     pub reserved: bool,
     /// Who is expected to pay, if the merchant knows.
@@ -75,6 +80,8 @@ pub struct Candidate {
     pub by_amount: bool,
     /// Whether something was paid for it before. Then its amount says nothing any more.
     pub begun: bool,
+    /// Whether so many transfers pay it that no more are taken without somebody's word.
+    pub full: bool,
     /// Whether the transfer carries its nonce, reference or memo.
     pub named: bool,
     /// When it was made. Nothing that happened before is for it.
@@ -87,21 +94,28 @@ pub struct Candidate {
 
 impl Candidate {
     fn accepts(&self, network: &Network, transfer: &Transfer) -> bool {
-        self.network == *network && self.asset == transfer.asset && self.pay_to == transfer.to
+        let is_dust = transfer.amount.is_none_or(|amount| amount < least(self.decimals));
+        self.network == *network && self.asset == transfer.asset && self.pay_to == transfer.to && !is_dust && !self.full
     }
 
     fn is_open(&self, at: DateTime<Utc>) -> bool {
         !self.canceled && is_in_time(at, self.created_at, self.closes_at)
     }
 
-    fn is_exact(&self, transfer: &Transfer) -> bool {
-        !self.begun && transfer.amount == Some(self.amount)
+    fn is_exact(&self, transfer: &Transfer, begun: &BTreeSet<InvoiceId>) -> bool {
+        !self.begun && !begun.contains(&self.invoice) && transfer.amount == Some(self.amount)
     }
 }
 
-/// Chooses the invoice that a transfer in a block of the time `at` pays.
+/// Chooses the invoice that a transfer in a block of the time `at` pays. `begun` are invoices that other transfers of the block pay.
 #[must_use]
-pub fn choose(network: &Network, transfer: &Transfer, at: DateTime<Utc>, candidates: &[Candidate]) -> Option<(InvoiceId, Basis)> {
+pub fn choose(
+    network: &Network,
+    transfer: &Transfer,
+    at: DateTime<Utc>,
+    candidates: &[&Candidate],
+    begun: &BTreeSet<InvoiceId>,
+) -> Option<(InvoiceId, Basis)> {
     if !can_pay(transfer) {
         return None;
     }
@@ -119,7 +133,11 @@ pub fn choose(network: &Network, transfer: &Transfer, at: DateTime<Utc>, candida
     if let Some(reserved) = only(Basis::Reserved, &|candidate| candidate.reserved && candidate.is_open(at)) {
         return Some(reserved);
     }
-    let exact = |candidate: &Candidate| candidate.is_open(at) && !candidate.reserved && candidate.is_exact(transfer);
+    // Its payer has said what it is for. Where that cannot be, nothing else is guessed.
+    if candidates.iter().any(|candidate| candidate.named) {
+        return None;
+    }
+    let exact = |candidate: &Candidate| candidate.is_open(at) && !candidate.reserved && candidate.is_exact(transfer, begun);
     let from_payer = |candidate: &Candidate| exact(candidate) && candidate.payer == Some(transfer.from);
     only(Basis::Payer, &from_payer).or_else(|| {
         // One that does not want it, or waits for somebody else, makes the amount ambiguous all the same.
@@ -183,10 +201,12 @@ mod tests {
             asset: TOKEN,
             pay_to: PAY_TO,
             amount: Amount::new(100),
+            decimals: 4,
             reserved: false,
             payer: None,
             by_amount: false,
             begun: false,
+            full: false,
             named: false,
             created_at: at(10),
             closes_at: at(60),
@@ -195,7 +215,8 @@ mod tests {
     }
 
     fn basis(transfer: &Transfer, second: i64, candidates: &[Candidate]) -> Option<Basis> {
-        let (invoice, basis) = choose(&network(), transfer, at(second), candidates)?;
+        let (invoice, basis) =
+            choose(&network(), transfer, at(second), &candidates.iter().collect::<Vec<_>>(), &BTreeSet::new())?;
         assert_eq!(invoice, candidates[0].invoice, "the first is the one that was meant");
         Some(basis)
     }
@@ -239,6 +260,17 @@ mod tests {
     }
 
     #[test]
+    fn dust_pays_nothing_whatever_it_names() {
+        let candidates =
+            [Candidate { decimals: 6, named: true, ..candidate() }, Candidate { decimals: 6, reserved: true, ..candidate() }];
+        for candidate in &candidates {
+            let of =
+                |units| basis(&Transfer { amount: Some(Amount::new(units)), ..transfer() }, 20, std::slice::from_ref(candidate));
+            assert_eq!((of(99).is_some(), of(100).is_some()), (false, true), "{candidate:?}");
+        }
+    }
+
+    #[test]
     fn only_a_name_reaches_an_invoice_out_of_its_time() {
         let reserved = [Candidate { reserved: true, ..candidate() }];
         for (second, expected) in [(-1, None), (0, Some(Basis::Reserved)), (60, Some(Basis::Reserved)), (61, None)] {
@@ -266,6 +298,36 @@ mod tests {
         assert_eq!(of(&[wanted.clone(), Candidate { payer: Some(TOKEN), by_amount: true, ..candidate() }]), None);
         // Two options of one invoice with the same address and amount.
         assert_eq!(of(&[wanted.clone(), wanted]), Some(Basis::Amount));
+    }
+
+    #[test]
+    fn an_amount_says_nothing_of_an_invoice_that_the_same_block_has_begun() {
+        let wanted = Candidate { by_amount: true, ..candidate() };
+        let begun = BTreeSet::from([wanted.invoice]);
+
+        assert_eq!(choose(&network(), &transfer(), at(20), &[&wanted], &begun), None);
+    }
+
+    #[test]
+    fn where_the_named_invoice_cannot_be_paid_nothing_is_guessed() {
+        let elsewhere = Candidate { named: true, pay_to: Address::Evm([9; 20]), ..candidate() };
+        let amount = Candidate { by_amount: true, ..candidate() };
+        let payer = Candidate { payer: Some(PAYER), ..candidate() };
+        let reserved = Candidate { reserved: true, ..candidate() };
+
+        for other in [&amount, &payer] {
+            assert_eq!(basis(&transfer(), 20, &[other.clone(), elsewhere.clone()]), None, "{other:?}");
+        }
+        assert_eq!(basis(&transfer(), 20, &[reserved, elsewhere]), Some(Basis::Reserved));
+        let (one, two) = (Candidate { named: true, ..candidate() }, Candidate { named: true, ..candidate() });
+        assert_eq!(basis(&transfer(), 20, &[amount, one, two]), None);
+    }
+
+    #[test]
+    fn an_invoice_that_is_full_takes_nothing_more() {
+        for full in [Candidate { named: true, ..candidate() }, Candidate { reserved: true, ..candidate() }] {
+            assert_eq!(basis(&transfer(), 20, &[Candidate { full: true, ..full }]), None);
+        }
     }
 
     #[test]

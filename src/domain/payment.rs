@@ -63,6 +63,14 @@ pub struct PaymentRequest {
     pub payload: serde_json::Value,
 }
 
+impl PaymentRequest {
+    /// The invoice of ours that the requirements name. Names of others, whatever they mean, are none of ours.
+    #[must_use]
+    pub fn named_invoice(&self) -> Option<InvoiceId> {
+        self.invoice.as_deref()?.parse().ok()
+    }
+}
+
 /// What a chain lets be used once, in bytes that its family defines. EVM: token, payer, nonce (EIP-3009). Solana: SHA-256 of the
 /// message.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -128,6 +136,8 @@ pub struct Payment {
     pub invoice: Option<InvoiceId>,
     /// The account that asked, if it has one.
     pub provider: Option<AccountId>,
+    /// The account that is paid, if it has registered the address.
+    pub merchant: Option<AccountId>,
     /// When the authorization can no longer land.
     pub expires_at: DateTime<Utc>,
     /// When we accepted it.
@@ -281,6 +291,7 @@ pub(crate) mod tests {
             resource: request.resource,
             invoice: None,
             provider: None,
+            merchant: None,
             expires_at: now + TimeDelta::seconds(60),
             created_at: now,
             answer_by: now + TimeDelta::seconds(20),

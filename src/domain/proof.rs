@@ -50,6 +50,8 @@ pub struct Sought {
 pub struct Record {
     /// The transfer.
     pub transfer: Transfer,
+    /// Which of several equal transfers of its transaction it is.
+    pub occurrence: u32,
     /// The canonical block in which it stands.
     pub block: Block,
     /// The payment that it pays.
@@ -216,7 +218,7 @@ mod tests {
 
     fn record() -> Record {
         let block = Block { number: 7, hash: "0x07".to_owned(), parent_hash: String::new(), timestamp: at(20) };
-        Record { transfer: transfer(), block, payment: None, invoice: None, assigned: None, told: None }
+        Record { transfer: transfer(), occurrence: 0, block, payment: None, invoice: None, assigned: None, told: None }
     }
 
     fn reason<T: std::fmt::Debug>(checked: Result<T, Refusal>) -> Option<Reason> {

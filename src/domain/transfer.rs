@@ -1,5 +1,7 @@
 //! What stands in canonical blocks, and which payment it settles.
 
+use std::collections::HashMap;
+
 use super::address::Address;
 use super::amount::Amount;
 use super::payment::{AuthorizationKey, Payment};
@@ -26,6 +28,20 @@ pub struct Transfer {
     pub amount: Option<Amount>,
     /// What its payer bound it to.
     pub marks: Vec<Mark>,
+}
+
+/// Which of several equal transfers of its transaction each of these is, from zero. They stand in the order of their block, which is that
+/// of the transaction, so a transfer keeps its number in whichever block the transaction stands.
+#[must_use]
+pub fn occurrences<'a>(transfers: impl IntoIterator<Item = &'a Transfer>) -> Vec<u32> {
+    let mut counted = HashMap::new();
+    let count = |transfer: &'a Transfer| {
+        let Transfer { transaction, asset, from, to, amount, .. } = transfer;
+        let equal = counted.entry((transaction, asset, from, to, amount)).or_insert(0);
+        *equal += 1;
+        *equal - 1
+    };
+    transfers.into_iter().map(count).collect()
 }
 
 /// What binds a transfer to something that its payer meant.
@@ -107,6 +123,24 @@ mod tests {
             amount: Some(payment.amount),
             marks: Vec::new(),
         }
+    }
+
+    #[test]
+    fn only_transfers_that_are_equal_in_all_but_their_place_are_counted_together() {
+        let first = transfer(&payment());
+        let other = Address::Evm([9; 20]);
+        let transfers = [
+            first.clone(),
+            Transfer { amount: Some(Amount::new(1)), ..first.clone() },
+            Transfer { index: 7, marks: vec![Mark::Nonce([1; 32])], ..first.clone() },
+            Transfer { from: other, ..first.clone() },
+            Transfer { to: other, ..first.clone() },
+            Transfer { asset: other, ..first.clone() },
+            Transfer { transaction: "0x02".to_owned(), ..first.clone() },
+            Transfer { index: 9, ..first },
+        ];
+
+        assert_eq!(occurrences(&transfers), [0, 0, 1, 0, 0, 0, 0, 2]);
     }
 
     #[test]

@@ -9,6 +9,7 @@ use crate::domain::account::{ApiKey, Caller, SECRET_BYTES, Scope};
 use crate::domain::clock::Clock;
 use crate::domain::ids::{AccountId, ApiKeyId};
 use crate::ledger::accounts::{self, StoredKey};
+use crate::ledger::settings::{self, Settings};
 use crate::ledger::{Ledger, LedgerError, commit};
 
 /// Why there is no new key.
@@ -70,6 +71,16 @@ fn new_key(account: AccountId, scope: Scope, clock: &dyn Clock) -> Result<(ApiKe
 }
 
 impl Flows {
+    /// Has the payments to an account answered as it wants from now on.
+    ///
+    /// # Errors
+    /// The database could not be reached.
+    pub async fn set_settings(&self, account: AccountId, settings: &Settings) -> Result<(), LedgerError> {
+        let mut db = self.ledger.begin().await?;
+        settings::set(&mut db, account, settings).await?;
+        commit(db).await
+    }
+
     /// Who holds a key. `None` for a key that is wrong, revoked or unknown; the three take the same work.
     ///
     /// # Errors

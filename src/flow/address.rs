@@ -9,10 +9,13 @@ use crate::domain::challenge::{AddressListError, Challenge};
 use crate::domain::ids::{AccountId, AddressId};
 use crate::domain::network::Network;
 use crate::ledger::addresses::{self, Proof, RegisteredAddress};
-use crate::ledger::{Db, LedgerError, commit};
+use crate::ledger::{Db, LedgerError, accounts, commit};
 
 /// For so long a challenge can be signed.
 pub(super) const CHALLENGE_LASTS: TimeDelta = TimeDelta::minutes(30);
+
+/// Times that an address is asked for. Who was quicker the first time is known the second time.
+pub(super) const TRIES: usize = 2;
 
 /// Why an address is not registered.
 #[derive(Debug, thiserror::Error)]
@@ -35,6 +38,9 @@ pub enum AddressError {
     /// There is no such registration, or it is not the caller's.
     #[error("there is no such address here")]
     NoSuchAddress,
+    /// An invoice of the account can be paid there, and is not yet.
+    #[error("an invoice waits to be paid there: call it off, or wait until it is paid or over")]
+    Awaited,
     /// The challenge was made too long ago.
     #[error("the challenge has expired; register the address again")]
     Expired,
@@ -87,7 +93,8 @@ impl Flows {
         }
     }
 
-    /// Notes that an account wants to register an address, and says what its owner has to sign.
+    /// Notes that an account wants to register an address, and says what its owner has to sign. The account may have it by a list or
+    /// an operator's word.
     ///
     /// # Errors
     /// See [`AddressError`]. Then the transaction must not be committed.
@@ -97,8 +104,18 @@ impl Flows {
         account: AccountId,
         suitable: &Suitable,
     ) -> Result<RegisteredAddress, AddressError> {
+        self.ask_for_address(db, account, suitable, Proof::Signature).await
+    }
+
+    async fn ask_for_address(
+        &self,
+        db: &mut Db,
+        account: AccountId,
+        suitable: &Suitable,
+        proof: Proof,
+    ) -> Result<RegisteredAddress, AddressError> {
         let owner = addresses::lock_owner(db, &suitable.network, suitable.address).await?;
-        if owner.is_some_and(|owner| owner.account == account) {
+        if owner.is_some_and(|owner| owner.account == account && !owner.yields_to(proof)) {
             return Err(AddressError::Known);
         }
         // An address of another account can be won by the signature that this one may lack, so a challenge is made in any case.
@@ -132,7 +149,8 @@ impl Flows {
         challenge.text()
     }
 
-    /// Makes an address an account's, if its owner has signed the challenge. Whoever has it by a list or an operator's word yields.
+    /// Makes an address an account's, if its owner has signed the challenge. Whoever has it by a list or an operator's word
+    /// yields, the account itself included.
     ///
     /// # Errors
     /// See [`AddressError`].
@@ -160,7 +178,7 @@ impl Flows {
             Verdict::Invalid => return Err(AddressError::SignatureInvalid),
             Verdict::Malformed => return Err(AddressError::SignatureMalformed),
         }
-        self.take_over(&address, Proof::Signature, None, now).await
+        self.take_over(id, Proof::Signature, None, now).await
     }
 
     /// Makes an address an account's because an operator says so, where the owner cannot sign.
@@ -176,41 +194,72 @@ impl Flows {
     ) -> Result<RegisteredAddress, AddressError> {
         let suitable = self.consider_address(network, text).await?;
         let mut db = self.ledger.begin().await?;
-        let address = self.register_address(&mut db, account, &suitable).await?;
+        let address = self.ask_for_address(&mut db, account, &suitable, Proof::Operator).await?;
         commit(db).await?;
-        self.take_over(&address, Proof::Operator, Some(note), self.clock.now()).await
+        self.take_over(address.id, Proof::Operator, Some(note), self.clock.now()).await
     }
 
     async fn take_over(
         &self,
-        address: &RegisteredAddress,
+        id: AddressId,
         proof: Proof,
         note: Option<&str>,
         now: DateTime<Utc>,
     ) -> Result<RegisteredAddress, AddressError> {
-        let mut db = self.ledger.begin().await?;
-        if let Some(owner) = addresses::lock_owner(&mut db, &address.network, address.address).await? {
-            let yields = proof == Proof::Signature && owner.proven.is_some_and(|(_, proof)| proof != Proof::Signature);
-            if !yields || owner.account == address.account {
-                return Err(if owner.account == address.account { AddressError::Known } else { AddressError::Taken });
+        for _ in 0..TRIES {
+            if let Some(won) = self.try_to_take_over(id, proof, note, now).await? {
+                return Ok(won);
             }
-            addresses::remove(&mut db, owner.id, now).await?;
         }
-        if !addresses::prove(&mut db, address.id, proof, note, now).await? {
-            return Err(AddressError::Taken);
-        }
-        commit(db).await?;
-        Ok(RegisteredAddress { proven: Some((now, proof)), ..address.clone() })
+        Err(AddressError::Taken)
     }
 
-    /// Ends an account's hold on an address. What arrives there later is nobody's.
+    /// `None` if the address got another owner in this very moment.
+    async fn try_to_take_over(
+        &self,
+        id: AddressId,
+        proof: Proof,
+        note: Option<&str>,
+        now: DateTime<Utc>,
+    ) -> Result<Option<RegisteredAddress>, AddressError> {
+        let mut db = self.ledger.begin().await?;
+        // Of two equal requests the second waits here, and finds done what it asks for.
+        let asked = addresses::lock(&mut db, id).await?.filter(|address| address.removed_at.is_none());
+        let address = asked.ok_or(AddressError::NoSuchAddress)?;
+        if address.is_active() {
+            return Ok(Some(address));
+        }
+        if let Some(owner) = addresses::lock_owner(&mut db, &address.network, address.address).await? {
+            let is_own = owner.account == address.account;
+            if !owner.yields_to(proof) {
+                return Err(if is_own { AddressError::Known } else { AddressError::Taken });
+            }
+            addresses::remove(&mut db, owner.id, now).await?;
+            if is_own {
+                addresses::inherit_reservation(&mut db, owner.id, id).await?;
+            }
+        }
+        if !addresses::prove(&mut db, id, proof, note, now).await? {
+            return Ok(None);
+        }
+        commit(db).await?;
+        Ok(Some(RegisteredAddress { proven: Some((now, proof)), ..address }))
+    }
+
+    /// Ends an account's hold on an address at which no invoice waits to be paid. What arrives there later is nobody's.
     ///
     /// # Errors
     /// See [`AddressError`]. Then the transaction must not be committed.
     pub async fn remove_address(&self, db: &mut Db, account: AccountId, id: AddressId) -> Result<(), AddressError> {
+        let now = self.clock.now();
+        // Invoices are opened under this lock, so none comes in between.
+        accounts::lock(db, account).await?;
         let known = addresses::lock(db, id).await?.filter(|address| address.account == account && address.removed_at.is_none());
-        known.ok_or(AddressError::NoSuchAddress)?;
-        addresses::remove(db, id, self.clock.now()).await?;
+        let address = known.ok_or(AddressError::NoSuchAddress)?;
+        if address.is_active() && addresses::is_awaited(db, &address, now).await? {
+            return Err(AddressError::Awaited);
+        }
+        addresses::remove(db, id, now).await?;
         Ok(())
     }
 }

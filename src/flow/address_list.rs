@@ -3,7 +3,7 @@
 use futures_util::TryStreamExt;
 use futures_util::stream::FuturesOrdered;
 
-use super::address::{AddressError, CHALLENGE_LASTS};
+use super::address::{AddressError, CHALLENGE_LASTS, TRIES};
 use super::{Flows, Unavailable};
 use crate::chain::address::Proof as Verdict;
 use crate::domain::address::Address;
@@ -104,9 +104,13 @@ impl Flows {
             Verdict::Invalid => return Err(AddressError::SignatureInvalid),
             Verdict::Malformed => return Err(AddressError::SignatureMalformed),
         }
-        let mut db = self.ledger.begin().await?;
-        let proven = addresses::prove_list(&mut db, id, now).await?;
-        commit(db).await?;
-        Ok(proven)
+        for _ in 0..TRIES {
+            let mut db = self.ledger.begin().await?;
+            if let Some(proven) = addresses::prove_list(&mut db, id, now).await? {
+                commit(db).await?;
+                return Ok(proven);
+            }
+        }
+        Err(AddressError::Taken)
     }
 }

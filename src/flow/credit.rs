@@ -10,15 +10,15 @@ use crate::domain::address::Address;
 use crate::domain::block::Block;
 use crate::domain::event::{EventKind, Subject};
 use crate::domain::ids::{AccountId, InvoiceId};
-use crate::domain::invoice::{Credit, Standing, changes, standing};
-use crate::domain::matching::{self, Basis, Candidate};
+use crate::domain::invoice::{Credit, Standing, Status, changes, standing};
+use crate::domain::matching::{self, Basis};
 use crate::domain::network::Network;
 use crate::domain::payment::Payment;
 use crate::domain::transfer::Transfer;
 use crate::ledger::events::NewEvent;
-use crate::ledger::invoices::{self, LockedInvoice, Told, Wish};
+use crate::ledger::invoices::{self, LockedInvoice, Told};
 use crate::ledger::transfers::{Kept, NewClaim};
-use crate::ledger::{Db, LedgerError, addresses, commit, events, transfers};
+use crate::ledger::{Db, LedgerError, addresses, commit, events, payments, transfers};
 use crate::metrics::TransferOutcome;
 
 /// What came to registered addresses.
@@ -49,15 +49,19 @@ pub async fn credit(
     let ours: Vec<&Transfer> = moved.iter().filter(|transfer| owner(transfer).is_some()).collect();
     let foreign =
         paid.iter().map(|(_, transfer)| *transfer).filter(|transfer| !ours.iter().any(|own| own.index == transfer.index));
-    let kept: Vec<_> = ours.iter().copied().chain(foreign).map(|transfer| Kept { transfer, owner: owner(transfer) }).collect();
+    let mut kept: Vec<_> =
+        ours.iter().copied().chain(foreign).map(|transfer| Kept { transfer, owner: owner(transfer) }).collect();
     if kept.is_empty() {
         return Ok(Credited::default());
     }
+    kept.sort_by_key(|kept| kept.transfer.index);
     transfers::keep(db, network, block, &kept).await?;
 
     let indices: Vec<_> = kept.iter().map(|kept| kept.transfer.index).collect();
     let before: BTreeMap<_, _> = transfers::claimed(db, network, block, &indices).await?.into_iter().collect();
     let mut claims = claims_of_payments(db, network, block, owners, paid).await?;
+    // Before others are matched: for an invoice that a payment of this block begins, its amount says nothing any more.
+    transfers::claim(db, network, block, &claims).await?;
     let free: Vec<_> = ours
         .into_iter()
         .filter(|transfer| !before.contains_key(&transfer.index) && !paid.iter().any(|(_, own)| own.index == transfer.index))
@@ -65,8 +69,10 @@ pub async fn credit(
         .map(|transfer| Kept { transfer, owner: owner(transfer) })
         .collect();
     let (found, unmatched) = matched(db, network, block, free).await?;
+    transfers::claim(db, network, block, &found).await?;
     claims.extend(found);
-    transfers::claim(db, network, block, &claims).await?;
+    let merchants: Vec<_> = paid.iter().map(|(payment, transfer)| (payment.id, owner(transfer))).collect();
+    payments::note_merchants(db, &merchants).await?;
 
     let matched = claims.iter().filter(|claim| owner(claim.transfer).is_some()).count() as u64;
     let concerned = claims.iter().filter_map(|claim| claim.invoice.map(|(invoice, _)| invoice));
@@ -107,19 +113,22 @@ async fn claims_of_payments<'a>(
     let owner = |transfer: &Transfer| owners.get(&transfer.to).copied();
     let marked = paid.iter().map(|(_, transfer)| *transfer).filter(|transfer| !transfer.marks.is_empty());
     let named: Vec<_> = marked.map(|transfer| Kept { transfer, owner: owner(transfer) }).collect();
-    let found = if named.is_empty() { Vec::new() } else { invoices::candidates(db, network, block.timestamp, &named).await?.0 };
+    let found = invoices::named_candidates(db, &named).await?;
     let mut claims = Vec::new();
+    let wishes = invoices::wishes(db, network, block, paid.iter().map(|(_, transfer)| transfer.index)).await?;
     for (payment, transfer) in paid {
         let place = (transfer.to, owner(transfer));
+        // What a merchant or a reference has said of the transfer outlasts the payment, as in `transfers::claim`.
+        let said = wishes.get(&transfer.index).filter(|(_, basis)| matches!(basis, Basis::Assigned | Basis::Reference)).copied();
         let asked = match payment.invoice {
             Some(invoice) if invoices::takes(db, invoice, network, transfer.asset, place).await? => Some(invoice),
             Some(_) | None => None,
         };
-        let invoice = asked.map(|invoice| (invoice, Basis::Payment)).or_else(|| {
+        let invoice = said.or_else(|| asked.map(|invoice| (invoice, Basis::Payment))).or_else(|| {
             let own = found.iter().filter(|(position, _)| named[*position].transfer.index == transfer.index);
-            let named: Vec<_> = own.filter(|(_, candidate)| candidate.named).map(|(_, candidate)| candidate.clone()).collect();
+            let own: Vec<_> = own.map(|(_, candidate)| candidate).collect();
             // Whatever else could be said of its amount or its address is said by the payment.
-            matching::choose(network, transfer, DateTime::UNIX_EPOCH, &named)
+            matching::choose(network, transfer, DateTime::UNIX_EPOCH, &own, &BTreeSet::new())
         });
         claims.push(NewClaim { transfer, payment: Some(payment.id), invoice });
     }
@@ -141,40 +150,41 @@ async fn matched<'a>(
     let ours = transfers::signed_here(db, network, &transactions).await?;
     let free: Vec<_> = free.into_iter().filter(|kept| !ours.contains(&kept.transfer.transaction)).collect();
     let count = free.len();
-    let (found, wishes) = invoices::candidates(db, network, block.timestamp, &free).await?;
-    let mut candidates: BTreeMap<usize, Vec<Candidate>> = BTreeMap::new();
-    for (position, candidate) in found {
-        candidates.entry(position).or_default().push(candidate);
-    }
+    let wishes = invoices::wishes(db, network, block, free.iter().map(|kept| kept.transfer.index)).await?;
+    let candidates = invoices::candidates(db, network, block.timestamp, &free).await?;
     let mut claims = Vec::new();
-    let mut begun: BTreeSet<InvoiceId> = BTreeSet::new();
-    let mut granted = BTreeSet::new();
+    let mut begun: BTreeSet<InvoiceId> = wishes.values().map(|(invoice, _)| *invoice).collect();
+    let mut guessed = BTreeMap::new();
     for (position, Kept { transfer, .. }) in free.into_iter().enumerate() {
-        let Transfer { transaction, asset, from, to, amount, .. } = transfer;
-        // Of two transfers that look alike a wish is for one. Others of the transaction have wishes of their own.
-        let granting = |wish: &Wish| (wish.invoice, transaction, asset, from, to, amount);
-        let is_wished = |wish: &&Wish| wish.transfer == position && !granted.contains(&granting(wish));
-        let chosen = if let Some(wish) = wishes.iter().find(is_wished) {
-            granted.insert(granting(wish));
-            Some((wish.invoice, Basis::Assigned))
-        } else {
-            let mut likely = candidates.remove(&position).unwrap_or_default();
-            for candidate in &mut likely {
-                candidate.begun |= begun.contains(&candidate.invoice);
-            }
-            matching::choose(network, transfer, block.timestamp, &likely)
-        };
-        if let Some((invoice, basis)) = chosen {
-            begun.insert(invoice);
-            claims.push(NewClaim { transfer, payment: None, invoice: Some((invoice, basis)) });
+        let wish = wishes.get(&transfer.index).copied();
+        let chosen = wish.or_else(|| matching::choose(network, transfer, block.timestamp, &candidates.of(position), &begun));
+        let Some((invoice, basis)) = chosen else { continue };
+        begun.insert(invoice);
+        if wish.is_none() && matches!(basis, Basis::Payer | Basis::Amount) {
+            guessed.insert(invoice, transfer.index);
         }
+        claims.push(NewClaim { transfer, payment: None, invoice: Some((invoice, basis)) });
+    }
+    for invoice in begun_meanwhile(db, guessed.keys().copied().collect()).await? {
+        let guess = guessed.get(&invoice).copied();
+        claims.retain(|claim| guess != Some(claim.transfer.index));
     }
     let unmatched = count.saturating_sub(claims.len()) as u64;
     Ok((claims, unmatched))
 }
 
+/// Of these invoices those that something pays by now: a block of another network may have been taken in while this one was looked at.
+/// They stay locked, so that from here on no other does.
+async fn begun_meanwhile(db: &mut Db, guessed: Vec<InvoiceId>) -> Result<Vec<InvoiceId>, LedgerError> {
+    if guessed.is_empty() {
+        return Ok(Vec::new());
+    }
+    invoices::lock(db, &guessed).await?;
+    invoices::begun(db, &guessed).await
+}
+
 /// Derives where invoices stand now, notes it, and returns what their owners are told. To be called when everything else of the
-/// transaction is written.
+/// transaction is written. None comes to its end here: what pays it in time may stand in a block that was not read yet, or be under way.
 ///
 /// # Errors
 /// The database could not be reached.
@@ -182,6 +192,16 @@ pub async fn settle_standings(
     db: &mut Db,
     concerned: &BTreeSet<InvoiceId>,
     now: DateTime<Utc>,
+) -> Result<Vec<NewEvent>, LedgerError> {
+    let has_ended = |invoice: &LockedInvoice| invoice.told.status == Status::Expired;
+    derive(db, concerned, |invoice| if has_ended(invoice) { now } else { now.min(invoice.terms.closes_at) }).await
+}
+
+/// The same, where each is seen at the time that `seen_at` says.
+async fn derive(
+    db: &mut Db,
+    concerned: &BTreeSet<InvoiceId>,
+    seen_at: impl Fn(&LockedInvoice) -> DateTime<Utc>,
 ) -> Result<Vec<NewEvent>, LedgerError> {
     if concerned.is_empty() {
         return Ok(Vec::new());
@@ -192,7 +212,7 @@ pub async fn settle_standings(
     let mut told = Vec::new();
     for invoice in &locked {
         let own: Vec<Credit> = credits.iter().filter(|(id, _)| *id == invoice.id).map(|(_, credit)| *credit).collect();
-        let standing = standing(&invoice.terms, &own, now);
+        let standing = standing(&invoice.terms, &own, seen_at(invoice));
         if standing != invoice.told {
             told.push(Told { invoice: invoice.id, standing });
             events.extend(changes(&invoice.told, &standing).into_iter().map(|change| NewEvent {
@@ -236,7 +256,7 @@ impl Flows {
         }
         let more = due.len() == CLOSED_AT_ONCE as usize;
         let mut db = self.ledger.begin().await?;
-        let told = settle_standings(&mut db, &due.into_iter().collect(), now).await?;
+        let told = derive(&mut db, &due.into_iter().collect(), |_| now).await?;
         events::insert(&mut db, &told, now).await?;
         commit(db).await?;
         self.count_told(&told);

@@ -71,7 +71,7 @@ impl Flows {
         Ok(ingested.unwrap_or(Ingested::DoesNotFollow))
     }
 
-    /// `None` if the block ends a payment for which one node's word is not enough. Nothing was changed then.
+    /// `None` if the block ends a payment, or holds a credit, for which one node's word is not enough. Nothing was changed then.
     async fn try_ingest(
         &self,
         lease: &Lease,
@@ -245,8 +245,8 @@ impl Flows {
     }
 }
 
-/// Whether one node's word is not enough for what becomes of a payment. Only payments that we hold count, so nodes that differ over
-/// a stranger's transfer hold up nothing.
+/// Whether one node's word is not enough for so much. Only payments that we hold and credits to registered addresses are asked about,
+/// so nodes that differ over a transfer among strangers hold up nothing.
 fn is_large(chain: &Arc<dyn Chain>, asset: Address, amount: Amount) -> bool {
     chain.agree_above(asset).is_some_and(|limit| amount > limit)
 }

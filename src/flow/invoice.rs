@@ -1,6 +1,6 @@
 //! Opens invoices, calls them off, and gives them transfers by the merchant's word.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 
 use chrono::{DateTime, TimeDelta, Utc};
 use serde_json::Value;
@@ -10,17 +10,20 @@ use super::verify::Verdict;
 use super::{Flows, Unavailable};
 use crate::domain::address::Address;
 use crate::domain::amount::{Amount, ParseAmountError};
+use crate::domain::answer::AnswerPolicy;
 use crate::domain::asset::Asset;
 use crate::domain::block::Level;
 use crate::domain::ids::{AccountId, AddressId, InvoiceId, TransferId};
-use crate::domain::invoice::{PaymentOption, Standing, Status, Terms, rescale};
+use crate::domain::invoice::{PaymentOption, Standing, Status, Terms, least, rescale};
 use crate::domain::matching;
 use crate::domain::network::Network;
 use crate::domain::payment::PaymentRequest;
 use crate::domain::reason::{Reason, Refusal};
 use crate::ledger::addresses::RegisteredAddress;
 use crate::ledger::invoices::Invoice;
-use crate::ledger::{Db, LedgerError, accounts, addresses, blocks, commit, events, invoices, receipts, transfers};
+use crate::ledger::{
+    Db, LedgerError, accounts, addresses, blocks, commit, events, invoices, payments, receipts, settings, transfers,
+};
 
 /// What a merchant asks for.
 #[derive(Debug, Clone, PartialEq)]
@@ -31,7 +34,7 @@ pub struct Order {
     pub symbol: String,
     /// Where it can be paid; empty: everywhere.
     pub networks: Vec<Network>,
-    /// At which of the merchant's addresses; empty: at the oldest one of each network.
+    /// At which of the merchant's addresses; empty: at one of each network, which was kept for another invoice longest ago, or never.
     pub addresses: Vec<AddressId>,
     /// Whether the addresses are kept for this invoice alone.
     pub reserve: bool,
@@ -41,11 +44,13 @@ pub struct Order {
     pub by_amount: bool,
     /// When it expires.
     pub expires_at: DateTime<Utc>,
+    /// When it was ordered. Its time is counted from then.
+    pub ordered_at: DateTime<Utc>,
     /// For how much longer a transfer pays.
     pub grace: TimeDelta,
     /// By how much the payments may fall short, as people write it.
     pub tolerance: Option<String>,
-    /// How deep a transfer must stand to count, if that is more than the networks' settings say.
+    /// How deep a transfer must stand to count, if that is more than the networks' and the merchant's settings say.
     pub answer_at: Option<Level>,
     /// What is bought, as a URL.
     pub resource: Option<String>,
@@ -87,11 +92,17 @@ pub enum OrderError {
     /// The account has no address where it could be paid.
     #[error("addresses: none is registered on any of the networks")]
     NoAddress,
+    /// A network that the order names, and on which the account has no address where it could be paid.
+    #[error("networks: no address of yours is free on {}", names(.0))]
+    Unserved(Vec<Network>),
     /// All addresses are kept for other invoices, or are where others are paid.
     #[error("reserveAddress: no address is free")]
     NoFreeAddress,
+    /// An address is to be kept where nobody looks for what reaches it.
+    #[error("reserveAddress: transfers on {0} are not looked for here; name other networks, or keep no address")]
+    Unwatched(Network),
     /// In the past, too soon, or too late.
-    #[error("expiresAt: it must be between a minute and ten years from now")]
+    #[error("expiresAt: it must be between five seconds and ten years from now")]
     Expiry,
     /// Longer than the time that an invoice is watched for.
     #[error("grace: it must be at most 30 days")]
@@ -116,6 +127,9 @@ pub enum ChangeError {
     /// Something has been paid for it.
     #[error("something has been paid for it")]
     Begun,
+    /// Somebody pays it at this moment.
+    #[error("a payment for it is under way")]
+    UnderWay,
     /// The transfer pays something already, or its block is gone.
     #[error("the transfer is not free")]
     NotFree,
@@ -128,13 +142,10 @@ pub enum ChangeError {
 }
 
 /// The shortest and the longest time that an invoice is open.
-const EXPIRES_WITHIN: (TimeDelta, TimeDelta) = (TimeDelta::minutes(1), TimeDelta::days(3_653));
+const EXPIRES_WITHIN: (TimeDelta, TimeDelta) = (TimeDelta::seconds(5), TimeDelta::days(3_653));
 
 /// The longest time that is allowed beyond the expiry.
 const GRACE_MAX: TimeDelta = TimeDelta::days(30);
-
-/// What is less than this, in the token's own unit as people write it, is not worth an invoice.
-const DUST: &str = "0.0001";
 
 impl Flows {
     /// Opens an invoice for an account.
@@ -143,7 +154,7 @@ impl Flows {
     /// See [`OrderError`]. Then the transaction must not be committed.
     pub async fn open_invoice(&self, db: &mut Db, account: AccountId, order: Order) -> Result<Invoice, OrderError> {
         let now = self.clock.now();
-        check_times(&order, now)?;
+        check_times(&order)?;
         let assets = self.assets_of(&order)?;
         // Two orders of an account wait for each other here. Otherwise one could reserve an address while another sees it free.
         accounts::lock(db, account).await?;
@@ -151,18 +162,23 @@ impl Flows {
         let decimals = assets.iter().map(|asset| asset.decimals).max().unwrap_or_default();
         let places = addresses_for(db, account, &order, &assets, now).await?;
         let options = options(&order, &assets, &places)?;
+        check_networks(&order, &options)?;
         if order.payer.is_some_and(|payer| !options.iter().any(|option| is_of(&option.network, payer))) {
             return Err(OrderError::Payer);
         }
         let closes_at = order.expires_at + order.grace;
         if order.reserve {
             for place in places.iter().filter(|place| options.iter().any(|option| option.pay_to == place.address)) {
+                if !self.records_transfers(&place.network) {
+                    return Err(OrderError::Unwatched(place.network.clone()));
+                }
                 if !addresses::reserve(db, place.id, id, closes_at, now).await? {
                     return Err(OrderError::NoFreeAddress);
                 }
             }
         }
-        let terms = self.terms(&order, &options, decimals)?;
+        let policy = settings::find(db, account).await?.answer_at;
+        let terms = self.terms(&order, &options, decimals, policy.as_ref())?;
         let due = terms.amount;
         let invoice = Invoice {
             id,
@@ -206,7 +222,13 @@ impl Flows {
         Ok(named.into_iter().filter(|asset| order.networks.is_empty() || order.networks.contains(&asset.network)).collect())
     }
 
-    fn terms(&self, order: &Order, options: &[PaymentOption], decimals: u8) -> Result<Terms, OrderError> {
+    fn terms(
+        &self,
+        order: &Order,
+        options: &[PaymentOption],
+        decimals: u8,
+        policy: Option<&AnswerPolicy>,
+    ) -> Result<Terms, OrderError> {
         let amount = Amount::from_decimal(&order.amount, decimals).map_err(OrderError::Amount)?;
         let tolerance = order.tolerance.as_deref().map(|text| Amount::from_decimal(text, decimals)).transpose();
         let tolerance = tolerance.map_err(OrderError::Tolerance)?.unwrap_or_default();
@@ -214,13 +236,15 @@ impl Flows {
             return Err(OrderError::ToleranceTooLarge);
         }
         let level = |option: &PaymentOption| {
-            self.policies.get(&option.network).map_or(Level::Final, |policy| policy.answer.level(option.amount, option.decimals))
+            let at = |policy: &AnswerPolicy| policy.level(option.amount, option.decimals);
+            let operators = self.policies.get(&option.network).map_or(Level::Final, |policy| at(&policy.answer));
+            operators.max(policy.map_or(Level::Included, at))
         };
         let usual = options.iter().map(level).max().unwrap_or(Level::Final);
         Ok(Terms {
             amount,
             tolerance,
-            // Merchants may ask for more than the operator's rule, never for less.
+            // An order may ask for more than the operator's and the merchant's rules, never for less.
             answer_at: order.answer_at.map_or(usual, |wanted| wanted.max(usual)),
             closes_at: order.expires_at + order.grace,
             canceled: false,
@@ -249,6 +273,10 @@ impl Flows {
         }
         if !invoices::credits_of(&mut db, &[invoice]).await?.is_empty() {
             return Err(ChangeError::Begun);
+        }
+        // Payments are recorded while they hold the invoice, so none comes in between either.
+        if payments::is_under_way_for(&mut db, id, now).await? {
+            return Err(ChangeError::UnderWay);
         }
         invoices::cancel(&mut db, id, now).await?;
         let told = settle_standings(&mut db, &BTreeSet::from([id]), now).await?;
@@ -286,7 +314,7 @@ impl Flows {
         if !matching::can_pay(&found.transfer) || !invoices::knows(db, invoice, &found.network, found.transfer.asset).await? {
             return Err(ChangeError::DoesNotFit);
         }
-        invoices::assign(db, &found.network, &found.transfer, invoice, now).await?;
+        invoices::assign(db, &found, invoice, now).await?;
         let claim =
             transfers::NewClaim { transfer: &found.transfer, payment: None, invoice: Some((invoice, matching::Basis::Assigned)) };
         transfers::claim(db, &found.network, &found.block, &[claim]).await?;
@@ -298,31 +326,47 @@ impl Flows {
         Ok(())
     }
 
-    /// The invoice of ours that a payment is for. Names of others, whatever they mean, are none of ours.
+    /// The invoice of ours that a payment is for.
     ///
     /// # Errors
     /// An invoice that this payment cannot pay, or the database could not be reached.
-    pub(super) async fn named_invoice(&self, request: &PaymentRequest) -> Result<Option<InvoiceId>, Verdict> {
-        let Some(id) = request.invoice.as_deref().and_then(|text| text.parse::<InvoiceId>().ok()) else { return Ok(None) };
+    pub(super) async fn named_invoice(&self, request: &PaymentRequest) -> Result<Option<Invoice>, Verdict> {
+        let Some(id) = request.named_invoice() else { return Ok(None) };
         let refused = |why: &str| Verdict::from(Refusal::because(Reason::InvalidPaymentRequirements, why));
         let invoice = self.ledger.find_invoice(id).await.map_err(Unavailable::from)?;
         let invoice = invoice.ok_or_else(|| refused("extra.invoice: there is no such invoice"))?;
-        let takes = |option: &PaymentOption| {
-            option.network == request.network && option.asset == request.asset && option.pay_to == request.pay_to
+        let (network, asset, pay_to) = (&request.network, request.asset, request.pay_to);
+        let takes = async {
+            let mut db = self.ledger.acquire().await?;
+            // An address may have got another owner since the invoice was opened, to whom the money goes then.
+            let owner = addresses::owners(&mut db, network, &[pay_to.to_string()]).await?.pop().map(|(_, owner)| owner);
+            invoices::takes(&mut db, id, network, asset, (pay_to, owner)).await
         };
-        if !invoice.options.iter().any(takes) {
+        if !takes.await.map_err(Unavailable::from)? {
             return Err(refused("extra.invoice: it cannot be paid like this"));
         }
-        if invoice.terms.canceled || self.clock.now() > invoice.terms.closes_at {
-            return Err(refused("extra.invoice: it is not open any more"));
+        if !invoice.terms.is_open(self.clock.now()) {
+            return Err(not_open().into());
         }
-        Ok(Some(id))
+        Ok(Some(invoice))
+    }
+
+    /// Makes sure, when a payment that names an invoice is about to be recorded, that it can still be paid. It may have been called off
+    /// since it was looked at; from here on it is not, until the transaction ends.
+    pub(super) async fn hold_open(&self, db: &mut Db, invoice: Option<InvoiceId>) -> Result<(), Verdict> {
+        let Some(invoice) = invoice else { return Ok(()) };
+        let terms = invoices::hold(db, invoice).await?;
+        if terms.is_some_and(|terms| terms.is_open(self.clock.now())) { Ok(()) } else { Err(not_open().into()) }
     }
 }
 
-fn check_times(order: &Order, now: DateTime<Utc>) -> Result<(), OrderError> {
+fn not_open() -> Refusal {
+    Refusal::because(Reason::InvalidPaymentRequirements, "extra.invoice: it is not open any more")
+}
+
+fn check_times(order: &Order) -> Result<(), OrderError> {
     let (shortest, longest) = EXPIRES_WITHIN;
-    if order.expires_at < now + shortest || order.expires_at > now + longest {
+    if order.expires_at < order.ordered_at + shortest || order.expires_at > order.ordered_at + longest {
         return Err(OrderError::Expiry);
     }
     if order.grace < TimeDelta::zero() || order.grace > GRACE_MAX {
@@ -331,7 +375,8 @@ fn check_times(order: &Order, now: DateTime<Utc>) -> Result<(), OrderError> {
     Ok(())
 }
 
-/// The merchant's addresses at which an order can be paid: those that it names, or the oldest of each network.
+/// The merchant's addresses at which an order can be paid: those that it names, or one of each network. Only these are read: there may be
+/// a hundred thousand others.
 async fn addresses_for(
     db: &mut Db,
     account: AccountId,
@@ -339,27 +384,35 @@ async fn addresses_for(
     assets: &[Asset],
     now: DateTime<Utc>,
 ) -> Result<Vec<RegisteredAddress>, OrderError> {
+    // What comes a moment too late for the invoice that an address was kept for is not to be taken for what this one waits for.
+    let now = now - matching::CLOCKS_DIFFER;
     let networks: Vec<_> = assets.iter().map(|asset| asset.network.as_str().to_owned()).collect();
-    let free = addresses::free_of(db, account, &networks, now).await?;
-    if let Some(missing) = order.addresses.iter().find(|id| !free.iter().any(|address| address.id == **id)) {
-        return Err(OrderError::UnknownAddress(*missing));
-    }
-    let mut chosen: BTreeMap<Network, RegisteredAddress> = BTreeMap::new();
-    let mut named = Vec::new();
-    let awaited = if order.reserve { addresses::awaited(db, &free, now).await? } else { Vec::new() };
-    for address in free.into_iter().filter(|address| !awaited.contains(&address.id)) {
-        if order.addresses.contains(&address.id) {
-            named.push(address);
-        } else {
-            chosen.entry(address.network.clone()).or_insert(address);
-        }
-    }
-    let places: Vec<_> = if order.addresses.is_empty() { chosen.into_values().collect() } else { named };
+    let places = if order.addresses.is_empty() {
+        let chosen = addresses::choose(db, account, &networks, order.reserve, now).await?;
+        addresses::free_of(db, account, &networks, &chosen, now).await?
+    } else {
+        named_addresses(db, account, order, &networks, now).await?
+    };
     match (places.is_empty(), order.reserve) {
         (false, _) => Ok(places),
         (true, true) => Err(OrderError::NoFreeAddress),
         (true, false) => Err(OrderError::NoAddress),
     }
+}
+
+async fn named_addresses(
+    db: &mut Db,
+    account: AccountId,
+    order: &Order,
+    networks: &[String],
+    now: DateTime<Utc>,
+) -> Result<Vec<RegisteredAddress>, OrderError> {
+    let free = addresses::free_of(db, account, networks, &order.addresses, now).await?;
+    if let Some(missing) = order.addresses.iter().find(|id| !free.iter().any(|address| address.id == **id)) {
+        return Err(OrderError::UnknownAddress(*missing));
+    }
+    let awaited = if order.reserve { addresses::awaited(db, account, &order.addresses, now).await? } else { Vec::new() };
+    Ok(free.into_iter().filter(|address| !awaited.contains(&address.id)).collect())
 }
 
 /// Each token at each address of its network.
@@ -370,8 +423,9 @@ fn options(order: &Order, assets: &[Asset], places: &[RegisteredAddress]) -> Res
         if amount.is_zero() {
             return Err(OrderError::NoAmount);
         }
-        if Amount::from_decimal(DUST, asset.decimals).is_ok_and(|dust| amount < dust) {
-            return Err(OrderError::Dust(DUST.to_owned()));
+        let least = least(asset.decimals);
+        if amount < least {
+            return Err(OrderError::Dust(least.to_decimal(asset.decimals)));
         }
         let here = places.iter().filter(|place| place.network == asset.network);
         options.extend(here.map(|place| PaymentOption {
@@ -390,6 +444,17 @@ fn options(order: &Order, assets: &[Asset], places: &[RegisteredAddress]) -> Res
         true => Err(OrderError::NoAddress),
         false => Err(OrderError::Amount(ParseAmountError::TooLarge)),
     }
+}
+
+/// Whether the order can be paid on each network that it names: a payer may have been promised one of them.
+fn check_networks(order: &Order, options: &[PaymentOption]) -> Result<(), OrderError> {
+    let is_served = |network: &Network| options.iter().any(|option| option.network == *network);
+    let unserved: Vec<_> = order.networks.iter().filter(|network| !is_served(network)).cloned().collect();
+    if unserved.is_empty() { Ok(()) } else { Err(OrderError::Unserved(unserved)) }
+}
+
+fn names(networks: &[Network]) -> String {
+    networks.iter().map(Network::as_str).collect::<Vec<_>>().join(", ")
 }
 
 fn is_of(network: &Network, address: Address) -> bool {

@@ -35,9 +35,9 @@ use crate::x402::transfer::{TransferPayload, transaction};
 /// does so for the receipt, which is redeemed once, and not for this answer.
 const PAYER: &str = "payer";
 
-/// A transaction can hold transfers of several payers that look alike. So many of them at most are looked at, all at once: which of them
-/// has signed is one question to a node or two.
-const PAYERS_MAX: usize = 16;
+/// A transaction can hold transfers of several payers that look alike. So many of them are asked about at once: which of them has signed
+/// is then one question to a node or two.
+const PAYERS_AT_ONCE: usize = 16;
 
 /// Pause between attempts to find out whether a lost COMMIT went through.
 const FIND_OUT_PAUSE: std::time::Duration = std::time::Duration::from_millis(200);
@@ -276,7 +276,6 @@ impl Flows {
         let mut payers: Vec<_> = candidates.iter().map(|record| record.transfer.from).collect();
         payers.sort_unstable();
         payers.dedup();
-        payers.truncate(PAYERS_MAX);
         let presentation = Presentation {
             service_url: self.public_url.clone(),
             invoice: case.sought.invoice,
@@ -284,13 +283,15 @@ impl Flows {
             transaction: case.transaction.clone(),
         };
         let text = presentation.text();
-        let answers = join_all(payers.iter().map(|payer| case.chain.verify_message(*payer, &text, signature))).await;
         let mut failure = None;
-        for (payer, answer) in payers.into_iter().zip(answers) {
-            match answer {
-                Ok(Proof::Valid) => return Ok(Some(payer)),
-                Ok(Proof::Invalid | Proof::Malformed) => {}
-                Err(error) => failure = Some(error),
+        for some in payers.chunks(PAYERS_AT_ONCE) {
+            let answers = join_all(some.iter().map(|payer| case.chain.verify_message(*payer, &text, signature))).await;
+            for (payer, answer) in some.iter().zip(answers) {
+                match answer {
+                    Ok(Proof::Valid) => return Ok(Some(*payer)),
+                    Ok(Proof::Invalid | Proof::Malformed) => {}
+                    Err(error) => failure = Some(error),
+                }
             }
         }
         failure.map_or(Ok(None), |error| Err(error.into()))
@@ -344,8 +345,8 @@ impl Flows {
         // Payments claim their transfers under the lock on the cursor, so none comes in between.
         check_payment(&mut db, network, chosen).await?;
         let level = self.proof_level(case, chosen, cursor.heights)?;
-        let Record { transfer, block, .. } = chosen;
-        if !invoices::hand_out(&mut db, network, transfer, invoice, taker, now).await? {
+        let Record { transfer, occurrence, block, .. } = chosen;
+        if !invoices::hand_out(&mut db, network, (transfer, *occurrence), invoice, taker, now).await? {
             return Err(told_before().into());
         }
         if chosen.is_free() {
@@ -356,13 +357,13 @@ impl Flows {
         let told = settle_standings(&mut db, &BTreeSet::from([invoice]), now).await?;
         events::insert(&mut db, &told, now).await?;
         if let Err(lost) = commit(db).await {
-            self.find_told(case, transfer, taker, lost).await?;
+            self.find_told(case, chosen, taker, lost).await?;
         }
         Ok(Proven { invoice, transfer: transfer.clone(), block: block.clone(), network: network.clone(), level })
     }
 
     /// Finds out whether `taker` was told, after the answer to the COMMIT was lost.
-    async fn find_told(&self, case: &Case<'_>, transfer: &Transfer, taker: &str, lost: LedgerError) -> Result<(), Verdict> {
+    async fn find_told(&self, case: &Case<'_>, chosen: &Record, taker: &str, lost: LedgerError) -> Result<(), Verdict> {
         // The limit of the whole ends this.
         let said = loop {
             match self.read_assignments(case).await {
@@ -370,8 +371,9 @@ impl Flows {
                 Err(_) => tokio::time::sleep(FIND_OUT_PAUSE).await,
             }
         };
-        let is_told = |said: &Assignment| said.is_of(transfer) && said.handed_out_to.as_deref() == Some(taker);
-        if said.iter().any(is_told) { Ok(()) } else { Err(lost.into()) }
+        let is_chosen = |said: &&Assignment| said.is_of(&chosen.transfer, chosen.occurrence);
+        let told = said.iter().find(is_chosen).and_then(|said| said.handed_out_to.as_deref());
+        if told == Some(taker) { Ok(()) } else { Err(lost.into()) }
     }
 
     async fn read_assignments(&self, case: &Case<'_>) -> Result<Vec<Assignment>, LedgerError> {
@@ -417,9 +419,10 @@ async fn records(db: &mut Db, case: &Case<'_>) -> Result<Vec<Record>, LedgerErro
 }
 
 fn record(own: OwnTransfer, said: &[Assignment]) -> Record {
-    let said = said.iter().find(|said| said.is_of(&own.transfer));
+    let said = said.iter().find(|said| said.is_of(&own.transfer, own.occurrence));
     Record {
         transfer: own.transfer,
+        occurrence: own.occurrence,
         block: own.block,
         payment: own.payment,
         invoice: own.invoice.map(|(invoice, _)| invoice),

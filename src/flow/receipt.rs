@@ -7,6 +7,8 @@ use std::collections::HashMap;
 use std::time::Duration;
 
 use chrono::SubsecRound;
+use serde::Serialize;
+use serde_json::Value;
 
 use super::Flows;
 use super::prove::Proven;
@@ -45,6 +47,40 @@ pub enum RedeemError {
     Ledger(#[from] LedgerError),
 }
 
+/// A receipt as the answer to a settlement carries it.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct SignedReceipt {
+    /// Our own form, a compact JWS. `None` if it was not known in time, or there are no keys.
+    pub jws: Option<String>,
+    /// What stands in the answer under the extension `offer-receipt`, for merchants who want it.
+    pub offer: Option<Value>,
+}
+
+/// One receipt among others, as its newest revision has it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct ReceiptLine {
+    id: String,
+    revision: u32,
+    finality: &'static str,
+    transaction: String,
+    amount: String,
+    receipt: String,
+}
+
+impl From<(Statement, String)> for ReceiptLine {
+    fn from((statement, jws): (Statement, String)) -> Self {
+        Self {
+            id: statement.receipt.to_string(),
+            revision: statement.revision,
+            finality: statement.finality.as_str(),
+            transaction: statement.transaction,
+            amount: statement.amount.to_string(),
+            receipt: jws,
+        }
+    }
+}
+
 /// What the receipts of paid payments say now, as far as that is known in time.
 pub(super) async fn statements(ledger: &Ledger, payments: &[PaymentId]) -> HashMap<PaymentId, Statement> {
     if payments.is_empty() {
@@ -65,17 +101,22 @@ pub(super) async fn statements(ledger: &Ledger, payments: &[PaymentId]) -> HashM
 }
 
 impl Flows {
-    /// The receipt for an answer that tells of `claim`. None if there are no keys, or if the network has replaced the block since.
-    pub(super) fn receipt_for(&self, claim: &Claim, statement: Option<&Statement>) -> Option<String> {
-        let statement = statement.filter(|statement| statement.block_hash == claim.block_hash)?;
-        self.issuer.as_ref()?.sign(statement).ok()
+    /// The receipt for an answer that tells of `claim`, with its form of the extension `offer-receipt` if that is wanted. Empty if
+    /// there are no keys, or if the network has replaced the block since.
+    pub(super) fn receipt_for(&self, claim: &Claim, statement: Option<&Statement>, offers: bool) -> SignedReceipt {
+        let statement = statement.filter(|statement| statement.block_hash == claim.block_hash);
+        let (Some(statement), Some(issuer)) = (statement, &self.issuer) else { return SignedReceipt::default() };
+        let offer = if offers { issuer.offer_receipt(statement).ok().flatten() } else { None };
+        SignedReceipt { jws: issuer.sign(statement).ok(), offer }
     }
 
     /// The same, where the ledger has to be asked what the receipt says.
-    pub(super) async fn find_receipt_for(&self, payment: PaymentId, claim: &Claim) -> Option<String> {
-        self.issuer.as_ref()?;
+    pub(super) async fn find_receipt_for(&self, payment: PaymentId, claim: &Claim, offers: bool) -> SignedReceipt {
+        if self.issuer.is_none() {
+            return SignedReceipt::default();
+        }
         let found = statements(&self.ledger, &[payment]).await;
-        self.receipt_for(claim, found.get(&payment))
+        self.receipt_for(claim, found.get(&payment), offers)
     }
 
     /// The receipt for a proven transfer, as far as it is known in time. None if there are no keys, or if the network has replaced the
@@ -99,14 +140,26 @@ impl Flows {
         }
     }
 
-    /// Revisions with their signatures. What was not signed yet is signed now, and kept; without keys it is left out.
+    fn sign(&self, statement: &Statement) -> Option<String> {
+        self.issuer.as_ref()?.sign(statement).ok()
+    }
+
+    /// Revisions with their signatures. What was not signed yet is signed now, and kept by the worker; without keys it is left out.
+    pub(super) fn sign_all(&self, revisions: Vec<Revision>) -> Vec<(Statement, String)> {
+        let signed = revisions.into_iter().filter_map(|Revision { statement, jws }| {
+            let jws = jws.or_else(|| self.sign(&statement))?;
+            Some((statement, jws))
+        });
+        signed.collect()
+    }
+
+    /// The same, and what was not signed yet is kept.
     pub async fn signed(&self, revisions: Vec<Revision>) -> Vec<(Statement, String)> {
-        let sign = |statement: &Statement| self.issuer.as_ref().and_then(|issuer| issuer.sign(statement).ok());
         let mut signed = Vec::with_capacity(revisions.len());
         let mut fresh = Vec::new();
         for Revision { statement, jws } in revisions {
             let known = jws.is_some();
-            let Some(jws) = jws.or_else(|| sign(&statement)) else { continue };
+            let Some(jws) = jws.or_else(|| self.sign(&statement)) else { continue };
             fresh.extend((!known).then_some(signed.len()));
             signed.push((statement, jws));
         }

@@ -32,7 +32,7 @@ impl Flows {
         }
         // In this order: whoever gives a transfer to an invoice holds it, so what was claimed before it is orphaned is dropped, too.
         blocks::orphan_above(&mut db, network, number).await?;
-        let lost = transfers::drop_claims_above(&mut db, network, number).await?;
+        let lost = transfers::drop_claims_above(&mut db, network, number, now).await?;
         // Behind the locks on transfers, so that it sees the receipt of one which was given to an invoice in this very moment.
         receipts::revoke_above(&mut db, network, number, now).await?;
         submissions::reopen_above(&mut db, network, number).await?;

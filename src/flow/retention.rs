@@ -13,7 +13,9 @@ use crate::domain::ids::PaymentId;
 use crate::domain::reason::Reason;
 use crate::ledger::events::{self, NewEvent};
 use crate::ledger::leases::{self, Lease};
-use crate::ledger::{Db, LedgerError, budgets, commit, deliveries, idempotency, payments, submissions, webhooks};
+use crate::ledger::{
+    Db, LedgerError, budgets, commit, deliveries, idempotency, payments, reconciliations, submissions, webhooks,
+};
 use crate::telemetry::ErrorChain;
 
 /// Budgets count by the hour, and the last two hours are looked at.
@@ -24,6 +26,9 @@ const ANSWERS_KEPT: TimeDelta = TimeDelta::days(7);
 
 /// What happened to a payment or an invoice is of use as long as somebody may ask what became of it, or has not read it in the stream.
 const EVENTS_KEPT: TimeDelta = TimeDelta::days(90);
+
+/// What comparisons came to is of use to whoever checks the books of a year.
+const COMPARISONS_KEPT: TimeDelta = TimeDelta::days(400);
 
 /// What became of a webhook is of use to whoever looks for a fault of its receiver, or wants it told again.
 const DELIVERIES_KEPT: TimeDelta = TimeDelta::days(30);
@@ -43,17 +48,19 @@ enum Chore {
     Deliveries,
     Webhooks,
     Events,
+    Reconciliations,
     SignedBytes,
     ExpiredPayments,
 }
 
-const CHORES: [Chore; 7] = [
+const CHORES: [Chore; 8] = [
     Chore::Budgets,
     Chore::Answers,
     Chore::Deliveries,
     // Behind what they were told.
     Chore::Webhooks,
     Chore::Events,
+    Chore::Reconciliations,
     Chore::SignedBytes,
     Chore::ExpiredPayments,
 ];
@@ -76,9 +83,13 @@ impl Flows {
         let now = self.clock.now();
         let unmade = match chore {
             Chore::ExpiredPayments => self.unmade(now - SIGNATURES_KEPT).await?,
-            Chore::Budgets | Chore::Answers | Chore::Deliveries | Chore::Webhooks | Chore::Events | Chore::SignedBytes => {
-                Vec::new()
-            }
+            Chore::Budgets
+            | Chore::Answers
+            | Chore::Deliveries
+            | Chore::Webhooks
+            | Chore::Events
+            | Chore::Reconciliations
+            | Chore::SignedBytes => Vec::new(),
         };
         let change = async {
             let mut db = self.ledger.begin().await?;
@@ -89,6 +100,7 @@ impl Flows {
                 Chore::Deliveries => deliveries::forget(&mut db, now - DELIVERIES_KEPT, ROWS_AT_ONCE).await?,
                 Chore::Webhooks => webhooks::forget(&mut db, now - DELIVERIES_KEPT, ROWS_AT_ONCE).await?,
                 Chore::Events => events::forget(&mut db, now - EVENTS_KEPT, ROWS_AT_ONCE).await?,
+                Chore::Reconciliations => reconciliations::forget(&mut db, now - COMPARISONS_KEPT, ROWS_AT_ONCE).await?,
                 Chore::SignedBytes => submissions::erase_bytes(&mut db, now, ROWS_AT_ONCE).await?,
                 Chore::ExpiredPayments => expire(&mut db, &unmade, now).await?,
             };
@@ -144,7 +156,7 @@ impl Flows {
     }
 }
 
-/// Ends payments that expired long ago, and tells those who asked for them.
+/// Ends payments that expired long ago, and tells of it.
 async fn expire(db: &mut Db, unmade: &[PaymentId], now: DateTime<Utc>) -> Result<u64, LedgerError> {
     let expired = payments::expire(db, unmade, now - SIGNATURES_KEPT, now, ROWS_AT_ONCE).await?;
     let told: Vec<_> = expired

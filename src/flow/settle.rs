@@ -8,18 +8,21 @@ use std::sync::Arc;
 use chrono::TimeDelta;
 use tokio::time::Instant;
 
+use super::receipt::SignedReceipt;
 use super::verify::Verdict;
 use super::waiting::{Outcome, Sent, Ticket, single_taker};
 use super::{Flows, Unavailable};
 use crate::chain::{Chain, VerifiedPayment, Wanted};
 use crate::domain::account::Caller;
+use crate::domain::answer::AnswerPolicy;
 use crate::domain::block::Level;
 use crate::domain::budget::Beneficiaries;
-use crate::domain::ids::{InvoiceId, PaymentId};
+use crate::domain::ids::{AccountId, InvoiceId, PaymentId};
 use crate::domain::payment::{Claim, Fingerprint, Payment, PaymentRequest, State};
 use crate::domain::reason::{Reason, Refusal};
 use crate::domain::verification::ExaminedPayment;
 use crate::ledger::payments::{self, NewPayment};
+use crate::ledger::settings::Recipient;
 use crate::ledger::{LedgerError, commit};
 
 /// How a settle request ended.
@@ -33,8 +36,8 @@ pub enum Settled {
         claim: Claim,
         /// How deep it stands.
         level: Level,
-        /// The signed receipt, if there was one in time.
-        receipt: Option<String>,
+        /// Its receipt, as far as there was one in time.
+        receipt: SignedReceipt,
     },
     /// Not paid, or not to this caller.
     Refused {
@@ -75,7 +78,9 @@ struct Errand<'a> {
     fingerprint: Fingerprint,
     caller: &'a Caller,
     taker: String,
+    merchant: Option<AccountId>,
     answer_at: Level,
+    offer_receipts: bool,
     deadline: Instant,
     sent: Arc<Sent>,
 }
@@ -150,9 +155,14 @@ impl Flows {
         }
         let fingerprint = Fingerprint::of(&request, caller);
         let chain = self.open_chain(&request.network).await?;
+        let examined = Arc::new(chain.examine(request, self.clock.now())?);
+        let request = &examined.request;
+        let recipient = self.ledger.recipient(&request.network, request.pay_to, request.named_invoice()).await?;
         let errand = Errand {
-            answer_at: self.answer_level(chain, &request),
-            examined: Arc::new(chain.examine(request, self.clock.now())?),
+            answer_at: self.answer_level(chain, request, &recipient),
+            merchant: recipient.merchant,
+            offer_receipts: recipient.settings.offer_receipts,
+            examined,
             fingerprint,
             caller,
             taker: repeat.unwrap_or_else(single_taker),
@@ -196,11 +206,13 @@ impl Flows {
         }
     }
 
-    fn answer_level(&self, chain: &Arc<dyn Chain>, request: &PaymentRequest) -> Level {
+    /// The deepest level that anybody asks for who may: the operator, the merchant, its invoice and the caller.
+    fn answer_level(&self, chain: &Arc<dyn Chain>, request: &PaymentRequest, recipient: &Recipient) -> Level {
         let decimals = chain.profile().asset(request.asset).map_or(0, |asset| asset.decimals);
-        let policy = self.policies.get(&request.network).map(|policy| policy.answer.level(request.amount, decimals));
-        // A caller may ask for more than the operator's rule, never for less.
-        policy.unwrap_or(Level::Included).max(request.answer_at.unwrap_or(Level::Included))
+        let level = |policy: &AnswerPolicy| policy.level(request.amount, decimals);
+        let operators = self.policies.get(&request.network).map(|policy| level(&policy.answer));
+        let merchants = recipient.settings.answer_at.as_ref().map(level);
+        [operators, merchants, recipient.invoice, request.answer_at].into_iter().flatten().max().unwrap_or(Level::Included)
     }
 
     /// The authorization is held already: by this request, or by another one.
@@ -270,6 +282,7 @@ impl Flows {
         if !payments::revive(&mut db, payment.id, verified.checked(), errand.wait()).await? {
             return Ok(Held::Again);
         }
+        self.hold_open(&mut db, payment.invoice).await?;
         let revived = commit(db).await;
         drop(turn);
         if let Err(lost) = revived {
@@ -293,7 +306,7 @@ impl Flows {
 
     /// Nobody holds the authorization: asks the chain and records the payment.
     async fn accept(&self, chain: &Arc<dyn Chain>, errand: &Errand<'_>) -> Result<Held, Verdict> {
-        let invoice = self.named_invoice(&errand.examined.request).await?;
+        let invoice = self.named_invoice(&errand.examined.request).await?.map(|invoice| invoice.id);
         let verified = self.check_on_chain(chain, &errand.examined, Wanted::Balance).await?;
         self.check_budgets(chain, errand, &verified).await?;
         let id = PaymentId::new();
@@ -340,6 +353,7 @@ impl Flows {
             fingerprint: errand.fingerprint,
             invoice,
             provider: errand.caller.account(),
+            merchant: errand.merchant,
             answer_at: errand.answer_at,
             // Only now: what comes before may have taken a while, and nothing may be sent after the caller has left.
             wait: errand.wait(),
@@ -348,6 +362,7 @@ impl Flows {
         if !payments::insert(&mut db, &new).await? {
             return Ok(Recorded::HeldBySomebodyElse);
         }
+        self.hold_open(&mut db, invoice).await?;
         Ok(commit(db).await.map_or_else(Recorded::Unknown, |()| Recorded::Yes))
     }
 
@@ -377,13 +392,13 @@ impl Flows {
             () = self.waiting.patience(errand.deadline) => None,
         };
         if let Some(outcome) = outcome {
-            return Ok(self.settled(payment, outcome));
+            return Ok(self.settled(errand, payment, outcome));
         }
         // The success may be taken in this caller's name at this very moment. To answer anything else now would lose it.
         if !self.waiting.leave(&ticket)
             && let Ok(Some(outcome)) = tokio::time::timeout(GRACE, ticket.outcome()).await
         {
-            return Ok(self.settled(payment, outcome));
+            return Ok(self.settled(errand, payment, outcome));
         }
         let left = loop {
             match self.leave(errand, payment, ticket.taker()).await {
@@ -414,7 +429,7 @@ impl Flows {
         {
             let heights = self.ledger.cursor(&payment.network).await?.map(|cursor| cursor.heights);
             let level = heights.map_or(Level::Included, |heights| heights.level(claim.block_number));
-            let receipt = self.find_receipt_for(id, claim).await;
+            let receipt = self.find_receipt_for(id, claim, errand.offer_receipts).await;
             return Ok(Settled::Success { payment: id, claim: claim.clone(), level, receipt });
         }
         let transaction = payment.known_transaction();
@@ -429,10 +444,10 @@ impl Flows {
     }
 
     /// What a caller is answered for how its waiting ended. `None` if the payment has to be put back into the queue.
-    fn settled(&self, payment: PaymentId, outcome: Outcome) -> Option<Settled> {
+    fn settled(&self, errand: &Errand<'_>, payment: PaymentId, outcome: Outcome) -> Option<Settled> {
         match outcome {
             Outcome::Success { claim, level, receipt, .. } => {
-                let receipt = self.receipt_for(&claim, receipt.as_deref());
+                let receipt = self.receipt_for(&claim, receipt.as_deref(), errand.offer_receipts);
                 Some(Settled::Success { payment, claim, level, receipt })
             }
             Outcome::Duplicate { claim } => Some(Settled::Refused {

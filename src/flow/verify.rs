@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use super::{Flows, Unavailable};
-use crate::chain::{Anchor, Chain, ChainError, VerifiedPayment, VerifyError, Wanted};
+use crate::chain::{Anchor, Chain, ChainError, LAG_MAX, VerifiedPayment, VerifyError, Wanted};
 use crate::domain::account::Caller;
 use crate::domain::address::Address;
 use crate::domain::block::Sight;
@@ -56,6 +56,10 @@ impl Flows {
         let chain = self.open_chain(&request.network).await?;
         let examined = Arc::new(chain.examine(request, self.clock.now())?);
         let checked = match self.named_invoice(&examined.request).await {
+            // It may be this very payment that paid it, which settling finds out.
+            Ok(Some(invoice)) if invoice.told.status.is_paid() => {
+                Err(Refusal::because(Reason::InvalidPaymentRequirements, "extra.invoice: it is paid").into())
+            }
             Ok(_) => self.check_on_chain(chain, &examined, Wanted::Verdict).await,
             Err(verdict) => Err(verdict),
         };
@@ -99,14 +103,20 @@ impl Flows {
     ) -> Result<VerifiedPayment, Verdict> {
         let network = &examined.request.network;
         for _ in 0..LOOKS_MAX {
-            let (refusal, block) = match chain.verify(Arc::clone(examined), wanted).await {
-                Ok(verified) => return Ok(verified),
-                Err(VerifyError::Refused { refusal, block }) => (refusal, block),
+            let verdict = match chain.verify(Arc::clone(examined), wanted).await {
+                // When it can be given up does not follow from the height of its state.
+                Ok(verified) if chain.lands_until(0).is_none() => return Ok(verified),
+                Ok(verified) => Ok(verified),
+                Err(VerifyError::Refused { refusal, block }) => Err((refusal, block)),
                 Err(VerifyError::Unavailable(error)) => return Err(error.into()),
             };
             let read_to = self.ledger.cursor(network).await?.map(|cursor| cursor.heights.head);
-            if Sight::of(block, read_to) != Sight::Stale {
-                return Err(refusal.into());
+            match verdict {
+                Ok(verified) if Sight::of(verified.checked().block.saturating_add(LAG_MAX), read_to) != Sight::Stale => {
+                    return Ok(verified);
+                }
+                Err((refusal, block)) if Sight::of(block, read_to) != Sight::Stale => return Err(refusal.into()),
+                Ok(_) | Err(_) => {}
             }
         }
         Err(Unavailable::NodeLags(network.clone()).into())

@@ -101,6 +101,7 @@ impl From<AddressError> for Problem {
             AddressError::NotPayable(_) => Self::Unprocessable("address_not_payable", detail),
             AddressError::Taken => Self::Unprocessable("address_taken", detail),
             AddressError::Known => Self::Conflict("address_known", detail),
+            AddressError::Awaited => Self::Conflict("address_awaited", detail),
             AddressError::NoSuchAddress => Self::NotFound,
             AddressError::List(_) => Self::Unprocessable("invalid_address_list", detail),
             AddressError::Signatory => Self::Unprocessable("invalid_signatory", detail),

@@ -84,6 +84,18 @@ pub async fn books(service: &Service, request: &HttpRequest) -> Result<Option<Ac
     }
 }
 
+/// Only an operator.
+///
+/// # Errors
+/// No key, or one for other things.
+pub async fn operator(service: &Service, request: &HttpRequest) -> Result<(), Problem> {
+    match caller(service, request).await? {
+        Caller::Account { scope: Scope::Operator, .. } => Ok(()),
+        Caller::Account { .. } => Err(Problem::Forbidden),
+        Caller::Anonymous => Err(Problem::Unauthorized),
+    }
+}
+
 /// The `Idempotency-Key` of a request.
 ///
 /// # Errors

@@ -57,6 +57,22 @@ impl BodyError {
 /// See [`BodyError`].
 pub async fn read(request: &HttpRequest, payload: Payload, bytes_max: usize) -> Result<Bytes, BodyError> {
     check_media(request)?;
+    collect(request, payload, bytes_max).await
+}
+
+/// The same where a body may be left out. Bytes of no type are not guessed at.
+///
+/// # Errors
+/// See [`BodyError`].
+pub async fn read_optional(request: &HttpRequest, payload: Payload, bytes_max: usize) -> Result<Option<Bytes>, BodyError> {
+    if request.headers().contains_key(CONTENT_TYPE) {
+        return read(request, payload, bytes_max).await.map(Some);
+    }
+    let bytes = collect(request, payload, bytes_max).await?;
+    if bytes.is_empty() { Ok(None) } else { Err(BodyError::UnsupportedMedia) }
+}
+
+async fn collect(request: &HttpRequest, payload: Payload, bytes_max: usize) -> Result<Bytes, BodyError> {
     if announced_bytes(request).is_some_and(|bytes| bytes > bytes_max) {
         return Err(BodyError::TooLarge);
     }

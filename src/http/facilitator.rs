@@ -25,6 +25,7 @@ use crate::flow::verify::Verdict;
 use crate::ledger::LedgerError;
 use crate::ledger::idempotency::{Binding, StorageKey, StoredAnswer};
 use crate::metrics::{Settlement, Verification};
+use crate::signing::offer;
 use crate::telemetry::ErrorChain;
 use crate::x402::request::{FacilitatorRequest, parse_request};
 use crate::x402::response::{
@@ -69,6 +70,7 @@ enum Obstacle {
     Body(BodyError),
     IdempotencyKey,
     KeyReused,
+    IdentifierReused,
 }
 
 impl Obstacle {
@@ -95,6 +97,11 @@ impl Obstacle {
             Self::KeyReused => {
                 (StatusCode::CONFLICT, "idempotency_key_reused", "this Idempotency-Key was used for another request".to_owned())
             }
+            Self::IdentifierReused => (
+                StatusCode::CONFLICT,
+                "payment_identifier_reused",
+                "the payer has given another payment the same payment-identifier".to_owned(),
+            ),
         }
     }
 }
@@ -206,8 +213,12 @@ async fn try_settle(service: &Service, request: &HttpRequest, payload: Payload) 
         Err(error) => return Ok(respond(status_of(&error.refusal), &SettleResponse::from(&error))),
     };
     let fingerprint = Fingerprint::of(&asked.request, &caller);
+    let name = identifier_key(&asked, &caller);
+    check_identifier(service, name.as_ref(), fingerprint).await?;
     let Some(key) = storage_key(request, &caller, fingerprint)? else {
-        return Ok(settle_now(service, &asked, caller, None).await.into_response());
+        let answer = settle_now(service, &asked, caller, None).await;
+        keep_identifier(service, name, fingerprint, &answer).await;
+        return Ok(answer.into_response());
     };
     match bind(service, &key, fingerprint, &caller).await.map_err(Obstacle::Access)? {
         Some(bound) if bound.fingerprint != fingerprint => return Err(Obstacle::KeyReused),
@@ -216,11 +227,39 @@ async fn try_settle(service: &Service, request: &HttpRequest, payload: Payload) 
     }
     let known = caller.account().is_some();
     let answer = settle_now(service, &asked, caller, Some(format!("key:{}:{}", key.scope, key.key))).await;
+    keep_identifier(service, name, fingerprint, &answer).await;
     // What costs a stranger nothing to ask must leave nothing behind here.
     if answer.terminal && (known || answer.of_payment) {
         keep(service, key, fingerprint, answer).await
     } else {
         Ok(answer.into_response())
+    }
+}
+
+/// Where the name counts that the payer gives its payment: within the account that asks, or strangers could use up each other's.
+fn identifier_key(asked: &FacilitatorRequest, caller: &Caller) -> Option<StorageKey> {
+    let (identifier, account) = (asked.identifier.clone()?, caller.account()?);
+    Some(StorageKey { scope: format!("{account}/payments"), key: identifier })
+}
+
+/// A name unlocks nothing, and refuses another payment than the one that had it.
+async fn check_identifier(service: &Service, name: Option<&StorageKey>, fingerprint: Fingerprint) -> Result<(), Obstacle> {
+    let Some(name) = name.cloned() else { return Ok(()) };
+    let flows = Arc::clone(&service.flows);
+    let find = service.run(async move { flows.ledger.find_binding(&name).await });
+    let bound: Result<_, Problem> = async { Ok(find.await??) }.await;
+    let bound = bound.map_err(Obstacle::Access)?;
+    if bound.is_some_and(|bound| bound.fingerprint != fingerprint) { Err(Obstacle::IdentifierReused) } else { Ok(()) }
+}
+
+/// Keeps the name of a payment that was accepted. What was refused uses up no name, or a payer could not sign anew.
+async fn keep_identifier(service: &Service, name: Option<StorageKey>, fingerprint: Fingerprint, answer: &Answer) {
+    let Some(name) = name.filter(|_| answer.of_payment) else { return };
+    let flows = Arc::clone(&service.flows);
+    let kept = service.run(async move { flows.ledger.bind_key(&name, fingerprint, flows.clock.now()).await }).await;
+    // Its answer is worth more than its name.
+    if let Ok(Err(error)) = kept {
+        tracing::debug!(error = %ErrorChain(&error), "a payment's name was not kept");
     }
 }
 
@@ -283,7 +322,7 @@ async fn settle_now(service: &Service, asked: &FacilitatorRequest, caller: Calle
     let (counted, answer) = match settled {
         Settled::Success { payment, claim, level, receipt } => {
             let body = SettleResponse::success(echo, payment, &claim.transaction, asked.request.amount, level);
-            let body = body.with_receipt(receipt.as_deref());
+            let body = body.with_receipt(receipt.jws.as_deref()).with_extension(offer::EXTENSION, receipt.offer);
             (Settlement::Success, Answer { status: StatusCode::OK, body, terminal: true, of_payment: true, success: true })
         }
         Settled::Refused { refusal, payment, transaction } => {
@@ -316,14 +355,19 @@ async fn prove_now(service: &Service, asked: &FacilitatorRequest, caller: Caller
     let started = Instant::now();
     let flows = Arc::clone(&service.flows);
     let request = asked.request.clone();
-    let proven = service.run(async move { flows.prove(request, &caller, repeat).await }).await;
-    let proven = proven.unwrap_or_else(|crashed| Err(Unavailable::from(crashed).into()));
+    let proven = service.run(async move {
+        let proven = flows.prove(request, &caller, repeat).await?;
+        let receipt = flows.receipt_for_proven(&proven).await;
+        Ok((proven, receipt))
+    });
+    let proven = proven.await.unwrap_or_else(|crashed| Err(Unavailable::from(crashed).into()));
     let echo = Echo::from(asked);
     let (counted, answer) = match proven {
-        Ok(Proven { transfer, level, .. }) => {
+        Ok((Proven { transfer, level, .. }, receipt)) => {
             let payer = transfer.from.to_string();
             let echo = Echo { payer: &payer, ..echo };
             let body = SettleResponse::proven(echo, &transfer.transaction, asked.request.amount, level);
+            let body = body.with_receipt(receipt.as_deref());
             (Settlement::Success, Answer { status: StatusCode::OK, body, terminal: true, of_payment: true, success: true })
         }
         Err(Verdict::Refused(refusal)) => {

@@ -11,7 +11,6 @@ use super::Service;
 use super::auth;
 use super::merchant::{Begun, Change, Reply, answer, begin, cursor, end, page_size};
 use super::problem::{Problem, methods};
-use super::receipts::ReceiptLine;
 use super::transfers::TransferView;
 use crate::domain::address::Address;
 use crate::domain::amount::Amount;
@@ -23,6 +22,7 @@ use crate::domain::network::{Family, Network};
 use crate::domain::payment::SCHEME_EXACT;
 use crate::flow::Flows;
 use crate::flow::invoice::{ChangeError, Order, OrderError};
+use crate::flow::receipt::ReceiptLine;
 use crate::ledger::invoices::{Invoice, InvoiceFilter};
 use crate::ledger::transfers::{OwnTransfer, TransferFilter};
 use crate::x402::links::{Links, Offer};
@@ -49,6 +49,9 @@ const DESCRIPTION_CHARS_MAX: usize = 500;
 const REFERENCE_CHARS_MAX: usize = 128;
 const URL_CHARS_MAX: usize = 2_048;
 const METADATA_BYTES_MAX: usize = 4_096;
+
+/// How many networks or addresses an order may name. Each is an option of its invoice.
+const PLACES_MAX: usize = 32;
 
 /// Seconds after which a payer of a 402 answer may look again.
 const LOOK_AGAIN_SECONDS: u64 = 5;
@@ -84,6 +87,11 @@ fn unprocessable(detail: &str) -> Problem {
 
 impl OrderBody {
     fn into_order(self, now: DateTime<Utc>) -> Result<Order, Problem> {
+        for (named, what) in [(&self.networks, "networks"), (&self.addresses, "addresses")] {
+            if named.len() > PLACES_MAX {
+                return Err(unprocessable(&format!("{what}: at most {PLACES_MAX}")));
+            }
+        }
         let network = |text: &String| text.parse::<Network>().map_err(|_| unprocessable("networks: not CAIP-2 identifiers"));
         let address = |text: &String| text.parse().map_err(|_| unprocessable("addresses: not identifiers of addresses"));
         let expires_at = match (self.expires_at, self.expires_in) {
@@ -109,6 +117,7 @@ impl OrderBody {
                 .map_err(|_| unprocessable("payer: not an address"))?,
             by_amount: self.match_amount,
             expires_at,
+            ordered_at: now,
             grace,
             tolerance: self.tolerance,
             answer_at: self.answer_at,
@@ -146,7 +155,9 @@ impl From<OrderError> for Problem {
     fn from(error: OrderError) -> Self {
         match error {
             OrderError::Ledger(error) => error.into(),
-            error @ (OrderError::NoAddress | OrderError::NoFreeAddress) => Self::Unprocessable("no_address", error.to_string()),
+            error @ (OrderError::NoAddress | OrderError::Unserved(_) | OrderError::NoFreeAddress) => {
+                Self::Unprocessable("no_address", error.to_string())
+            }
             error => unprocessable(&error.to_string()),
         }
     }
@@ -158,6 +169,7 @@ impl From<ChangeError> for Problem {
             ChangeError::Ledger(error) => error.into(),
             ChangeError::NoSuchInvoice | ChangeError::NoSuchTransfer => Self::NotFound,
             ChangeError::Begun => Self::Conflict("invoice_begun", ChangeError::Begun.to_string()),
+            ChangeError::UnderWay => Self::Conflict("payment_under_way", ChangeError::UnderWay.to_string()),
             ChangeError::NotFree => Self::Conflict("transfer_not_free", ChangeError::NotFree.to_string()),
             ChangeError::DoesNotFit => Self::Unprocessable("transfer_does_not_fit", ChangeError::DoesNotFit.to_string()),
         }
@@ -214,10 +226,11 @@ struct OptionView {
     network: String,
     asset: String,
     pay_to: String,
+    /// What is due, as in the links.
     amount: String,
     reserved: bool,
     #[serde(flatten)]
-    links: Links,
+    links: Option<Links>,
 }
 
 #[derive(Serialize)]
@@ -228,22 +241,26 @@ struct Page {
     next_cursor: Option<String>,
 }
 
-/// Writes an invoice down. What is due is asked for, and not what was asked for once.
+/// Writes an invoice down. What is due is asked for, and not what was asked for once; of what is paid or over, nothing.
 pub fn view(flows: &Flows, invoice: &Invoice, transfers: Option<Vec<OwnTransfer>>) -> InvoiceView {
     let human = |amount: Amount| amount.to_decimal(invoice.decimals);
     let told = &invoice.told;
-    let accepts: Vec<_> = invoice.options.iter().filter_map(|option| requirements(flows, invoice, option)).collect();
+    let is_over = flows.clock.now() > invoice.terms.closes_at;
+    let is_payable = !is_over && !told.due.is_zero();
+    let due: Vec<_> = invoice.options.iter().map(|option| option.for_due(told.due, invoice.decimals)).collect();
+    let payable = || due.iter().filter(|_| is_payable);
+    let accepts: Vec<_> = payable().filter_map(|option| requirements(flows, invoice, option)).collect();
     let page = format!("{}/i/{}", flows.public_url, invoice.id);
     let resource = invoice.resource.clone().unwrap_or_else(|| page.clone());
-    let offers: Vec<_> = invoice.options.iter().map(|option| offer(invoice, option)).collect();
+    let offers: Vec<_> = payable().map(|option| offer(invoice, option)).collect();
     let headers = offers.first().map(|offer| offer.headers(&page, LOOK_AGAIN_SECONDS)).into_iter().flatten();
-    let options = invoice.options.iter().zip(&offers).map(|(option, offer)| OptionView {
+    let options = due.iter().enumerate().map(|(index, option)| OptionView {
         network: option.network.to_string(),
         asset: option.asset.to_string(),
         pay_to: option.pay_to.to_string(),
         amount: option.amount.to_string(),
         reserved: option.reserved,
-        links: Links::of(offer),
+        links: offers.get(index).map(Links::of),
     });
     InvoiceView {
         id: invoice.id.to_string(),
@@ -289,7 +306,10 @@ fn offer<'a>(invoice: &'a Invoice, option: &'a PaymentOption) -> Offer<'a> {
 /// The requirements of x402 (version 2) for one option. `None` for a token that cannot be paid with by x402 here any more.
 fn requirements(flows: &Flows, invoice: &Invoice, option: &PaymentOption) -> Option<Value> {
     let profile = flows.chains.find(&option.network).ok()?.profile();
-    let mut extra = Map::from_iter([("invoice".to_owned(), Value::String(invoice.id.to_string()))]);
+    let mut extra = Map::from_iter([
+        ("invoice".to_owned(), Value::String(invoice.id.to_string())),
+        ("answerAt".to_owned(), Value::String(invoice.terms.answer_at.as_str().to_owned())),
+    ]);
     match &profile.asset(option.asset)?.kind {
         AssetKind::Eip3009(domain) => {
             extra.insert("name".to_owned(), Value::String(domain.name.clone()));

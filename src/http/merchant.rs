@@ -4,11 +4,11 @@
 use std::sync::Arc;
 
 use actix_web::http::StatusCode;
-use actix_web::http::header::CONTENT_TYPE;
-use actix_web::web::Payload;
+use actix_web::web::{Bytes, Payload};
 use actix_web::{HttpRequest, HttpResponse};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
+use serde_json::{Map, Value};
 use sha2::{Digest, Sha256};
 
 use super::Service;
@@ -55,15 +55,27 @@ impl<B: DeserializeOwned> Change<B> {
         request: &HttpRequest,
         payload: Payload,
     ) -> Result<Self, Problem> {
-        let empty = request.headers().get(CONTENT_TYPE).is_none();
-        let bytes =
-            if empty { b"{}".as_slice().into() } else { body::read(request, payload, service.server.body_bytes_max).await? };
-        let value = json::parse(&bytes, json::DEPTH_MAX).map_err(|refusal| Problem::BadBody(refusal.to_string()))?;
-        let body = serde_json::from_value(value).map_err(|error| Problem::BadBody(error.to_string()))?;
+        let (bytes, body) = read_body(service, request, payload).await?;
         let keyed = auth::idempotency_key(request)?
             .map(|key| Keyed { key: StorageKey { scope: account.to_string(), key }, fingerprint: fingerprint(request, &bytes) });
         Ok(Self { account, body, keyed })
     }
+}
+
+/// Reads a body with its bytes. One that is not there is an empty one.
+///
+/// # Errors
+/// The body is not what the endpoint takes.
+pub async fn read_body<B: DeserializeOwned>(
+    service: &Service,
+    request: &HttpRequest,
+    payload: Payload,
+) -> Result<(Bytes, B), Problem> {
+    let bytes = body::read_optional(request, payload, service.server.body_bytes_max).await?;
+    let bytes = bytes.unwrap_or_else(|| Bytes::from_static(b"{}"));
+    let value = json::parse(&bytes, json::DEPTH_MAX).map_err(|refusal| Problem::BadBody(refusal.to_string()))?;
+    let body = serde_json::from_value(value).map_err(|error| Problem::BadBody(error.to_string()))?;
+    Ok((bytes, body))
 }
 
 /// Binds a key to the method, the path and the very bytes of a request.
@@ -99,6 +111,27 @@ impl Reply {
     /// It cannot be written as JSON, which is our own bug.
     pub fn ok(answer: &impl Serialize) -> Result<Self, Problem> {
         Self::json(StatusCode::OK, answer)
+    }
+
+    /// The same answer with one more member, for what is shown and not stored.
+    ///
+    /// # Errors
+    /// It is no JSON object, which is our own bug.
+    pub fn with(self, name: &str, value: &str) -> Result<Self, Problem> {
+        let mut members = self.members().ok_or(Problem::Internal)?;
+        members.insert(name.to_owned(), Value::String(value.to_owned()));
+        let body = serde_json::to_vec(&members).map_err(|_| Problem::Internal)?;
+        Ok(Self(StoredAnswer { body, ..self.0 }))
+    }
+
+    /// What a member of the answer says.
+    #[must_use]
+    pub fn text(&self, name: &str) -> Option<String> {
+        self.members()?.get(name)?.as_str().map(str::to_owned)
+    }
+
+    fn members(&self) -> Option<Map<String, Value>> {
+        serde_json::from_slice(&self.0.body).ok()
     }
 
     fn into_response(self) -> HttpResponse {

@@ -1,4 +1,4 @@
-//! `GET /v1/payments`: what became of a payment, for those who asked for it.
+//! `GET /v1/payments`: what became of a payment, for those who asked for it and those who are paid.
 
 use std::sync::Arc;
 
@@ -51,6 +51,8 @@ struct PaymentView {
     block_hash: Option<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
     resource: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    invoice: Option<String>,
     x402_version: u8,
     answer_at: Level,
     created_at: DateTime<Utc>,
@@ -110,6 +112,7 @@ fn view(payment: Payment, heights: Option<Heights>, now: DateTime<Utc>, events: 
         block_number: claim.as_ref().map(|claim| claim.block_number),
         block_hash: claim.map(|claim| claim.block_hash),
         resource: payment.resource,
+        invoice: payment.invoice.map(|invoice| invoice.to_string()),
         x402_version: payment.version.number(),
         answer_at: payment.answer_at,
         created_at: payment.created_at,
@@ -122,7 +125,9 @@ fn view(payment: Payment, heights: Option<Heights>, now: DateTime<Utc>, events: 
 
 fn may_read(caller: &Caller, payment: &Payment) -> bool {
     // A payment that no account asked for is read by whoever knows its name.
-    payment.provider.is_none() || caller.is_operator() || caller.account() == payment.provider
+    payment.provider.is_none()
+        || caller.is_operator()
+        || caller.account().is_some_and(|account| [payment.provider, payment.merchant].contains(&Some(account)))
 }
 
 async fn show(service: Data<Service>, request: HttpRequest, id: Path<String>) -> HttpResponse {
@@ -158,6 +163,7 @@ async fn present(flows: &Flows, payment: Payment, events: Option<Vec<PastEvent>>
 struct ListQuery {
     transaction: Option<String>,
     authorization: Option<String>,
+    invoice: Option<String>,
     state: Option<String>,
     limit: Option<i64>,
     cursor: Option<String>,
@@ -173,7 +179,7 @@ async fn list(service: Data<Service>, request: HttpRequest, query: Result<Query<
 
 async fn try_list(service: &Service, request: &HttpRequest, query: ListQuery) -> Result<Page, Problem> {
     let caller = super::auth::caller(service, request).await?;
-    let provider = match caller {
+    let account = match caller {
         // Without an account there is nothing that could be called one's own.
         Caller::Anonymous => return Err(Problem::Unauthorized),
         Caller::Account { scope: Scope::Operator, .. } => None,
@@ -194,9 +200,11 @@ async fn try_list(service: &Service, request: &HttpRequest, query: ListQuery) ->
     if query.state.as_deref().is_some_and(|state| !STATES.contains(&state)) {
         return Err(Problem::BadParameter(format!("state is one of {}", STATES.join(", "))));
     }
+    let bad_invoice = |_| Problem::BadParameter("invoice is the name of an invoice".to_owned());
+    let invoice = query.invoice.map(|invoice| invoice.parse()).transpose().map_err(bad_invoice)?;
     let bad_cursor = |_| Problem::BadParameter("this is no cursor".to_owned());
     let before = query.cursor.map(|cursor| cursor.parse()).transpose().map_err(bad_cursor)?;
-    let filter = PaymentFilter { provider, transaction: query.transaction, state: query.state, before, limit };
+    let filter = PaymentFilter { account, invoice, transaction: query.transaction, state: query.state, before, limit };
     service.run(async move { list_page(&flows, &filter).await }).await?
 }
 

@@ -3,18 +3,16 @@
 
 use std::sync::Arc;
 
-use actix_web::http::header::CONTENT_TYPE;
 use actix_web::web::{Data, Path, Payload, Query, ServiceConfig};
 use actix_web::{HttpRequest, HttpResponse, web};
 use chrono::{DateTime, Utc};
-use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use super::Service;
-use super::merchant::{Reply, answer};
+use super::auth;
+use super::merchant::{Reply, answer, read_body};
 use super::problem::{Problem, methods, read_only};
-use super::{auth, body};
 use crate::domain::account::Caller;
 use crate::domain::ids::ReceiptId;
 use crate::domain::receipt::{Finality, Statement};
@@ -25,7 +23,6 @@ use crate::signing::Issuer;
 use crate::signing::claims::Claims;
 use crate::signing::verify;
 use crate::telemetry::ErrorChain;
-use crate::x402::json;
 
 /// Puts the routes in place.
 pub fn routes(config: &mut ServiceConfig) {
@@ -49,31 +46,6 @@ const INVALID: &str = "invalid_receipt";
 const UNKNOWN: &str = "receipt_unknown";
 /// Its transfer was undone.
 const REVOKED: &str = "receipt_revoked";
-
-/// One receipt in a list, as its newest revision has it.
-#[derive(Serialize)]
-#[serde(rename_all = "camelCase")]
-pub struct ReceiptLine {
-    id: String,
-    revision: u32,
-    finality: &'static str,
-    transaction: String,
-    amount: String,
-    receipt: String,
-}
-
-impl From<(Statement, String)> for ReceiptLine {
-    fn from((statement, jws): (Statement, String)) -> Self {
-        Self {
-            id: statement.receipt.to_string(),
-            revision: statement.revision,
-            finality: statement.finality.as_str(),
-            transaction: statement.transaction,
-            amount: statement.amount.to_string(),
-            receipt: jws,
-        }
-    }
-}
 
 /// What anybody may know of a receipt by its name.
 #[derive(Serialize)]
@@ -277,8 +249,8 @@ async fn status(service: Data<Service>, id: Path<String>) -> HttpResponse {
 }
 
 async fn verify_receipt(service: Data<Service>, request: HttpRequest, payload: Payload) -> HttpResponse {
-    let presented = match read::<Presented>(&service, &request, payload).await {
-        Ok(presented) => presented,
+    let presented = match read_body::<Presented>(&service, &request, payload).await {
+        Ok((_, presented)) => presented,
         Err(problem) => return problem.response(),
     };
     answer(&service, |flows| async move {
@@ -324,8 +296,8 @@ async fn redeem(service: Data<Service>, request: HttpRequest, id: Path<String>, 
         Err(problem) => return problem.response(),
     };
     let Some(account) = caller.account() else { return Problem::Unauthorized.response() };
-    let redeeming = match read::<Redeeming>(&service, &request, payload).await {
-        Ok(redeeming) => redeeming,
+    let redeeming = match read_body::<Redeeming>(&service, &request, payload).await {
+        Ok((_, redeeming)) => redeeming,
         Err(problem) => return problem.response(),
     };
     answer(&service, |flows| async move {
@@ -342,14 +314,6 @@ async fn redeem(service: Data<Service>, request: HttpRequest, id: Path<String>, 
 
 fn is_nonce(text: &str) -> bool {
     (1..=NONCE_CHARS_MAX).contains(&text.len()) && text.bytes().all(|byte| byte.is_ascii_graphic())
-}
-
-/// Reads a body. One that is not there is an empty one.
-async fn read<B: DeserializeOwned>(service: &Service, request: &HttpRequest, payload: Payload) -> Result<B, Problem> {
-    let empty = request.headers().get(CONTENT_TYPE).is_none();
-    let bytes = if empty { b"{}".as_slice().into() } else { body::read(request, payload, service.server.body_bytes_max).await? };
-    let value = json::parse(&bytes, json::DEPTH_MAX).map_err(|refusal| Problem::BadBody(refusal.to_string()))?;
-    serde_json::from_value(value).map_err(|error| Problem::BadBody(error.to_string()))
 }
 
 fn parse(id: &str) -> Result<ReceiptId, Problem> {

@@ -4,7 +4,7 @@ use actix_web::http::StatusCode;
 use actix_web::web::{Data, Path, Payload, Query, ServiceConfig};
 use actix_web::{HttpRequest, HttpResponse, web};
 use chrono::{DateTime, Utc};
-use secrecy::{ExposeSecret, SecretString};
+use secrecy::ExposeSecret;
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
@@ -65,8 +65,6 @@ struct WebhookView {
     disabled_reason: Option<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
     former_secret_expires_at: Option<DateTime<Utc>>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    secret: Option<String>,
 }
 
 #[derive(Serialize)]
@@ -109,8 +107,8 @@ struct DeliveryPage {
     next_cursor: Option<String>,
 }
 
-/// Writes a webhook down; its secret only where it was just made.
-fn view(webhook: Webhook, secret: Option<&SecretString>) -> WebhookView {
+/// Writes a webhook down, without its secret.
+fn view(webhook: Webhook) -> WebhookView {
     let status = match (&webhook.disabled, webhook.failing_since) {
         (Some(_), _) => "disabled",
         (None, Some(_)) => "failing",
@@ -127,7 +125,6 @@ fn view(webhook: Webhook, secret: Option<&SecretString>) -> WebhookView {
         disabled_at,
         disabled_reason,
         former_secret_expires_at: webhook.former_secret_until,
-        secret: secret.map(|secret| secret.expose_secret().to_owned()),
     }
 }
 
@@ -185,10 +182,11 @@ async fn create(service: Data<Service>, request: HttpRequest, payload: Payload) 
         let Change { account, body, keyed } = change;
         let mut db = match begin(&flows, keyed.as_ref()).await? {
             Begun::New(db) => db,
-            Begun::Done(reply) => return Ok(reply),
+            Begun::Done(reply) => return repeat(&flows, account, reply).await,
         };
         let (webhook, secret) = flows.create_webhook(&mut db, account, &body.url, body.events).await?;
-        end(&flows, db, keyed.as_ref(), StatusCode::CREATED, &view(webhook, Some(&secret))).await
+        let reply = end(&flows, db, keyed.as_ref(), StatusCode::CREATED, &view(webhook)).await?;
+        reply.with("secret", secret.expose_secret())
     })
     .await
 }
@@ -202,10 +200,11 @@ async fn rotate(service: Data<Service>, request: HttpRequest, id: Path<String>, 
         let Change { account, keyed, .. } = change;
         let mut db = match begin(&flows, keyed.as_ref()).await? {
             Begun::New(db) => db,
-            Begun::Done(reply) => return Ok(reply),
+            Begun::Done(reply) => return repeat(&flows, account, reply).await,
         };
         let (webhook, secret) = flows.rotate_secret(&mut db, account, parse(&id)?).await?;
-        end(&flows, db, keyed.as_ref(), StatusCode::OK, &view(webhook, Some(&secret))).await
+        let reply = end(&flows, db, keyed.as_ref(), StatusCode::OK, &view(webhook)).await?;
+        reply.with("secret", secret.expose_secret())
     })
     .await
 }
@@ -222,7 +221,7 @@ async fn enable(service: Data<Service>, request: HttpRequest, id: Path<String>, 
             Begun::Done(reply) => return Ok(reply),
         };
         let webhook = flows.enable_webhook(&mut db, account, parse(&id)?).await?;
-        end(&flows, db, keyed.as_ref(), StatusCode::OK, &view(webhook, None)).await
+        end(&flows, db, keyed.as_ref(), StatusCode::OK, &view(webhook)).await
     })
     .await
 }
@@ -270,7 +269,7 @@ async fn show(service: Data<Service>, request: HttpRequest, id: Path<String>) ->
         Ok(account) => account,
         Err(problem) => return problem.response(),
     };
-    answer(&service, |flows| async move { Reply::ok(&view(own(&flows, account, &id).await?, None)) }).await
+    answer(&service, |flows| async move { Reply::ok(&view(own(&flows, account, &id).await?)) }).await
 }
 
 async fn list(service: Data<Service>, request: HttpRequest, query: Result<Query<PageQuery>, actix_web::Error>) -> HttpResponse {
@@ -284,7 +283,7 @@ async fn list(service: Data<Service>, request: HttpRequest, query: Result<Query<
         let found = flows.ledger.list_webhooks(account, after, limit).await?;
         let full = found.len() == limit as usize;
         let next_cursor = found.last().filter(|_| full).map(|webhook| webhook.id.to_string());
-        Reply::ok(&Page { webhooks: found.into_iter().map(|webhook| view(webhook, None)).collect(), next_cursor })
+        Reply::ok(&Page { webhooks: found.into_iter().map(view).collect(), next_cursor })
     })
     .await
 }
@@ -309,6 +308,16 @@ async fn deliveries(
         Reply::ok(&DeliveryPage { deliveries: found.into_iter().map(DeliveryView::from).collect(), next_cursor })
     })
     .await
+}
+
+/// Repeats an answer that showed a secret. It was stored without it, so it gets the one that the webhook has now.
+async fn repeat(flows: &Flows, account: AccountId, reply: Reply) -> Result<Reply, Problem> {
+    let id = reply.text("id").and_then(|id| id.parse().ok()).ok_or(Problem::Internal)?;
+    match flows.ledger.find_secret(account, id).await? {
+        Some(secret) => reply.with("secret", secret.expose_secret()),
+        // It was removed meanwhile, and its secret with it.
+        None => Ok(reply),
+    }
 }
 
 async fn own(flows: &Flows, account: AccountId, id: &str) -> Result<Webhook, Problem> {

@@ -4,12 +4,19 @@ use chrono::{DateTime, Utc};
 use sqlx::PgConnection;
 use uuid::Uuid;
 
-use super::{Column, Ledger, LedgerError, read_address};
+use super::{Column, Ledger, LedgerError, is_conflict, read_address};
 use crate::domain::address::Address;
-use crate::domain::ids::{AccountId, AddressId, InvoiceId};
+use crate::domain::ids::{AccountId, AddressId};
 use crate::domain::network::Network;
 
+mod choosing;
+
+pub use choosing::{awaited, choose, free_of, is_awaited, reserve};
+
 const TABLE: &str = "addresses";
+
+/// The rule that an address has one owner at a time.
+const ONE_OWNER: &str = "addresses_one_owner";
 
 /// How an account showed that an address is its own.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -31,6 +38,12 @@ impl Proof {
             Self::Statement => "statement",
             Self::Operator => "operator",
         }
+    }
+
+    /// Whether an address that somebody has by this is won by `other`: only by the owner's own signature.
+    #[must_use]
+    pub const fn yields_to(self, other: Self) -> bool {
+        matches!((self, other), (Self::Statement | Self::Operator, Self::Signature))
     }
 
     fn parse(text: &str) -> Option<Self> {
@@ -60,6 +73,12 @@ pub struct RegisteredAddress {
 }
 
 impl RegisteredAddress {
+    /// Whether `proof` takes the place of the one by which it is the account's.
+    #[must_use]
+    pub fn yields_to(&self, proof: Proof) -> bool {
+        self.proven.is_some_and(|(_, own)| own.yields_to(proof))
+    }
+
     /// Whether money that arrives there is the account's.
     #[must_use]
     pub const fn is_active(&self) -> bool {
@@ -110,6 +129,7 @@ macro_rules! addresses {
         )
     };
 }
+use addresses;
 
 /// Records that an account wants to register an address.
 ///
@@ -178,11 +198,12 @@ pub async fn insert_list(db: &mut PgConnection, list: &AddressListing) -> Result
     Ok(())
 }
 
-/// Makes those of a list an account's that nobody owns. Returns them.
+/// Makes those of a list an account's that nobody owns. Returns them, or `None` if one of them got an owner in this very moment. Then
+/// nothing was changed, and the transaction can only be given up.
 ///
 /// # Errors
 /// The database could not be reached.
-pub async fn prove_list(db: &mut PgConnection, list: AddressId, now: DateTime<Utc>) -> Result<Vec<Address>, LedgerError> {
+pub async fn prove_list(db: &mut PgConnection, list: AddressId, now: DateTime<Utc>) -> Result<Option<Vec<Address>>, LedgerError> {
     let rows = sqlx::query_scalar!(
         r#"
         UPDATE addresses a SET proven_at = $2, proof = 'statement'
@@ -194,7 +215,11 @@ pub async fn prove_list(db: &mut PgConnection, list: AddressId, now: DateTime<Ut
         list.uuid(),
         now,
     );
-    rows.fetch_all(db).await?.iter().map(|address| read_address(address, TABLE, "address")).collect()
+    match rows.fetch_all(db).await {
+        Ok(proven) => proven.iter().map(|address| read_address(address, TABLE, "address")).collect::<Result<_, _>>().map(Some),
+        Err(error) if is_conflict(&error, ONE_OWNER) => Ok(None),
+        Err(error) => Err(error.into()),
+    }
 }
 
 /// An address, locked until the transaction ends.
@@ -222,7 +247,8 @@ pub async fn lock_owner(
     owner.fetch_optional(db).await?.map(RegisteredAddress::try_from).transpose()
 }
 
-/// Makes an address its account's from now on. Returns whether it did: not if another one was quicker.
+/// Makes an address its account's from now on. Returns whether it did: not if another one was quicker. Then nothing was changed, and the
+/// transaction can only be given up.
 ///
 /// # Errors
 /// The database could not be reached.
@@ -233,7 +259,6 @@ pub async fn prove(
     note: Option<&str>,
     now: DateTime<Utc>,
 ) -> Result<bool, LedgerError> {
-    // A conflict with the one owner that there may be changes nothing, and whoever lost is told so.
     let done = sqlx::query!(
         r#"
         UPDATE addresses a SET proven_at = $2, proof = $3, note = $4
@@ -245,10 +270,13 @@ pub async fn prove(
         now,
         proof.as_str(),
         note,
-    )
-    .execute(db)
-    .await?;
-    Ok(done.rows_affected() == 1)
+    );
+    match done.execute(db).await {
+        Ok(done) => Ok(done.rows_affected() == 1),
+        // An owner whose transaction ends in this very moment was not visible to the statement.
+        Err(error) if is_conflict(&error, ONE_OWNER) => Ok(false),
+        Err(error) => Err(error.into()),
+    }
 }
 
 /// Ends an account's hold on an address. Returns whether it had one, or had asked for one.
@@ -258,6 +286,24 @@ pub async fn prove(
 pub async fn remove(db: &mut PgConnection, id: AddressId, now: DateTime<Utc>) -> Result<bool, LedgerError> {
     let done = sqlx::query!("UPDATE addresses SET removed_at = $2 WHERE id = $1 AND removed_at IS NULL", id.uuid(), now);
     Ok(done.execute(db).await?.rows_affected() == 1)
+}
+
+/// Keeps an address for the invoice that another row of the same address was kept for.
+///
+/// # Errors
+/// The database could not be reached.
+pub async fn inherit_reservation(db: &mut PgConnection, from: AddressId, to: AddressId) -> Result<(), LedgerError> {
+    sqlx::query!(
+        r#"
+        UPDATE addresses heir SET reserved_for = former.reserved_for, reserved_until = former.reserved_until
+        FROM addresses former WHERE heir.id = $2 AND former.id = $1
+        "#,
+        from.uuid(),
+        to.uuid(),
+    )
+    .execute(db)
+    .await?;
+    Ok(())
 }
 
 /// Who owns which of these addresses. The cost grows with those that are asked for and hardly with those that are registered.
@@ -271,91 +317,14 @@ pub async fn owners(
 ) -> Result<Vec<(Address, AccountId)>, LedgerError> {
     let rows = sqlx::query!(
         r#"
-        SELECT address, account_id FROM addresses
-        WHERE network = $1 AND address = ANY($2) AND proven_at IS NOT NULL AND removed_at IS NULL
+        SELECT network, address, account_id FROM addresses
+        WHERE address = ANY($1) AND proven_at IS NOT NULL AND removed_at IS NULL
         "#,
-        network.as_str(),
         addresses,
     );
-    let rows = rows.fetch_all(db).await?;
-    let owner = |address: &str, account| Ok((read_address(address, TABLE, "address")?, AccountId::from_uuid(account)));
-    rows.iter().map(|row| owner(&row.address, row.account_id)).collect()
-}
-
-/// The active addresses of an account on some networks, oldest first, which are not kept for an invoice.
-///
-/// # Errors
-/// The database could not be reached.
-pub async fn free_of(
-    db: &mut PgConnection,
-    account: AccountId,
-    networks: &[String],
-    now: DateTime<Utc>,
-) -> Result<Vec<RegisteredAddress>, LedgerError> {
-    let rows = addresses!(
-        r#"
-        WHERE account_id = $1 AND network = ANY($2) AND proven_at IS NOT NULL AND removed_at IS NULL
-          AND (reserved_until IS NULL OR reserved_until < $3)
-        ORDER BY id
-        "#,
-        account.uuid(),
-        networks,
-        now,
-    );
-    rows.fetch_all(db).await?.into_iter().map(RegisteredAddress::try_from).collect()
-}
-
-/// Of these addresses, those at which an invoice of their account waits to be paid: with nothing yet, or with less than is owed, or for
-/// what it has seen to become deeper.
-///
-/// # Errors
-/// The database could not be reached.
-pub async fn awaited(
-    db: &mut PgConnection,
-    addresses: &[RegisteredAddress],
-    now: DateTime<Utc>,
-) -> Result<Vec<AddressId>, LedgerError> {
-    let ids: Vec<_> = addresses.iter().map(|address| address.id.uuid()).collect();
-    let awaited = sqlx::query_scalar!(
-        r#"
-        SELECT a.id FROM addresses a
-        WHERE a.id = ANY($1)
-          AND (EXISTS (SELECT FROM invoice_options o JOIN invoices i ON i.id = o.invoice_id AND i.account_id = a.account_id
-                       WHERE o.network = a.network AND o.pay_to = a.address AND o.open AND NOT o.reserved)
-               OR EXISTS (SELECT FROM invoices i JOIN invoice_options o ON o.invoice_id = i.id
-                          WHERE i.account_id = a.account_id AND i.told_status IN ('seen', 'underpaid') AND i.closes_at >= $2
-                            AND o.network = a.network AND o.pay_to = a.address AND NOT o.reserved))
-        "#,
-        &ids,
-        now,
-    );
-    Ok(awaited.fetch_all(db).await?.into_iter().map(AddressId::from_uuid).collect())
-}
-
-/// Keeps an address for one invoice. Returns whether it did: not if it is kept for another one, or is not the account's.
-///
-/// # Errors
-/// The database could not be reached.
-pub async fn reserve(
-    db: &mut PgConnection,
-    id: AddressId,
-    invoice: InvoiceId,
-    until: DateTime<Utc>,
-    now: DateTime<Utc>,
-) -> Result<bool, LedgerError> {
-    let done = sqlx::query!(
-        r#"
-        UPDATE addresses SET reserved_for = $2, reserved_until = $3
-        WHERE id = $1 AND proven_at IS NOT NULL AND removed_at IS NULL AND (reserved_until IS NULL OR reserved_until < $4)
-        "#,
-        id.uuid(),
-        invoice.uuid(),
-        until,
-        now,
-    )
-    .execute(db)
-    .await?;
-    Ok(done.rows_affected() == 1)
+    // Asked for by their addresses alone, they are found by their hashes.
+    let rows = rows.fetch_all(db).await?.into_iter().filter(|row| row.network == network.as_str());
+    rows.map(|row| Ok((read_address(&row.address, TABLE, "address")?, AccountId::from_uuid(row.account_id)))).collect()
 }
 
 impl Ledger {

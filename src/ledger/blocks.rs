@@ -147,7 +147,8 @@ pub async fn lock_cursor(db: &mut PgConnection, network: &Network) -> Result<Opt
     Ok(row.fetch_optional(db).await?.map(Cursor::from))
 }
 
-/// Moves the cursor. What was final stays final, and the operator's word on another history is used up.
+/// Moves the cursor. What was final stays final, what was safe stays so in its chain, whatever another node says of it, and the
+/// operator's word on another history is used up.
 ///
 /// # Errors
 /// The database could not be reached.
@@ -158,7 +159,7 @@ pub async fn move_cursor(db: &mut PgConnection, network: &Network, hash: &str, h
         ON CONFLICT (network) DO UPDATE
         SET cursor_number = excluded.cursor_number, cursor_hash = excluded.cursor_hash, accepts_history = false,
             final_number = GREATEST(n.final_number, excluded.final_number),
-            safe_number = GREATEST(n.final_number, excluded.safe_number)
+            safe_number = LEAST(excluded.cursor_number, GREATEST(n.safe_number, n.final_number, excluded.safe_number))
         "#,
         network.as_str(),
         to_bigint(heights.head),

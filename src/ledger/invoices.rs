@@ -1,5 +1,7 @@
 //! Invoices: what merchants expect. They are read here; what changes them has a file for each occasion.
 
+use std::collections::HashMap;
+
 use chrono::{DateTime, TimeDelta, Utc};
 use serde_json::Value;
 use sqlx::PgConnection;
@@ -19,11 +21,13 @@ mod candidates;
 mod creating;
 mod presenting;
 mod standings;
+mod wishes;
 
-pub use candidates::{Wish, candidates};
+pub use candidates::{Candidates, begun, candidates, named_candidates};
 pub use creating::{assign, cancel, insert};
 pub use presenting::{Assignment, assignments, hand_out};
-pub use standings::{LockedInvoice, Told, credits_of, ending_between, lock, tell};
+pub use standings::{LockedInvoice, Told, credits_of, ending_between, hold, lock, tell};
+pub use wishes::wishes;
 
 const TABLE: &str = "invoices";
 
@@ -268,7 +272,8 @@ impl Ledger {
     }
 
     /// Invoices whose time is over and whose owners do not know it yet, those that have waited longest first. As long as a network
-    /// was not read to the end of an invoice's time, what paid it may stand there; `patience` is for networks that are read no more.
+    /// was not read to the end of an invoice's time, what paid it may stand there, and a payment that is under way was in time;
+    /// `patience` is for networks that are read no more.
     ///
     /// # Errors
     /// The database could not be reached.
@@ -281,11 +286,16 @@ impl Ledger {
         let ids = sqlx::query_scalar!(
             r#"
             SELECT i.id FROM invoices i
-            WHERE i.told_status IN ('open', 'seen') AND i.closes_at < $1
-              AND (i.closes_at < $2 OR NOT EXISTS (
-                  SELECT FROM invoice_options o LEFT JOIN networks n ON n.network = o.network
-                       LEFT JOIN blocks b ON b.network = n.network AND b.hash = n.cursor_hash
-                  WHERE o.invoice_id = i.id AND (b.timestamp IS NULL OR b.timestamp <= i.closes_at)))
+            WHERE i.told_status = 'open' AND i.closes_at < $1
+              AND (i.closes_at < $2
+                   OR NOT EXISTS (
+                       SELECT FROM invoice_options o LEFT JOIN networks n ON n.network = o.network
+                            LEFT JOIN blocks b ON b.network = n.network AND b.hash = n.cursor_hash
+                       WHERE o.invoice_id = i.id AND (b.timestamp IS NULL OR b.timestamp <= i.closes_at))
+                   AND NOT EXISTS (
+                       SELECT FROM payments p
+                       WHERE p.invoice_id = i.id AND p.given_up_at IS NULL AND (p.submission_id IS NOT NULL OR p.expires_at > $1)
+                         AND NOT EXISTS (SELECT FROM claims c WHERE c.payment_id = p.id)))
             ORDER BY i.closes_at LIMIT $3
             "#,
             now,
@@ -304,21 +314,22 @@ impl Ledger {
             "#,
             &ids,
         );
-        let options = options.fetch_all(self.pool()).await?;
-        let of = |id: Uuid| {
-            let own = options.iter().filter(move |option| option.invoice_id == id);
-            own.map(|option| {
-                Ok(PaymentOption {
-                    network: option.network.parse().column("invoice_options", "network")?,
-                    asset: read_address(&option.asset, "invoice_options", "asset")?,
-                    decimals: decimals(option.decimals)?,
-                    pay_to: read_address(&option.pay_to, "invoice_options", "pay_to")?,
-                    amount: read_amount(&option.amount, "invoice_options")?,
-                    reserved: option.reserved,
-                })
+        let mut of: HashMap<Uuid, Vec<PaymentOption>> = HashMap::with_capacity(rows.len());
+        for option in options.fetch_all(self.pool()).await? {
+            of.entry(option.invoice_id).or_default().push(PaymentOption {
+                network: option.network.parse().column("invoice_options", "network")?,
+                asset: read_address(&option.asset, "invoice_options", "asset")?,
+                decimals: decimals(option.decimals)?,
+                pay_to: read_address(&option.pay_to, "invoice_options", "pay_to")?,
+                amount: read_amount(&option.amount, "invoice_options")?,
+                reserved: option.reserved,
+            });
+        }
+        rows.into_iter()
+            .map(|row| {
+                let options = of.remove(&row.id).unwrap_or_default();
+                row.with(options)
             })
-            .collect::<Result<Vec<_>, LedgerError>>()
-        };
-        rows.into_iter().map(|row| of(row.id).and_then(|options| row.with(options))).collect()
+            .collect()
     }
 }

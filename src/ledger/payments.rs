@@ -20,7 +20,7 @@ mod sending;
 
 pub use ending::{Expired, expire, finalize, give_up, spoil, undo_final};
 pub use handing_out::{Taker, take_proven};
-pub use recording::{NewPayment, UnderWay, insert, reserve, revive};
+pub use recording::{NewPayment, UnderWay, insert, is_under_way_for, note_merchants, reserve, revive};
 
 /// Selects payments with what stands on chain for them; the text behind it says which.
 macro_rules! payments {
@@ -30,7 +30,7 @@ macro_rules! payments {
             r#"
             SELECT p.id AS "id!", p.network AS "network!", p.key AS "key!", p.fingerprint AS "fingerprint!",
                    p.x402_version AS "x402_version!", p.asset AS "asset!", p.payer AS "payer!", p.pay_to AS "pay_to!",
-                   p.amount AS "amount!", p.resource, p.invoice_id, p.provider_id, p.expires_at AS "expires_at!",
+                   p.amount AS "amount!", p.resource, p.invoice_id, p.provider_id, p.merchant_id, p.expires_at AS "expires_at!",
                    p.created_at AS "created_at!", p.answer_by AS "answer_by!", p.answer_at AS "answer_at!", p.submission_id,
                    p.given_up_reason, p.handed_out_at, p.handed_out_to, c.transaction AS "claim_transaction?", c.block_number AS "claim_number?",
                    c.block_hash AS "claim_hash?", c.index AS "claim_index?",
@@ -58,6 +58,7 @@ struct PaymentRow {
     resource: Option<String>,
     invoice_id: Option<Uuid>,
     provider_id: Option<Uuid>,
+    merchant_id: Option<Uuid>,
     expires_at: DateTime<Utc>,
     created_at: DateTime<Utc>,
     answer_by: DateTime<Utc>,
@@ -102,6 +103,7 @@ impl TryFrom<PaymentRow> for Payment {
             resource: row.resource,
             invoice: row.invoice_id.map(InvoiceId::from_uuid),
             provider: row.provider_id.map(AccountId::from_uuid),
+            merchant: row.merchant_id.map(AccountId::from_uuid),
             expires_at: row.expires_at,
             created_at: row.created_at,
             answer_by: row.answer_by,
@@ -119,8 +121,10 @@ impl TryFrom<PaymentRow> for Payment {
 /// A page of payments.
 #[derive(Debug, Clone, Default)]
 pub struct PaymentFilter {
-    /// Only those that this account asked for. Absent for operators.
-    pub provider: Option<AccountId>,
+    /// Only those that this account asked for, or is paid by. Absent for operators.
+    pub account: Option<AccountId>,
+    /// Only those for this invoice.
+    pub invoice: Option<InvoiceId>,
     /// Only those with this transaction.
     pub transaction: Option<String>,
     /// Only those in this state.
@@ -175,6 +179,9 @@ impl Ledger {
     /// # Errors
     /// The database could not be reached.
     pub async fn find_payments(&self, ids: &[PaymentId]) -> Result<Vec<Payment>, LedgerError> {
+        if ids.is_empty() {
+            return Ok(Vec::new());
+        }
         let ids: Vec<_> = ids.iter().map(|id| id.uuid()).collect();
         let rows = payments!("WHERE p.id = ANY ($1)", &ids).fetch_all(self.pool()).await?;
         rows.into_iter().map(Payment::try_from).collect()
@@ -187,7 +194,7 @@ impl Ledger {
     pub async fn list_payments(&self, filter: &PaymentFilter) -> Result<Vec<Payment>, LedgerError> {
         let rows = payments!(
             r#"
-            WHERE ($1::uuid IS NULL OR p.provider_id = $1)
+            WHERE ($1::uuid IS NULL OR p.provider_id = $1 OR p.merchant_id = $1)
               AND ($2::uuid IS NULL OR p.id < $2)
               AND ($3::text IS NULL OR c.transaction = $3
                    OR p.submission_id IN (SELECT a.submission_id FROM attempts a WHERE a.transaction = $3)
@@ -199,13 +206,15 @@ impl Ledger {
                   WHEN p.submission_id IS NOT NULL THEN 'submitted'
                   WHEN p.answer_by > clock_timestamp() THEN 'queued'
                   ELSE 'withdrawn' END)
+              AND ($6::uuid IS NULL OR p.invoice_id = $6 OR c.invoice_id = $6)
             ORDER BY p.id DESC LIMIT $5
             "#,
-            filter.provider.map(AccountId::uuid),
+            filter.account.map(AccountId::uuid),
             filter.before.map(PaymentId::uuid),
             filter.transaction,
             filter.state,
             filter.limit,
+            filter.invoice.map(InvoiceId::uuid),
         )
         .fetch_all(self.pool())
         .await?;
@@ -219,7 +228,7 @@ impl Ledger {
     pub async fn export_payments(&self, span: &Span, after: Uuid, limit: u32) -> Result<Vec<Payment>, LedgerError> {
         let rows = payments!(
             r#"
-            WHERE ($1::uuid IS NULL OR p.provider_id = $1) AND p.id > $2 AND p.id < $3
+            WHERE ($1::uuid IS NULL OR p.provider_id = $1 OR p.merchant_id = $1) AND p.id > $2 AND p.id < $3
               AND ($4::timestamptz IS NULL OR p.created_at >= $4) AND ($5::timestamptz IS NULL OR p.created_at < $5)
             ORDER BY p.id LIMIT $6
             "#,

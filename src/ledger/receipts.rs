@@ -1,6 +1,7 @@
 //! Receipts and their revisions. They are read here; what writes them has a file for each occasion.
 
 use chrono::{DateTime, Utc};
+use sqlx::PgConnection;
 use sqlx::types::BigDecimal;
 use uuid::Uuid;
 
@@ -166,6 +167,34 @@ macro_rules! revisions {
     };
 }
 use revisions;
+
+/// The newest revisions of the receipts for payments and invoices, oldest receipt first: of each invoice the newest `limit` receipts.
+///
+/// # Errors
+/// The database could not be reached.
+pub async fn newest_for(
+    db: &mut PgConnection,
+    payments: &[PaymentId],
+    invoices: &[InvoiceId],
+    limit: u32,
+) -> Result<Vec<Revision>, LedgerError> {
+    let payments: Vec<_> = payments.iter().map(|id| id.uuid()).collect();
+    let invoices: Vec<_> = invoices.iter().map(|id| id.uuid()).collect();
+    let rows = revisions!(
+        r#"
+        WHERE v.number = r.revision
+          AND r.id IN (SELECT id FROM receipts WHERE payment_id = ANY ($1)
+                       UNION
+                       SELECT n.id FROM unnest($2::uuid[]) AS i (id)
+                       CROSS JOIN LATERAL (SELECT o.id FROM receipts o WHERE o.invoice_id = i.id ORDER BY o.id DESC LIMIT $3) n)
+        ORDER BY r.id
+        "#,
+        &payments,
+        &invoices,
+        i64::from(limit),
+    );
+    rows.fetch_all(db).await?.into_iter().map(Revision::try_from).collect()
+}
 
 impl Ledger {
     /// A receipt.

@@ -5,15 +5,18 @@ use sqlx::PgConnection;
 use sqlx::types::BigDecimal;
 use uuid::Uuid;
 
-use super::exports::Span;
-use super::{Column, Ledger, LedgerError, from_bigint, read_address, read_amount, to_bigint, to_decimal};
+use super::{Column, LedgerError, from_bigint, read_address, read_amount, to_bigint, to_decimal};
 use crate::domain::address::{encode_base58, encode_hex};
 use crate::domain::amount::Amount;
 use crate::domain::block::Block;
 use crate::domain::ids::{AccountId, InvoiceId, PaymentId, TransferId};
 use crate::domain::matching::Basis;
 use crate::domain::network::Network;
-use crate::domain::transfer::{Mark, TransactionId, Transfer};
+use crate::domain::transfer::{Mark, TransactionId, Transfer, occurrences};
+
+mod listing;
+
+pub use listing::TransferFilter;
 
 /// A transfer to be kept.
 #[derive(Debug, Clone, Copy)]
@@ -35,7 +38,7 @@ pub struct NewClaim<'a> {
     pub invoice: Option<(InvoiceId, Basis)>,
 }
 
-/// Keeps transfers of a canonical block. One that was kept before stays what it was, and counts again.
+/// Keeps transfers of a canonical block, in their order in it. One that was kept before stays what it was, and counts again.
 ///
 /// # Errors
 /// The database could not be reached.
@@ -46,6 +49,7 @@ pub async fn keep(db: &mut PgConnection, network: &Network, block: &Block, kept:
     let column = |read: fn(&Transfer) -> String| kept.iter().map(|kept| read(kept.transfer)).collect::<Vec<_>>();
     let indices: Vec<_> = kept.iter().map(|kept| to_integer(kept.transfer.index)).collect();
     let amounts: Vec<_> = kept.iter().map(|kept| to_decimal(kept.transfer.amount.unwrap_or(Amount::ZERO))).collect();
+    let occurrences: Vec<_> = occurrences(kept.iter().map(|kept| kept.transfer)).into_iter().map(to_integer).collect();
     let owners: Vec<_> = kept.iter().map(|kept| kept.owner.map(AccountId::uuid)).collect();
     let ids: Vec<_> = kept.iter().map(|kept| kept.owner.map(|_| TransferId::new().uuid())).collect();
     // An array of arrays must be rectangular in SQL, so the marks of a transfer travel as one text.
@@ -53,11 +57,12 @@ pub async fn keep(db: &mut PgConnection, network: &Network, block: &Block, kept:
     sqlx::query!(
         r#"
         INSERT INTO transfers (network, block_hash, block_number, happened_at, index, transaction, asset, sender, recipient, amount,
-                               account_id, id, marks, canonical)
-        SELECT $1, $2, $3, $4, index, transaction, asset, sender, recipient, amount, account_id, id,
+                               occurrence, account_id, id, marks, canonical)
+        SELECT $1, $2, $3, $4, index, transaction, asset, sender, recipient, amount, occurrence, account_id, id,
                array_remove(string_to_array(marks, E'\n'), ''), true
-        FROM unnest($5::int[], $6::text[], $7::text[], $8::text[], $9::text[], $10::numeric[], $11::uuid[], $12::uuid[], $13::text[])
-            AS t (index, transaction, asset, sender, recipient, amount, account_id, id, marks)
+        FROM unnest($5::int[], $6::text[], $7::text[], $8::text[], $9::text[], $10::numeric[], $11::uuid[], $12::uuid[], $13::text[],
+                    $14::int[])
+            AS t (index, transaction, asset, sender, recipient, amount, account_id, id, marks, occurrence)
         ON CONFLICT (network, block_hash, index) DO UPDATE SET canonical = true
         "#,
         network.as_str(),
@@ -73,17 +78,18 @@ pub async fn keep(db: &mut PgConnection, network: &Network, block: &Block, kept:
         &owners as &[Option<Uuid>],
         &ids as &[Option<Uuid>],
         &marks,
+        &occurrences,
     )
     .execute(db)
     .await?;
     Ok(())
 }
 
-/// Records what kept transfers of a canonical block pay. A payment that is found later than the invoice which its transfer was taken
-/// for takes the transfer over, unless the transfer names that invoice.
+/// Records what kept transfers of a canonical block pay. What a transfer pays already stays; only a payment that is found later than the
+/// invoice which its transfer was taken for takes the transfer over, unless the transfer names that invoice.
 ///
 /// # Errors
-/// The database could not be reached, or a transfer pays something else already, or a payment has been paid.
+/// The database could not be reached, or a payment has been paid by another transfer.
 pub async fn claim(db: &mut PgConnection, network: &Network, block: &Block, claims: &[NewClaim<'_>]) -> Result<(), LedgerError> {
     if claims.is_empty() {
         return Ok(());
@@ -95,14 +101,22 @@ pub async fn claim(db: &mut PgConnection, network: &Network, block: &Block, clai
     let bases: Vec<_> = claims.iter().map(|claim| claim.invoice.map(|(_, basis)| basis.as_str().to_owned())).collect();
     sqlx::query!(
         r#"
-        INSERT INTO claims AS c (network, block_hash, block_number, index, transaction, payment_id, invoice_id, basis)
-        SELECT $1, $2, $3, index, transaction, payment_id, invoice_id, basis
-        FROM unnest($4::int[], $5::text[], $6::uuid[], $7::uuid[], $8::text[]) AS n (index, transaction, payment_id, invoice_id, basis)
-        ON CONFLICT (network, block_hash, index) DO UPDATE
-        SET payment_id = excluded.payment_id,
-            invoice_id = CASE WHEN c.basis IN ('reference', 'assigned') THEN c.invoice_id ELSE excluded.invoice_id END,
-            basis = CASE WHEN c.basis IN ('reference', 'assigned') THEN c.basis ELSE excluded.basis END
-        WHERE c.payment_id IS NULL AND excluded.payment_id IS NOT NULL
+        WITH claimed AS (
+            INSERT INTO claims AS c (network, block_hash, block_number, index, transaction, payment_id, invoice_id, basis)
+            SELECT $1, $2, $3, index, transaction, payment_id, invoice_id, basis
+            FROM unnest($4::int[], $5::text[], $6::uuid[], $7::uuid[], $8::text[])
+                AS n (index, transaction, payment_id, invoice_id, basis)
+            ON CONFLICT (network, block_hash, index) DO UPDATE
+            SET payment_id = excluded.payment_id,
+                invoice_id = CASE WHEN c.basis IN ('reference', 'assigned') THEN c.invoice_id ELSE excluded.invoice_id END,
+                basis = CASE WHEN c.basis IN ('reference', 'assigned') THEN c.basis ELSE excluded.basis END
+            WHERE c.payment_id IS NULL AND excluded.payment_id IS NOT NULL
+            RETURNING network, block_hash, index
+        )
+        UPDATE transfers t SET claimed = true
+        FROM claimed c
+        WHERE c.network = t.network AND c.block_hash = t.block_hash AND c.index = t.index AND t.account_id IS NOT NULL
+          AND NOT t.claimed
         "#,
         network.as_str(),
         block.hash,
@@ -152,6 +166,8 @@ pub struct OwnTransfer {
     pub block: Block,
     /// What moved.
     pub transfer: Transfer,
+    /// Which of several equal transfers of its transaction it is.
+    pub occurrence: u32,
     /// Whether its block is still one of the chain's.
     pub canonical: bool,
     /// Whether it pays something.
@@ -177,6 +193,7 @@ struct TransferRow {
     sender: String,
     recipient: String,
     amount: BigDecimal,
+    occurrence: i32,
     canonical: bool,
     marks: Vec<String>,
     is_claimed: bool,
@@ -213,6 +230,7 @@ impl TryFrom<TransferRow> for OwnTransfer {
             network: row.network.parse().column(TABLE, "network")?,
             block,
             transfer,
+            occurrence: from_integer(row.occurrence),
             canonical: row.canonical,
             is_claimed: row.is_claimed,
             payment: row.payment_id.map(PaymentId::from_uuid),
@@ -230,8 +248,8 @@ macro_rules! own_transfers {
             r#"
             SELECT t.id, t.account_id, t.network AS "network!", t.block_hash AS "block_hash!", t.block_number AS "block_number!", t.happened_at,
                    t.index AS "index!", t.transaction AS "transaction!", t.asset AS "asset!", t.sender AS "sender!",
-                   t.recipient AS "recipient!", t.amount AS "amount!", t.canonical AS "canonical!", t.marks AS "marks!",
-                   c.network IS NOT NULL AS "is_claimed!", c.payment_id AS "payment_id?", c.invoice_id AS "invoice_id?",
+                   t.recipient AS "recipient!", t.amount AS "amount!", t.occurrence AS "occurrence!", t.canonical AS "canonical!",
+                   t.marks AS "marks!", c.network IS NOT NULL AS "is_claimed!", c.payment_id AS "payment_id?", c.invoice_id AS "invoice_id?",
                    c.basis AS "basis?"
             FROM transfers t LEFT JOIN claims c ON c.network = t.network AND c.block_hash = t.block_hash AND c.index = t.index
             "# + $rest
@@ -239,19 +257,7 @@ macro_rules! own_transfers {
         )
     };
 }
-
-/// Which transfers of an account are wanted.
-#[derive(Debug, Clone, Default)]
-pub struct TransferFilter {
-    /// Whether they pay something.
-    pub matched: Option<bool>,
-    /// Those that pay this invoice.
-    pub invoice: Option<InvoiceId>,
-    /// Those behind this one.
-    pub after: Option<TransferId>,
-    /// So many at most.
-    pub limit: u32,
-}
+use own_transfers;
 
 /// On which network a transfer of an account stands.
 ///
@@ -316,49 +322,6 @@ pub async fn moved(
     rows.fetch_all(db).await?.into_iter().map(OwnTransfer::try_from).collect()
 }
 
-impl Ledger {
-    /// A page of the transfers to an account's addresses, newest first. Those whose blocks are gone are not among them.
-    ///
-    /// # Errors
-    /// The database could not be reached.
-    pub async fn list_transfers(&self, account: AccountId, filter: &TransferFilter) -> Result<Vec<OwnTransfer>, LedgerError> {
-        let rows = own_transfers!(
-            r#"
-            WHERE t.account_id = $1 AND t.canonical AND ($2::bool IS NULL OR (c.network IS NOT NULL) = $2)
-              AND ($3::uuid IS NULL OR c.invoice_id = $3) AND ($4::uuid IS NULL OR t.id < $4)
-            ORDER BY t.id DESC LIMIT $5
-            "#,
-            account.uuid(),
-            filter.matched,
-            filter.invoice.map(InvoiceId::uuid),
-            filter.after.map(TransferId::uuid),
-            i64::from(filter.limit),
-        );
-        rows.fetch_all(self.pool()).await?.into_iter().map(OwnTransfer::try_from).collect()
-    }
-
-    /// A page of the transfers of a span behind a name, in the order of their names, without those whose blocks are gone. They are
-    /// named when their blocks are read, which may be long after they happened.
-    ///
-    /// # Errors
-    /// The database could not be reached.
-    pub async fn export_transfers(&self, span: &Span, after: Uuid, limit: u32) -> Result<Vec<OwnTransfer>, LedgerError> {
-        let rows = own_transfers!(
-            r#"
-            WHERE t.account_id IS NOT NULL AND t.canonical AND ($1::uuid IS NULL OR t.account_id = $1) AND t.id > $2
-              AND ($3::timestamptz IS NULL OR t.happened_at >= $3) AND ($4::timestamptz IS NULL OR t.happened_at < $4)
-            ORDER BY t.id LIMIT $5
-            "#,
-            span.account.map(AccountId::uuid),
-            after,
-            span.from,
-            span.until,
-            i64::from(limit),
-        );
-        rows.fetch_all(self.pool()).await?.into_iter().map(OwnTransfer::try_from).collect()
-    }
-}
-
 /// Of these transactions, those that we have signed. What they move is for the payments in them.
 ///
 /// # Errors
@@ -396,12 +359,12 @@ pub async fn awaits_payment(db: &mut PgConnection, network: &Network, transactio
     Ok(awaits.fetch_one(db).await?)
 }
 
-/// Positions in a block fit: no block has 2^31 logs.
-fn to_integer(index: u32) -> i32 {
+/// Positions in a block and numbers of equal transfers fit: no block has 2^31 logs.
+pub(super) fn to_integer(index: u32) -> i32 {
     i32::try_from(index).unwrap_or(i32::MAX)
 }
 
-fn from_integer(index: i32) -> u32 {
+pub(super) fn from_integer(index: i32) -> u32 {
     u32::try_from(index).unwrap_or(0)
 }
 
@@ -444,11 +407,18 @@ pub struct Lost {
     pub invoices: Vec<InvoiceId>,
 }
 
-/// Removes the claims that stand on blocks above `ancestor`.
+/// Removes the claims that stand on blocks above `ancestor`. What was credited there is kept as what was said of its transfer, so that
+/// this pays the same again wherever it stands next.
 ///
 /// # Errors
 /// The database could not be reached.
-pub async fn drop_claims_above(db: &mut PgConnection, network: &Network, ancestor: u64) -> Result<Lost, LedgerError> {
+pub async fn drop_claims_above(
+    db: &mut PgConnection,
+    network: &Network,
+    ancestor: u64,
+    now: DateTime<Utc>,
+) -> Result<Lost, LedgerError> {
+    remember_credits_above(db, network, ancestor, now).await?;
     // Successes are handed out under locks on payments and their claims, in the order of the payments. To come in another order
     // would be to wait for each other in a circle.
     sqlx::query!(
@@ -462,7 +432,16 @@ pub async fn drop_claims_above(db: &mut PgConnection, network: &Network, ancesto
     .execute(&mut *db)
     .await?;
     let dropped = sqlx::query!(
-        "DELETE FROM claims WHERE network = $1 AND block_number > $2 RETURNING payment_id, invoice_id, transaction",
+        r#"
+        WITH dropped AS (
+            DELETE FROM claims WHERE network = $1 AND block_number > $2
+            RETURNING network, block_hash, index, payment_id, invoice_id, transaction
+        ), freed AS (
+            UPDATE transfers t SET claimed = false
+            FROM dropped d WHERE d.network = t.network AND d.block_hash = t.block_hash AND d.index = t.index AND t.claimed
+        )
+        SELECT payment_id, invoice_id, transaction AS "transaction!" FROM dropped
+        "#,
         network.as_str(),
         to_bigint(ancestor),
     );
@@ -486,4 +465,30 @@ pub async fn drop_claims_above(db: &mut PgConnection, network: &Network, ancesto
         handed_out: row.handed_out,
     });
     Ok(Lost { payments: payments.collect(), invoices })
+}
+
+/// Notes which invoices the transfers in blocks above `ancestor` were credited to, unless somebody has said it. Payments find their
+/// transfers again themselves, but not what was said of these before.
+async fn remember_credits_above(
+    db: &mut PgConnection,
+    network: &Network,
+    ancestor: u64,
+    now: DateTime<Utc>,
+) -> Result<(), LedgerError> {
+    sqlx::query!(
+        r#"
+        INSERT INTO assignments (network, transaction, asset, sender, recipient, amount, occurrence, invoice_id, basis, assigned_at)
+        SELECT t.network, t.transaction, t.asset, t.sender, t.recipient, t.amount, t.occurrence, c.invoice_id, c.basis, $3
+        FROM claims c JOIN transfers t ON t.network = c.network AND t.block_hash = c.block_hash AND t.index = c.index
+        WHERE c.network = $1 AND c.block_number > $2 AND c.invoice_id IS NOT NULL
+          AND (c.payment_id IS NULL OR c.basis IN ('assigned', 'reference'))
+        ON CONFLICT DO NOTHING
+        "#,
+        network.as_str(),
+        to_bigint(ancestor),
+        now,
+    )
+    .execute(db)
+    .await?;
+    Ok(())
 }

@@ -252,6 +252,19 @@ impl Ledger {
         Ok(row.fetch_optional(self.pool()).await?.map(Webhook::from))
     }
 
+    /// The secret with which an account's webhook signs.
+    ///
+    /// # Errors
+    /// The database could not be reached.
+    pub async fn find_secret(&self, account: AccountId, id: WebhookId) -> Result<Option<SecretString>, LedgerError> {
+        let secret = sqlx::query_scalar!(
+            r#"SELECT secret AS "secret!" FROM webhooks WHERE id = $1 AND account_id = $2 AND removed_at IS NULL"#,
+            id.uuid(),
+            account.uuid(),
+        );
+        Ok(secret.fetch_optional(self.pool()).await?.map(SecretString::from))
+    }
+
     /// A page of an account's webhooks, oldest first.
     ///
     /// # Errors

@@ -157,6 +157,8 @@ catalogue! {
     reorgs: IntCounterVec, "reorgs_total", ["network"], "Times that blocks of the ledger were replaced.";
     reorg_depth: HistogramVec(BLOCKS), "reorg_depth_blocks", ["network"], "Blocks that were replaced at a time.";
 
+    reconcile_differences: GaugeVec, "reconcile_differences", ["network"], "Differences between network and ledger that the last comparison found.";
+    reconcile_finished: GaugeVec, "reconcile_finished_timestamp_seconds", ["network"], "When the last comparison of network and ledger was done, in seconds since 1970; 0 if it never was.";
     transfers: IntCounterVec, "transfers_total", ["network", "outcome"], "Transfers to registered addresses, by whether they pay something.";
     invoice_changes: IntCounterVec, "invoice_changes_total", ["change"], "What the owners of invoices were told.";
 

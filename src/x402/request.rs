@@ -10,7 +10,7 @@ use base64::engine::general_purpose::STANDARD;
 use serde_json::{Map, Value};
 
 use super::members::Members;
-use super::{json, networks};
+use super::{identifier, json, networks};
 use crate::domain::address::Address;
 use crate::domain::amount::Amount;
 use crate::domain::block::Level;
@@ -27,6 +27,8 @@ pub struct FacilitatorRequest {
     pub network_text: String,
     /// Who claims to pay, not yet proven; empty where the payload does not say.
     pub payer_hint: String,
+    /// The name that the payer gives its payment (`payment-identifier`).
+    pub identifier: Option<String>,
 }
 
 /// Why a body is no request that we take, with what could be read of it for a typed answer.
@@ -66,8 +68,9 @@ pub fn parse_request(bytes: &[u8]) -> Result<FacilitatorRequest, RequestError> {
     let known = Known::of(payload.as_ref().ok().and_then(Option::as_ref), requirements.as_ref());
 
     match payload.and_then(|payload| read(outer_version.as_ref(), payload.as_ref(), requirements.as_ref())) {
-        Ok(request) => {
-            Ok(FacilitatorRequest { request, network_text: known.network.unwrap_or_default(), payer_hint: known.payer })
+        Ok((request, identifier)) => {
+            let network_text = known.network.unwrap_or_default();
+            Ok(FacilitatorRequest { request, network_text, payer_hint: known.payer, identifier })
         }
         Err(refusal) => Err(RequestError { refusal, version: known.version, network: known.network, payer: known.payer }),
     }
@@ -126,14 +129,18 @@ fn version(value: &Value) -> Option<Version> {
     [Version::V1, Version::V2].into_iter().find(|version| u64::from(version.number()) == number)
 }
 
-fn read(outer: Option<&Value>, payload: Option<&Value>, requirements: Option<&Value>) -> Result<PaymentRequest, Refusal> {
+fn read(
+    outer: Option<&Value>,
+    payload: Option<&Value>,
+    requirements: Option<&Value>,
+) -> Result<(PaymentRequest, Option<String>), Refusal> {
     let (Some(payload), Some(requirements)) = (payload, requirements) else {
         return Err(Refusal::because(Reason::MissingParameters, "paymentPayload and paymentRequirements are both required"));
     };
-    let payload = Members::of(payload, "paymentPayload", Reason::InvalidPayload)?;
+    let members = Members::of(payload, "paymentPayload", Reason::InvalidPayload)?;
     let requirements = Members::of(requirements, "paymentRequirements", Reason::InvalidPaymentRequirements)?;
-    let version = agreed_version(outer, payload.get("x402Version"))?;
-    read_members(version, &payload, &requirements)
+    let version = agreed_version(outer, members.get("x402Version"))?;
+    Ok((read_members(version, &members, &requirements)?, identifier::read(payload)?))
 }
 
 /// The payload's version is the one that counts. The outer one is a copy that clients add and may leave out.

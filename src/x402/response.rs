@@ -4,7 +4,7 @@
 //! version 1 clients in Go and Python fail without them; everything else is left out where it is empty, never `null`.
 
 use serde::Serialize;
-use serde_json::{Value, json};
+use serde_json::{Map, Value, json};
 
 use super::request::{FacilitatorRequest, RequestError};
 use crate::domain::address::Address;
@@ -132,7 +132,7 @@ pub struct SettleResponse {
     pub extra: SettleExtra,
     /// What extensions of the protocol say, by their keys.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub extensions: Option<Value>,
+    pub extensions: Option<Map<String, Value>>,
     /// The message again, where the request was malformed: some dashboards read only this.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub error: Option<String>,
@@ -167,8 +167,17 @@ impl SettleResponse {
 
     /// Adds the signed receipt of the payment, if there is one.
     #[must_use]
-    pub fn with_receipt(mut self, jws: Option<&str>) -> Self {
-        self.extensions = jws.map(|jws| json!({RECEIPT_EXTENSION: {"info": {"receipt": {"format": "jws", "signature": jws}}}}));
+    pub fn with_receipt(self, jws: Option<&str>) -> Self {
+        let value = jws.map(|jws| json!({"info": {"receipt": {"format": "jws", "signature": jws}}}));
+        self.with_extension(RECEIPT_EXTENSION, value)
+    }
+
+    /// Adds what an extension of the protocol says, if it says anything.
+    #[must_use]
+    pub fn with_extension(mut self, key: &str, value: Option<Value>) -> Self {
+        if let Some(value) = value {
+            self.extensions.get_or_insert_default().insert(key.to_owned(), value);
+        }
         self
     }
 

@@ -9,6 +9,7 @@ use crate::support::chain::{Chain, ChainOptions};
 use crate::support::cli::{self, open_account};
 use crate::support::database;
 use crate::support::facilitator::{Facilitator, NetworkOptions, Options};
+use crate::support::merchant::Merchant;
 use crate::support::payer::{Signed, Terms};
 
 async fn start(access: &str) -> (Chain, Facilitator) {
@@ -238,4 +239,49 @@ async fn a_provider_reads_its_own_payments_and_nobody_elses() {
     // A cursor of somebody else's gives them nothing of ours.
     let (_, page) = get(&facilitator, &format!("/v1/payments?cursor={id}"), &theirs.key).await;
     assert!(ids(&page).is_empty(), "{page}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_merchant_reads_the_payments_to_its_addresses_whoever_asked_for_them() {
+    let (chain, facilitator) = start("open").await;
+    let provider = open_account(&facilitator, "provider").await;
+    let (merchant, stranger) = (Merchant::open(&facilitator).await, Merchant::open(&facilitator).await);
+    merchant.register(&chain.network(), &chain.payers[0]).await;
+    let invoice = merchant.invoice(&json!({"amount": "0.01"})).await;
+    let terms = Terms::to(&chain.payers[0].address());
+    let mut named = chain.payers[1].authorize(&terms).v2();
+    named["paymentRequirements"] = invoice["accepts"][0].clone();
+    named["paymentPayload"]["accepted"] = invoice["accepts"][0].clone();
+    let nonce = invoice["options"][0]["nonce"].as_str().expect("a nonce").parse().expect("32 bytes");
+    let payer = &chain.payers[2];
+    let marked = payer.authorize_with(&terms, nonce, payer.address().parse().expect("an address")).v2();
+    let plain = chain.payers[3].authorize(&terms).v2();
+    let elsewhere = payment(&chain, 4).v2();
+    let mut paid = Vec::new();
+    for body in [&named, &marked, &plain, &elsewhere] {
+        let (_, answer) = post(&facilitator, "/settle", body, Some(&bearer(&provider.key))).await;
+        paid.push(answer["extra"]["paymentId"].as_str().unwrap_or_else(|| panic!("{answer}")).to_owned());
+    }
+
+    let newest_first = |wanted: &[usize]| wanted.iter().rev().map(|index| paid[*index].clone()).collect::<Vec<_>>();
+    let listed = async |key: &str, query: &str| ids(&get(&facilitator, &format!("/v1/payments{query}"), key).await.1);
+    let of_invoice = format!("?invoice={}", invoice["id"].as_str().expect("a name"));
+    assert_eq!(listed(merchant.key(), "").await, newest_first(&[0, 1, 2]));
+    assert_eq!(listed(merchant.key(), "?limit=1").await, newest_first(&[2]));
+    assert_eq!(listed(merchant.key(), &of_invoice).await, newest_first(&[0, 1]));
+    assert_eq!(listed(&provider.key, "").await, newest_first(&[0, 1, 2, 3]));
+    assert_eq!(listed(&provider.key, &of_invoice).await, newest_first(&[0, 1]));
+    for query in ["", of_invoice.as_str()] {
+        assert!(listed(stranger.key(), query).await.is_empty(), "{query}");
+    }
+    let (status, shown) = merchant.get(&format!("/v1/payments/{}", paid[0])).await;
+    assert_eq!((status, &shown["invoice"]), (200, &invoice["id"]), "{shown}");
+    assert_eq!(merchant.get(&format!("/v1/payments/{}", paid[3])).await.0, 404);
+    assert_eq!(stranger.get(&format!("/v1/payments/{}", paid[0])).await.0, 404);
+    let (status, problem) = merchant.get("/v1/payments?invoice=7").await;
+    assert_eq!((status, &problem["code"]), (400, &json!("bad_parameter")), "{problem}");
+    let export = format!("{}/v1/export/payments.csv", facilitator.url);
+    let export = facilitator.client().get(export).bearer_auth(merchant.key()).send().await.expect("an answer");
+    let lines = export.text().await.expect("text").lines().count();
+    assert_eq!(lines, 4, "the export has what the list has, and a head");
 }

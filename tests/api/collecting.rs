@@ -92,10 +92,8 @@ async fn a_block_that_was_told_of_while_the_database_was_away_is_not_missed() {
     chain.rpc("anvil_setIntervalMining", json!([0])).await;
     let caller = answers.caller();
     let waiting = tokio::spawn(async move { caller.try_post("/settle", &body).await });
-    eventually("a transaction in the pool", Duration::from_secs(20), || async {
-        (chain.rpc("txpool_status", json!([])).await["pending"] == "0x1").then_some(())
-    })
-    .await;
+    eventually("a transaction in the pool", Duration::from_secs(20), || async { (chain.pooled().await == 1).then_some(()) })
+        .await;
 
     database.close();
     chain.rpc("evm_mine", json!([])).await;

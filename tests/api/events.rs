@@ -10,6 +10,8 @@ use crate::support::facilitator::{Facilitator, NetworkOptions, Options};
 use crate::support::merchant::Merchant;
 use crate::support::{database, eventually, http_client};
 
+mod payments;
+
 const PATIENCE: Duration = Duration::from_secs(30);
 
 async fn start() -> (Chain, Facilitator) {

@@ -3,6 +3,8 @@
 //! Each test prints one line with its figures and wants 0 violations. `QUITTANCE_EVIDENCE=full` runs the long forms. The truth is
 //! read from the chain past all proxies, from the database, and from the answers that callers got.
 
+use std::io::Write as _;
+use std::path::PathBuf;
 use std::time::Duration;
 
 use futures_util::future::join_all;
@@ -29,7 +31,10 @@ mod duplicates;
 mod faults;
 mod golden;
 mod lanes;
+mod merchant_input;
+mod recorded;
 mod reorg;
+mod replayed;
 mod reservations;
 mod solana;
 mod strangers;
@@ -57,6 +62,18 @@ fn is_full() -> bool {
 /// Prints the figures of a test.
 fn report(name: &str, figures: &str) {
     println!("evidence: {name}: {figures}");
+}
+
+/// The folder with what others have published, which is not ours to copy. A run for the record needs one, and what is missing in one that
+/// is named is a failure in every run.
+fn fixtures() -> Option<PathBuf> {
+    let folder = std::env::var_os("QUITTANCE_FIXTURES").map(PathBuf::from);
+    if folder.is_none() {
+        assert!(!is_full(), "QUITTANCE_FIXTURES names no folder, and this run is for the record");
+        // What is printed with a macro is not shown of a test that passes.
+        drop(writeln!(std::io::stderr(), "skipped: QUITTANCE_FIXTURES names no folder"));
+    }
+    folder
 }
 
 /// A chain, a database, and a merchant.

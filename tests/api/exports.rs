@@ -2,7 +2,10 @@
 
 use std::collections::BTreeMap;
 
+use quittance::domain::ids::{AccountId, InvoiceId, PaymentId, TransferId};
 use serde_json::{Value, json};
+use sqlx::AssertSqlSafe;
+use uuid::Uuid;
 
 use crate::support::chain::{Chain, ChainOptions};
 use crate::support::cli::{Account, open_account};
@@ -51,12 +54,17 @@ async fn ask(facilitator: &Facilitator, key: Option<&str>, path: &str) -> reqwes
     request.send().await.expect("an answer")
 }
 
-async fn export(facilitator: &Facilitator, key: &str, path: &str) -> Rows {
+/// The names of columns and the rows below them, in their order.
+async fn lines(facilitator: &Facilitator, key: &str, path: &str) -> (Vec<String>, Vec<Vec<String>>) {
     let answer = ask(facilitator, Some(key), path).await;
     assert_eq!(answer.status().as_u16(), 200, "{path}");
     assert!(answer.headers()["content-type"].to_str().is_ok_and(|media| media.starts_with("text/csv")), "{answer:?}");
     let mut rows = parse(&answer.text().await.expect("text"));
-    let names = rows.remove(0);
+    (rows.remove(0), rows)
+}
+
+async fn export(facilitator: &Facilitator, key: &str, path: &str) -> Rows {
+    let (names, rows) = lines(facilitator, key, path).await;
     let row = |cells: Vec<String>| -> (String, BTreeMap<String, String>) {
         assert_eq!(cells.len(), names.len(), "{cells:?}");
         (cells[0].clone(), names.iter().cloned().zip(cells).collect())
@@ -201,5 +209,72 @@ async fn payments_are_exported_as_they_are_listed() {
     assert_eq!((all.len(), all.values().filter(|row| row["account"] == ours.id).count()), (4, 3));
     for row in all.values() {
         assert_eq!((row["amount"].as_str(), row["symbol"].as_str(), row["state"].as_str()), ("0.01", "USDC", "included"));
+    }
+}
+
+/// Fills the tables that are exported, in no order, with rows that are named by their numbers. Of the first 2,000 every second one is
+/// the second account's, and all others are the first one's.
+async fn fill(url: &secrecy::SecretString, [first, second]: [&str; 2]) {
+    let uuid = |account: &str| account.parse::<AccountId>().expect("an identifier").uuid();
+    let (first, second) = (uuid(first), uuid(second));
+    let rows = format!(
+        "CREATE TEMPORARY TABLE rows AS
+         SELECT n, lpad(to_hex(n), 32, '0')::uuid AS id, sha256(n::text::bytea) AS hash, 'eip155:1' AS network,
+                '0x0000000000000000000000000000000000000005' AS address, now() AS now, now() + interval '1 hour' AS later,
+                CASE WHEN n <= 2000 AND n % 2 = 0 THEN '{second}' ELSE '{first}' END::uuid AS account
+         FROM generate_series(1, 2203) AS n ORDER BY md5(n::text);
+
+         INSERT INTO payments (id, network, key, fingerprint, x402_version, asset, payer, pay_to, amount, payload, expires_at,
+                               created_at, answer_by, answer_at, alone, accepted_block, checked_block, payer_code, gas, provider_id)
+         SELECT id, network, hash, hash, 2, address, address, address, n, '{{}}', later, now, later, 'included', false, 1, 1, '', 1, account
+         FROM rows;
+
+         INSERT INTO transfers (network, block_hash, index, block_number, happened_at, transaction, asset, sender, recipient, amount,
+                                canonical, account_id, id)
+         SELECT network, 'a block', n, 1, now, 'a transaction', address, address, address, n, true, account, id FROM rows;
+
+         INSERT INTO invoices (id, account_id, reference, amount, tolerance, decimals, symbol, by_amount, answer_at, created_at,
+                               expires_at, closes_at, metadata, told_status, told_paid, told_pending, told_due, told_surplus, told_late)
+         SELECT id, account, hash, n, 0, 6, 'USDC', false, 'included', now, later, later, '{{}}', 'open', 0, 0, n, 0, 0 FROM rows;"
+    );
+    sqlx::raw_sql(AssertSqlSafe(rows)).execute(database::ledger(url).await.pool()).await.expect("they fit");
+}
+
+/// Our name for a row.
+type Name = fn(Uuid) -> String;
+
+#[tokio::test(flavor = "multi_thread")]
+async fn every_row_is_exported_once_and_in_order_however_many_there_are() {
+    let chain = Chain::start(ChainOptions::default()).await;
+    let url = database::fresh().await;
+    // Nobody does anything about what stands in the ledger.
+    let options = Options { roles: Some("api".to_owned()), ..Options::new(NetworkOptions::of(&chain), &url) };
+    let facilitator = Facilitator::start(&options).await;
+    let (first, second) = (open_account(&facilitator, "merchant").await, open_account(&facilitator, "merchant").await);
+    let operator = open_account(&facilitator, "operator").await;
+    fill(&url, [&first.id, &second.id]).await;
+
+    let tables: [(&str, Name); 3] = [
+        ("payments.csv", |id| PaymentId::from_uuid(id).to_string()),
+        ("transfers.csv", |id| TransferId::from_uuid(id).to_string()),
+        ("invoices.csv", |id| InvoiceId::from_uuid(id).to_string()),
+    ];
+    // Rows are read by 500: the second account's fill two pages to the brim, and the others' last page is not full.
+    let is_seconds = |number: &u128| *number <= 2_000 && number.is_multiple_of(2);
+    let all = || 1..=2_203_u128;
+    let wanted: [(&str, Vec<u128>); 3] = [
+        (&first.key, all().filter(|number| !is_seconds(number)).collect()),
+        (&second.key, all().filter(is_seconds).collect()),
+        (&operator.key, all().collect()),
+    ];
+    assert_eq!(wanted.each_ref().map(|(_, numbers)| numbers.len()), [1_203, 1_000, 2_203]);
+    for (path, name) in tables {
+        for (key, numbers) in &wanted {
+            let (names, rows) = lines(&facilitator, key, path).await;
+            let amounts = names.iter().position(|name| name == "amountAtomic").expect("a column");
+            let told: Vec<_> = rows.iter().map(|row| (row[0].clone(), row[amounts].clone())).collect();
+            let expected: Vec<_> = numbers.iter().map(|number| (name(Uuid::from_u128(*number)), number.to_string())).collect();
+            assert!(told == expected, "{path}: {} rows instead of {}, or others", told.len(), expected.len());
+        }
     }
 }

@@ -6,20 +6,40 @@ use alloy::primitives::B256;
 use serde_json::{Value, json};
 
 use crate::support::chain::{Chain, ChainOptions};
-use crate::support::cli::open_account;
 use crate::support::facilitator::{Facilitator, NetworkOptions, Options};
 use crate::support::merchant::{Merchant, pay, sign};
 use crate::support::payer::{Payer, Terms};
+use crate::support::receiver::{Received, Receiver};
 use crate::support::{database, eventually};
 
+mod addresses;
+mod at_once;
+mod choosing;
+mod depth;
+mod ending;
+mod listing;
 mod matching;
+mod networks;
+mod raising;
+mod reorg;
+mod requests;
+mod under_way;
 
 const PATIENCE: Duration = Duration::from_secs(30);
 
 async fn start() -> (Chain, Facilitator) {
-    let chain = Chain::start(ChainOptions { block_time: 0.25, ..ChainOptions::default() }).await;
-    let facilitator = Facilitator::start(&Options::new(NetworkOptions::of(&chain), &database::fresh().await)).await;
+    let (chain, _, facilitator) = start_with_ledger().await;
     (chain, facilitator)
+}
+
+/// The same with the URL of the ledger. Webhooks reach this machine.
+async fn start_with_ledger() -> (Chain, secrecy::SecretString, Facilitator) {
+    let chain = Chain::start(ChainOptions { block_time: 0.25, ..ChainOptions::default() }).await;
+    let url = database::fresh().await;
+    let mut options = Options::new(NetworkOptions::of(&chain), &url);
+    options.server.push_str("\n[webhooks]\nallow_private = true\n");
+    let facilitator = Facilitator::start(&options).await;
+    (chain, url, facilitator)
 }
 
 fn units(decimal: &Value) -> u128 {
@@ -75,36 +95,25 @@ async fn an_address_is_a_merchants_once_its_owner_has_signed() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn addresses_at_which_money_is_lost_are_not_registered() {
+async fn an_address_is_not_removed_while_an_invoice_waits_to_be_paid_there() {
     let (chain, facilitator) = start().await;
     let merchant = Merchant::open(&facilitator).await;
-    let owner = chain.payers[0].address();
-    let mut wrong_checksum = owner.clone();
-    let swapped = if owner.as_bytes()[2].is_ascii_lowercase() { owner[2..3].to_uppercase() } else { owner[2..3].to_lowercase() };
-    wrong_checksum.replace_range(2..3, &swapped);
-    let signer = chain.text("/accounts/signers/0/address");
+    for is_reserved in [false, true] {
+        let address = merchant.register(&chain.network(), &chain.payers[0]).await;
+        let path = format!("/v1/addresses/{address}");
+        let invoice = merchant.invoice(&json!({"amount": "1", "reserveAddress": is_reserved})).await;
 
-    for (network, address, code) in [
-        (chain.network(), "0x0000000000000000000000000000000000000000".to_owned(), "address_not_payable"),
-        (chain.network(), chain.usdc(), "address_not_payable"),
-        (chain.network(), signer, "address_not_payable"),
-        (chain.network(), "0x1234".to_owned(), "invalid_address"),
-        ("eip155:1".to_owned(), owner.clone(), "unknown_network"),
-        ("base".to_owned(), owner, "unknown_network"),
-    ] {
-        let (status, problem) = merchant.post("/v1/addresses", &json!({"network": network, "address": address})).await;
-        assert_eq!((status, &problem["code"]), (422, &json!(code)), "{network} {address}: {problem}");
+        let (status, problem) = merchant.send("DELETE", &path, None, None).await;
+        assert_eq!((status, &problem["code"]), (409, &json!("address_awaited")), "{problem}");
+        let cancel = format!("/v1/invoices/{}/cancel", invoice["id"].as_str().expect("a name"));
+        assert_eq!(merchant.post(&cancel, &json!({})).await.0, 200);
+        assert_eq!(merchant.send("DELETE", &path, None, None).await.0, 200);
     }
-    if wrong_checksum != chain.payers[0].address() {
-        let body = json!({"network": chain.network(), "address": wrong_checksum});
-        assert_eq!(merchant.post("/v1/addresses", &body).await.0, 422, "{wrong_checksum}");
-    }
-    assert_eq!(merchant.get("/v1/addresses").await.1["addresses"], json!([]));
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_plain_transfer_pays_the_invoice_that_an_address_is_reserved_for() {
-    let (chain, facilitator) = start().await;
+    let (chain, url, facilitator) = start_with_ledger().await;
     let merchant = Merchant::open(&facilitator).await;
     merchant.register(&chain.network(), &chain.payers[0]).await;
     let invoice = merchant.invoice(&json!({"amount": "0.25", "reserveAddress": true})).await;
@@ -123,6 +132,7 @@ async fn a_plain_transfer_pays_the_invoice_that_an_address_is_reserved_for() {
     let transfers = paid["transfers"].as_array().expect("transfers");
     assert_eq!(transfers.len(), 2);
     assert!(transfers.iter().any(|transfer| transfer["transaction"] == half && transfer["basis"] == "reserved"), "{paid}");
+    assert_eq!(told(&url, &invoice).await, ["invoice.underpaid", "invoice.paid", "invoice.overpaid"]);
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -222,6 +232,8 @@ async fn an_x402_payment_that_names_an_invoice_pays_it() {
 
     let transfer = &paid["transfers"][0];
     assert_eq!((&transfer["basis"], &transfer["payment"]), (&json!("payment"), &settled["extra"]["paymentId"]), "{paid}");
+    let (_, again) = facilitator.verify(&body(accepts, &chain.payers[1])).await;
+    assert_eq!(again["invalidReason"], "invalid_payment_requirements", "it is paid: {again}");
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -254,9 +266,16 @@ async fn an_invoice_reaches_every_status_and_each_change_is_told_once() {
     // Safe is final here, so it is both at once.
     merchant.until(&deep, "final").await;
     pay(&chain, payer, &chain.payers[1].address(), 850_000).await;
-    merchant.until(&short, "underpaid").await;
+    let begun = merchant.until(&short, "underpaid").await;
+    let asked = (&begun["accepts"][0]["amount"], &begun["headers"]["X-Payment-Amount"]);
+    assert_eq!(asked, (&json!("150000"), &json!("0.15")), "what has come is not asked for again: {begun}");
+    let (option, link) = (&begun["options"][0], &begun["options"][0]["eip681"]);
+    assert_eq!(option["amount"], "150000", "{option}");
+    assert!(link.as_str().is_some_and(|link| link.ends_with("uint256=150000")), "{link}");
     pay(&chain, payer, &chain.payers[1].address(), 50_000).await;
-    merchant.until(&short, "paid").await;
+    let paid = merchant.until(&short, "paid").await;
+    assert_eq!((&paid["accepts"], &paid["headers"]), (&json!([]), &json!({})), "nothing is asked for: {paid}");
+    assert_eq!(paid["options"][0]["amount"], "0", "{paid}");
     merchant.until(&short, "final").await;
     let path = format!("/v1/invoices/{}/cancel", dropped["id"].as_str().unwrap());
     assert_eq!(merchant.post(&path, &json!({})).await.1["status"], "canceled");
@@ -268,26 +287,14 @@ async fn an_invoice_reaches_every_status_and_each_change_is_told_once() {
     assert_eq!(told(&url, &dropped).await, ["invoice.canceled"]);
 }
 
-/// Moves an invoice into the past, as if it had been opened two hours ago.
-async fn age(url: &secrecy::SecretString, invoice: &Value) {
-    let id: quittance::domain::ids::InvoiceId = invoice["id"].as_str().expect("a name").parse().expect("an identifier");
-    let aged = "UPDATE invoices SET created_at = created_at - interval '2 hours', expires_at = expires_at - interval '2 hours', \
-                closes_at = closes_at - interval '2 hours' WHERE id = $1";
-    let ledger = database::ledger(url).await;
-    sqlx::query(aged).bind(id.uuid()).execute(ledger.pool()).await.expect("the database answers");
-}
-
 #[tokio::test(flavor = "multi_thread")]
 async fn what_comes_after_the_time_is_late_and_pays_nothing() {
-    let chain = Chain::start(ChainOptions { block_time: 0.25, ..ChainOptions::default() }).await;
-    let url = database::fresh().await;
-    let facilitator = Facilitator::start(&Options::new(NetworkOptions::of(&chain), &url)).await;
+    let (chain, url, facilitator) = start_with_ledger().await;
     let merchant = Merchant::open(&facilitator).await;
     merchant.register(&chain.network(), &chain.payers[0]).await;
-    let invoice = merchant.invoice(&json!({"amount": "0.01"})).await;
+    let invoice = merchant.invoice(&json!({"amount": "0.01", "expiresIn": 5, "grace": 0})).await;
     let nonce: B256 = invoice["options"][0]["nonce"].as_str().expect("a nonce").parse().expect("32 bytes");
 
-    age(&url, &invoice).await;
     merchant.until(&invoice, "expired").await;
     let payer = &chain.payers[1];
     let signed =
@@ -310,10 +317,9 @@ async fn what_comes_after_the_time_is_late_and_pays_nothing() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn an_invoice_whose_block_is_replaced_is_open_again_and_paid_again() {
-    let chain = Chain::start(ChainOptions { block_time: 0.25, ..ChainOptions::default() }).await;
-    let url = database::fresh().await;
-    let facilitator = Facilitator::start(&Options::new(NetworkOptions::of(&chain), &url)).await;
-    let merchant = Merchant::open(&facilitator).await;
+    let (chain, url, facilitator) = start_with_ledger().await;
+    let (merchant, receiver) = (Merchant::open(&facilitator).await, Receiver::start().await);
+    assert_eq!(merchant.post("/v1/webhooks", &json!({"url": receiver.url()})).await.0, 201);
     merchant.register(&chain.network(), &chain.payers[0]).await;
     let invoice = merchant.invoice(&json!({"amount": "0.5", "reserveAddress": true})).await;
 
@@ -329,51 +335,22 @@ async fn an_invoice_whose_block_is_replaced_is_open_again_and_paid_again() {
     assert_eq!(paid["transfers"].as_array().map(Vec::len), Some(1), "{paid}");
     assert_eq!(paid["transfers"][0]["transaction"], second);
     assert_eq!(told(&url, &invoice).await, ["invoice.paid", "invoice.reopened", "invoice.paid"]);
+    // What is told last comes behind whatever would have been told twice.
+    chain.mine(20).await;
+    receiver.until_kind("invoice.finalized").await;
+    let mut heard: Vec<_> = receiver.until(4).await.iter().map(Received::kind).collect();
+    heard.sort();
+    assert_eq!(heard, ["invoice.finalized", "invoice.paid", "invoice.paid", "invoice.reopened"]);
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn an_order_that_makes_no_sense_is_refused_and_leaves_nothing_behind() {
-    let (chain, facilitator) = start().await;
+async fn without_an_address_nothing_can_be_asked_for() {
+    let (_chain, facilitator) = start().await;
     let merchant = Merchant::open(&facilitator).await;
-    let (status, problem) = merchant.post("/v1/invoices", &json!({"amount": "1"})).await;
-    assert_eq!((status, &problem["code"]), (422, &json!("no_address")), "{problem}");
-    merchant.register(&chain.network(), &chain.payers[0]).await;
-    let huge = "9".repeat(79);
 
-    for wrong in [
-        json!({"amount": "0"}),
-        json!({"amount": "-1"}),
-        json!({"amount": "1e3"}),
-        json!({"amount": "0.0000001"}),
-        json!({"amount": "0.00001"}),
-        json!({"amount": huge}),
-        json!({"amount": "1", "asset": "USD"}),
-        json!({"amount": "1", "networks": ["eip155:1"]}),
-        json!({"amount": "1", "networks": ["base"]}),
-        json!({"amount": "1", "addresses": ["adr_00000000000070008000000000000000"]}),
-        json!({"amount": "1", "expiresIn": 1}),
-        json!({"amount": "1", "expiresIn": i64::MAX}),
-        json!({"amount": "1", "expiresAt": "2001-01-01T00:00:00Z"}),
-        json!({"amount": "1", "expiresAt": "2101-01-01T00:00:00Z"}),
-        json!({"amount": "1", "expiresIn": 60, "expiresAt": "2030-01-01T00:00:00Z"}),
-        json!({"amount": "1", "grace": -1}),
-        json!({"amount": "1", "tolerance": "1"}),
-        json!({"amount": "1", "payer": "0x00"}),
-        json!({"amount": "1", "payer": "EdmxWPmx2WH6WgFfTdu9xfkYf3k1g5wD1zccTVySEEh1"}),
-        json!({"amount": "1", "description": "d".repeat(501)}),
-        json!({"amount": "1", "reference": "a\nlevel=error"}),
-        json!({"amount": "1", "reference": "\u{202e}evil"}),
-        json!({"amount": "1", "metadata": {"text": "m".repeat(5_000)}}),
-    ] {
-        let (status, problem) = merchant.post("/v1/invoices", &wrong).await;
-        assert_eq!(status, 422, "{wrong}: {problem}");
-    }
-    for malformed in
-        [json!({}), json!({"amount": 1}), json!({"amount": "1", "color": "red"}), json!({"amount": "1", "metadata": []})]
-    {
-        let (status, problem) = merchant.post("/v1/invoices", &malformed).await;
-        assert_eq!((status, &problem["code"]), (400, &json!("bad_body")), "{malformed}: {problem}");
-    }
+    let (status, problem) = merchant.post("/v1/invoices", &json!({"amount": "1"})).await;
+
+    assert_eq!((status, &problem["code"]), (422, &json!("no_address")), "{problem}");
     assert_eq!(merchant.get("/v1/invoices").await.1["invoices"], json!([]));
 }
 
@@ -393,69 +370,10 @@ async fn under_one_key_an_invoice_is_opened_once() {
     assert_eq!(answers[0].0, 201, "{:?}", answers[0]);
     let (status, problem) = send(&other).await;
     assert_eq!((status, &problem["code"]), (409, &json!("idempotency_key_reused")), "{problem}");
-    let long = "k".repeat(129);
-    for bad in ["short", &long, "with spaces in the key"] {
-        let (status, problem) = merchant.send("POST", "/v1/invoices", Some(&order), Some(bad)).await;
-        assert_eq!((status, &problem["code"]), (400, &json!("invalid_idempotency_key")), "{bad}: {problem}");
-    }
     let (status, elsewhere) = rival.send("POST", "/v1/invoices", Some(&order), Some(key)).await;
     assert_eq!((status, &elsewhere["code"]), (422, &json!("no_address")), "keys are each account's own: {elsewhere}");
     let (_, page) = merchant.get("/v1/invoices?reference=order%207").await;
     assert_eq!(page["invoices"].as_array().map(Vec::len), Some(1), "{page}");
-}
-
-/// Every route of merchants with somebody else's names, by every kind of caller.
-#[tokio::test(flavor = "multi_thread")]
-async fn nobody_reads_or_changes_what_is_anothers() {
-    let (chain, facilitator) = start().await;
-    let (owner, rival) = (Merchant::open(&facilitator).await, Merchant::open(&facilitator).await);
-    let address = owner.register(&chain.network(), &chain.payers[0]).await;
-    let invoice = owner.invoice(&json!({"amount": "0.5", "reserveAddress": true, "reference": "secret"})).await;
-    let transaction = pay(&chain, &chain.payers[1], &chain.payers[0].address(), 100).await;
-    let transfer = owner.until_transfer(&transaction).await;
-    let text = |value: &Value| value.as_str().expect("a name").to_owned();
-    let (invoice, transfer) = (text(&invoice["id"]), text(&transfer["id"]));
-    let routes = [
-        ("GET", format!("/v1/addresses/{address}"), None),
-        ("DELETE", format!("/v1/addresses/{address}"), None),
-        ("POST", format!("/v1/addresses/{address}/proof"), Some(json!({"signature": "0x00"}))),
-        ("GET", format!("/v1/invoices/{invoice}"), None),
-        ("POST", format!("/v1/invoices/{invoice}/cancel"), Some(json!({}))),
-        ("POST", format!("/v1/transfers/{transfer}/assign"), Some(json!({"invoice": invoice}))),
-    ];
-    let lists = ["/v1/addresses", "/v1/invoices", "/v1/transfers", "/v1/invoices?reference=secret"];
-    let others = [open_account(&facilitator, "provider").await.key, open_account(&facilitator, "operator").await.key];
-
-    for (method, path, body) in &routes {
-        let (status, answer) = rival.send(method, path, body.as_ref(), None).await;
-        assert_eq!((status, &answer["code"]), (404, &json!("not_found")), "{method} {path}: {answer}");
-        for (key, expected) in others.iter().map(|key| (Some(key), 403)).chain([(None, 401)]) {
-            let url = format!("{}{path}", facilitator.url);
-            let mut request = facilitator.client().request(method.parse().expect("a method"), url);
-            if let Some(key) = key {
-                request = request.bearer_auth(key);
-            }
-            if let Some(body) = body {
-                request = request.json(body);
-            }
-            assert_eq!(request.send().await.expect("an answer").status().as_u16(), expected, "{method} {path}");
-        }
-    }
-    for path in lists {
-        let (status, page) = rival.get(path).await;
-        let empty = page.as_object().expect("a page").values().all(|list| *list == json!([]));
-        assert!(status == 200 && empty, "{path}: {page}");
-    }
-    assert_eq!(owner.get(&format!("/v1/invoices/{invoice}")).await.1["status"], "underpaid");
-    for path in [
-        "/v1/invoices?limit=0",
-        "/v1/invoices?limit=101",
-        "/v1/invoices?limit=-1",
-        "/v1/invoices?cursor=inv_1",
-        "/v1/invoices?color=red",
-    ] {
-        assert_eq!(owner.get(path).await.0, 400, "{path}");
-    }
 }
 
 #[tokio::test(flavor = "multi_thread")]

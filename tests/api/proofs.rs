@@ -15,12 +15,13 @@ use crate::support::cli;
 use crate::support::database;
 use crate::support::facilitator::{Facilitator, NetworkOptions, Options, replicas};
 use crate::support::merchant::{Merchant, pay, sign};
-use crate::support::payer::{Payer, Terms, transfer_call};
+use crate::support::payer::{Payer, Terms, landings_call, transfer_call};
 use crate::support::typed;
 
 mod page;
 mod refusals;
 mod signed_here;
+mod solana;
 
 const PATIENCE: Duration = Duration::from_secs(30);
 
@@ -200,6 +201,32 @@ async fn a_payer_takes_its_transfer_by_its_signature() {
     assert!(is_duplicate(&shop.post("/settle", &presented(&terms(&invoice), &transaction, None)).await, &transaction));
     assert_eq!(shop.merchant.show(&other).await["status"], "open");
     assert_eq!(told(&url, &invoice, "invoice.paid").await, 1);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_last_of_many_payers_in_one_transaction_is_believed_like_the_first() {
+    let (chain, facilitator, _url) = start().await;
+    let shop = Shop::open(&chain, &facilitator, &chain.payers[0]).await;
+    let mut payers: Vec<_> = chain.payers[1..].iter().take(17).collect();
+    payers.sort_by_key(|payer| payer.address().to_lowercase());
+    let terms_of_all = Terms { amount: AMOUNT.1, ..Terms::to(&shop.address) };
+    let signed: Vec<_> = payers.iter().map(|payer| payer.authorize(&terms_of_all)).collect();
+    let landings = landings_call(&chain.usdc(), &signed);
+    let caller = chain.text("/accounts/buyer/address");
+    let receipt = chain.transact(&caller, Some(&chain.text("/multicall3")), &landings).await;
+    let transaction = receipt["transactionHash"].as_str().expect("a hash");
+    shop.merchant.until_transfer(transaction).await;
+
+    for payer in [payers[16], payers[0]] {
+        let invoice = shop.invoice().await;
+        let signature = sign(payer, &shop.text(&invoice, transaction));
+        let settled = facilitator.settle(&presented(&terms(&invoice), transaction, Some(&signature))).await.1;
+        assert_eq!((&settled["success"], &settled["payer"]), (&json!(true), &json!(payer.address())), "{settled}");
+    }
+    let invoice = shop.invoice().await;
+    let stranger = sign(&chain.payers[18], &shop.text(&invoice, transaction));
+    let refused = facilitator.settle(&presented(&terms(&invoice), transaction, Some(&stranger))).await.1;
+    assert_eq!(refused["errorReason"], "proof_signature_invalid", "{refused}");
 }
 
 #[tokio::test(flavor = "multi_thread")]

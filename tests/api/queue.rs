@@ -51,7 +51,7 @@ async fn land(db: &mut PgConnection, payment: PaymentId, index: i32) {
 }
 
 /// Waits until so many transactions wait for another one.
-async fn until_waiting(ledger: &Ledger, transactions: i64) {
+pub async fn until_waiting(ledger: &Ledger, transactions: i64) {
     let waiting = "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock'";
     eventually("transactions that wait", Duration::from_secs(20), || async {
         let waiting = sqlx::query_scalar::<_, i64>(waiting).fetch_one(ledger.pool()).await.expect("the database answers");

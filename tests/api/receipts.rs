@@ -10,7 +10,7 @@ use crate::support::cli::open_account;
 use crate::support::facilitator::{Facilitator, NetworkOptions};
 use crate::support::merchant::{Merchant, pay};
 use crate::support::payer::Terms;
-use crate::support::receipts::{Keys, claims_of, kid_of, receipt_in, verify_independently, verify_offline};
+use crate::support::receipts::{Keys, claims_of, kid_of, receipt_in, verify_in_rust, verify_independently, verify_offline};
 use crate::support::solana::Cluster;
 use crate::support::{database, eventually};
 
@@ -257,4 +257,35 @@ async fn a_payment_on_solana_has_a_receipt_too() {
     assert_eq!((text(&claims["payer"]), text(&claims["asset"])), (text(&answer["payer"]), cluster.text("/usdc").as_str()));
     verify_independently(&jws, &jwks).await.expect("it holds");
     assert_eq!(verdict(&facilitator, &json!(jws)).await["valid"], true);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_merchant_who_wants_it_has_its_receipts_in_the_shape_of_the_extension_too() {
+    let world = World::quick().await;
+    let (chain, facilitator) = (&world.chain, &world.facilitator);
+    let merchant = Merchant::open(facilitator).await;
+    merchant.register(&chain.network(), &chain.payers[0]).await;
+    let (own, others) = (chain.payers[0].address(), chain.text("/accounts/merchant/address"));
+    let settle = async |payer: usize, pay_to: &str| {
+        let (_, answer) = facilitator.settle(&chain.payers[payer].authorize(&Terms::to(pay_to)).v2()).await;
+        assert_eq!(answer["success"], true, "{answer}");
+        answer
+    };
+    let keys = |answer: &Value| answer["extensions"].as_object().expect("extensions").keys().cloned().collect::<Vec<_>>();
+    assert_eq!(keys(&settle(1, &own).await), ["settlement-receipt"]);
+
+    let wanted = json!({"offerReceipts": true});
+    assert_eq!(merchant.send("PUT", "/v1/settings", Some(&wanted), None).await, (200, wanted));
+    let answer = settle(2, &own).await;
+
+    assert_eq!(keys(&answer), ["offer-receipt", "settlement-receipt"]);
+    let receipt = answer.pointer("/extensions/offer-receipt/info/receipt").expect("a receipt");
+    let claims = verify_in_rust(text(&receipt["signature"]), &world.jwks().await).expect("it holds");
+    let expected = json!({
+        "version": 1, "network": chain.network(), "resourceUrl": "http://localhost/inference",
+        "payer": chain.payers[2].address(), "transaction": answer["transaction"], "issuedAt": claims["issuedAt"],
+    });
+    assert_eq!((&claims, &receipt["format"]), (&expected, &json!("jws")));
+    assert_eq!(claims_of(&receipt_in(&answer))["issuedAt"], claims["issuedAt"], "it is the same receipt");
+    assert_eq!(keys(&settle(3, &others).await), ["settlement-receipt"], "it is one merchant's wish");
 }

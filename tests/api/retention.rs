@@ -90,7 +90,14 @@ async fn old_rows_go_in_portions_until_none_is_left() {
         .replace("ALIVE", &alive.payload.to_string());
     sqlx::raw_sql(sqlx::AssertSqlSafe(old_and_young)).execute(ledger.pool()).await.expect("they fit");
 
-    let _facilitator = Facilitator::start(&Options::new(NetworkOptions::of(&chain), &database)).await;
+    let options = Options::new(NetworkOptions::of(&chain), &database);
+    let _watcher = Facilitator::start(&Options { roles: Some("api,watcher".to_owned()), ..options.clone() }).await;
+    eventually("a block that was read", PATIENCE, || async {
+        (count(&ledger, "SELECT count(*) FROM networks WHERE cursor_number IS NOT NULL").await == 1).then_some(())
+    })
+    .await;
+    // Its round ends nothing on networks that nobody has read, and the next one is far off.
+    let _worker = Facilitator::start(&Options { roles: Some("worker".to_owned()), ..options }).await;
 
     // Each payment that is ended leaves an event.
     eventually("a round of the worker", PATIENCE, || async {

@@ -87,9 +87,9 @@ fn swallow(proxy: &Proxy, final_slot: u64) {
     });
 }
 
-/// So many blocks after the one in whose state it was good a message may land: 150, and 17 more because that height may have been
-/// read too low.
-const LANDS_WITHIN: u64 = 167;
+/// So many blocks after the one in whose state it was good a message may land: 150, 17 more because that height may have been
+/// read too low, and 32 because the node's word on it may be wrong.
+const LANDS_WITHIN: u64 = 150 + 17 + 32;
 
 async fn final_slot(cluster: &Cluster) -> u64 {
     cluster.rpc("getSlot", json!([{"commitment": "finalized"}])).await.as_u64().expect("a slot")

@@ -8,7 +8,9 @@ use serde_json::Value;
 
 use crate::support::eventually;
 
+mod beginning;
 mod catching_up;
+mod reading_again;
 mod solana;
 
 const PATIENCE: Duration = Duration::from_mins(1);

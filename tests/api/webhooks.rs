@@ -8,11 +8,12 @@ use quittance::webhook::signature::VerifyError;
 use serde_json::{Value, json};
 
 use crate::support::chain::{Chain, ChainOptions};
-use crate::support::cli::open_account;
 use crate::support::facilitator::{Facilitator, NetworkOptions, Options, free_port};
 use crate::support::merchant::{Merchant, pay};
 use crate::support::receiver::{Receiver, url_at};
 use crate::support::{database, eventually};
+
+mod consumer;
 
 const PATIENCE: Duration = Duration::from_secs(30);
 
@@ -182,6 +183,56 @@ async fn while_a_receiver_is_away_everything_is_kept_and_nothing_is_lost() {
     .await;
 }
 
+/// Lets so many minutes pass for all deliveries, and waits until those whose time has come were tried.
+async fn pass_minutes(ledger: &Ledger, minutes: i32) {
+    // What is due forgets how its last attempt failed, so that the next one is known to have ended when that stands there again.
+    let pass = "
+        UPDATE deliveries SET next_at = next_at - make_interval(mins => $1), created_at = created_at - make_interval(mins => $1),
+            last_failure = CASE WHEN next_at - make_interval(mins => $1) > now() THEN last_failure END
+        WHERE next_at IS NOT NULL";
+    sqlx::query(pass).bind(minutes).execute(ledger.pool()).await.expect("the database answers");
+    let due = "SELECT count(*) FROM deliveries WHERE next_at IS NOT NULL AND last_failure IS NULL";
+    eventually("an attempt at all that is due", PATIENCE, || async { (count(ledger, due).await == 0).then_some(()) }).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_receiver_that_was_away_for_an_hour_is_told_all_that_happened_meanwhile() {
+    let (chain, ledger, facilitator) = start().await;
+    let merchant = merchant(&chain, &facilitator).await;
+    let port = free_port();
+    let (path, secret) = listen(&merchant, &json!({"url": url_at(port)})).await;
+    let mut happened = BTreeSet::new();
+    for minutes in [0, 1, 6, 23, 30] {
+        happened.insert(cancel_one(&merchant).await);
+        let made = i64::try_from(happened.len()).expect("a few");
+        eventually("a delivery of it", PATIENCE, || async {
+            (count(&ledger, "SELECT count(*) FROM deliveries").await == made).then_some(())
+        })
+        .await;
+        pass_minutes(&ledger, minutes).await;
+    }
+    let waiting = deliveries(&merchant, &path).await;
+    assert!(
+        waiting.iter().all(|delivery| delivery["status"] == "pending" && delivery["lastFailure"] == "connect"),
+        "{waiting:?}"
+    );
+    assert!(waiting.iter().any(|delivery| delivery["attempts"].as_u64() >= Some(4)), "an hour has four attempts: {waiting:?}");
+
+    let receiver = Receiver::start_at(port).await;
+    // As long as the longest pause that has begun.
+    for _ in 0..3 {
+        pass_minutes(&ledger, 60).await;
+    }
+    until_deliveries(&merchant, &path, "delivered", happened.len()).await;
+
+    let told = receiver.received();
+    assert!(told.iter().all(|webhook| webhook.verify(&secret).is_ok()), "each is signed when it is sent");
+    let of: BTreeSet<_> = told.iter().map(|webhook| text(&webhook.told()["data"]["invoice"])).collect();
+    assert_eq!(of, happened);
+    let lost = "SELECT count(*) FROM events e LEFT JOIN deliveries d ON d.event_id = e.id WHERE e.account_id IS NOT NULL AND d.delivered_at IS NULL";
+    assert_eq!((count(&ledger, lost).await, &merchant.get(&path).await.1["status"]), (0, &json!("active")));
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn a_receiver_that_says_gone_is_told_nothing_more_until_it_is_enabled() {
     let (chain, _, facilitator) = start().await;
@@ -265,6 +316,28 @@ async fn a_secret_that_was_replaced_signs_for_another_day() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn no_secret_is_stored_with_an_answer_and_a_repetition_shows_it_all_the_same() {
+    let (chain, ledger, facilitator) = start().await;
+    let merchant = merchant(&chain, &facilitator).await;
+    let (body, key) = (json!({"url": url_at(free_port())}), Some("a-key-of-16-or-more"));
+    let create = || merchant.send("POST", "/v1/webhooks", Some(&body), key);
+    let (made, again) = (create().await, create().await);
+    assert!(made == again && text(&made.1["secret"]).starts_with("whsec_"), "{made:?} {again:?}");
+    let path = format!("/v1/webhooks/{}", text(&made.1["id"]));
+    let (rotation, rotate_key, nothing) = (format!("{path}/rotate-secret"), Some("another-key-of-16"), json!({}));
+    let rotate = || merchant.send("POST", &rotation, Some(&nothing), rotate_key);
+    let (rotated, repeated) = (rotate().await, rotate().await);
+    assert_eq!((rotated.0, &rotated), (200, &repeated), "it was rotated once");
+    assert_ne!(rotated.1["secret"], made.1["secret"]);
+
+    let stored = "SELECT count(*) FROM idempotency WHERE body IS NOT NULL";
+    let with_secret = "SELECT count(*) FROM idempotency WHERE position('whsec_' IN encode(body, 'escape')) > 0";
+    assert_eq!((count(&ledger, stored).await, count(&ledger, with_secret).await), (2, 0));
+    assert_eq!(merchant.send("DELETE", &path, None, None).await.0, 200);
+    assert_eq!(create().await.1.get("secret"), None, "it is gone");
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_removed_webhook_is_told_nothing_and_leaves_no_secret_behind() {
     let (chain, ledger, facilitator) = start().await;
     let merchant = merchant(&chain, &facilitator).await;
@@ -337,9 +410,8 @@ async fn only_public_servers_with_tls_can_be_told_and_only_so_many() {
     assert_ne!(merchant.get(&next).await.1["webhooks"][0]["id"], first.1["id"]);
 }
 
-/// Every route with somebody else's names, by every kind of caller.
 #[tokio::test(flavor = "multi_thread")]
-async fn nobody_reads_or_changes_the_webhooks_of_others() {
+async fn of_two_accounts_each_is_told_by_its_own_webhooks() {
     let (chain, _, facilitator) = start().await;
     let owner = merchant(&chain, &facilitator).await;
     let rival = Merchant::open(&facilitator).await;
@@ -348,40 +420,9 @@ async fn nobody_reads_or_changes_the_webhooks_of_others() {
     cancel_one(&owner).await;
     let delivery = until_deliveries(&owner, &path, "delivered", 1).await.remove(0);
     let (own, _) = listen(&rival, &json!({"url": receiver.url()})).await;
-    let delivery = text(&delivery["id"]);
-    let routes = [
-        ("GET", path.clone()),
-        ("DELETE", path.clone()),
-        ("POST", format!("{path}/rotate-secret")),
-        ("POST", format!("{path}/enable")),
-        ("GET", format!("{path}/deliveries")),
-        ("POST", format!("{path}/deliveries/{delivery}/redeliver")),
-    ];
 
-    for (method, route) in &routes {
-        let (status, answer) = rival.send(method, route, None, None).await;
-        assert_eq!((status, &answer["code"]), (404, &json!("not_found")), "{method} {route}: {answer}");
-    }
-    // Nor by a webhook of one's own.
-    assert_eq!(rival.post(&format!("{own}/deliveries/{delivery}/redeliver"), &json!({})).await.0, 404);
-    let operator = open_account(&facilitator, "operator").await.key;
-    let all = routes.into_iter().chain([("GET", "/v1/webhooks".to_owned()), ("POST", "/v1/webhooks".to_owned())]);
-    for (method, route) in all {
-        for (key, expected) in [(Some(&operator), 403), (None, 401)] {
-            let url = format!("{}{route}", facilitator.url);
-            let mut request = facilitator.client().request(method.parse().expect("a method"), url);
-            if let Some(key) = key {
-                request = request.bearer_auth(key);
-            }
-            assert_eq!(request.send().await.expect("an answer").status().as_u16(), expected, "{method} {route}");
-        }
-    }
-    // A provider has webhooks like a merchant.
-    let provider = open_account(&facilitator, "provider").await.key;
-    let request = facilitator.client().post(format!("{}/v1/webhooks", facilitator.url)).bearer_auth(provider);
-    let answer = request.json(&json!({"url": receiver.url()})).send().await.expect("an answer");
-    assert_eq!(answer.status().as_u16(), 201);
-
+    let again = format!("{own}/deliveries/{}/redeliver", text(&delivery["id"]));
+    assert_eq!(rival.post(&again, &json!({})).await.0, 404, "it is another webhook's");
     cancel_one(&owner).await;
     let told = receiver.until(2).await;
     assert!(told.iter().all(|webhook| webhook.verify(&secret).is_ok()), "only the owner was told");

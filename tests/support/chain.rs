@@ -171,6 +171,11 @@ impl Chain {
         hex(&self.rpc("eth_blockNumber", json!([])).await)
     }
 
+    /// How many transactions wait for a block.
+    pub async fn pooled(&self) -> u64 {
+        hex(&self.rpc("txpool_status", json!([])).await["pending"])
+    }
+
     /// Mines blocks now.
     pub async fn mine(&self, blocks: u64) {
         self.rpc("anvil_mine", json!([format!("{blocks:#x}")])).await;

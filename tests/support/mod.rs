@@ -15,6 +15,7 @@ pub mod postgres_proxy;
 pub mod proxy;
 pub mod receipts;
 pub mod receiver;
+pub mod replay;
 pub mod solana;
 pub mod typed;
 

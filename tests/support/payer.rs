@@ -138,13 +138,21 @@ pub fn transfer_call(to: &str, value: u128) -> String {
 
 /// A call of Multicall3 with which it sends some of the tokens that it holds itself, to many at once.
 pub fn spread_call(token: &str, transfers: &[(String, u128)]) -> Vec<u8> {
-    let target = token.parse().expect("an address");
-    let call = |(to, value): &(String, u128)| typed::Multicall3::Call3 {
-        target,
-        allowFailure: false,
-        callData: Usdc::transferCall { to: to.parse().expect("an address"), value: U256::from(*value) }.abi_encode().into(),
+    let transfer = |(to, value): &(String, u128)| {
+        Usdc::transferCall { to: to.parse().expect("an address"), value: U256::from(*value) }.abi_encode()
     };
-    typed::Multicall3::aggregate3Call { calls: transfers.iter().map(call).collect() }.abi_encode()
+    aggregate(token, transfers.iter().map(transfer))
+}
+
+/// A call of Multicall3 that lands authorizations of many payers at once.
+pub fn landings_call(token: &str, signed: &[Signed]) -> Vec<u8> {
+    aggregate(token, signed.iter().map(|signed| typed::landing(&signed.payload)))
+}
+
+fn aggregate(token: &str, calls: impl Iterator<Item = Vec<u8>>) -> Vec<u8> {
+    let target = token.parse().expect("an address");
+    let call = |data: Vec<u8>| typed::Multicall3::Call3 { target, allowFailure: false, callData: data.into() };
+    typed::Multicall3::aggregate3Call { calls: calls.map(call).collect() }.abi_encode()
 }
 
 /// The token's call with which its blacklister bars an account.

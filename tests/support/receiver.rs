@@ -1,5 +1,6 @@
 //! A server that receives webhooks, and answers them as a test wants.
 
+use std::process::Stdio;
 use std::sync::atomic::{AtomicU16, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
@@ -9,6 +10,7 @@ use quittance::webhook::signature::{SignedHeaders, VerifyError, verify};
 use serde_json::Value;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
+use tokio::process::Command;
 use tokio_util::task::AbortOnDropHandle;
 
 use super::eventually;
@@ -40,6 +42,20 @@ impl Received {
     pub fn verify(&self, secret: &str) -> Result<(), VerifyError> {
         let secret = Secret::parse(&secret.into()).expect("a secret");
         verify(&self.headers, &self.body, &[secret], chrono::Utc::now())
+    }
+
+    /// What the library says of it that receivers use, with which we share nothing: what it tells, or why it is refused.
+    pub async fn verify_independently(&self, secret: &str) -> Result<Value, String> {
+        let SignedHeaders { id, timestamp, signature } = &self.headers;
+        let head = format!("webhook-id: {id}\r\nwebhook-timestamp: {timestamp}\r\nwebhook-signature: {signature}\r\n\r\n");
+        let directory = tempfile::tempdir().expect("a directory");
+        let files = ["request", "secret"].map(|name| directory.path().join(name));
+        std::fs::write(&files[0], [head.as_bytes(), &self.body].concat()).expect("it is writable");
+        std::fs::write(&files[1], secret).expect("it is writable");
+        let script = super::root().join("dev/verify-webhook.mjs");
+        let mut command = Command::new("node");
+        command.arg(script).args(&files).stdin(Stdio::null());
+        super::receipts::printed(command.output().await.expect("node runs"))
     }
 }
 

@@ -33,6 +33,9 @@ alloy::sol! {
         struct Result { bool success; bytes returnData; }
         function aggregate3(Call3[] calldata calls) external payable returns (Result[] memory returnData);
     }
+    interface AnybodysToken {
+        function mint(address to, uint256 value) external;
+    }
     interface Factory {
         function createWallet(address owner, bytes32 salt) external returns (address);
         function walletOf(address owner, bytes32 salt) external view returns (address);

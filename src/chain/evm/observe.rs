@@ -133,7 +133,7 @@ pub fn entries(tokens: &[EvmAddress], block_hash: &str, logs: &[LogEntry]) -> Op
                 let key = authorization_key(log.address, authorizer, nonce);
                 entries.uses.push(AuthorizationUse { key, outcome: Use::Cancelled });
             }
-            Some(Entry::Moved { from, to, value }) => {
+            Some(Entry::Moved(Moved { from, to, value })) => {
                 let used = open.get_mut(&(transaction, log.address, from)).and_then(VecDeque::pop_front);
                 let transfer = Transfer {
                     transaction: transaction.to_string(),
@@ -177,10 +177,30 @@ pub fn by_block(blocks: &[Block], logs: Vec<LogEntry>) -> Option<Vec<Vec<LogEntr
     Some(grouped)
 }
 
+/// A transfer as a token announces it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Moved {
+    /// Who paid.
+    pub from: EvmAddress,
+    /// Who was paid.
+    pub to: EvmAddress,
+    /// How much.
+    pub value: U256,
+}
+
+/// The transfer that a log announces, if it announces one.
+#[must_use]
+pub fn moved(log: &LogEntry) -> Option<Moved> {
+    match read(log)? {
+        Entry::Moved(moved) => Some(moved),
+        Entry::Used { .. } | Entry::Cancelled { .. } => None,
+    }
+}
+
 enum Entry {
     Used { authorizer: EvmAddress, nonce: B256 },
     Cancelled { authorizer: EvmAddress, nonce: B256 },
-    Moved { from: EvmAddress, to: EvmAddress, value: U256 },
+    Moved(Moved),
 }
 
 fn read(log: &LogEntry) -> Option<Entry> {
@@ -192,7 +212,7 @@ fn read(log: &LogEntry) -> Option<Entry> {
         // Tokens of another kind have an event of the same name with one more topic and no amount (ERC-721).
         Token::Transfer::SIGNATURE_HASH if log.topics.len() == 3 && log.data.len() == 32 => {
             let value = U256::try_from_be_slice(&log.data)?;
-            Some(Entry::Moved { from: address(1)?, to: address(2)?, value })
+            Some(Entry::Moved(Moved { from: address(1)?, to: address(2)?, value }))
         }
         _ => None,
     }

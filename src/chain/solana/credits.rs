@@ -4,7 +4,7 @@
 
 use std::collections::BTreeSet;
 
-use self::answer::{BlockAnswer, TokenBalance, TransactionAnswer};
+use self::answer::{BlockAnswer, Meta, TokenBalance, TransactionAnswer};
 use self::carried::Carried;
 use self::movements::{Movements, Token};
 use super::message::Key;
@@ -111,6 +111,24 @@ pub fn of_transaction(transaction: &TransactionAnswer, mints: &[(Key, TokenProgr
     Ok((credits(0, transaction, &tokens)?, failed))
 }
 
+/// What one transaction did to what an owner holds of these mints: what came and what went, mint by mint. Nothing if it failed.
+///
+/// # Errors
+/// It cannot be read; see [`Fault`].
+pub fn of_owner(
+    transaction: &TransactionAnswer,
+    owner: &Key,
+    mints: &[(Key, TokenProgram)],
+) -> Result<Vec<(Key, u64, u64)>, Fault> {
+    let Some((_, before, after)) = balances(transaction)? else { return Ok(Vec::new()) };
+    let mut moved = Vec::new();
+    for (mint, program) in mints {
+        let (came, went) = Movements::read(&Token::new(*mint, *program), before, after)?.of(owner);
+        moved.push((*mint, came, went));
+    }
+    Ok(moved)
+}
+
 /// The index of a transfer: where its transaction stands in the block, and its account in the transaction.
 #[must_use]
 pub fn index_of(position: usize, account: usize) -> Option<u32> {
@@ -119,14 +137,7 @@ pub fn index_of(position: usize, account: usize) -> Option<u32> {
 }
 
 fn credits(position: usize, transaction: &TransactionAnswer, tokens: &[Token]) -> Result<Vec<Transfer>, Fault> {
-    if !transaction.has_known_version() {
-        return Err(Fault::Version);
-    }
-    let meta = transaction.meta.as_ref().ok_or(Fault::Meta)?;
-    if meta.err.is_some() {
-        return Ok(Vec::new());
-    }
-    let (before, after) = meta.pre_token_balances.as_ref().zip(meta.post_token_balances.as_ref()).ok_or(Fault::Balances)?;
+    let Some((meta, before, after)) = balances(transaction)? else { return Ok(Vec::new()) };
     let mut moved = Vec::new();
     for token in tokens {
         let movements = Movements::read(token, before, after)?;
@@ -157,6 +168,22 @@ fn credits(position: usize, transaction: &TransactionAnswer, tokens: &[Token]) -
     }
     transfers.sort_by_key(|transfer| transfer.index);
     Ok(transfers)
+}
+
+/// What became of a transaction, and what its token accounts held before and after it.
+type Balances<'a> = (&'a Meta, &'a [TokenBalance], &'a [TokenBalance]);
+
+/// Nothing of a transaction that failed, because it has moved nothing.
+fn balances(transaction: &TransactionAnswer) -> Result<Option<Balances<'_>>, Fault> {
+    if !transaction.has_known_version() {
+        return Err(Fault::Version);
+    }
+    let meta = transaction.meta.as_ref().ok_or(Fault::Meta)?;
+    if meta.err.is_some() {
+        return Ok(None);
+    }
+    let (before, after) = meta.pre_token_balances.as_ref().zip(meta.post_token_balances.as_ref()).ok_or(Fault::Balances)?;
+    Ok(Some((meta, before, after)))
 }
 
 fn mints<'a>(balances: impl Iterator<Item = &'a TokenBalance>) -> BTreeSet<Key> {

@@ -26,10 +26,13 @@ pub type Found = BTreeMap<u64, BTreeSet<TransactionId>>;
 
 /// An entry of an account's history. Nodes list the newest first.
 #[derive(Debug, Clone, Deserialize)]
-struct Entry {
-    signature: TransactionId,
-    slot: u64,
-    err: Option<Value>,
+pub struct Entry {
+    /// The transaction.
+    pub signature: TransactionId,
+    /// Where it stands.
+    pub slot: u64,
+    /// Why it failed.
+    pub err: Option<Value>,
 }
 
 /// The histories of accounts, each as far as it was read.
@@ -145,7 +148,10 @@ impl Histories {
         if !blocks.is_served(node, slot, head).await? {
             return Ok(false);
         }
-        let reads = accounts.iter().copied().map(|account| self.entries(node, account, first, slot));
+        let reads = accounts.iter().copied().map(|account| {
+            let until = self.lock().get(&account).and_then(|history| history.newest.clone());
+            async move { entries(&self.nodes, node, account, until.as_deref(), first..=slot).await }
+        });
         let entries = try_join_all(reads).await?;
         let mut known = self.lock();
         for (account, entries) in accounts.iter().zip(entries) {
@@ -156,25 +162,31 @@ impl Histories {
         Ok(true)
     }
 
-    /// The entries of an account's history, the newest first, down to what is known or lies before the slot `first`.
-    async fn entries(&self, node: usize, account: Key, first: u64, slot: u64) -> Result<Vec<Entry>, CallError> {
-        let until = self.lock().get(&account).and_then(|history| history.newest.clone());
-        let mut entries: Vec<Entry> = Vec::new();
-        loop {
-            let before = entries.last().map(|entry| entry.signature.as_str());
-            let params = json!([encode_base58(&account), config(before, until.as_deref(), slot)]);
-            let page: Vec<Entry> = self.nodes.call_node(node, RpcRequest::GetSignaturesForAddress, params).await?;
-            let is_last = page.len() < ENTRIES_MAX || page.last().is_some_and(|entry| entry.slot < first);
-            entries.extend(page);
-            if is_last {
-                return Ok(entries);
-            }
-        }
-    }
-
     fn lock(&self) -> MutexGuard<'_, BTreeMap<Key, History>> {
         // Each change can be made again, so a panic leaves nothing that is worse than nothing.
         self.known.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// The entries of an account's history as one node lists them, the newest first: at least those of these slots that came after the
+/// transaction `until`.
+pub async fn entries(
+    nodes: &Nodes,
+    node: usize,
+    account: Key,
+    until: Option<&str>,
+    slots: RangeInclusive<u64>,
+) -> Result<Vec<Entry>, CallError> {
+    let mut entries: Vec<Entry> = Vec::new();
+    loop {
+        let before = entries.last().map(|entry| entry.signature.as_str());
+        let params = json!([encode_base58(&account), config(before, until, *slots.end())]);
+        let page: Vec<Entry> = nodes.call_node(node, RpcRequest::GetSignaturesForAddress, params).await?;
+        let is_last = page.len() < ENTRIES_MAX || page.last().is_some_and(|entry| entry.slot < *slots.start());
+        entries.extend(page);
+        if is_last {
+            return Ok(entries);
+        }
     }
 }
 

@@ -27,6 +27,10 @@ pub const ASSOCIATED_TOKEN: Key = key("ATokenGPvbdGVxr1b2hvZbsiqW5xWH25efTNsLJA8
 /// System, which owns what nobody else does. Its address is zero.
 pub const SYSTEM: Key = [0; 32];
 
+/// All of these. Whatever is sent to one of them is lost, because nobody has a key for it, and instructions are given them although
+/// they may call none.
+pub const PROGRAMS: [Key; 8] = [SYSTEM, TOKEN, TOKEN_2022, ASSOCIATED_TOKEN, COMPUTE_BUDGET, MEMO, MEMO_V1, LIGHTHOUSE];
+
 /// The address of a token program.
 #[must_use]
 pub const fn token(program: TokenProgram) -> Key {

@@ -8,6 +8,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
+use serde::Deserialize;
 use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
 use solana_client::client_error::{ClientError, ClientErrorKind};
@@ -28,6 +29,9 @@ const GENESIS_CHARS: usize = 32;
 /// What a node says when it is behind the others, or has not got what it should have: its own trouble, not the caller's. Of a slot
 /// that it jumped over it says that it was skipped (-32007, -32009).
 const NODE_TROUBLES: [i64; 9] = [-32001, -32004, -32005, -32007, -32008, -32009, -32011, -32014, -32016];
+
+/// What it says of a slot without a block, or without one yet.
+const NO_BLOCK: [i64; 4] = [-32004, -32007, -32009, -32014];
 
 /// The nodes of one cluster.
 pub struct Nodes {
@@ -108,9 +112,12 @@ impl Nodes {
         usable: impl Fn(&Result<(usize, R), CallError>) -> bool,
     ) -> Result<(usize, R), CallError> {
         let failed = |index: usize, error: &CallError| {
-            // That it serves another cluster was said when it was found out.
-            if !matches!(error, CallError::Unavailable(NodeFailure::WrongChain(_))) {
-                self.warn(index, request, error);
+            match error {
+                // That it serves another cluster was said when it was found out.
+                CallError::Unavailable(NodeFailure::WrongChain(_)) => {}
+                // Slots are skipped and blocks served late all the time.
+                CallError::Complaint(complaint) if NO_BLOCK.contains(&complaint.code) => {}
+                error => self.warn(index, request, error),
             }
         };
         let call = |index| {
@@ -200,6 +207,26 @@ impl Nodes {
     /// A setting that does not fit the network.
     pub fn misconfigured(&self, what: String) -> ChainError {
         ChainError::Misconfigured { network: self.network.clone(), what }
+    }
+}
+
+/// What a node says about a state. The SDK's own shape also reads the node's version, in a form that not every node keeps to.
+#[derive(Deserialize)]
+pub struct Stated<T> {
+    context: Context,
+    /// What it says.
+    pub value: T,
+}
+
+#[derive(Deserialize)]
+struct Context {
+    slot: u64,
+}
+
+impl<T> Stated<T> {
+    /// The slot whose state it is.
+    pub const fn slot(&self) -> u64 {
+        self.context.slot
     }
 }
 

@@ -10,7 +10,7 @@ use solana_client::rpc_request::RpcRequest;
 
 use super::exact::Authorization;
 use super::message::Key;
-use super::rpc::Nodes;
+use super::rpc::{Nodes, Stated};
 use super::tokens::TokenAccount;
 use crate::chain::ChainError;
 use crate::domain::address::{Address, encode_base58};
@@ -39,28 +39,17 @@ pub struct Good {
 
 /// The part of the answer that is read. The errors of transactions are an open list, so they are kept as they come.
 #[derive(Deserialize)]
-struct Answer {
-    context: Context,
-    value: Simulated,
-}
-
-impl Answer {
-    fn lacks_blockhash(&self) -> bool {
-        self.value.err.as_ref().is_some_and(|error| error == "BlockhashNotFound")
-    }
-}
-
-#[derive(Deserialize)]
-struct Context {
-    slot: u64,
-}
-
-#[derive(Deserialize)]
 #[serde(rename_all = "camelCase")]
 struct Simulated {
     err: Option<Value>,
     accounts: Option<Vec<Option<Account>>>,
     units_consumed: Option<u64>,
+}
+
+impl Simulated {
+    fn lacks_blockhash(&self) -> bool {
+        self.err.as_ref().is_some_and(|error| error == "BlockhashNotFound")
+    }
 }
 
 #[derive(Deserialize)]
@@ -81,23 +70,23 @@ pub async fn simulate(nodes: &Nodes, payment: &Authorization, pay_to: Address) -
     if let Some(error) = answer.value.err.as_ref().filter(|error| is_fee_payers(error)) {
         return Err(nodes.signer_short(encode_base58(payment.transaction.fee_payer()), error.to_string()));
     }
-    Ok(Outcome { slot: answer.context.slot, verdict: judge(&answer.value, payment, pay_to) })
+    Ok(Outcome { slot: answer.slot(), verdict: judge(&answer.value, payment, pay_to) })
 }
 
 /// Asks once more, and no oftener, if a node does not know the blockhash: that of the client may have been a block ahead of it.
-async fn ask(nodes: &Nodes, question: Value) -> Result<Answer, ChainError> {
-    let first: Answer = nodes.read(RpcRequest::SimulateTransaction, question.clone()).await?;
-    if !first.lacks_blockhash() {
+async fn ask(nodes: &Nodes, question: Value) -> Result<Stated<Simulated>, ChainError> {
+    let first: Stated<Simulated> = nodes.read(RpcRequest::SimulateTransaction, question.clone()).await?;
+    if !first.value.lacks_blockhash() {
         return Ok(first);
     }
     let second = look_again(nodes, question).await?;
     // Of two nodes that do not know it, the one that has come farther says more.
-    let says_more = !second.lacks_blockhash() || second.context.slot >= first.context.slot;
+    let says_more = !second.value.lacks_blockhash() || second.slot() >= first.slot();
     Ok(if says_more { second } else { first })
 }
 
 /// What the next node says, if it says so within a slot, or else the one that is preferred; where there is no other, after a slot.
-async fn look_again(nodes: &Nodes, question: Value) -> Result<Answer, ChainError> {
+async fn look_again(nodes: &Nodes, question: Value) -> Result<Stated<Simulated>, ChainError> {
     if let Some(next) = nodes.order().nth(1) {
         let answer = nodes.call_node(next, RpcRequest::SimulateTransaction, question.clone());
         if let Ok(Ok(answer)) = tokio::time::timeout(SLOT_TIME, answer).await {

@@ -1,8 +1,9 @@
 //! What became of transactions, by their names: one question for many.
 //!
-//! A status only says where a transaction is. What it did, and whether it failed, is read in its block.
+//! A status only says where a transaction is, and so does a block that was just read. What it did, and whether it failed, is read in its
+//! block.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
 use std::time::Duration;
 
 use futures_util::future::join_all;
@@ -13,7 +14,7 @@ use solana_transaction_status::TransactionConfirmationStatus;
 
 use super::blocks::{Blocks, Contents};
 use super::credits::Executed;
-use super::rpc::Nodes;
+use super::rpc::{Nodes, Stated};
 use crate::chain::nodes::CallError;
 use crate::chain::{ChainError, Observed, Outcomes};
 use crate::domain::address::Address;
@@ -35,6 +36,8 @@ const SECOND_WITHIN: Duration = Duration::from_millis(500);
 /// How hard the nodes are asked.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Effort {
+    /// No node: only what stands in blocks that were read a moment ago.
+    AtHand,
     /// One node, for what happened lately.
     Glance,
     /// Another one too, for what the first does not know; the others take turns, and this is which turn it is.
@@ -44,16 +47,7 @@ pub enum Effort {
     Thorough(u64),
 }
 
-#[derive(Deserialize)]
-struct Answer {
-    context: Context,
-    value: Vec<Option<Status>>,
-}
-
-#[derive(Deserialize)]
-struct Context {
-    slot: u64,
-}
+type Answer = Stated<Vec<Option<Status>>>;
 
 /// The part of a status that is read. A transaction that failed is confirmed like any other.
 #[derive(Debug, Clone, Deserialize)]
@@ -117,9 +111,21 @@ impl<'a> Sent<'a> {
 pub async fn outcomes(nodes: &Nodes, blocks: &Blocks, sent: &[Sent<'_>], effort: Effort) -> Result<Outcomes, ChainError> {
     let mut landed: BTreeMap<u64, Vec<Sent<'_>>> = BTreeMap::new();
     let mut outcomes = Outcomes::default();
-    for part in sent.chunks(NAMES_MAX) {
+    let at_hand = match effort {
+        // Where something is decided, nodes decide.
+        Effort::Thorough(_) => HashMap::new(),
+        Effort::AtHand | Effort::Glance | Effort::SecondGlance(_) => {
+            blocks.landed_lately(&sent.iter().map(|sent| sent.transaction).collect())
+        }
+    };
+    let (found, unseen): (Vec<Sent<'_>>, Vec<_>) = sent.iter().partition(|sent| at_hand.contains_key(sent.transaction));
+    for sent in found {
+        landed.entry(at_hand[sent.transaction]).or_default().push(sent);
+    }
+    for part in unseen.chunks(NAMES_MAX) {
         let names: Vec<_> = part.iter().map(|sent| sent.transaction).collect();
         let statuses = match effort {
+            Effort::AtHand => continue,
             Effort::Glance => ask(nodes, &names).await?,
             Effort::SecondGlance(turn) => ask_two(nodes, &names, turn).await?,
             Effort::Thorough(finalized) => ask_all(nodes, blocks, &names, finalized).await?,
@@ -186,20 +192,34 @@ async fn ask_all(nodes: &Nodes, blocks: &Blocks, names: &[&str], finalized: u64)
     });
     for answer in join_all(asked).await {
         match answer {
-            Ok(answer) => {
-                witnesses += usize::from(blocks.height_of(answer.context.slot).await? >= finalized);
-                for (known, status) in known.iter_mut().zip(check_length(nodes, names, answer.value)?) {
-                    *known = known.take().or(status);
+            Ok(answer) => match testify(nodes, blocks, names, answer).await {
+                Ok((height, statuses)) => {
+                    witnesses += usize::from(height >= finalized);
+                    for (known, status) in known.iter_mut().zip(statuses) {
+                        *known = known.take().or(status);
+                    }
                 }
-            }
-            Err(error) => failure = Some(error),
+                // One that talks nonsense does not keep the others from being heard.
+                Err(error) => failure = Some(error),
+            },
+            Err(error) => failure = Some(nodes.unavailable(RpcRequest::GetSignatureStatuses, error)),
         }
     }
-    match failure {
-        _ if witnesses >= nodes.len().min(WITNESSES_MIN) || known.iter().all(Option::is_some) => Ok(known),
-        Some(error) => Err(nodes.unavailable(RpcRequest::GetSignatureStatuses, error)),
-        None => Err(nodes.implausible("too few nodes have come to a block that is final".to_owned())),
+    if witnesses >= nodes.len().min(WITNESSES_MIN) || known.iter().all(Option::is_some) {
+        return Ok(known);
     }
+    Err(failure.unwrap_or_else(|| nodes.implausible("too few nodes have come to a block that is final".to_owned())))
+}
+
+/// What a node says, and at which height.
+async fn testify(
+    nodes: &Nodes,
+    blocks: &Blocks,
+    names: &[&str],
+    answer: Answer,
+) -> Result<(u64, Vec<Option<Status>>), ChainError> {
+    let height = blocks.height_of(answer.slot()).await?;
+    Ok((height, check_length(nodes, names, answer.value)?))
 }
 
 /// Whether a node says of the transactions of a block what another one said: they are confirmed, and have failed or not.
@@ -227,7 +247,8 @@ fn check_length(nodes: &Nodes, names: &[&str], statuses: Vec<Option<Status>>) ->
 /// The block of a slot with what these transactions did there. Nothing if there is another block in this slot; then the next look says
 /// more.
 async fn observe(blocks: &Blocks, slot: u64, found: &[Sent<'_>]) -> Result<Option<Observed>, ChainError> {
-    let Some(contents) = blocks.contents(None, slot).await? else { return Ok(None) };
+    let names: Vec<_> = found.iter().map(|sent| sent.transaction).collect();
+    let Some(contents) = blocks.holding(slot, &names).await? else { return Ok(None) };
     let Contents { block, transactions: executed, transfers, node } = contents;
     let located = found.iter().filter_map(|sent| {
         let executed = executed.iter().find(|executed| executed.name == sent.transaction)?;

@@ -1,4 +1,6 @@
-//! The ways to find transfers to registered addresses, and which one is taken.
+//! What is wanted of blocks: the ways to find transfers to registered addresses, and which one is taken.
+
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
 use super::associated;
 use super::message::Key;
@@ -10,6 +12,9 @@ use crate::domain::asset::Asset;
 /// The most addresses whose histories are asked for. With each look that is a question for each of them and each token, and for more
 /// of them it is less work to read the blocks.
 const HISTORIES_MAX: u32 = 16;
+
+/// With so many payments under way nearly every block holds some.
+const PAYMENTS_MANY: usize = 16;
 
 /// How blocks are looked at.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -39,6 +44,31 @@ pub fn way(watch: Watch, watched: &Watched) -> Way<'_> {
         (_, Watched::These(addresses)) if addresses.is_empty() => Way::None,
         (Watch::Signatures, Watched::These(addresses)) if addresses.len() <= HISTORIES_MAX as usize => Way::Histories(addresses),
         (Watch::Blocks | Watch::Signatures, _) => Way::Blocks,
+    }
+}
+
+/// What the watcher will want of the next blocks, as far as it is known before they are read. A block of which more is wanted than
+/// that it is there is read once then, with all of its transactions.
+#[derive(Debug, Default)]
+pub struct Foresight {
+    transfers: AtomicBool,
+    payments: AtomicUsize,
+}
+
+impl Foresight {
+    /// Whether the transfers of the newest block were wanted.
+    pub fn saw_transfers_wanted(&self, wanted: bool) {
+        self.transfers.store(wanted, Ordering::Relaxed);
+    }
+
+    /// So many payments are under way.
+    pub fn note_under_way(&self, payments: usize) {
+        self.payments.store(payments, Ordering::Relaxed);
+    }
+
+    /// Whether the next blocks are wanted with all of its transactions.
+    pub fn is_all_wanted(&self) -> bool {
+        self.transfers.load(Ordering::Relaxed) || self.payments.load(Ordering::Relaxed) >= PAYMENTS_MANY
     }
 }
 

@@ -6,8 +6,7 @@ use sqlx::PgConnection;
 use super::Invoice;
 use crate::domain::binding::Reference;
 use crate::domain::ids::InvoiceId;
-use crate::domain::network::Network;
-use crate::domain::transfer::Transfer;
+use crate::ledger::transfers::{OwnTransfer, to_integer};
 use crate::ledger::{LedgerError, to_decimal};
 
 /// Records a new invoice.
@@ -55,8 +54,10 @@ pub async fn insert(db: &mut PgConnection, invoice: &Invoice) -> Result<(), Ledg
     let reserved: Vec<_> = options.iter().map(|option| option.reserved).collect();
     sqlx::query!(
         r#"
-        INSERT INTO invoice_options (invoice_id, position, network, asset, decimals, pay_to, amount, reserved, payer, open)
-        SELECT $1, position - 1, network, asset, decimals, pay_to, amount, reserved, $8, true
+        INSERT INTO invoice_options (invoice_id, position, network, asset, decimals, pay_to, amount, reserved, reserved_until, payer,
+                                     open)
+        SELECT $1, position - 1, network, asset, decimals, pay_to, amount, reserved, CASE WHEN reserved THEN $9::timestamptz END, $8,
+               true
         FROM unnest($2::text[], $3::text[], $4::smallint[], $5::text[], $6::numeric[], $7::bool[])
             WITH ORDINALITY AS o (network, asset, decimals, pay_to, amount, reserved, position)
         "#,
@@ -68,13 +69,15 @@ pub async fn insert(db: &mut PgConnection, invoice: &Invoice) -> Result<(), Ledg
         &amounts,
         &reserved,
         invoice.payer.map(|payer| payer.to_string()),
+        terms.closes_at,
     )
     .execute(db)
     .await?;
     Ok(())
 }
 
-/// Calls an invoice off, and gives back the addresses that were kept for it.
+/// Calls an invoice off. The addresses that were kept for it stay so for its time: what comes there meanwhile was meant for it, and must
+/// not be taken for what the next one is waiting for.
 ///
 /// # Errors
 /// The database could not be reached.
@@ -82,9 +85,14 @@ pub async fn cancel(db: &mut PgConnection, id: InvoiceId, now: DateTime<Utc>) ->
     sqlx::query!("UPDATE invoices SET canceled_at = $2 WHERE id = $1 AND canceled_at IS NULL", id.uuid(), now)
         .execute(&mut *db)
         .await?;
-    sqlx::query!("UPDATE addresses SET reserved_for = NULL, reserved_until = NULL WHERE reserved_for = $1", id.uuid())
-        .execute(db)
-        .await?;
+    // What a transfer was believed to be for before its block was replaced is no reason to credit it to an invoice that is no more.
+    sqlx::query!(
+        "DELETE FROM assignments
+         WHERE invoice_id = $1 AND handed_out_at IS NULL AND basis IN ('amount', 'payer', 'reserved')",
+        id.uuid(),
+    )
+    .execute(db)
+    .await?;
     Ok(())
 }
 
@@ -93,19 +101,14 @@ pub async fn cancel(db: &mut PgConnection, id: InvoiceId, now: DateTime<Utc>) ->
 ///
 /// # Errors
 /// The database could not be reached.
-pub async fn assign(
-    db: &mut PgConnection,
-    network: &Network,
-    transfer: &Transfer,
-    invoice: InvoiceId,
-    now: DateTime<Utc>,
-) -> Result<(), LedgerError> {
+pub async fn assign(db: &mut PgConnection, own: &OwnTransfer, invoice: InvoiceId, now: DateTime<Utc>) -> Result<(), LedgerError> {
+    let OwnTransfer { network, transfer, occurrence, .. } = own;
     sqlx::query!(
         r#"
-        INSERT INTO assignments (network, transaction, asset, sender, recipient, amount, invoice_id, assigned_at)
-        VALUES ($1, $2, $3, $4, $5, $6, $7, $8)
-        ON CONFLICT (network, transaction, asset, sender, recipient, amount)
-        DO UPDATE SET invoice_id = excluded.invoice_id, assigned_at = excluded.assigned_at
+        INSERT INTO assignments (network, transaction, asset, sender, recipient, amount, occurrence, invoice_id, basis, assigned_at)
+        VALUES ($1, $2, $3, $4, $5, $6, $7, $8, 'assigned', $9)
+        ON CONFLICT (network, transaction, asset, sender, recipient, amount, occurrence)
+        DO UPDATE SET invoice_id = excluded.invoice_id, basis = excluded.basis, assigned_at = excluded.assigned_at
         "#,
         network.as_str(),
         transfer.transaction,
@@ -113,6 +116,7 @@ pub async fn assign(
         transfer.from.to_string(),
         transfer.to.to_string(),
         to_decimal(transfer.amount.unwrap_or_default()),
+        to_integer(*occurrence),
         invoice.uuid(),
         now,
     )

@@ -8,17 +8,19 @@ use crate::domain::amount::Amount;
 use crate::domain::ids::InvoiceId;
 use crate::domain::network::Network;
 use crate::domain::transfer::Transfer;
+use crate::ledger::transfers::to_integer;
 use crate::ledger::{LedgerError, read_address, read_amount, to_decimal};
 
 const TABLE: &str = "assignments";
 
-/// What somebody has said that a transfer is for. It is known by what it is and not by its block.
+/// What was said that a transfer is for. It is known by what it is and not by its block.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Assignment {
     asset: Address,
     from: Address,
     to: Address,
     amount: Amount,
+    occurrence: i32,
     /// The invoice.
     pub invoice: InvoiceId,
     /// Who was told that the transfer pays it.
@@ -26,11 +28,12 @@ pub struct Assignment {
 }
 
 impl Assignment {
-    /// Whether it is said of this transfer of the transaction, or of one that looks the same.
+    /// Whether it is said of this transfer of the transaction: that which comes so many places behind the first one that is equal.
     #[must_use]
-    pub fn is_of(&self, transfer: &Transfer) -> bool {
+    pub fn is_of(&self, transfer: &Transfer, occurrence: u32) -> bool {
         let Transfer { asset, from, to, amount, .. } = *transfer;
-        (self.asset, self.from, self.to, Some(self.amount)) == (asset, from, to, amount)
+        let equal = (self.asset, self.from, self.to, Some(self.amount)) == (asset, from, to, amount);
+        equal && self.occurrence == to_integer(occurrence)
     }
 }
 
@@ -41,7 +44,7 @@ impl Assignment {
 pub async fn assignments(db: &mut PgConnection, network: &Network, transaction: &str) -> Result<Vec<Assignment>, LedgerError> {
     let rows = sqlx::query!(
         r#"
-        SELECT asset, sender, recipient, amount, invoice_id, handed_out_to FROM assignments
+        SELECT asset, sender, recipient, amount, occurrence, invoice_id, handed_out_to FROM assignments
         WHERE network = $1 AND transaction = $2
         "#,
         network.as_str(),
@@ -53,6 +56,7 @@ pub async fn assignments(db: &mut PgConnection, network: &Network, transaction: 
             from: read_address(&row.sender, TABLE, "sender")?,
             to: read_address(&row.recipient, TABLE, "recipient")?,
             amount: read_amount(&row.amount, TABLE)?,
+            occurrence: row.occurrence,
             invoice: InvoiceId::from_uuid(row.invoice_id),
             handed_out_to: row.handed_out_to,
         })
@@ -68,18 +72,19 @@ pub async fn assignments(db: &mut PgConnection, network: &Network, transaction: 
 pub async fn hand_out(
     db: &mut PgConnection,
     network: &Network,
-    transfer: &Transfer,
+    (transfer, occurrence): (&Transfer, u32),
     invoice: InvoiceId,
     taker: &str,
     now: DateTime<Utc>,
 ) -> Result<bool, LedgerError> {
     let done = sqlx::query!(
         r#"
-        INSERT INTO assignments AS a (network, transaction, asset, sender, recipient, amount, invoice_id, assigned_at,
-                                      handed_out_to, handed_out_at)
-        VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $8)
-        ON CONFLICT (network, transaction, asset, sender, recipient, amount) DO UPDATE
-        SET handed_out_to = excluded.handed_out_to, handed_out_at = COALESCE(a.handed_out_at, excluded.handed_out_at)
+        INSERT INTO assignments AS a (network, transaction, asset, sender, recipient, amount, occurrence, invoice_id, basis,
+                                      assigned_at, handed_out_to, handed_out_at)
+        VALUES ($1, $2, $3, $4, $5, $6, $7, $8, 'assigned', $9, $10, $9)
+        ON CONFLICT (network, transaction, asset, sender, recipient, amount, occurrence) DO UPDATE
+        SET basis = excluded.basis, handed_out_to = excluded.handed_out_to,
+            handed_out_at = COALESCE(a.handed_out_at, excluded.handed_out_at)
         WHERE a.invoice_id = excluded.invoice_id AND (a.handed_out_to IS NULL OR a.handed_out_to = excluded.handed_out_to)
         "#,
         network.as_str(),
@@ -88,6 +93,7 @@ pub async fn hand_out(
         transfer.from.to_string(),
         transfer.to.to_string(),
         to_decimal(transfer.amount.unwrap_or_default()),
+        to_integer(occurrence),
         invoice.uuid(),
         now,
         taker,

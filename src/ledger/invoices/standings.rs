@@ -2,7 +2,8 @@
 
 use sqlx::PgConnection;
 
-use super::{InvoiceRow, TABLE, amount, decimals, invoices};
+use super::{InvoiceRow, amount, decimals, invoices};
+use crate::domain::amount::Amount;
 use crate::domain::block::{Heights, Level};
 use crate::domain::ids::{AccountId, InvoiceId};
 use crate::domain::invoice::{Credit, Standing, Status, Terms, rescale};
@@ -33,13 +34,14 @@ pub struct Told {
     pub standing: Standing,
 }
 
-/// Locks invoices, always in the same order, so that nobody waits in a circle.
+/// Locks invoices, always in the same order, so that nobody waits in a circle. Weak enough to let others name them meanwhile, which a
+/// claim does before its invoice is locked.
 ///
 /// # Errors
 /// The database could not be reached.
 pub async fn lock(db: &mut PgConnection, ids: &[InvoiceId]) -> Result<Vec<LockedInvoice>, LedgerError> {
     let ids: Vec<_> = ids.iter().map(|id| id.uuid()).collect();
-    let rows = invoices!("WHERE i.id = ANY($1) ORDER BY i.id FOR UPDATE", &ids);
+    let rows = invoices!("WHERE i.id = ANY($1) ORDER BY i.id FOR NO KEY UPDATE", &ids);
     let locked = rows.fetch_all(db).await?.into_iter().map(|row: InvoiceRow| {
         Ok(LockedInvoice {
             id: InvoiceId::from_uuid(row.id),
@@ -52,6 +54,15 @@ pub async fn lock(db: &mut PgConnection, ids: &[InvoiceId]) -> Result<Vec<Locked
     locked.collect()
 }
 
+/// The terms of an invoice, which nobody changes until the transaction ends. Others may hold it beside us.
+///
+/// # Errors
+/// The database could not be reached.
+pub async fn hold(db: &mut PgConnection, id: InvoiceId) -> Result<Option<Terms>, LedgerError> {
+    let row = invoices!("WHERE i.id = $1 FOR SHARE", id.uuid());
+    row.fetch_optional(db).await?.map(|row| row.terms()).transpose()
+}
+
 /// What invoices have got: every canonical transfer that is claimed for them, in the unit of the invoice. To be asked in a statement
 /// behind [`lock`], which then sees what others have committed before.
 ///
@@ -62,14 +73,16 @@ pub async fn credits_of(db: &mut PgConnection, locked: &[LockedInvoice]) -> Resu
     let units: Vec<_> = locked.iter().map(|invoice| i16::from(invoice.decimals)).collect();
     let rows = sqlx::query!(
         r#"
-        SELECT c.invoice_id AS "invoice_id!", t.amount, t.happened_at AS "happened_at!", c.block_number, n.cursor_number, n.safe_number,
-               n.final_number, i.unit AS "unit!",
+        SELECT c.invoice_id AS "invoice_id!", t.amount, CASE WHEN p.given_up_at IS NULL OR p.handed_out_at IS NOT NULL THEN LEAST(t.happened_at, p.created_at) ELSE t.happened_at END
+                   AS "came_at!",
+               c.block_number, n.cursor_number, n.safe_number, n.final_number, i.unit AS "unit!",
                (SELECT o.decimals FROM invoice_options o WHERE o.invoice_id = c.invoice_id AND o.network = c.network AND o.asset = t.asset
                 LIMIT 1) AS decimals
         FROM unnest($1::uuid[], $2::smallint[]) AS i (id, unit)
         JOIN claims c ON c.invoice_id = i.id
         JOIN transfers t ON t.network = c.network AND t.block_hash = c.block_hash AND t.index = c.index
         JOIN networks n ON n.network = c.network
+        LEFT JOIN payments p ON p.id = c.payment_id
         "#,
         &ids,
         &units,
@@ -81,9 +94,10 @@ pub async fn credits_of(db: &mut PgConnection, locked: &[LockedInvoice]) -> Resu
             finalized: from_bigint(row.final_number),
         };
         let from = decimals(row.decimals.column("claims", "invoice_id")?)?;
-        let amount = rescale(amount(&row.amount, "amount")?, from, decimals(row.unit)?).column(TABLE, "decimals")?;
+        // More than can be counted is more than enough.
+        let amount = rescale(amount(&row.amount, "amount")?, from, decimals(row.unit)?).unwrap_or(Amount::new(u128::MAX));
         let level: Level = heights.level(from_bigint(row.block_number));
-        Ok((InvoiceId::from_uuid(row.invoice_id), Credit { amount, level, at: row.happened_at }))
+        Ok((InvoiceId::from_uuid(row.invoice_id), Credit { amount, level, at: row.came_at }))
     });
     credits.collect()
 }
@@ -120,9 +134,7 @@ pub async fn ending_between(
 pub async fn tell(db: &mut PgConnection, told: &[Told]) -> Result<(), LedgerError> {
     let ids: Vec<_> = told.iter().map(|told| told.invoice.uuid()).collect();
     let statuses: Vec<_> = told.iter().map(|told| told.standing.status.as_str().to_owned()).collect();
-    let column = |read: fn(&Standing) -> crate::domain::amount::Amount| {
-        told.iter().map(|told| to_decimal(read(&told.standing))).collect::<Vec<_>>()
-    };
+    let column = |read: fn(&Standing) -> Amount| told.iter().map(|told| to_decimal(read(&told.standing))).collect::<Vec<_>>();
     sqlx::query!(
         r#"
         UPDATE invoices i

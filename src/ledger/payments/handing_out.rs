@@ -31,14 +31,13 @@ pub async fn take_proven(db: &mut PgConnection, paid: &[PaymentId]) -> Result<()
         return Ok(());
     }
     let ids: Vec<_> = paid.iter().map(|id| id.uuid()).collect();
-    // An assignment knows a transfer by what it is. Of two that look the same in one transaction neither is told again, as with proofs.
     sqlx::query!(
         r#"
         UPDATE payments p SET handed_out_to = $2, handed_out_at = a.handed_out_at
         FROM claims c
         JOIN transfers t ON t.network = c.network AND t.block_hash = c.block_hash AND t.index = c.index
         JOIN assignments a ON a.network = t.network AND a.transaction = t.transaction AND a.asset = t.asset AND a.sender = t.sender
-                          AND a.recipient = t.recipient AND a.amount = t.amount
+                          AND a.recipient = t.recipient AND a.amount = t.amount AND a.occurrence = t.occurrence
         WHERE p.id = ANY ($1) AND c.payment_id = p.id AND p.handed_out_at IS NULL AND a.handed_out_at IS NOT NULL
         "#,
         &ids,

@@ -2,6 +2,7 @@
 
 use chrono::{DateTime, TimeDelta, Utc};
 use sqlx::PgConnection;
+use uuid::Uuid;
 
 use super::TABLE;
 use crate::domain::address::Address;
@@ -27,6 +28,8 @@ pub struct NewPayment<'a> {
     pub invoice: Option<InvoiceId>,
     /// Who asked.
     pub provider: Option<AccountId>,
+    /// Who is paid.
+    pub merchant: Option<AccountId>,
     /// The level that success means.
     pub answer_at: Level,
     /// How long somebody waits for it.
@@ -105,9 +108,9 @@ pub async fn insert(db: &mut PgConnection, new: &NewPayment<'_>) -> Result<bool,
         )
         INSERT INTO payments (id, network, key, fingerprint, x402_version, asset, payer, pay_to, amount, resource, provider_id,
                               payload, expires_at, created_at, answer_by, answer_at, alone, accepted_block, checked_block, payer_code, gas,
-                              signer, invoice_id)
+                              signer, invoice_id, merchant_id)
         SELECT $1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14,
-               clock_timestamp() + make_interval(secs => $15), $16, $17, $18, $18, $19, $20, $21, $22
+               clock_timestamp() + make_interval(secs => $15), $16, $17, $18, $18, $19, $20, $21, $22, $23
         FROM held
         "#,
         new.id.uuid(),
@@ -132,6 +135,7 @@ pub async fn insert(db: &mut PgConnection, new: &NewPayment<'_>) -> Result<bool,
         to_bigint(checked.gas),
         examined.signer.map(|signer| signer.to_string()),
         new.invoice.map(InvoiceId::uuid),
+        new.merchant.map(AccountId::uuid),
     )
     .execute(db)
     .await?;
@@ -162,4 +166,47 @@ pub async fn revive(db: &mut PgConnection, id: PaymentId, checked: &Checked, wai
     .execute(db)
     .await?;
     Ok(done.rows_affected() == 1)
+}
+
+/// Notes whose the recipients of payments were when their transfers were observed. An address may have changed hands since they were
+/// accepted.
+///
+/// # Errors
+/// The database could not be reached.
+pub async fn note_merchants(db: &mut PgConnection, paid: &[(PaymentId, Option<AccountId>)]) -> Result<(), LedgerError> {
+    if paid.is_empty() {
+        return Ok(());
+    }
+    let (ids, merchants): (Vec<_>, Vec<_>) = paid.iter().map(|(id, merchant)| (id.uuid(), merchant.map(AccountId::uuid))).unzip();
+    sqlx::query!(
+        r#"
+        UPDATE payments p SET merchant_id = n.merchant
+        FROM unnest($1::uuid[], $2::uuid[]) AS n (id, merchant)
+        WHERE p.id = n.id AND p.merchant_id IS DISTINCT FROM n.merchant
+        "#,
+        &ids,
+        &merchants as &[Option<Uuid>],
+    )
+    .execute(db)
+    .await?;
+    Ok(())
+}
+
+/// Whether a payment that names an invoice is under way: it is not paid yet and was not given up, and somebody may still land it.
+///
+/// # Errors
+/// The database could not be reached.
+pub async fn is_under_way_for(db: &mut PgConnection, invoice: InvoiceId, now: DateTime<Utc>) -> Result<bool, LedgerError> {
+    let found = sqlx::query_scalar!(
+        r#"
+        SELECT EXISTS (
+            SELECT FROM payments p
+            WHERE p.invoice_id = $1 AND p.given_up_at IS NULL AND (p.submission_id IS NOT NULL OR p.expires_at > $2)
+              AND NOT EXISTS (SELECT FROM claims c WHERE c.payment_id = p.id)
+        ) AS "found!"
+        "#,
+        invoice.uuid(),
+        now,
+    );
+    Ok(found.fetch_one(db).await?)
 }

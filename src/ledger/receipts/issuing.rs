@@ -60,22 +60,17 @@ async fn unstated(db: &mut PgConnection, network: &Network, block_hash: &str) ->
     let rows = sqlx::query_as!(
         Unstated,
         r#"
-        SELECT c.index AS "index!", n.occurrence AS "occurrence!", s.id AS "standing?",
+        SELECT c.index AS "index!", t.occurrence AS "occurrence!", s.id AS "standing?",
                COALESCE(
                    (SELECT r.id FROM receipts r WHERE r.payment_id = c.payment_id),
                    s.id,
                    (SELECT r.id FROM receipts r
                     WHERE r.payment_id IS NULL AND c.payment_id IS NULL AND r.network = c.network AND r.transaction = c.transaction
                       AND r.asset = t.asset AND r.sender = t.sender AND r.recipient = t.recipient AND r.amount = t.amount
-                      AND r.occurrence = n.occurrence AND r.invoice_id = c.invoice_id)
+                      AND r.occurrence = t.occurrence AND r.invoice_id = c.invoice_id)
                ) AS "known?"
         FROM claims c
         JOIN transfers t ON t.network = c.network AND t.block_hash = c.block_hash AND t.index = c.index
-        CROSS JOIN LATERAL (
-            SELECT count(*)::int AS occurrence FROM transfers o
-            WHERE o.network = t.network AND o.transaction = t.transaction AND o.block_hash = t.block_hash AND o.asset = t.asset
-              AND o.sender = t.sender AND o.recipient = t.recipient AND o.amount = t.amount AND o.index < t.index
-        ) n
         LEFT JOIN receipts s ON s.network = c.network AND s.block_hash = c.block_hash AND s.index = c.index AND s.finality <> 'revoked'
         WHERE c.network = $1 AND c.block_hash = $2 AND t.amount > 0
           AND (s.id IS NULL OR s.payment_id IS DISTINCT FROM c.payment_id OR s.invoice_id IS DISTINCT FROM c.invoice_id)

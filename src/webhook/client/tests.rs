@@ -193,6 +193,23 @@ async fn a_name_of_an_address_that_is_not_public_is_not_even_connected_to() {
     assert_eq!((outcome, server.connections()), (Outcome::Delivered { status: 200 }, 1));
 }
 
+/// Whoever owns a name can have it mean a harmless server while it is judged, and another one when it is connected to.
+#[tokio::test]
+async fn a_connection_is_made_to_what_the_one_look_up_of_its_name_found() {
+    let (first, second) = tokio::join!(Server::start("200 OK", b"", 0), Server::start("200 OK", b"", 0));
+    let (places, lookups) = ([first.address, second.address], Arc::new(AtomicUsize::new(0)));
+    let count = Arc::clone(&lookups);
+    let resolver = Resolver::with_lookup(Reach::Anywhere, move |_| {
+        let number = count.fetch_add(1, Ordering::SeqCst);
+        std::future::ready(Ok(vec![places[number.min(1)]])).boxed()
+    });
+    let webhooks = webhooks(Reach::Anywhere, resolver, ANSWER_WITHIN);
+
+    assert_eq!(send_with(&webhooks, "http://merchant.example/").await, Outcome::Delivered { status: 200 });
+
+    assert_eq!((lookups.load(Ordering::SeqCst), first.connections(), second.connections()), (1, 1, 0));
+}
+
 #[tokio::test]
 async fn failures_are_told_apart() {
     let closed = TcpListener::bind("127.0.0.1:0").await.unwrap().local_addr().unwrap();

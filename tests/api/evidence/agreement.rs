@@ -1,12 +1,16 @@
 //! What is not believed of nodes: a word without a second one above the operator's amount, and a refusal out of an old state.
 
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+
 use serde_json::{Value, json};
 
 use super::{PATIENCE, SEND, World, is_success, reason, report};
 use crate::support::chain::{ChainOptions, hex};
 use crate::support::eventually;
-use crate::support::facilitator::{Facilitator, NetworkOptions, Options};
-use crate::support::payer::{Signed, transfer_call};
+use crate::support::facilitator::{Facilitator, Options};
+use crate::support::merchant::{Merchant, pay};
+use crate::support::payer::{Signed, Terms, transfer_call};
 use crate::support::proxy::{Act, Proxy};
 
 /// Further questions for logs, after which one that believes a single node would have believed it.
@@ -30,19 +34,26 @@ async fn stir(world: &World) {
     world.chain.receipt(&sent).await;
 }
 
+/// A service that wants two of its nodes to agree about more than a tenth of a cent.
+fn wary(world: &World, nodes: [&Proxy; 2]) -> Options {
+    let mut options = world.options(&nodes);
+    options.networks[0].lines.push_str("agree_above = \"0.001\"\n");
+    options
+}
+
+/// Has a node show nothing of what stands in blocks.
+fn fall_silent(node: &Proxy) {
+    node.rule(|method, _, _| if method == "eth_getLogs" { Act::Answer(json!([])) } else { Act::Forward });
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn one_nodes_word_is_not_enough_for_a_large_transfer() {
     let mut world = World::new(ChainOptions::default()).await;
     let (honest, silent) = (Proxy::start(&world.chain.url), Proxy::start(&world.chain.url));
     for (number, nodes) in [[&honest, &silent], [&silent, &honest]].into_iter().enumerate() {
         world.renew().await;
-        let network = NetworkOptions {
-            rpc: nodes.map(|node| node.url.clone()).to_vec(),
-            lines: "final = 16\nagree_above = \"0.001\"\n".to_owned(),
-            ..NetworkOptions::of(&world.chain)
-        };
-        let facilitator = Facilitator::start(&Options::new(network, &world.database)).await;
-        silent.rule(|method, _, _| if method == "eth_getLogs" { Act::Answer(json!([])) } else { Act::Forward });
+        let facilitator = Facilitator::start(&wary(&world, nodes)).await;
+        fall_silent(&silent);
         let signed = world.signed(number);
         let disagreement = async {
             eventually("the transfer", PATIENCE, || async { (world.chain.uses_of(&signed).await.len() == 1).then_some(()) })
@@ -59,6 +70,77 @@ async fn one_nodes_word_is_not_enough_for_a_large_transfer() {
         "agreement",
         "2 orders of two nodes, of which one does not see the transfer: 0 claims before it does, then paid and told once",
     );
+}
+
+/// An invoice over a quarter, which whatever comes to the first payer's address pays.
+async fn invoice_at(world: &World, merchant: &Merchant<'_>) -> Value {
+    merchant.register(&world.chain.network(), &world.chain.payers[0]).await;
+    merchant.invoice(&json!({"amount": "0.25", "reserveAddress": true})).await
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_a_wallet_sends_is_credited_on_one_nodes_word_only_if_it_is_little() {
+    let mut world = World::new(ChainOptions { block_time: 0.25, ..ChainOptions::default() }).await;
+    let (honest, silent) = (Proxy::start(&world.chain.url), Proxy::start(&world.chain.url));
+    for nodes in [[&honest, &silent], [&silent, &honest]] {
+        world.renew().await;
+        let facilitator = Facilitator::start(&wary(&world, nodes)).await;
+        let merchant = Merchant::open(&facilitator).await;
+        let invoice = invoice_at(&world, &merchant).await;
+        let (payer, address) = (&world.chain.payers[1], world.chain.payers[0].address());
+        fall_silent(&silent);
+
+        let little = pay(&world.chain, payer, &address, 1_000).await;
+        merchant.until_transfer(&little).await;
+        pay(&world.chain, payer, &address, 249_000).await;
+        until_looked_again(&world, [&honest, &silent]).await;
+        let shown = merchant.show(&invoice).await;
+        assert_eq!((&shown["status"], &shown["amountPaid"]), (&json!("underpaid"), &json!("0.001")), "{shown}");
+        assert_eq!(merchant.transfers().await.len(), 1, "the nodes do not agree yet");
+        silent.behave();
+        let paid = merchant.until(&invoice, "paid").await;
+
+        assert_eq!((&paid["amountPaid"], paid["transfers"].as_array().map(Vec::len)), (&json!("0.25"), Some(2)), "{paid}");
+        assert_eq!(merchant.transfers().await.len(), 2);
+    }
+    report(
+        "agreement credits",
+        "2 orders of two nodes, of which one does not see a wallet's transfers: the small one credited, the large one not before it does, \
+         then once",
+    );
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_one_node_made_up_is_credited_to_nobody() {
+    let world = World::new(ChainOptions { block_time: 0.25, ..ChainOptions::default() }).await;
+    let (liar, honest) = (Proxy::start(&world.chain.url), Proxy::start(&world.chain.url));
+    let facilitator = Facilitator::start(&wary(&world, [&liar, &honest])).await;
+    let merchant = Merchant::open(&facilitator).await;
+    let invoice = invoice_at(&world, &merchant).await;
+    let address = world.chain.payers[0].address();
+    let (usdc, signed) = (world.chain.usdc(), world.chain.payers[1].authorize(&Terms { valid_for: 500, ..Terms::to(&address) }));
+    let lies = Arc::new(AtomicU64::new(0));
+    let told = Arc::clone(&lies);
+    liar.rule(move |method, params, _| match method {
+        "eth_getLogs" if params[0]["blockHash"].is_string() => {
+            told.fetch_add(1, Ordering::SeqCst);
+            Act::Answer(forged(Lie::Paid, &signed, &usdc, &params[0]))
+        }
+        _ => Act::Forward,
+    });
+
+    // Only blocks that hold something are looked into.
+    stir(&world).await;
+    until_looked_again(&world, [&liar, &honest]).await;
+    assert!(lies.load(Ordering::SeqCst) > 0);
+    assert_eq!((merchant.transfers().await, &merchant.show(&invoice).await["status"]), (Vec::new(), &json!("open")));
+    liar.behave();
+    let transaction = pay(&world.chain, &world.chain.payers[2], &address, 250_000).await;
+    let paid = merchant.until(&invoice, "paid").await;
+
+    assert_eq!(paid["transfers"].as_array().map(Vec::len), Some(1), "{paid}");
+    assert_eq!((merchant.transfers().await.len(), &paid["transfers"][0]["transaction"]), (1, &json!(transaction)), "{paid}");
+    report("agreement credit lies", "a transfer to a registered address that one of two nodes made up: 0 transfers, 0 credits");
 }
 
 /// What a node makes up.
@@ -115,12 +197,7 @@ async fn told_once(world: &World, facilitator: &Facilitator, signed: &Signed, fi
 
 async fn one_node_lies(world: &World, payer: usize, lie: Lie) {
     let (liar, honest) = (Proxy::start(&world.chain.url), Proxy::start(&world.chain.url));
-    let network = NetworkOptions {
-        rpc: vec![liar.url.clone(), honest.url.clone()],
-        lines: "final = 16\nagree_above = \"0.001\"\n".to_owned(),
-        ..NetworkOptions::of(&world.chain)
-    };
-    let facilitator = Facilitator::start(&Options::new(network, &world.database)).await;
+    let facilitator = Facilitator::start(&wary(world, [&liar, &honest])).await;
     let (signed, usdc) = (world.signed(payer), world.chain.usdc());
     let (about, token) = (signed.clone(), usdc.clone());
     liar.rule(move |method, params, _| match method {

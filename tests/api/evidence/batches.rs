@@ -4,7 +4,7 @@ use futures_util::future::join_all;
 use serde_json::{Value, json};
 
 use super::{PATIENCE, World, is_success, reason, report, scale};
-use crate::support::chain::{ChainOptions, hex};
+use crate::support::chain::ChainOptions;
 use crate::support::cli;
 use crate::support::eventually;
 use crate::support::facilitator::Facilitator;
@@ -174,10 +174,7 @@ async fn settle_together(
                    WHERE s.spent_block IS NULL GROUP BY s.id) sizes";
     assert_eq!(world.count(largest).await as usize, signed.len() - 1, "they did not go together: {:?}", world.rows().await);
     let slots = world.count("SELECT count(*) FROM submissions WHERE spent_block IS NULL").await as u64;
-    eventually("transactions in the pool", PATIENCE, || async {
-        (hex(&world.chain.rpc("txpool_status", json!([])).await["pending"]) >= slots).then_some(())
-    })
-    .await;
+    eventually("transactions in the pool", PATIENCE, || async { (world.chain.pooled().await >= slots).then_some(()) }).await;
     assert!(!proxy.sent().is_empty());
     mishap.happen(world, &signed[VICTIM]).await;
     world.mining(true).await;

@@ -4,11 +4,11 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use serde_json::{Value, json};
+use serde_json::Value;
 use sqlx::Executor;
 
 use super::{PATIENCE, SEND, World, is_full, is_success, reason, report, scale};
-use crate::support::chain::{ChainOptions, hex};
+use crate::support::chain::ChainOptions;
 use crate::support::eventually;
 use crate::support::facilitator::{Caller, Facilitator, Options};
 use crate::support::postgres_proxy::{Cut, Fate, PostgresProxy};
@@ -81,7 +81,7 @@ impl Traces {
             handed_out: world.count("SELECT count(*) FROM payments WHERE handed_out_at IS NOT NULL").await,
             asked_to_send: proxy.sent().len(),
             handed_on: proxy.handed_on().len(),
-            in_pool: pending(world).await,
+            in_pool: world.chain.pooled().await,
             transfers: world.chain.transfers_to(&world.merchant).await.len() - transfers_before,
         }
     }
@@ -185,7 +185,7 @@ async fn crash(world: &World, point: Point, payer: usize) -> (usize, Duration) {
     match point {
         Point::Recorded => reached("a held commit", || async { postgres.cuts() > 0 }).await,
         Point::Committed => reached("a send", || async { !proxy.sent().is_empty() }).await,
-        Point::Sent => reached("a transaction in the pool", || async { pending(world).await > 0 }).await,
+        Point::Sent => reached("a transaction in the pool", || async { world.chain.pooled().await > 0 }).await,
         Point::Pending => reached("an answer", || async { !server.told().is_empty() }).await,
         Point::Mined => reached("a transfer", || async { world.chain.transfers_to(&world.merchant).await.len() > before }).await,
         Point::Claimed => {
@@ -265,11 +265,6 @@ fn blind_after_send(proxy: &Proxy) {
         let reads = method.starts_with("eth_getBlock") || method == "eth_getLogs";
         if reads && sent.load(Ordering::SeqCst) { Act::Swallow } else { Act::Forward }
     });
-}
-
-/// How many transactions wait for a block.
-async fn pending(world: &World) -> u64 {
-    hex(&world.chain.rpc("txpool_status", json!([])).await["pending"])
 }
 
 pub(super) async fn reached<F: Future<Output = bool>>(what: &str, mut ready: impl FnMut() -> F) {

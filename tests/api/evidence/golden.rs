@@ -10,7 +10,7 @@ use quittance::domain::payment::AuthorizationKey;
 use quittance::x402::exact_evm::Eip3009Payload;
 use serde_json::{Value, json};
 
-use super::report;
+use super::{fixtures, report};
 use crate::support::typed::{self, Fields, Kind};
 
 /// The authorization of tests/vectors/x402, made anew with viem by the first key of the mnemonic that test chains share
@@ -123,14 +123,11 @@ fn a_wrapper_as_the_standard_writes_it_is_taken_apart() {
     assert_eq!((inner, deployment), (Bytes::from_static(&[0xab, 0xcd]), Some(expected)));
 }
 
-/// Signatures that others published. `QUITTANCE_FIXTURES` names the directory that holds them; they are not ours to copy.
+/// Signatures that others published, in `QUITTANCE_FIXTURES`.
 #[test]
 fn published_signatures_recover_to_their_payers() {
-    let Some(directory) = std::env::var_os("QUITTANCE_FIXTURES") else {
-        report("golden published", "skipped, because QUITTANCE_FIXTURES is not set");
-        return;
-    };
-    let file = std::path::Path::new(&directory).join("x402/eip3009-real-signatures.json");
+    let Some(folder) = fixtures() else { return };
+    let file = folder.join("x402/eip3009-real-signatures.json");
     let document: Value = serde_json::from_slice(&std::fs::read(file).expect("the fixture is readable")).expect("it is JSON");
     let vectors = document["vectors"].as_array().expect("a list");
     assert!(!vectors.is_empty());

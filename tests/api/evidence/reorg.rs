@@ -18,10 +18,7 @@ async fn settle_and_reorg(world: &World, facilitator: &Facilitator, signed: &Sig
     world.mining(false).await;
     let (caller, body) = (facilitator.caller(), signed.v2());
     let asked = tokio::spawn(async move { caller.settle_patiently(&body, PATIENCE).await });
-    eventually("a transaction in the pool", PATIENCE, || async {
-        (hex(&world.chain.rpc("txpool_status", json!([])).await["pending"]) > 0).then_some(())
-    })
-    .await;
+    eventually("a transaction in the pool", PATIENCE, || async { (world.chain.pooled().await > 0).then_some(()) }).await;
     world.chain.mine(1).await;
     let answer = asked.await.expect("no panic");
     assert!(is_success(&answer), "{answer}");
@@ -327,13 +324,20 @@ async fn a_slot_that_a_stranger_spent_is_open_again_when_that_block_is_replaced(
     let signed = world.signed(0);
     let (caller, body) = (facilitator.caller(), signed.v2());
     let asked = tokio::spawn(async move { caller.settle_patiently(&body, PATIENCE).await });
-    world.until("a slot", "SELECT count(*) FROM payments WHERE submission_id IS NOT NULL").await;
+    eventually("a transaction in the pool", PATIENCE, || async { (world.chain.pooled().await > 0).then_some(()) }).await;
     // Nothing of ours gets in, and nothing can be looked at again, so that the payment goes into no newer slot.
-    proxy.rule(|method, _, _| match method {
-        SEND => Act::Swallow,
+    let swallowed = Arc::new(AtomicU64::new(0));
+    let counted = Arc::clone(&swallowed);
+    proxy.rule(move |method, _, _| match method {
+        SEND => {
+            counted.fetch_add(1, Ordering::Relaxed);
+            Act::Swallow
+        }
         "eth_call" => Act::Status(500),
         _ => Act::Forward,
     });
+    // Sends follow each other, so none that was let through is still on its way to the pool.
+    eventually("a send that is lost", PATIENCE, || async { (swallowed.load(Ordering::Relaxed) > 0).then_some(()) }).await;
     world.chain.rpc("anvil_dropAllTransactions", json!([])).await;
     world.chain.send_as(&signer, &signer, "0x", 100_000_000).await;
     world.chain.mine(1).await;

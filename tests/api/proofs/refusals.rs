@@ -11,16 +11,11 @@ use crate::support::cli::open_account;
 use crate::support::facilitator::Facilitator;
 use crate::support::merchant::{pay, sign};
 use crate::support::payer::transfer_call;
+use crate::support::typed::AnybodysToken;
 use crate::support::{contract, database, deploy};
 
-alloy::sol! {
-    interface AnybodysToken {
-        function mint(address to, uint256 value) external;
-    }
-}
-
 /// The status and the code with which both endpoints refuse, having made sure that they agree and change nothing.
-async fn refusal(url: &SecretString, facilitator: &Facilitator, body: &Value, key: Option<&str>) -> (u16, String) {
+pub async fn refusal(url: &SecretString, facilitator: &Facilitator, body: &Value, key: Option<&str>) -> (u16, String) {
     let before = facts(url).await;
     let (status, verified) = post(facilitator, "/verify", body, key, None).await;
     let (other, settled) = post(facilitator, "/settle", body, key, None).await;

@@ -9,7 +9,7 @@ use crate::support::facilitator::{Facilitator, NetworkOptions, Options};
 use crate::support::merchant::Merchant;
 use crate::support::payer::Terms;
 use crate::support::receipts::{
-    Keys, claims_of, forged, kid_of, receipt_in, run, verify_independently, verify_offline, with_header,
+    Keys, claims_of, forged, kid_of, receipt_in, run, verify_independently, verify_offline, verify_piped, with_header,
 };
 
 /// A receipt with every claim that there is: for a payment by x402 that names an invoice of an account.
@@ -112,6 +112,11 @@ async fn a_receipt_that_was_changed_convinces_nobody_offline() {
     let ours = verify_offline(&richer, &jwks, issuer).await.expect_err("it was changed");
     assert!(ours.contains("the signature does not hold"), "{ours}");
     verify_independently(&richer, &jwks).await.expect_err("it was changed");
+    let (kid, typ) = (kid_of(&jws), "quittance-receipt+jws");
+    for alg in ["none", "HS256", "ES256"] {
+        let swapped = with_header(&jws, &json!({"alg": alg, "kid": kid, "typ": typ}));
+        verify_independently(&swapped, &jwks).await.expect_err("the algorithm is another one");
+    }
     // Keys of somebody else, who may have made the same statement.
     let others = Keys::generate().await;
     let options = others.options(NetworkOptions::of(&world.chain), &database::fresh().await);
@@ -130,4 +135,7 @@ async fn a_receipt_that_was_changed_convinces_nobody_offline() {
     let (file, address) = (file.to_str().expect("Unicode"), format!("{issuer}/.well-known/jwks.json"));
     assert!(run(&["receipt", "verify", file, "--jwks", &address]).await.status.success());
     assert!(!run(&["receipt", "verify", file, "--jwks", "/nowhere"]).await.status.success());
+    assert_eq!(verify_piped(&jws, &jwks).await, Ok(claims_of(&jws)));
+    let piped = verify_piped(&richer, &jwks).await.expect_err("it was changed");
+    assert!(piped.contains("the signature does not hold"), "{piped}");
 }

@@ -10,7 +10,7 @@ use super::{PATIENCE, World, text, verdict};
 use crate::support::chain::{Chain, ChainOptions};
 use crate::support::facilitator::{Facilitator, NetworkOptions, Options};
 use crate::support::payer::Terms;
-use crate::support::receipts::{Keys, claims_of, kid_of, receipt_in, run, verify_offline};
+use crate::support::receipts::{Keys, claims_of, kid_of, receipt_in, run, verify_independently, verify_offline};
 use crate::support::{cli, database, eventually};
 
 async fn settle(chain: &Chain, facilitator: &Facilitator, payer: usize) -> Value {
@@ -35,11 +35,14 @@ async fn after_a_rotation_old_receipts_hold_and_new_ones_have_a_new_key() {
 
     assert_ne!(kid_of(&first), kid_of(&second));
     for jws in [&first, &second] {
-        verify_offline(jws, &after, &facilitator.url).await.expect("it holds");
+        let claims = verify_offline(jws, &after, &facilitator.url).await.expect("it holds");
+        let said = verify_independently(jws, &after).await.expect("it holds");
+        assert_eq!((&said["claims"], text(&said["signer"])), (&claims, kid_of(jws).as_str()));
         assert_eq!(verdict(&facilitator, &json!(jws)).await["valid"], true);
     }
     let early = verify_offline(&second, &before, &facilitator.url).await.expect_err("the verifier has the old keys");
     assert!(early.contains("no key that the verifier knows"), "{early}");
+    verify_independently(&second, &before).await.expect_err("nor have others");
     let list = keys.command("list", &[]).await;
     let lines = |kid: &str| list.lines().filter(|line| line.starts_with(kid)).map(str::to_owned).collect::<Vec<_>>();
     assert_eq!(list.lines().count(), 4, "{list}");

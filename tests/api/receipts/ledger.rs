@@ -45,11 +45,12 @@ impl Books {
 
     /// Two equal transfers of one transaction, and a third of nothing, in a block.
     async fn block(&self, number: u32, hash: &str, transaction: &str, first: u32) {
-        for (index, amount) in [(first, 50), (first + 3, 50), (first + 5, 0)] {
+        for (index, amount, occurrence) in [(first, 50, 0), (first + 3, 50, 1), (first + 5, 0, 0)] {
             self.execute(format!(
-                "INSERT INTO transfers (network, block_hash, index, block_number, transaction, asset, sender, recipient, amount, canonical)
+                "INSERT INTO transfers (network, block_hash, index, block_number, transaction, asset, sender, recipient, amount, canonical,
+                                        occurrence)
                  VALUES ('eip155:84532', '{hash}', {index}, {number}, '{transaction}', '0x036CbD53842c5426634e7929541eC2318f3dCF7e',
-                         '0x5aAeb6053F3E94C9b9A09f33669435E7Ef1BeAed', '0xfB6916095ca1df60bB79Ce92cE3Ea74c37c5d359', {amount}, true)"
+                         '0x5aAeb6053F3E94C9b9A09f33669435E7Ef1BeAed', '0xfB6916095ca1df60bB79Ce92cE3Ea74c37c5d359', {amount}, true, {occurrence})"
             ))
             .await;
         }

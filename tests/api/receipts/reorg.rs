@@ -5,16 +5,25 @@ use serde_json::{Value, json};
 use super::{PATIENCE, World, text, until_revision, verdict};
 use crate::support::chain::{ChainOptions, hex};
 use crate::support::merchant::Merchant;
-use crate::support::payer::Terms;
+use crate::support::payer::{Terms, transfer_call};
 use crate::support::receipts::{claims_of, receipt_in, verify_offline};
 use crate::support::{database, eventually};
 
 impl World {
     async fn until_pooled(&self) {
-        eventually("a transaction in the pool", PATIENCE, || async {
-            (hex(&self.chain.rpc("txpool_status", json!([])).await["pending"]) > 0).then_some(())
+        eventually("a transaction in the pool", PATIENCE, || async { (self.chain.pooled().await > 0).then_some(()) }).await;
+    }
+
+    /// What is told of the newest event of a kind, once it and so many in all are in the stream.
+    async fn until_told(&self, kind: &str, count: usize) -> Value {
+        let ledger = database::ledger(&self.url).await;
+        eventually("an event in the stream", PATIENCE, || async {
+            let bodies =
+                sqlx::query_scalar::<_, String>("SELECT body FROM events WHERE kind = $1 AND body IS NOT NULL ORDER BY id");
+            let bodies = bodies.bind(kind).fetch_all(ledger.pool()).await.expect("the database answers");
+            (bodies.len() == count).then(|| serde_json::from_str(&bodies[count - 1]).expect("JSON"))
         })
-        .await;
+        .await
     }
 
     async fn until_read_to_the_head(&self) {
@@ -110,4 +119,49 @@ async fn a_redeemed_receipt_stays_redeemed_in_its_next_block() {
 
     assert_eq!(status["redeemed"], true);
     assert_eq!((redeem("other").await, redeem("order").await), (409, 200));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_receipt_for_a_wallets_own_transfer_is_revoked_with_its_block_and_kept_in_the_next() {
+    let world = World::quick().await;
+    let (chain, facilitator) = (&world.chain, &world.facilitator);
+    let merchant = Merchant::open(facilitator).await;
+    merchant.register(&chain.network(), &chain.payers[0]).await;
+    let invoice = merchant.invoice(&json!({"amount": "0.25", "reserveAddress": true})).await;
+    // So deep that the wallet's account stays as it is when the blocks behind are replaced.
+    chain.mine(5).await;
+    let (payer, token) = (chain.payers[1].address(), chain.usdc());
+    let call = transfer_call(&chain.payers[0].address(), 250_000);
+    let send = || chain.send_as(&payer, &token, &call, 1_000_000);
+    let transaction = send().await;
+    let paid = merchant.until(&invoice, "paid").await;
+    let first = paid["receipts"][0]["receipt"].clone();
+    let (id, included) = (text(&paid["receipts"][0]["id"]), claims_of(text(&first)));
+    assert_eq!((&included["transaction"], &included["paymentId"]), (&json!(transaction), &Value::Null), "{included}");
+
+    let depth = chain.height().await + 1 - hex(&chain.receipt(&transaction).await["blockNumber"]);
+    chain.rpc("anvil_reorg", json!([depth + 1, []])).await;
+    let open = merchant.until(&invoice, "open").await;
+
+    until_revision(facilitator, id, 2, "revoked").await;
+    let reopened = world.until_told("invoice.reopened", 1).await;
+    assert_eq!(reopened.pointer("/data/receipts/0/finality"), Some(&json!("revoked")), "{reopened}");
+    let revoked = verdict(facilitator, &first).await;
+    assert_eq!((&revoked["valid"], &revoked["reason"]), (&json!(false), &json!("receipt_revoked")), "{open}: {revoked}");
+    let (status, problem) = merchant.post(&format!("/v1/receipts/{id}/redeem"), &json!({"nonce": "order"})).await;
+    assert_eq!((status, &problem["code"]), (409, &json!("receipt_revoked")), "{problem}");
+
+    assert_eq!(send().await, transaction, "the wallet sends the same again");
+    let again = merchant.until(&invoice, "paid").await;
+    assert_eq!(again["receipts"][0]["id"], id, "it is the same receipt: {again}");
+    let third = claims_of(text(&again["receipts"][0]["receipt"]));
+    let words = (&third["revision"], &third["finality"], &third["transaction"], &third["invoice"]);
+    assert_eq!(words, (&json!(3), &json!("included"), &json!(transaction), &invoice["id"]), "{third}");
+    assert_eq!(verdict(facilitator, &first).await["valid"], true, "what it says is true again");
+    let kinds = sqlx::query_scalar::<_, String>("SELECT kind FROM events WHERE invoice_id IS NOT NULL ORDER BY id");
+    let told = kinds.fetch_all(database::ledger(&world.url).await.pool()).await.expect("the database answers");
+    assert_eq!(told, ["invoice.paid", "invoice.reopened", "invoice.paid"]);
+    // What is told brings the receipt along, in the form in which the invoice shows it.
+    let event = world.until_told("invoice.paid", 2).await;
+    assert_eq!(event.pointer("/data/receipts"), Some(&again["receipts"]), "{event}");
 }

@@ -180,6 +180,8 @@ async fn an_x402_payment_is_credited_where_nothing_is_watched() {
     let facilitator = Facilitator::start(&options).await;
     let merchant = Merchant::open(&facilitator).await;
     register(&merchant, &cluster, &Wallet::of(&cluster, "/accounts/merchant").await).await;
+    let (status, problem) = merchant.post("/v1/invoices", &json!({"amount": "0.001", "reserveAddress": true})).await;
+    assert_eq!((status, &problem["code"]), (422, &json!("invalid_invoice")), "nobody would see what reaches it: {problem}");
     let invoice = merchant.invoice(&json!({"amount": "0.001"})).await;
 
     let body = cluster.payment(0, "something").await.naming(text(&invoice["id"])).v2();

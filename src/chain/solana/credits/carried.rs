@@ -4,12 +4,9 @@ use std::collections::BTreeSet;
 
 use super::answer::{Meta, TransactionAnswer};
 use crate::chain::solana::message::Key;
-use crate::chain::solana::programs::{ASSOCIATED_TOKEN, COMPUTE_BUDGET, LIGHTHOUSE, MEMO, MEMO_V1, SYSTEM, TOKEN, TOKEN_2022};
+use crate::chain::solana::programs::{MEMO, MEMO_V1, PROGRAMS};
 use crate::domain::address::{decode_base58, encode_base58};
 use crate::domain::transfer::{Mark, TransactionId};
-
-/// Programs that instructions are given although they may call none of them.
-const PROGRAMS: [Key; 8] = [SYSTEM, TOKEN, TOKEN_2022, ASSOCIATED_TOKEN, COMPUTE_BUDGET, MEMO, MEMO_V1, LIGHTHOUSE];
 
 /// What the addresses of all sysvars begin with: `Sysvar`, in base58.
 const SYSVARS: [u8; 4] = [0x06, 0xa7, 0xd5, 0x17];
@@ -100,6 +97,7 @@ fn decode(digits: &str) -> Option<Vec<u8>> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::chain::solana::programs::TOKEN;
 
     #[test]
     fn sysvars_are_known_by_how_their_addresses_begin() {

@@ -90,6 +90,13 @@ impl Movements {
         most.map_or(SYSTEM, |(owner, _)| *owner)
     }
 
+    /// What came to an owner, and what went.
+    pub(super) fn of(&self, owner: &Key) -> (u64, u64) {
+        let gains = self.gains.iter().filter(|gain| gain.owner == *owner).map(|gain| gain.amount);
+        let lost = self.losses.get(owner).map_or(0, |loss| u64::try_from(loss.amount).unwrap_or(u64::MAX));
+        (gains.fold(0, u64::saturating_add), lost)
+    }
+
     fn lose(&mut self, account: u8, owner: Key, amount: u64) {
         self.losses.entry(owner).or_insert(Loss { amount: 0, account }).amount += u128::from(amount);
     }

@@ -369,6 +369,29 @@ async fn what_one_node_does_not_know_another_one_tells() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_transaction_that_one_node_leaves_out_of_its_block_another_one_shows() {
+    let cluster = Cluster::start(400).await;
+    let (sparing, other) = (Proxy::start(&cluster.url), Proxy::start(&cluster.url));
+    let network = NetworkOptions { rpc: vec![sparing.url.clone(), other.url.clone()], ..cluster.options(&sparing.url) };
+    let facilitator = Facilitator::start(&Options::new(network, &database::fresh().await)).await;
+    sparing.rule(|method, _, _| {
+        if method != "getBlock" {
+            return Act::Forward;
+        }
+        Edit::of(|block| {
+            if let Some(transactions) = block.get_mut("transactions") {
+                *transactions = json!([]);
+            }
+        })
+    });
+
+    let (_, settled) = facilitator.settle(&cluster.payment(0, "one").await.v2()).await;
+
+    assert!(is_success(&settled), "{settled}");
+    assert!(other.calls("getBlock") > 0);
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_node_that_has_had_enough_or_cannot_serve_us_is_passed_over_at_once() {
     const SIMULATE: &str = "simulateTransaction";
     let cluster = Cluster::start(400).await;
@@ -464,6 +487,87 @@ async fn messages_that_can_no_longer_land_are_asked_for_together() {
     }
     assert!(0 < asked && asked < payments as u64, "{asked}");
     assert_eq!(cluster.paid().await, 0);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_payment_is_given_up_only_when_two_nodes_know_nothing_of_it() {
+    let cluster = Cluster::start(20).await;
+    let (node, other) = (Proxy::start(&cluster.url), Proxy::start(&cluster.url));
+    let network = cluster.options(&node.url);
+    let network = NetworkOptions {
+        rpc: vec![node.url.clone(), other.url.clone()],
+        lines: format!("{}resend_after_ms = 200\n", network.lines),
+        ..network
+    };
+    let url = database::fresh().await;
+    let ledger = database::ledger(&url).await;
+    let mut options = Options::new(network, &url);
+    options.server.push_str("answer_within_v2_seconds = 1\n");
+    let facilitator = Facilitator::start(&options).await;
+    let payment = cluster.payment(0, "one").await;
+    let asked = Arc::new(AtomicU64::new(0));
+    let counter = Arc::clone(&asked);
+    let lose = |method: &str| if method == SEND { Act::Answer(json!("taken")) } else { Act::Forward };
+    node.rule(move |method, params, _| {
+        counter.fetch_add(u64::from(is_thorough(method, params)), Ordering::SeqCst);
+        lose(method)
+    });
+    other.rule(move |method, params, _| if is_thorough(method, params) { Act::Swallow } else { lose(method) });
+    let given_up = async || count(&ledger, "SELECT count(*) FROM payments WHERE given_up_at IS NOT NULL").await;
+    let further = async |questions: u64| {
+        let wanted = asked.load(Ordering::SeqCst) + questions;
+        let enough = || async { (asked.load(Ordering::SeqCst) >= wanted).then_some(()) };
+        eventually("further thorough questions", PATIENCE, enough).await;
+    };
+
+    let (_, first) = facilitator.settle(&payment.v2()).await;
+    assert_eq!(reason(&first), "settlement_pending", "{first}");
+    further(3).await;
+    assert_eq!(given_up().await, 0, "the other one is away");
+    other.rule(move |method, params, _| match method {
+        STATUSES if is_thorough(method, params) => Edit::of(|answer| answer["context"]["slot"] = json!(1)),
+        method => lose(method),
+    });
+    further(3).await;
+    assert_eq!(given_up().await, 0, "the other one has not come so far");
+    other.rule(move |method, params, _| match method {
+        STATUSES if is_thorough(method, params) => Edit::of(|answer| answer["value"] = json!([])),
+        method => lose(method),
+    });
+    further(3).await;
+    assert_eq!(given_up().await, 0, "the other one talks nonsense");
+    other.rule(move |method, _, _| lose(method));
+    let last = ask_again(&facilitator, &payment).await;
+    assert_eq!(reason(&last), "invalid_exact_svm_transaction_expired", "{last}");
+    assert_eq!((given_up().await, cluster.paid().await), (1, 0));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_height_that_cannot_be_stops_nothing() {
+    let cluster = Cluster::start(400).await;
+    let proxy = Proxy::start(&cluster.url);
+    let facilitator = Facilitator::start(&Options::new(cluster.options(&proxy.url), &database::fresh().await)).await;
+    let lies = [u64::MAX, u64::from(u32::MAX), 1];
+    for (payer, lie) in lies.into_iter().enumerate() {
+        let told = Arc::new(AtomicU64::new(0));
+        let counter = Arc::clone(&told);
+        proxy.rule(move |method, _, _| {
+            if method == "getBlock" && counter.fetch_add(1, Ordering::SeqCst) < 3 {
+                return Edit::of(move |block| {
+                    if block.is_object() {
+                        block["blockHeight"] = json!(lie);
+                    }
+                });
+            }
+            Act::Forward
+        });
+        eventually("the lies", PATIENCE, || async { (told.load(Ordering::SeqCst) > 3).then_some(()) }).await;
+
+        // The last lie may stand until the next look, and then nothing is answered.
+        let settled = facilitator.settle_patiently(&cluster.payment(payer, "one").await.v2(), PATIENCE).await;
+        assert!(is_success(&settled), "{lie}: {settled}");
+    }
+    assert_eq!(facilitator.metric("quittance_task_restarts_total").await, 0.0);
 }
 
 /// A node that has lost its newest transactions knows them only where it searches all that it has.
