@@ -2,6 +2,7 @@
 // that the pid we hold is the node's own.
 
 import { spawn } from 'node:child_process';
+import { randomInt } from 'node:crypto';
 import { once } from 'node:events';
 import { existsSync } from 'node:fs';
 import { createServer } from 'node:net';
@@ -14,6 +15,8 @@ import { connect } from './rpc.mjs';
 const BLOCK_GAS_LIMIT = 150_000_000;
 // Base's fee is a few hundredths of a gwei; anvil would start at a full gwei.
 const BASE_FEE_WEI = 10_000_000;
+// The tests take theirs from 12,000 on.
+const PORTS = [5_000, 12_000];
 const START_DEADLINE_MS = 10_000;
 const STOP_DEADLINE_MS = 10_000;
 
@@ -24,21 +27,24 @@ function anvilBinary() {
   return existsSync(packaged) ? packaged : 'anvil';
 }
 
-/** A TCP port on loopback that was free a moment ago. */
-export async function freePort(preferred = 0) {
+async function isFree(port) {
   const server = createServer();
   const listening = once(server, 'listening');
-  server.listen(preferred, '127.0.0.1');
+  server.listen(port, '127.0.0.1');
   try {
     await listening;
   } catch (error) {
-    if (preferred && error.code === 'EADDRINUSE') return freePort();
+    if (error.code === 'EADDRINUSE') return false;
     throw error;
   }
-  const { port } = server.address();
   server.close();
   await once(server, 'close');
-  return port;
+  return true;
+}
+
+/** A free TCP port on loopback, below those that the system gives to outgoing connections, so that none takes it by chance. */
+export async function freePort(preferred = randomInt(...PORTS)) {
+  return (await isFree(preferred)) ? preferred : freePort();
 }
 
 async function answers(url, deadline, running) {

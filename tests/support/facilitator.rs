@@ -3,6 +3,7 @@
 use std::path::PathBuf;
 use std::process::Stdio;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU16, Ordering};
 use std::time::{Duration, Instant};
 
 use secrecy::{ExposeSecret, SecretString};
@@ -75,16 +76,17 @@ pub fn binary() -> PathBuf {
     std::env::var_os("QUITTANCE_BIN").map_or_else(|| env!("CARGO_BIN_EXE_quittance").into(), PathBuf::from)
 }
 
-/// A port that was free a moment ago.
+/// A port that is free, and that nothing takes by chance until somebody listens there: it is below those that the system gives to
+/// outgoing connections, and no two callers get the same.
 pub fn free_port() -> u16 {
-    let [port] = free_ports();
-    port
-}
-
-/// Ports that were free a moment ago, all at once, so that no two are the same.
-pub fn free_ports<const N: usize>() -> [u16; N] {
-    let listeners = std::array::from_fn::<_, N, _>(|_| std::net::TcpListener::bind("127.0.0.1:0").expect("a free port"));
-    listeners.map(|listener| listener.local_addr().expect("an address").port())
+    static TAKEN: AtomicU16 = AtomicU16::new(0);
+    let first = 12_000 + u16::try_from(std::process::id().wrapping_mul(7_919) % 18_000).expect("below 18,000");
+    loop {
+        let port = first + TAKEN.fetch_add(1, Ordering::Relaxed);
+        if std::net::TcpListener::bind(("127.0.0.1", port)).is_ok() {
+            return port;
+        }
+    }
 }
 
 impl Facilitator {
@@ -98,7 +100,7 @@ impl Facilitator {
     /// Starts the binary without waiting.
     pub fn spawn(options: &Options) -> Self {
         let directory = super::database::open_directory();
-        let [api, operations] = free_ports();
+        let (api, operations) = (free_port(), free_port());
         let mut text = format!(
             "[server]\nlisten = \"127.0.0.1:{api}\"\noperations_listen = \"127.0.0.1:{operations}\"\n{}\n[database]\ndata_dir = {:?}\n",
             options.server,
