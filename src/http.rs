@@ -29,6 +29,7 @@ mod facilitator;
 mod invoices;
 mod merchant;
 mod operations;
+mod page;
 mod payments;
 mod problem;
 mod proofs;

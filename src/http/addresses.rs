@@ -8,7 +8,8 @@ use serde::{Deserialize, Serialize};
 
 use super::Service;
 use super::auth;
-use super::merchant::{Begun, Change, Reply, answer, begin, cursor, end, page_size};
+use super::merchant::{Begun, Change, Reply, answer, begin, end};
+use super::page::{cursor, next_cursor, page_size};
 use super::problem::{Problem, methods};
 use crate::domain::address::Address;
 use crate::domain::ids::AddressId;
@@ -164,10 +165,9 @@ async fn list(service: Data<Service>, request: HttpRequest, query: Result<Query<
     };
     let Ok(query) = query else { return Problem::BadParameter("unknown or malformed parameter".to_owned()).response() };
     answer(&service, |flows| async move {
-        let (limit, after) = (page_size(query.limit)?, cursor(query.cursor.as_deref())?);
+        let (limit, after) = (page_size(query.limit)?, cursor(&account, query.cursor.as_deref())?);
         let found = flows.ledger.list_addresses(account, after, limit).await?;
-        let full = found.len() == limit as usize;
-        let next_cursor = found.last().filter(|_| full).map(|address| address.id.to_string());
+        let next_cursor = next_cursor(&account, &found, limit, |address| address.id);
         let addresses = found.iter().map(|address| view(&flows, address, &[])).collect();
         Reply::ok(&Page { addresses, next_cursor })
     })

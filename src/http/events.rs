@@ -11,7 +11,8 @@ use tokio::time::Instant;
 
 use super::Service;
 use super::auth;
-use super::merchant::{PAGE, Reply, answer, page_size};
+use super::merchant::{Reply, answer};
+use super::page::{PAGE, page_size};
 use super::problem::{Problem, read_only};
 use super::streaming::{self, Cut, Writer};
 use crate::domain::ids::AccountId;

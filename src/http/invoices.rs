@@ -9,7 +9,8 @@ use serde_json::{Map, Value, json};
 
 use super::Service;
 use super::auth;
-use super::merchant::{Begun, Change, Reply, answer, begin, cursor, end, page_size};
+use super::merchant::{Begun, Change, Reply, answer, begin, end};
+use super::page::{PAGE, cursor, next_cursor, page_size};
 use super::problem::{Problem, methods};
 use super::transfers::TransferView;
 use crate::domain::address::Address;
@@ -375,9 +376,9 @@ struct Nothing {}
 async fn own(flows: &Flows, account: AccountId, id: InvoiceId) -> Result<Reply, Problem> {
     let found = flows.ledger.find_invoice(id).await?.filter(|invoice| invoice.account == account);
     let invoice = found.ok_or(Problem::NotFound)?;
-    let filter = TransferFilter { invoice: Some(id), limit: super::merchant::PAGE, ..TransferFilter::default() };
+    let filter = TransferFilter { invoice: Some(id), limit: PAGE, ..TransferFilter::default() };
     let transfers = flows.ledger.list_transfers(account, &filter).await?;
-    let receipts = flows.signed(flows.ledger.receipts_of_invoice(id, super::merchant::PAGE).await?).await;
+    let receipts = flows.signed(flows.ledger.receipts_of_invoice(id, PAGE).await?).await;
     let receipts = Some(receipts.into_iter().map(ReceiptLine::from).collect());
     Reply::ok(&InvoiceView { receipts, ..view(flows, &invoice, Some(transfers)) })
 }
@@ -401,7 +402,7 @@ struct ListQuery {
 }
 
 impl ListQuery {
-    fn into_filter(self) -> Result<InvoiceFilter, Problem> {
+    fn into_filter(self, account: AccountId) -> Result<InvoiceFilter, Problem> {
         let status =
             |text: String| Status::parse(&text).ok_or_else(|| Problem::BadParameter("status: not one of an invoice".to_owned()));
         let address = |text: String| Address::parse_any(&text).map_err(|_| Problem::BadParameter("address: not one".to_owned()));
@@ -409,7 +410,7 @@ impl ListQuery {
             status: self.status.map(status).transpose()?,
             reference: self.reference,
             address: self.address.map(address).transpose()?,
-            after: cursor(self.cursor.as_deref())?,
+            after: cursor(&account, self.cursor.as_deref())?,
             limit: page_size(self.limit)?,
         })
     }
@@ -422,10 +423,9 @@ async fn list(service: Data<Service>, request: HttpRequest, query: Result<Query<
     };
     let Ok(query) = query else { return Problem::BadParameter("unknown or malformed parameter".to_owned()).response() };
     answer(&service, |flows| async move {
-        let filter = query.into_inner().into_filter()?;
+        let filter = query.into_inner().into_filter(account)?;
         let found = flows.ledger.list_invoices(account, &filter).await?;
-        let full = found.len() == filter.limit as usize;
-        let next_cursor = found.last().filter(|_| full).map(|invoice| invoice.id.to_string());
+        let next_cursor = next_cursor(&account, &found, filter.limit, |invoice| invoice.id);
         let invoices = found.iter().map(|invoice| view(&flows, invoice, None)).collect();
         Reply::ok(&Page { invoices, next_cursor })
     })

@@ -23,9 +23,6 @@ use crate::ledger::DbTransaction;
 use crate::ledger::idempotency::{StorageKey, StoredAnswer};
 use crate::x402::json;
 
-/// Things on a page, unless the caller wants fewer.
-pub const PAGE: u32 = 100;
-
 /// A request of an account that changes something.
 pub struct Change<B> {
     /// Whose.
@@ -176,23 +173,4 @@ where
     let reply = service.run(flow(Arc::clone(&service.flows))).await;
     let reply = reply.unwrap_or_else(|crashed| Err(crashed.into()));
     reply.map_or_else(|problem| problem.response(), Reply::into_response)
-}
-
-/// How many things a page has.
-///
-/// # Errors
-/// None, or more than [`PAGE`].
-pub fn page_size(limit: Option<u32>) -> Result<u32, Problem> {
-    match limit.unwrap_or(PAGE) {
-        limit @ 1..=PAGE => Ok(limit),
-        _ => Err(Problem::BadParameter(format!("limit is between 1 and {PAGE}"))),
-    }
-}
-
-/// Reads a parameter of a query or a path that names something.
-///
-/// # Errors
-/// It does not have the form of such a name.
-pub fn cursor<T: std::str::FromStr>(text: Option<&str>) -> Result<Option<T>, Problem> {
-    text.map(str::parse).transpose().map_err(|_| Problem::BadParameter("this is no cursor".to_owned()))
 }

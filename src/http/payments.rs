@@ -8,10 +8,12 @@ use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
 
 use super::Service;
+use super::page::{OPERATORS, cursor, next_cursor, page_size};
 use super::problem::{Problem, read_only};
 use crate::domain::account::{Caller, Scope};
 use crate::domain::address::{Address, decode_hex};
 use crate::domain::block::{Heights, Level};
+use crate::domain::ids::AccountId;
 use crate::domain::network::{Family, Network};
 use crate::domain::payment::{AuthorizationKey, Payment, State};
 use crate::flow::Flows;
@@ -24,9 +26,6 @@ pub fn routes(config: &mut ServiceConfig) {
         .service(read_only("/v1/payments").route(web::get().to(list)))
         .service(read_only("/v1/payments/{id}").route(web::get().to(show)));
 }
-
-/// Payments on a page, unless the caller wants fewer.
-const PAGE: i64 = 50;
 
 /// A payment as its owner reads it. Never its signature.
 #[derive(Serialize)]
@@ -165,7 +164,7 @@ struct ListQuery {
     authorization: Option<String>,
     invoice: Option<String>,
     state: Option<String>,
-    limit: Option<i64>,
+    limit: Option<u32>,
     cursor: Option<String>,
 }
 
@@ -193,17 +192,13 @@ async fn try_list(service: &Service, request: &HttpRequest, query: ListQuery) ->
     if query.transaction.as_deref().is_some_and(|transaction| !is_transaction(transaction)) {
         return Err(Problem::BadParameter("transaction is an id as the network prints it".to_owned()));
     }
-    let limit = query.limit.unwrap_or(PAGE);
-    if !(1..=PAGE).contains(&limit) {
-        return Err(Problem::BadParameter(format!("limit is between 1 and {PAGE}")));
-    }
+    let limit = page_size(query.limit)?;
     if query.state.as_deref().is_some_and(|state| !STATES.contains(&state)) {
         return Err(Problem::BadParameter(format!("state is one of {}", STATES.join(", "))));
     }
     let bad_invoice = |_| Problem::BadParameter("invoice is the name of an invoice".to_owned());
     let invoice = query.invoice.map(|invoice| invoice.parse()).transpose().map_err(bad_invoice)?;
-    let bad_cursor = |_| Problem::BadParameter("this is no cursor".to_owned());
-    let before = query.cursor.map(|cursor| cursor.parse()).transpose().map_err(bad_cursor)?;
+    let before = cursor(&owner_of(account), query.cursor.as_deref())?;
     let filter = PaymentFilter { account, invoice, transaction: query.transaction, state: query.state, before, limit };
     service.run(async move { list_page(&flows, &filter).await }).await?
 }
@@ -216,10 +211,14 @@ fn is_transaction(text: &str) -> bool {
 /// The states by which payments can be listed.
 const STATES: [&str; 6] = ["queued", "withdrawn", "submitted", "included", "final", "failed"];
 
+/// Whose list it is: an account's, or every operator's.
+fn owner_of(account: Option<AccountId>) -> String {
+    account.map_or_else(|| OPERATORS.to_owned(), |account| account.to_string())
+}
+
 async fn list_page(flows: &Flows, filter: &PaymentFilter) -> Result<Page, Problem> {
     let found = flows.ledger.list_payments(filter).await?;
-    let full = i64::try_from(found.len()).unwrap_or(i64::MAX) == filter.limit;
-    let next_cursor = found.last().filter(|_| full).map(|payment| payment.id.to_string());
+    let next_cursor = next_cursor(&owner_of(filter.account), &found, filter.limit, |payment| payment.id);
     let mut payments = Vec::with_capacity(found.len());
     for payment in found {
         payments.push(present(flows, payment, None).await?);

@@ -6,7 +6,8 @@ use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-use super::merchant::{Reply, answer, page_size};
+use super::merchant::{Reply, answer};
+use super::page::{OPERATORS, cursor, next_cursor, page_size};
 use super::problem::{Problem, read_only};
 use super::{Service, auth};
 use crate::ledger::reconciliations::{Reconciliation, ReconciliationFilter};
@@ -72,15 +73,13 @@ async fn list(service: Data<Service>, request: HttpRequest, query: Result<Query<
     let Ok(query) = query else { return Problem::BadParameter("unknown or malformed parameter".to_owned()).response() };
     answer(&service, |flows| async move {
         let network = query.network.as_deref().map(str::parse).transpose();
-        let before = query.cursor.as_deref().map(str::parse).transpose();
         let filter = ReconciliationFilter {
             network: network.map_err(|_| Problem::BadParameter("network: not a CAIP-2 identifier".to_owned()))?,
-            before: before.map_err(|_| Problem::BadParameter("cursor: not one of ours".to_owned()))?,
+            before: cursor(&OPERATORS, query.cursor.as_deref())?,
             limit: page_size(query.limit)?,
         };
         let found = flows.ledger.list_reconciliations(&filter).await?;
-        let full = found.len() == filter.limit as usize;
-        let next_cursor = found.last().filter(|_| full).map(|done| done.id.to_string());
+        let next_cursor = next_cursor(&OPERATORS, &found, filter.limit, |done| done.id);
         Reply::ok(&Page { reconciliations: found.into_iter().map(ReconciliationView::from).collect(), next_cursor })
     })
     .await

@@ -7,7 +7,8 @@ use serde::{Deserialize, Serialize};
 
 use super::Service;
 use super::auth;
-use super::merchant::{Begun, Change, Reply, answer, begin, cursor, page_size};
+use super::merchant::{Begun, Change, Reply, answer, begin};
+use super::page::{cursor, next_cursor, page_size};
 use super::problem::{Problem, methods};
 use crate::ledger::transfers::{OwnTransfer, TransferFilter};
 
@@ -95,12 +96,11 @@ async fn list(service: Data<Service>, request: HttpRequest, query: Result<Query<
         let filter = TransferFilter {
             matched: query.matched,
             invoice: invoice.map_err(|_| Problem::BadParameter("invoice: not an identifier of one".to_owned()))?,
-            after: cursor(query.cursor.as_deref())?,
+            after: cursor(&account, query.cursor.as_deref())?,
             limit: page_size(query.limit)?,
         };
         let found = flows.ledger.list_transfers(account, &filter).await?;
-        let full = found.len() == filter.limit as usize;
-        let next_cursor = found.last().filter(|_| full).map(|transfer| transfer.id.to_string());
+        let next_cursor = next_cursor(&account, &found, filter.limit, |transfer| transfer.id);
         Reply::ok(&Page { transfers: found.into_iter().map(TransferView::from).collect(), next_cursor })
     })
     .await

@@ -10,7 +10,8 @@ use serde::{Deserialize, Serialize};
 
 use super::Service;
 use super::auth;
-use super::merchant::{Begun, Change, Reply, answer, begin, cursor, end, page_size};
+use super::merchant::{Begun, Change, Reply, answer, begin, end};
+use super::page::{cursor, next_cursor, page_size};
 use super::problem::{Problem, methods};
 use crate::domain::ids::{AccountId, DeliveryId, WebhookId};
 use crate::flow::Flows;
@@ -279,10 +280,9 @@ async fn list(service: Data<Service>, request: HttpRequest, query: Result<Query<
     };
     let Ok(query) = query else { return malformed().response() };
     answer(&service, |flows| async move {
-        let (limit, after) = (page_size(query.limit)?, cursor(query.cursor.as_deref())?);
+        let (limit, after) = (page_size(query.limit)?, cursor(&account, query.cursor.as_deref())?);
         let found = flows.ledger.list_webhooks(account, after, limit).await?;
-        let full = found.len() == limit as usize;
-        let next_cursor = found.last().filter(|_| full).map(|webhook| webhook.id.to_string());
+        let next_cursor = next_cursor(&account, &found, limit, |webhook| webhook.id);
         Reply::ok(&Page { webhooks: found.into_iter().map(view).collect(), next_cursor })
     })
     .await
@@ -300,11 +300,10 @@ async fn deliveries(
     };
     let Ok(query) = query else { return malformed().response() };
     answer(&service, |flows| async move {
-        let (limit, after) = (page_size(query.limit)?, cursor(query.cursor.as_deref())?);
         let webhook = own(&flows, account, &id).await?;
+        let (limit, after) = (page_size(query.limit)?, cursor(&webhook.id, query.cursor.as_deref())?);
         let found = flows.ledger.list_deliveries(webhook.id, after, limit).await?;
-        let full = found.len() == limit as usize;
-        let next_cursor = found.last().filter(|_| full).map(|delivery| delivery.id.to_string());
+        let next_cursor = next_cursor(&webhook.id, &found, limit, |delivery| delivery.id);
         Reply::ok(&DeliveryPage { deliveries: found.into_iter().map(DeliveryView::from).collect(), next_cursor })
     })
     .await

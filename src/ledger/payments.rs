@@ -132,7 +132,7 @@ pub struct PaymentFilter {
     /// Only those behind this one, newest first.
     pub before: Option<PaymentId>,
     /// At most this many.
-    pub limit: i64,
+    pub limit: u32,
 }
 
 /// The payments that hold these authorizations, locked until the transaction ends.
@@ -213,7 +213,7 @@ impl Ledger {
             filter.before.map(PaymentId::uuid),
             filter.transaction,
             filter.state,
-            filter.limit,
+            i64::from(filter.limit),
             filter.invoice.map(InvoiceId::uuid),
         )
         .fetch_all(self.pool())

@@ -220,7 +220,7 @@ async fn a_provider_reads_its_own_payments_and_nobody_elses() {
 
     for query in [
         "limit=0",
-        "limit=51",
+        "limit=101",
         "limit=-1",
         "limit=1000000000",
         "limit=x",
@@ -236,9 +236,6 @@ async fn a_provider_reads_its_own_payments_and_nobody_elses() {
         let (status, problem) = get(&facilitator, &format!("/v1/payments?{query}"), &ours.key).await;
         assert_eq!((status, &problem["code"]), (400, &json!("bad_parameter")), "{query}: {problem}");
     }
-    // A cursor of somebody else's gives them nothing of ours.
-    let (_, page) = get(&facilitator, &format!("/v1/payments?cursor={id}"), &theirs.key).await;
-    assert!(ids(&page).is_empty(), "{page}");
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -32,13 +32,13 @@ const ROUTES: [Route; 64] = [
     ("GET", "/v1/payments?authorization={authorization}", "", [401, 200, 200, 200]),
     ("GET", "/v1/payments?invoice={invoice}", "", [401, 200, 200, 200]),
     ("GET", "/v1/payments?state=included", "", [401, 200, 200, 200]),
-    ("GET", "/v1/payments?cursor={payment}", "", [401, 200, 200, 200]),
+    ("GET", "/v1/payments?cursor={payments}", "", [401, 400, 400, 400]),
     ("GET", "/v1/payments/{payment}", "", [401, 404, 404, 200]),
     // Each merchant has settings of its own.
     ("GET", "/v1/settings", "", [401, 403, 200, 403]),
     ("PUT", "/v1/settings", r#"{"answerAt": "final"}"#, [401, 403, 200, 403]),
     ("GET", "/v1/addresses", "", [401, 403, 200, 403]),
-    ("GET", "/v1/addresses?cursor={address}", "", [401, 403, 200, 403]),
+    ("GET", "/v1/addresses?cursor={addresses}", "", [401, 403, 400, 403]),
     // A challenge, which only the owner of the address can answer.
     ("POST", "/v1/addresses", r#"{"network": "{network}", "address": "{payTo}"}"#, [401, 403, 201, 403]),
     ("GET", "/v1/addresses/{address}", "", [401, 403, 404, 403]),
@@ -54,13 +54,13 @@ const ROUTES: [Route; 64] = [
     ("GET", "/v1/invoices", "", [401, 403, 200, 403]),
     ("GET", "/v1/invoices?reference=a-secret-order", "", [401, 403, 200, 403]),
     ("GET", "/v1/invoices?address={payTo}", "", [401, 403, 200, 403]),
-    ("GET", "/v1/invoices?cursor={invoice}", "", [401, 403, 200, 403]),
+    ("GET", "/v1/invoices?cursor={invoices}", "", [401, 403, 400, 403]),
     ("POST", "/v1/invoices", r#"{"amount": "1", "addresses": ["{address}"]}"#, [401, 403, 422, 403]),
     ("GET", "/v1/invoices/{invoice}", "", [401, 403, 404, 403]),
     ("POST", "/v1/invoices/{invoice}/cancel", "{}", [401, 403, 404, 403]),
     ("GET", "/v1/transfers", "", [401, 403, 200, 403]),
     ("GET", "/v1/transfers?invoice={invoice}", "", [401, 403, 200, 403]),
-    ("GET", "/v1/transfers?cursor={transfer}", "", [401, 403, 200, 403]),
+    ("GET", "/v1/transfers?cursor={transfers}", "", [401, 403, 400, 403]),
     ("POST", "/v1/transfers/{transfer}/assign", r#"{"invoice": "{invoice}"}"#, [401, 403, 404, 403]),
     // Whoever holds a receipt may ask about it.
     ("POST", "/v1/receipts/verify", r#"{"receipt": "a.b.c"}"#, [200; 4]),
@@ -72,14 +72,14 @@ const ROUTES: [Route; 64] = [
     ("GET", "/.well-known/did.json", "", [200; 4]),
     ("GET", "/did.json", "", [200; 4]),
     ("GET", "/v1/webhooks", "", [401, 200, 200, 403]),
-    ("GET", "/v1/webhooks?cursor={webhook}", "", [401, 200, 200, 403]),
+    ("GET", "/v1/webhooks?cursor={webhooks}", "", [401, 400, 400, 403]),
     ("POST", "/v1/webhooks", r#"{"url": "http://127.0.0.1:1/hook"}"#, [401, 201, 201, 403]),
     ("GET", "/v1/webhooks/{webhook}", "", [401, 404, 404, 403]),
     ("DELETE", "/v1/webhooks/{webhook}", "", [401, 404, 404, 403]),
     ("POST", "/v1/webhooks/{webhook}/rotate-secret", "{}", [401, 404, 404, 403]),
     ("POST", "/v1/webhooks/{webhook}/enable", "{}", [401, 404, 404, 403]),
     ("GET", "/v1/webhooks/{webhook}/deliveries", "", [401, 404, 404, 403]),
-    ("GET", "/v1/webhooks/{webhook}/deliveries?cursor={delivery}", "", [401, 404, 404, 403]),
+    ("GET", "/v1/webhooks/{webhook}/deliveries?cursor={deliveries}", "", [401, 404, 404, 403]),
     ("POST", "/v1/webhooks/{webhook}/deliveries/{delivery}/redeliver", "{}", [401, 404, 404, 403]),
     ("GET", "/v1/events", "", [401, 200, 200, 403]),
     ("GET", "/v1/events?after=0", "", [401, 200, 200, 403]),
@@ -183,6 +183,13 @@ fn text(value: &Value) -> String {
     value.as_str().unwrap_or_else(|| panic!("{value} is no text")).to_owned()
 }
 
+/// With what the merchant would read on behind the first thing of a list.
+async fn cursor(merchant: &Merchant<'_>, list: &str) -> String {
+    let (status, page) = merchant.get(&format!("{list}?limit=1")).await;
+    assert_eq!(status, 200, "{page}");
+    text(&page["nextCursor"])
+}
+
 /// Has a merchant do everything that leaves something behind.
 async fn settle_down(chain: &Chain, facilitator: &Facilitator, receiver: &Receiver) -> (Account, Property) {
     let merchant = Merchant::open(facilitator).await;
@@ -226,7 +233,7 @@ async fn settle_down(chain: &Chain, facilitator: &Facilitator, receiver: &Receiv
         "x402Version": 2, "paymentRequirements": terms,
         "paymentPayload": {"x402Version": 2, "accepted": terms, "payload": {"transaction": stray}},
     });
-    let words = BTreeMap::from([
+    let mut words = BTreeMap::from([
         ("network", network.clone()),
         ("payTo", shop),
         ("address", address),
@@ -240,7 +247,11 @@ async fn settle_down(chain: &Chain, facilitator: &Facilitator, receiver: &Receiv
         ("webhook", text(&webhook["id"])),
         ("delivery", text(&delivery)),
         ("proof", proof.to_string()),
+        ("deliveries", cursor(&merchant, &deliveries).await),
     ]);
+    for list in ["payments", "addresses", "invoices", "transfers", "webhooks"] {
+        words.insert(list, cursor(&merchant, &format!("/v1/{list}")).await);
+    }
     let named =
         ["address", "list", "invoice", "transfer", "payment", "receipt", "webhook", "delivery"].map(|word| words[word].clone());
     let told = [
