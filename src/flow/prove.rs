@@ -9,6 +9,7 @@ use std::sync::Arc;
 use futures_util::future::join_all;
 
 use super::credit::settle_standings;
+use super::naming::Names;
 use super::verify::Verdict;
 use super::waiting::single_taker;
 use super::{Flows, Unavailable};
@@ -22,10 +23,11 @@ use crate::domain::ids::{AccountId, InvoiceId};
 use crate::domain::invoice::PaymentOption;
 use crate::domain::matching::Basis;
 use crate::domain::network::Network;
-use crate::domain::payment::{PaymentRequest, SCHEME_TRANSFER};
+use crate::domain::payment::{Fingerprint, PaymentRequest, SCHEME_TRANSFER};
 use crate::domain::proof::{Presenter, Record, Sought, Way};
 use crate::domain::reason::{Reason, Refusal};
 use crate::domain::transfer::{TransactionId, Transfer};
+use crate::ledger::idempotency::StorageKey;
 use crate::ledger::invoices::{self, Assignment, Invoice};
 use crate::ledger::transfers::{self, NewClaim, OwnTransfer};
 use crate::ledger::{Db, LedgerError, blocks, commit, events, receipts};
@@ -78,6 +80,8 @@ struct Case<'a> {
     level_min: Level,
     transaction: TransactionId,
     presenter: Presenter,
+    /// What the payer calls its payment, and what was asked under this name.
+    name: Option<(StorageKey, Fingerprint)>,
 }
 
 impl Case<'_> {
@@ -93,15 +97,17 @@ impl Flows {
         self.chains.find(network).is_ok_and(|chain| chain.observes_transfers())
     }
 
-    /// Takes a presented transfer as the payment of the invoice that the requirements name. `repeat` names the request under the
-    /// caller's `Idempotency-Key`, if it has one: the same name is told of the same success again.
+    /// Takes a presented transfer as the payment of the invoice that the requirements name, and tells of it once under each name of a
+    /// request.
     ///
     /// # Errors
     /// A refusal, of which [`Reason::SettlementPending`] may pass, or no verdict.
-    pub async fn prove(&self, request: PaymentRequest, caller: &Caller, repeat: Option<String>) -> Result<Proven, Verdict> {
-        let taker = repeat.unwrap_or_else(single_taker);
+    pub async fn prove(&self, request: PaymentRequest, caller: &Caller, names: Names) -> Result<Proven, Verdict> {
+        let Names { request: taker, payment: name } = names;
+        let taker = taker.unwrap_or_else(single_taker);
+        let fingerprint = Fingerprint::of(&request, caller);
         let proof = async {
-            let case = self.proof_case(&request, caller).await?;
+            let case = Case { name: name.map(|name| (name, fingerprint)), ..self.proof_case(&request, caller).await? };
             self.take_proof(&case, &taker).await
         };
         self.in_time(proof).await
@@ -321,6 +327,9 @@ impl Flows {
         if self.waiting.is_closed() {
             return Err(Unavailable::Stopping.into());
         }
+        if let Some((name, fingerprint)) = &case.name {
+            self.check_name(name, *fingerprint).await?;
+        }
         // Those who present one transfer wait for each other here, and not on connections to the ledger.
         let _turn = self.errands.take((case.network(), &case.transaction)).await;
         let payer = self.look_at_proof(case, Some(taker)).await?;
@@ -348,6 +357,9 @@ impl Flows {
         let Record { transfer, occurrence, block, .. } = chosen;
         if !invoices::hand_out(&mut db, network, (transfer, *occurrence), invoice, taker, now).await? {
             return Err(told_before().into());
+        }
+        if let Some((name, fingerprint)) = &case.name {
+            self.take_name(&mut db, name, *fingerprint).await?;
         }
         if chosen.is_free() {
             let claim = NewClaim { transfer, payment: None, invoice: Some((invoice, Basis::Assigned)) };
@@ -405,6 +417,7 @@ fn case<'a>(
         level_min: invoice.terms.answer_at.max(wanted),
         transaction,
         presenter,
+        name: None,
     })
 }
 

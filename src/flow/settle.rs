@@ -8,6 +8,7 @@ use std::sync::Arc;
 use chrono::TimeDelta;
 use tokio::time::Instant;
 
+use super::naming::Names;
 use super::receipt::SignedReceipt;
 use super::verify::Verdict;
 use super::waiting::{Outcome, Sent, Ticket, single_taker};
@@ -21,6 +22,7 @@ use crate::domain::ids::{AccountId, InvoiceId, PaymentId};
 use crate::domain::payment::{Claim, Fingerprint, Payment, PaymentRequest, State};
 use crate::domain::reason::{Reason, Refusal};
 use crate::domain::verification::ExaminedPayment;
+use crate::ledger::idempotency::StorageKey;
 use crate::ledger::payments::{self, NewPayment};
 use crate::ledger::settings::Recipient;
 use crate::ledger::{LedgerError, commit};
@@ -78,6 +80,8 @@ struct Errand<'a> {
     fingerprint: Fingerprint,
     caller: &'a Caller,
     taker: String,
+    /// What the payer calls its payment.
+    name: Option<StorageKey>,
     merchant: Option<AccountId>,
     answer_at: Level,
     offer_receipts: bool,
@@ -111,9 +115,8 @@ enum Held {
 }
 
 impl Flows {
-    /// Settles a payment. `repeat` names the request under the caller's `Idempotency-Key`, if it has one: the same name is
-    /// told of the same success again.
-    pub async fn settle(&self, request: PaymentRequest, caller: &Caller, repeat: Option<String>) -> Settled {
+    /// Settles a payment, and tells of its success once under each name of a request.
+    pub async fn settle(&self, request: PaymentRequest, caller: &Caller, names: Names) -> Settled {
         let wait = self.patience.of(request.version);
         let sent = Arc::new(Sent::default());
         let deadline = Instant::now() + wait.to_std().unwrap_or_default();
@@ -127,7 +130,7 @@ impl Flows {
             }
         };
         let settled = tokio::select! {
-            settled = self.try_settle(request, caller, repeat, deadline, &sent) => settled,
+            settled = self.try_settle(request, caller, names, deadline, &sent) => settled,
             () = limit => Err(Unavailable::TimedOut.into()),
         };
         match (settled, sent.transaction()) {
@@ -146,7 +149,7 @@ impl Flows {
         &self,
         request: PaymentRequest,
         caller: &Caller,
-        repeat: Option<String>,
+        names: Names,
         deadline: Instant,
         sent: &Arc<Sent>,
     ) -> Result<Settled, Verdict> {
@@ -156,6 +159,9 @@ impl Flows {
         let fingerprint = Fingerprint::of(&request, caller);
         let chain = self.open_chain(&request.network).await?;
         let examined = Arc::new(chain.examine(request, self.clock.now())?);
+        if let Some(name) = &names.payment {
+            self.check_name(name, fingerprint).await?;
+        }
         let request = &examined.request;
         let recipient = self.ledger.recipient(&request.network, request.pay_to, request.named_invoice()).await?;
         let errand = Errand {
@@ -165,7 +171,8 @@ impl Flows {
             examined,
             fingerprint,
             caller,
-            taker: repeat.unwrap_or_else(single_taker),
+            taker: names.request.unwrap_or_else(single_taker),
+            name: names.payment,
             deadline,
             sent: Arc::clone(sent),
         };
@@ -363,6 +370,9 @@ impl Flows {
             return Ok(Recorded::HeldBySomebodyElse);
         }
         self.hold_open(&mut db, invoice).await?;
+        if let Some(name) = &errand.name {
+            self.take_name(&mut db, name, errand.fingerprint).await?;
+        }
         Ok(commit(db).await.map_or_else(Recorded::Unknown, |()| Recorded::Yes))
     }
 

@@ -11,6 +11,7 @@ use crate::domain::network::Network;
 use crate::domain::payment::{Fingerprint, PaymentRequest, SCHEME_TRANSFER};
 use crate::domain::reason::{Reason, Refusal};
 use crate::domain::verification::ExaminedPayment;
+use crate::ledger::idempotency::StorageKey;
 
 /// So often the chain is asked before a node that refuses out of an old state is taken for one that lags: the block may have been read
 /// in between.
@@ -40,13 +41,19 @@ impl From<crate::ledger::LedgerError> for Verdict {
 }
 
 impl Flows {
-    /// Judges a payment, and returns who pays.
+    /// Judges a payment that its payer may have given a name, and returns who pays.
     ///
     /// # Errors
     /// A refusal, or no verdict.
-    pub async fn verify(&self, request: PaymentRequest, caller: &Caller) -> Result<Address, Verdict> {
+    pub async fn verify(&self, request: PaymentRequest, caller: &Caller, name: Option<StorageKey>) -> Result<Address, Verdict> {
         let limit = self.patience.v2.to_std().unwrap_or_default();
-        tokio::time::timeout(limit, self.try_verify(request, caller)).await.unwrap_or(Err(Unavailable::TimedOut.into()))
+        let judged = async {
+            if let Some(name) = &name {
+                self.check_name(name, Fingerprint::of(&request, caller)).await?;
+            }
+            self.try_verify(request, caller).await
+        };
+        tokio::time::timeout(limit, judged).await.unwrap_or(Err(Unavailable::TimedOut.into()))
     }
 
     async fn try_verify(&self, request: PaymentRequest, caller: &Caller) -> Result<Address, Verdict> {

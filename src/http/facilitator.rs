@@ -19,6 +19,7 @@ use crate::domain::account::Caller;
 use crate::domain::payment::{Fingerprint, SCHEME_TRANSFER};
 use crate::domain::reason::{Reason, Refusal};
 use crate::flow::Unavailable;
+use crate::flow::naming::Names;
 use crate::flow::prove::Proven;
 use crate::flow::settle::Settled;
 use crate::flow::verify::Verdict;
@@ -70,7 +71,6 @@ enum Obstacle {
     Body(BodyError),
     IdempotencyKey,
     KeyReused,
-    IdentifierReused,
 }
 
 impl Obstacle {
@@ -97,11 +97,6 @@ impl Obstacle {
             Self::KeyReused => {
                 (StatusCode::CONFLICT, "idempotency_key_reused", "this Idempotency-Key was used for another request".to_owned())
             }
-            Self::IdentifierReused => (
-                StatusCode::CONFLICT,
-                "payment_identifier_reused",
-                "the payer has given another payment the same payment-identifier".to_owned(),
-            ),
         }
     }
 }
@@ -132,7 +127,11 @@ fn supported_obstacle(obstacle: &Obstacle) -> HttpResponse {
 }
 
 fn status_of(refusal: &Refusal) -> StatusCode {
-    if refusal.reason.is_malformed() { StatusCode::BAD_REQUEST } else { StatusCode::OK }
+    match refusal.reason {
+        reason if reason.is_malformed() => StatusCode::BAD_REQUEST,
+        Reason::PaymentIdentifierReused => StatusCode::CONFLICT,
+        _ => StatusCode::OK,
+    }
 }
 
 async fn enter(service: &Service, request: &HttpRequest, payload: Payload) -> Result<(Caller, web::Bytes), Obstacle> {
@@ -181,8 +180,9 @@ async fn verify(service: Data<Service>, request: HttpRequest, payload: Payload) 
     let network = asked.request.network.clone();
     let flows = Arc::clone(&service.flows);
     let echo = Echo { version: asked.request.version, network: &asked.network_text, payer: &asked.payer_hint };
+    let name = payment_name(&asked, &caller);
     let payment = asked.request;
-    let verdict = service.run(async move { flows.verify(payment, &caller).await }).await;
+    let verdict = service.run(async move { flows.verify(payment, &caller, name).await }).await;
     let verdict = verdict.unwrap_or_else(|crashed| Err(Unavailable::from(crashed).into()));
     let (counted, response) = match verdict {
         Ok(payer) => (Verification::Valid, respond(StatusCode::OK, &VerifyResponse::valid(&payer))),
@@ -213,12 +213,8 @@ async fn try_settle(service: &Service, request: &HttpRequest, payload: Payload) 
         Err(error) => return Ok(respond(status_of(&error.refusal), &SettleResponse::from(&error))),
     };
     let fingerprint = Fingerprint::of(&asked.request, &caller);
-    let name = identifier_key(&asked, &caller);
-    check_identifier(service, name.as_ref(), fingerprint).await?;
     let Some(key) = storage_key(request, &caller, fingerprint)? else {
-        let answer = settle_now(service, &asked, caller, None).await;
-        keep_identifier(service, name, fingerprint, &answer).await;
-        return Ok(answer.into_response());
+        return Ok(settle_now(service, &asked, caller, None).await.into_response());
     };
     match bind(service, &key, fingerprint, &caller).await.map_err(Obstacle::Access)? {
         Some(bound) if bound.fingerprint != fingerprint => return Err(Obstacle::KeyReused),
@@ -227,7 +223,6 @@ async fn try_settle(service: &Service, request: &HttpRequest, payload: Payload) 
     }
     let known = caller.account().is_some();
     let answer = settle_now(service, &asked, caller, Some(format!("key:{}:{}", key.scope, key.key))).await;
-    keep_identifier(service, name, fingerprint, &answer).await;
     // What costs a stranger nothing to ask must leave nothing behind here.
     if answer.terminal && (known || answer.of_payment) {
         keep(service, key, fingerprint, answer).await
@@ -237,30 +232,9 @@ async fn try_settle(service: &Service, request: &HttpRequest, payload: Payload) 
 }
 
 /// Where the name counts that the payer gives its payment: within the account that asks, or strangers could use up each other's.
-fn identifier_key(asked: &FacilitatorRequest, caller: &Caller) -> Option<StorageKey> {
+fn payment_name(asked: &FacilitatorRequest, caller: &Caller) -> Option<StorageKey> {
     let (identifier, account) = (asked.identifier.clone()?, caller.account()?);
     Some(StorageKey { scope: format!("{account}/payments"), key: identifier })
-}
-
-/// A name unlocks nothing, and refuses another payment than the one that had it.
-async fn check_identifier(service: &Service, name: Option<&StorageKey>, fingerprint: Fingerprint) -> Result<(), Obstacle> {
-    let Some(name) = name.cloned() else { return Ok(()) };
-    let flows = Arc::clone(&service.flows);
-    let find = service.run(async move { flows.ledger.find_binding(&name).await });
-    let bound: Result<_, Problem> = async { Ok(find.await??) }.await;
-    let bound = bound.map_err(Obstacle::Access)?;
-    if bound.is_some_and(|bound| bound.fingerprint != fingerprint) { Err(Obstacle::IdentifierReused) } else { Ok(()) }
-}
-
-/// Keeps the name of a payment that was accepted. What was refused uses up no name, or a payer could not sign anew.
-async fn keep_identifier(service: &Service, name: Option<StorageKey>, fingerprint: Fingerprint, answer: &Answer) {
-    let Some(name) = name.filter(|_| answer.of_payment) else { return };
-    let flows = Arc::clone(&service.flows);
-    let kept = service.run(async move { flows.ledger.bind_key(&name, fingerprint, flows.clock.now()).await }).await;
-    // Its answer is worth more than its name.
-    if let Ok(Err(error)) = kept {
-        tracing::debug!(error = %ErrorChain(&error), "a payment's name was not kept");
-    }
 }
 
 /// What a key is bound to. An account's key is bound before any money moves: of two requests that race for it, the second must not
@@ -316,7 +290,8 @@ async fn settle_now(service: &Service, asked: &FacilitatorRequest, caller: Calle
     let started = Instant::now();
     let flows = Arc::clone(&service.flows);
     let payment = asked.request.clone();
-    let settled = service.run(async move { flows.settle(payment, &caller, repeat).await }).await;
+    let names = Names { request: repeat, payment: payment_name(asked, &caller) };
+    let settled = service.run(async move { flows.settle(payment, &caller, names).await }).await;
     let settled = settled.unwrap_or_else(|crashed| Settled::Unavailable(crashed.into()));
     let echo = Echo::from(asked);
     let (counted, answer) = match settled {
@@ -355,8 +330,9 @@ async fn prove_now(service: &Service, asked: &FacilitatorRequest, caller: Caller
     let started = Instant::now();
     let flows = Arc::clone(&service.flows);
     let request = asked.request.clone();
+    let names = Names { request: repeat, payment: payment_name(asked, &caller) };
     let proven = service.run(async move {
-        let proven = flows.prove(request, &caller, repeat).await?;
+        let proven = flows.prove(request, &caller, names).await?;
         let receipt = flows.receipt_for_proven(&proven).await;
         Ok((proven, receipt))
     });

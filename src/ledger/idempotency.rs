@@ -56,6 +56,29 @@ pub async fn bind(
     Ok(bound.execute(db).await?.rows_affected() == 1)
 }
 
+/// The same, where a key that is bound to the same request already is as good. Returns whether it is bound to this one.
+///
+/// # Errors
+/// The database could not be reached.
+pub async fn bind_same(
+    db: &mut PgConnection,
+    key: &StorageKey,
+    fingerprint: Fingerprint,
+    now: DateTime<Utc>,
+) -> Result<bool, LedgerError> {
+    let bound = sqlx::query!(
+        r#"
+        INSERT INTO idempotency AS stored (scope, key, fingerprint, created_at) VALUES ($1, $2, $3, $4)
+        ON CONFLICT (scope, key) DO UPDATE SET fingerprint = excluded.fingerprint WHERE stored.fingerprint = excluded.fingerprint
+        "#,
+        key.scope,
+        key.key,
+        &fingerprint.0[..],
+        now,
+    );
+    Ok(bound.execute(db).await?.rows_affected() == 1)
+}
+
 /// Stores the answer to the request that a key was bound to in this transaction.
 ///
 /// # Errors

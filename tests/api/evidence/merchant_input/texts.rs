@@ -5,6 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use serde_json::{Value, json};
 
 use super::fill;
+use crate::queue::until_waiting;
 use crate::support::chain::{Chain, ChainOptions};
 use crate::support::cli::open_account;
 use crate::support::database;
@@ -155,4 +156,33 @@ async fn the_name_that_a_payer_gives_its_payment_unlocks_nothing_and_is_for_one_
     // What others call their payments is their own affair.
     assert_eq!(settle_as(&facilitator, &others.key, &other).await.1["success"], true);
     assert_eq!(facilitator.settle(&named(&chain, 2, &id)).await.1["success"], true);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn of_two_payments_that_race_for_a_name_one_is_made() {
+    let chain = Chain::start(ChainOptions { block_time: 0.25, ..ChainOptions::default() }).await;
+    let url = database::fresh().await;
+    let facilitator = Facilitator::start(&Options::new(NetworkOptions::of(&chain), &url)).await;
+    let account = open_account(&facilitator, "provider").await;
+    let id = "pay_0123456789abcdef";
+    // Somebody else is about to take the name, and does not. Until then neither payment finds it taken.
+    let ledger = database::ledger(&url).await;
+    let mut held = ledger.pool().begin().await.expect("the database answers");
+    let take = "INSERT INTO idempotency (scope, key, fingerprint, created_at) VALUES ($1, $2, $3, now())";
+    let take = sqlx::query(take).bind(format!("{}/payments", account.id)).bind(id).bind(vec![0_u8; 32]);
+    take.execute(&mut *held).await.expect("nobody has it");
+
+    let body = |payer| named(&chain, payer, &json!({"id": id}));
+    let (first, second) = (body(0), body(1));
+    let give_up = async {
+        until_waiting(&database::ledger(&url).await, 2).await;
+        held.rollback().await.expect("the database answers");
+    };
+    let (first, second, ()) =
+        tokio::join!(settle_as(&facilitator, &account.key, &first), settle_as(&facilitator, &account.key, &second), give_up);
+
+    let mut told = [&first, &second].map(|(status, answer)| (*status, answer["errorReason"].as_str()));
+    told.sort_unstable();
+    assert_eq!(told, [(200, None), (409, Some("payment_identifier_reused"))], "{first:?} {second:?}");
+    assert_eq!(chain.transfers_to(&chain.text("/accounts/merchant/address")).await.len(), 1, "money moved once");
 }
