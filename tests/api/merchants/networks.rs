@@ -3,17 +3,20 @@
 use serde_json::{Value, json};
 
 use super::told;
+use crate::queue::until_waiting;
 use crate::support::chain::{Chain, ChainOptions};
 use crate::support::database;
 use crate::support::facilitator::{Facilitator, NetworkOptions, Options};
 use crate::support::merchant::{Merchant, pay};
 
+async fn chains() -> (Chain, Chain) {
+    let first = Chain::start(ChainOptions { block_time: 0.25, ..ChainOptions::default() }).await;
+    (first, Chain::start(ChainOptions { chain_id: 1329, block_time: 0.25, ..ChainOptions::default() }).await)
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn an_invoice_is_paid_by_parts_on_two_networks_whose_tokens_have_other_decimals() {
-    let (base, sei) = (
-        Chain::start(ChainOptions { block_time: 0.25, ..ChainOptions::default() }).await,
-        Chain::start(ChainOptions { chain_id: 1329, block_time: 0.25, ..ChainOptions::default() }).await,
-    );
+    let (base, sei) = chains().await;
     let url = database::fresh().await;
     // Nothing becomes final while this looks at it. How many places a token has is the operator's word.
     let lines = "final = 1000\n";
@@ -46,4 +49,39 @@ async fn an_invoice_is_paid_by_parts_on_two_networks_whose_tokens_have_other_dec
     parts.sort_by_key(|(network, _)| *network != base.network());
     assert_eq!(parts, [(json!(base.network()), json!(first)), (json!(sei.network()), json!(second))], "{paid}");
     assert_eq!(told(&url, &invoice).await, ["invoice.underpaid", "invoice.paid"]);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn of_two_networks_that_guess_the_same_invoice_at_once_one_credits_it() {
+    let (base, sei) = chains().await;
+    let url = database::fresh().await;
+    let mut options = Options::new(NetworkOptions::of(&base), &url);
+    options.networks.push(NetworkOptions::of(&sei));
+    let facilitator = Facilitator::start(&options).await;
+    let merchant = Merchant::open(&facilitator).await;
+    merchant.register(&base.network(), &base.payers[0]).await;
+    merchant.register(&sei.network(), &sei.payers[0]).await;
+    let networks = json!([base.network(), sei.network()]);
+    let invoice = merchant.invoice(&json!({"amount": "0.7", "networks": networks, "matchAmount": true})).await;
+    // Both watchers have chosen the invoice when they come to the lock on it.
+    let ledger = database::ledger(&url).await;
+    let mut held = ledger.pool().begin().await.expect("the database answers");
+    sqlx::query("SELECT FROM invoices FOR UPDATE").execute(&mut *held).await.expect("it is there");
+
+    let transactions = [
+        pay(&base, &base.payers[1], &base.payers[0].address(), 700_000).await,
+        pay(&sei, &sei.payers[1], &sei.payers[0].address(), 700_000).await,
+    ];
+    until_waiting(&ledger, 2).await;
+    held.commit().await.expect("the database answers");
+
+    let mut matched = Vec::new();
+    for transaction in &transactions {
+        matched.push(merchant.until_transfer(transaction).await["matched"] == true);
+    }
+    matched.sort_unstable();
+    assert_eq!(matched, [false, true]);
+    let paid = merchant.until(&invoice, "paid").await;
+    assert_eq!((&paid["amountPaid"], &paid["amountSurplus"]), (&json!("0.7"), &json!("0")), "{paid}");
+    assert_eq!(paid["transfers"].as_array().map(Vec::len), Some(1), "{paid}");
 }
