@@ -103,17 +103,10 @@ function changesOf({ preTokenBalances, postTokenBalances }, mint) {
   return changes;
 }
 
-/** Whose accounts lost most together; of equals, whose account comes first. */
+/** The only one whose accounts lost any; of several, nobody. */
 function loserOf(changes) {
-  const losses = new Map();
-  for (const { owner, change } of changes) {
-    if (change < 0n) losses.set(owner, (losses.get(owner) ?? 0n) - change);
-  }
-  let [loser, most] = [NOBODY, 0n];
-  for (const [owner, loss] of losses) {
-    if (loss > most) [loser, most] = [owner, loss];
-  }
-  return loser;
+  const losers = new Set(changes.filter(({ change }) => change < 0n).map(({ owner }) => owner));
+  return losers.size === 1 ? [...losers][0] : NOBODY;
 }
 
 /** The first of a transaction's signatures, which stand behind a byte that counts them. */

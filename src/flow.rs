@@ -28,6 +28,7 @@ pub mod deliver;
 pub mod dispatch;
 pub mod ingest;
 pub mod invoice;
+pub mod naming;
 pub mod once;
 pub mod outbox;
 pub mod prove;

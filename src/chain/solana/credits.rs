@@ -86,8 +86,8 @@ pub fn executed(block: &BlockAnswer) -> Vec<Executed> {
 
 /// Every transfer of these mints in a block: each account that held more after a transaction than before.
 ///
-/// Who paid is the owner whose accounts of the mint lost most in the same transaction, and the System program if nobody lost any. What
-/// a token keeps of each transfer for itself did not arrive, and is not in the amount.
+/// Who paid is the only owner whose accounts of the mint lost any in the same transaction, and the System program if there is none such.
+/// What a token keeps of each transfer for itself did not arrive, and is not in the amount.
 ///
 /// # Errors
 /// Any transaction that was carried out cannot be read; see [`UnreadableBlock`].

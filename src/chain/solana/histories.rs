@@ -182,7 +182,12 @@ pub async fn entries(
         let before = entries.last().map(|entry| entry.signature.as_str());
         let params = json!([encode_base58(&account), config(before, until, *slots.end())]);
         let page: Vec<Entry> = nodes.call_node(node, RpcRequest::GetSignaturesForAddress, params).await?;
-        let is_last = page.len() < ENTRIES_MAX || page.last().is_some_and(|entry| entry.slot < *slots.start());
+        // Some nodes list fewer entries at once than they are asked for, so only an empty page says that there are no more.
+        let Some(oldest) = page.last() else { return Ok(entries) };
+        if before == Some(oldest.signature.as_str()) {
+            return Err(CallError::Unavailable(NodeFailure::Broken));
+        }
+        let is_last = oldest.slot < *slots.start();
         entries.extend(page);
         if is_last {
             return Ok(entries);

@@ -1,6 +1,5 @@
 //! What one transaction did with one token: which accounts gained, and whose lost.
 
-use std::cmp::Reverse;
 use std::collections::BTreeMap;
 
 use super::Fault;
@@ -38,18 +37,13 @@ pub(super) struct Gain {
     pub(super) amount: u64,
 }
 
-/// What all accounts of an owner lost, and the first of them.
-struct Loss {
-    amount: u128,
-    account: u8,
-}
-
 /// What happened to the accounts of a token.
 #[derive(Default)]
 pub(super) struct Movements {
     /// In the order of the accounts.
     pub(super) gains: Vec<Gain>,
-    losses: BTreeMap<Key, Loss>,
+    /// What all accounts of an owner lost.
+    losses: BTreeMap<Key, u128>,
 }
 
 #[derive(Default)]
@@ -76,29 +70,32 @@ impl Movements {
                 (_, Some(after)) if holds > held => {
                     movements.gains.push(Gain { account, owner: owner(after)?, amount: holds - held });
                 }
-                (Some(before), _) if holds < held => movements.lose(account, owner(before)?, held - holds),
+                (Some(before), _) if holds < held => movements.lose(owner(before)?, held - holds),
                 _ => {}
             }
         }
         Ok(movements)
     }
 
-    /// The owner whose accounts lost most, and of several the one whose account comes first. The address of the System program if
-    /// nobody lost any, as when a token is issued.
+    /// The only owner whose accounts lost any. The address of the System program, for which nobody can sign, if nobody lost any, as
+    /// when a token is issued, or if several did: balances do not say which of them paid whom.
     pub(super) fn sender(&self) -> Key {
-        let most = self.losses.iter().max_by_key(|(_, loss)| (loss.amount, Reverse(loss.account)));
-        most.map_or(SYSTEM, |(owner, _)| *owner)
+        let mut losers = self.losses.keys();
+        match (losers.next(), losers.next()) {
+            (Some(only), None) => *only,
+            _ => SYSTEM,
+        }
     }
 
     /// What came to an owner, and what went.
     pub(super) fn of(&self, owner: &Key) -> (u64, u64) {
         let gains = self.gains.iter().filter(|gain| gain.owner == *owner).map(|gain| gain.amount);
-        let lost = self.losses.get(owner).map_or(0, |loss| u64::try_from(loss.amount).unwrap_or(u64::MAX));
+        let lost = self.losses.get(owner).map_or(0, |loss| u64::try_from(*loss).unwrap_or(u64::MAX));
         (gains.fold(0, u64::saturating_add), lost)
     }
 
-    fn lose(&mut self, account: u8, owner: Key, amount: u64) {
-        self.losses.entry(owner).or_insert(Loss { amount: 0, account }).amount += u128::from(amount);
+    fn lose(&mut self, owner: Key, amount: u64) {
+        *self.losses.entry(owner).or_default() += u128::from(amount);
     }
 }
 
