@@ -38,7 +38,7 @@ const IN_A_BLOCK: usize = 200;
 const SHARE: usize = 20;
 
 /// Blocks that are read.
-const BLOCKS: usize = 300;
+const BLOCKS: usize = 1_500;
 
 /// Blocks that are read before the clock starts.
 const WARM_UP: usize = 30;

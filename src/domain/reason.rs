@@ -200,10 +200,10 @@ reasons! {
     CostExceedsLimit = "settlement_cost_exceeds_limit",
     /// Somebody was told of this settlement's success already, or it is held for another request.
     DuplicateSettlement = "duplicate_settlement",
-    /// The payer has given another payment the same name.
-    PaymentIdentifierReused = "payment_identifier_reused",
     /// The payment is on its way and its end is not known yet.
     SettlementPending = "settlement_pending",
+    /// The payer has given another payment the same name.
+    PaymentIdentifierReused = "payment_identifier_reused",
 }
 
 impl Reason {

@@ -83,8 +83,8 @@ impl Flows {
         Ok(statement.text())
     }
 
-    /// Makes the addresses of a list an account's, if its statement is signed, and returns those that were free. A list yields to the
-    /// owner of an address who signs for it alone.
+    /// Makes the addresses of a list an account's, if its statement is signed, and returns those that are: what was free, and what was
+    /// proven before. A list yields to the owner of an address who signs for it alone.
     ///
     /// # Errors
     /// See [`AddressError`].
@@ -93,7 +93,8 @@ impl Flows {
         let listing = listing.ok_or(AddressError::NoSuchAddress)?;
         let now = self.clock.now();
         if now > listing.challenged_until {
-            return Err(AddressError::Expired);
+            let active = addresses::active_of_list(&mut *self.ledger.acquire().await?, id).await?;
+            return if active.is_empty() { Err(AddressError::Expired) } else { Ok(active) };
         }
         let signatory = self.ledger.find_address(listing.signed_by).await?.filter(RegisteredAddress::is_active);
         let signatory = signatory.ok_or(AddressError::Signatory)?;

@@ -101,8 +101,9 @@ pub async fn owners<'a>(
     Ok(addresses::owners(db, network, &recipients).await?.into_iter().collect())
 }
 
-/// What payments are paid by, and which invoices these transfers pay besides: the one that the payment was asked for with, or the one
-/// that its payer has named. At an address that nobody has registered this may be anybody's invoice: who named it meant it.
+/// What payments are paid by, and which invoices these transfers pay besides: the one that the payment was asked for with, or what
+/// somebody has said of the transfer since. Whoever asked for the payment is told its success and serves for that, so what its nonce or
+/// its memo names besides is not bought with the same money.
 async fn claims_of_payments<'a>(
     db: &mut Db,
     network: &Network,
@@ -110,26 +111,17 @@ async fn claims_of_payments<'a>(
     owners: &Owners,
     paid: &[(&Payment, &'a Transfer)],
 ) -> Result<Vec<NewClaim<'a>>, LedgerError> {
-    let owner = |transfer: &Transfer| owners.get(&transfer.to).copied();
-    let marked = paid.iter().map(|(_, transfer)| *transfer).filter(|transfer| !transfer.marks.is_empty());
-    let named: Vec<_> = marked.map(|transfer| Kept { transfer, owner: owner(transfer) }).collect();
-    let found = invoices::named_candidates(db, &named).await?;
     let mut claims = Vec::new();
     let wishes = invoices::wishes(db, network, block, paid.iter().map(|(_, transfer)| transfer.index)).await?;
     for (payment, transfer) in paid {
-        let place = (transfer.to, owner(transfer));
+        let place = (transfer.to, owners.get(&transfer.to).copied());
         // What a merchant or a reference has said of the transfer outlasts the payment, as in `transfers::claim`.
         let said = wishes.get(&transfer.index).filter(|(_, basis)| matches!(basis, Basis::Assigned | Basis::Reference)).copied();
         let asked = match payment.invoice {
             Some(invoice) if invoices::takes(db, invoice, network, transfer.asset, place).await? => Some(invoice),
             Some(_) | None => None,
         };
-        let invoice = said.or_else(|| asked.map(|invoice| (invoice, Basis::Payment))).or_else(|| {
-            let own = found.iter().filter(|(position, _)| named[*position].transfer.index == transfer.index);
-            let own: Vec<_> = own.map(|(_, candidate)| candidate).collect();
-            // Whatever else could be said of its amount or its address is said by the payment.
-            matching::choose(network, transfer, DateTime::UNIX_EPOCH, &own, &BTreeSet::new())
-        });
+        let invoice = said.or_else(|| asked.map(|invoice| (invoice, Basis::Payment)));
         claims.push(NewClaim { transfer, payment: Some(payment.id), invoice });
     }
     Ok(claims)

@@ -299,7 +299,7 @@ async fn settle_findings(
 ) -> Result<Vec<NewEvent>, LedgerError> {
     let mut told = Vec::new();
     let paid: Vec<_> = findings.paid.iter().map(|(payment, _)| payment.id).collect();
-    payments::take_proven(db, &paid).await?;
+    payments::take_spent(db, &paid, now).await?;
     for (payment, transfer) in &findings.paid {
         // A failure had been answered: the owner must hear that the money moved after all.
         let kind = if payment.given_up.is_some() { EventKind::PaymentRecovered } else { EventKind::PaymentIncluded };

@@ -345,19 +345,27 @@ impl Flows {
         if !takes.await.map_err(Unavailable::from)? {
             return Err(refused("extra.invoice: it cannot be paid like this"));
         }
-        if !invoice.terms.is_open(self.clock.now()) {
-            return Err(not_open().into());
-        }
+        check_payable(&invoice.terms, &invoice.told, self.clock.now())?;
         Ok(Some(invoice))
     }
 
     /// Makes sure, when a payment that names an invoice is about to be recorded, that it can still be paid. It may have been called off
-    /// since it was looked at; from here on it is not, until the transaction ends.
+    /// or paid since it was looked at; from here on it is not, until the transaction ends.
     pub(super) async fn hold_open(&self, db: &mut Db, invoice: Option<InvoiceId>) -> Result<(), Verdict> {
         let Some(invoice) = invoice else { return Ok(()) };
-        let terms = invoices::hold(db, invoice).await?;
-        if terms.is_some_and(|terms| terms.is_open(self.clock.now())) { Ok(()) } else { Err(not_open().into()) }
+        let (terms, told) = invoices::hold(db, invoice).await?.ok_or_else(not_open)?;
+        Ok(check_payable(&terms, &told, self.clock.now())?)
     }
+}
+
+fn check_payable(terms: &Terms, told: &Standing, now: DateTime<Utc>) -> Result<(), Refusal> {
+    if !terms.is_open(now) {
+        return Err(not_open());
+    }
+    if told.due.is_zero() {
+        return Err(Refusal::because(Reason::InvalidPaymentRequirements, "extra.invoice: nothing of it is left to pay"));
+    }
+    Ok(())
 }
 
 fn not_open() -> Refusal {

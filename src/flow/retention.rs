@@ -14,7 +14,7 @@ use crate::domain::reason::Reason;
 use crate::ledger::events::{self, NewEvent};
 use crate::ledger::leases::{self, Lease};
 use crate::ledger::{
-    Db, LedgerError, budgets, commit, deliveries, idempotency, payments, reconciliations, submissions, webhooks,
+    Db, LedgerError, addresses, budgets, commit, deliveries, idempotency, payments, reconciliations, submissions, webhooks,
 };
 use crate::telemetry::ErrorChain;
 
@@ -37,6 +37,9 @@ const DELIVERIES_KEPT: TimeDelta = TimeDelta::days(30);
 /// come back.
 const SIGNATURES_KEPT: TimeDelta = TimeDelta::days(1);
 
+/// Who asks for an address signs within minutes. What a challenge that nobody answered was for can be asked for again.
+const CHALLENGES_KEPT: TimeDelta = TimeDelta::days(1);
+
 /// Rows that one transaction removes or empties at most, so that nobody waits for its locks for long.
 const ROWS_AT_ONCE: u32 = 1_000;
 
@@ -49,11 +52,12 @@ enum Chore {
     Webhooks,
     Events,
     Reconciliations,
+    Challenges,
     SignedBytes,
     ExpiredPayments,
 }
 
-const CHORES: [Chore; 8] = [
+const CHORES: [Chore; 9] = [
     Chore::Budgets,
     Chore::Answers,
     Chore::Deliveries,
@@ -61,13 +65,14 @@ const CHORES: [Chore; 8] = [
     Chore::Webhooks,
     Chore::Events,
     Chore::Reconciliations,
+    Chore::Challenges,
     Chore::SignedBytes,
     Chore::ExpiredPayments,
 ];
 
 impl Flows {
-    /// Removes old budgets, answers, deliveries, webhooks and events, erases signed bytes that nobody will send again, and ends payments that were never
-    /// made and never can be.
+    /// Removes old budgets, answers, deliveries, webhooks, events, comparisons and challenges, erases signed bytes that nobody will send
+    /// again, and ends payments that were never made and never can be.
     ///
     /// # Errors
     /// The lease was lost, or the database could not be reached. What was forgotten by then stays forgotten.
@@ -89,6 +94,7 @@ impl Flows {
             | Chore::Webhooks
             | Chore::Events
             | Chore::Reconciliations
+            | Chore::Challenges
             | Chore::SignedBytes => Vec::new(),
         };
         let change = async {
@@ -101,6 +107,7 @@ impl Flows {
                 Chore::Webhooks => webhooks::forget(&mut db, now - DELIVERIES_KEPT, ROWS_AT_ONCE).await?,
                 Chore::Events => events::forget(&mut db, now - EVENTS_KEPT, ROWS_AT_ONCE).await?,
                 Chore::Reconciliations => reconciliations::forget(&mut db, now - COMPARISONS_KEPT, ROWS_AT_ONCE).await?,
+                Chore::Challenges => addresses::forget_challenges(&mut db, now - CHALLENGES_KEPT, ROWS_AT_ONCE).await?,
                 Chore::SignedBytes => submissions::erase_bytes(&mut db, now, ROWS_AT_ONCE).await?,
                 Chore::ExpiredPayments => expire(&mut db, &unmade, now).await?,
             };

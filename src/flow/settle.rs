@@ -200,6 +200,9 @@ impl Flows {
         };
         if let Some(payment) = self.ledger.find_holder(network, key).await? {
             let (id, transaction) = (payment.id, payment.known_transaction());
+            if payment.fingerprint == errand.fingerprint {
+                self.keep_name(errand).await?;
+            }
             return match self.meet(chain, errand, payment).await {
                 // Whatever speaks against it now, it is a payment that we hold, and may have sent.
                 Err(Verdict::Refused(refusal)) => Ok(Held::Done(Settled::Refused { refusal, payment: Some(id), transaction })),
@@ -211,6 +214,14 @@ impl Flows {
             Err(Verdict::Refused(_)) if self.ledger.find_holder(network, key).await?.is_some() => Ok(Held::Again),
             accepted => accepted,
         }
+    }
+
+    /// Gives the name to a payment that was recorded without it: no other one gets it from now on.
+    async fn keep_name(&self, errand: &Errand<'_>) -> Result<(), Verdict> {
+        let Some(name) = &errand.name else { return Ok(()) };
+        let mut db = self.ledger.begin().await?;
+        self.take_name(&mut db, name, errand.fingerprint).await?;
+        Ok(commit(db).await?)
     }
 
     /// The deepest level that anybody asks for who may: the operator, the merchant, its invoice and the caller.

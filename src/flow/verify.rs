@@ -63,10 +63,6 @@ impl Flows {
         let chain = self.open_chain(&request.network).await?;
         let examined = Arc::new(chain.examine(request, self.clock.now())?);
         let checked = match self.named_invoice(&examined.request).await {
-            // It may be this very payment that paid it, which settling finds out.
-            Ok(Some(invoice)) if invoice.told.status.is_paid() => {
-                Err(Refusal::because(Reason::InvalidPaymentRequirements, "extra.invoice: it is paid").into())
-            }
             Ok(_) => self.check_on_chain(chain, &examined, Wanted::Verdict).await,
             Err(verdict) => Err(verdict),
         };

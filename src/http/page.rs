@@ -6,6 +6,7 @@ use std::str::FromStr;
 use sha2::{Digest, Sha256};
 
 use super::problem::Problem;
+use crate::domain::address::encode_hex;
 
 /// Things on a page, unless the caller wants fewer.
 pub const PAGE: u32 = 100;
@@ -51,7 +52,7 @@ pub fn cursor<N: FromStr>(owner: &impl Display, text: Option<&str>) -> Result<Op
 
 fn seal(owner: &impl Display, name: &str) -> String {
     let digest = Sha256::digest(format!("{owner}{SEPARATOR}{name}"));
-    alloy::hex::encode(&digest[..SEAL_BYTES])
+    encode_hex(&digest[..SEAL_BYTES])
 }
 
 #[cfg(test)]

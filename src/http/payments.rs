@@ -122,11 +122,14 @@ fn view(payment: Payment, heights: Option<Heights>, now: DateTime<Utc>, events: 
     }
 }
 
+/// A payment that no account asked for is read by whoever knows its name.
 fn may_read(caller: &Caller, payment: &Payment) -> bool {
-    // A payment that no account asked for is read by whoever knows its name.
-    payment.provider.is_none()
-        || caller.is_operator()
-        || caller.account().is_some_and(|account| [payment.provider, payment.merchant].contains(&Some(account)))
+    payment.provider.is_none() || is_party(caller, payment)
+}
+
+fn is_party(caller: &Caller, payment: &Payment) -> bool {
+    let of_account = |account| [payment.provider, payment.merchant].contains(&Some(account));
+    caller.is_operator() || caller.account().is_some_and(of_account)
 }
 
 async fn show(service: Data<Service>, request: HttpRequest, id: Path<String>) -> HttpResponse {
@@ -232,7 +235,8 @@ async fn find_by_authorization(
     network: &Network,
     key: &AuthorizationKey,
 ) -> Result<Page, Problem> {
-    let payment = flows.ledger.find_holder(network, key).await?.filter(|payment| may_read(caller, payment));
+    // Unlike the name of a payment, an authorization stands on the chain for everybody.
+    let payment = flows.ledger.find_holder(network, key).await?.filter(|payment| is_party(caller, payment));
     let payments = match payment {
         Some(payment) => vec![present(flows, payment, None).await?],
         None => Vec::new(),

@@ -198,28 +198,56 @@ pub async fn insert_list(db: &mut PgConnection, list: &AddressListing) -> Result
     Ok(())
 }
 
-/// Makes those of a list an account's that nobody owns. Returns them, or `None` if one of them got an owner in this very moment. Then
-/// nothing was changed, and the transaction can only be given up.
+/// Makes those of a list an account's that nobody owns. Returns those that it has by now, or `None` if one of them got an owner in this
+/// very moment. Then nothing was changed, and the transaction can only be given up.
 ///
 /// # Errors
 /// The database could not be reached.
 pub async fn prove_list(db: &mut PgConnection, list: AddressId, now: DateTime<Utc>) -> Result<Option<Vec<Address>>, LedgerError> {
-    let rows = sqlx::query_scalar!(
+    let proven = sqlx::query!(
         r#"
         UPDATE addresses a SET proven_at = $2, proof = 'statement'
         WHERE list_id = $1 AND proven_at IS NULL AND removed_at IS NULL
           AND NOT EXISTS (SELECT FROM addresses o WHERE o.network = a.network AND o.address = a.address
                           AND o.proven_at IS NOT NULL AND o.removed_at IS NULL)
-        RETURNING address
         "#,
         list.uuid(),
         now,
     );
-    match rows.fetch_all(db).await {
-        Ok(proven) => proven.iter().map(|address| read_address(address, TABLE, "address")).collect::<Result<_, _>>().map(Some),
+    match proven.execute(&mut *db).await {
+        Ok(_) => active_of_list(db, list).await.map(Some),
         Err(error) if is_conflict(&error, ONE_OWNER) => Ok(None),
         Err(error) => Err(error.into()),
     }
+}
+
+/// Those of a list that are an account's by its statement, or by more.
+///
+/// # Errors
+/// The database could not be reached.
+pub async fn active_of_list(db: &mut PgConnection, list: AddressId) -> Result<Vec<Address>, LedgerError> {
+    let active = sqlx::query_scalar!(
+        "SELECT address FROM addresses WHERE list_id = $1 AND proven_at IS NOT NULL AND removed_at IS NULL ORDER BY id",
+        list.uuid(),
+    );
+    active.fetch_all(db).await?.iter().map(|address| read_address(address, TABLE, "address")).collect()
+}
+
+/// Removes at most `limit` addresses that nobody has proven, and whose challenges ended before `until`. Returns how many.
+///
+/// # Errors
+/// The database could not be reached.
+pub async fn forget_challenges(db: &mut PgConnection, until: DateTime<Utc>, limit: u32) -> Result<u64, LedgerError> {
+    let gone = sqlx::query!(
+        r#"
+        DELETE FROM addresses WHERE id IN (
+            SELECT id FROM addresses WHERE proven_at IS NULL AND challenged_until < $1 ORDER BY challenged_until LIMIT $2
+        )
+        "#,
+        until,
+        i64::from(limit),
+    );
+    Ok(gone.execute(db).await?.rows_affected())
 }
 
 /// An address, locked until the transaction ends.

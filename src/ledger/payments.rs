@@ -19,7 +19,7 @@ mod recording;
 mod sending;
 
 pub use ending::{Expired, expire, finalize, give_up, spoil, undo_final};
-pub use handing_out::{Taker, take_proven};
+pub use handing_out::{Taker, take_spent};
 pub use recording::{NewPayment, UnderWay, insert, is_under_way_for, note_merchants, reserve, revive};
 
 /// Selects payments with what stands on chain for them; the text behind it says which.

@@ -107,7 +107,9 @@ async fn an_address_is_not_removed_while_an_invoice_waits_to_be_paid_there() {
         assert_eq!((status, &problem["code"]), (409, &json!("address_awaited")), "{problem}");
         let cancel = format!("/v1/invoices/{}/cancel", invoice["id"].as_str().expect("a name"));
         assert_eq!(merchant.post(&cancel, &json!({})).await.0, 200);
-        assert_eq!(merchant.send("DELETE", &path, None, None).await.0, 200);
+        // What is sent to a reserved one is meant for its invoice until its time is over.
+        let removed = if is_reserved { 409 } else { 200 };
+        assert_eq!(merchant.send("DELETE", &path, None, None).await.0, removed);
     }
 }
 
@@ -179,32 +181,36 @@ async fn a_payer_or_an_amount_names_an_invoice_only_where_it_is_clear() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn an_authorization_with_the_invoices_nonce_pays_it_whoever_lands_it() {
+async fn an_authorization_with_the_invoices_nonce_pays_it_unless_it_was_settled_for_something_else() {
     let (chain, facilitator) = start().await;
     let merchant = Merchant::open(&facilitator).await;
     merchant.register(&chain.network(), &chain.payers[0]).await;
     let invoice = merchant.invoice(&json!({"amount": "0.02"})).await;
     let nonce = &invoice["options"][0]["nonce"];
     let nonce: B256 = nonce.as_str().expect("a nonce").parse().expect("32 bytes");
-    let mut other = nonce;
-    other.0[31] = 7;
+    let (mut other, mut another) = (nonce, nonce);
+    (other.0[31], another.0[31]) = (7, 8);
     let payer = &chain.payers[1];
     let authorize = |nonce, amount| {
         let terms = Terms { amount, ..Terms::to(&chain.payers[0].address()) };
         payer.authorize_with(&terms, nonce, payer.address().parse().expect("an address"))
     };
 
-    // A stranger lands the first, and we settle the second.
+    // A stranger lands the first, and we settle the second, which was asked for something else.
     let (first, second) = (authorize(nonce, 15_000), authorize(other, 5_000));
     let landed = chain.send_as(&chain.payers[2].address(), &chain.usdc(), &first.call(), 1_000_000).await;
     chain.receipt(&landed).await;
     merchant.until(&invoice, "underpaid").await;
     assert_eq!(facilitator.settle(&second.v2()).await.1["success"], true);
+    let third = authorize(another, 5_000);
+    let landed = chain.send_as(&chain.payers[2].address(), &chain.usdc(), &third.call(), 1_000_000).await;
     let paid = merchant.until(&invoice, "paid").await;
 
     let transfers = paid["transfers"].as_array().expect("transfers");
+    assert_eq!(paid["amountSurplus"], "0", "what bought something else paid nothing here: {paid}");
     assert_eq!(transfers.len(), 2, "{paid}");
     assert!(transfers.iter().all(|transfer| transfer["basis"] == "reference"), "{paid}");
+    assert!(transfers.iter().any(|transfer| transfer["transaction"] == landed), "{paid}");
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -234,6 +240,8 @@ async fn an_x402_payment_that_names_an_invoice_pays_it() {
     assert_eq!((&transfer["basis"], &transfer["payment"]), (&json!("payment"), &settled["extra"]["paymentId"]), "{paid}");
     let (_, again) = facilitator.verify(&body(accepts, &chain.payers[1])).await;
     assert_eq!(again["invalidReason"], "invalid_payment_requirements", "it is paid: {again}");
+    let (_, settled) = facilitator.settle(&body(accepts, &chain.payers[2])).await;
+    assert_eq!(settled["errorReason"], "invalid_payment_requirements", "nobody pays twice: {settled}");
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -403,6 +411,7 @@ async fn a_list_of_deposit_addresses_is_registered_under_one_statement_and_yield
     assert_eq!(rival.post(&path, &proof).await.0, 404);
     let (status, proven) = merchant.post(&path, &proof).await;
     assert_eq!((status, proven["active"].as_array().map(Vec::len)), (200, Some(3)), "{proven}");
+    assert_eq!(merchant.post(&path, &proof).await, (200, proven), "an answer that was lost is given again");
     let transaction = pay(&chain, &chain.payers[5], &addresses[1], 5_000).await;
     assert_eq!(merchant.until_transfer(&transaction).await["amount"], "5000");
 

@@ -72,6 +72,12 @@ async fn old_rows_go_in_portions_until_none_is_left() {
             FROM generate_series(1, 2000) AS n;
         INSERT INTO idempotency (scope, key, fingerprint, created_at)
             VALUES ('young', 'a key of one request', '', now() - interval '6 days');
+        INSERT INTO accounts (id, name, created_at) VALUES ('00000000-0000-7000-8000-000000000001', 'merchant', now());
+        INSERT INTO addresses (id, account_id, network, address, created_at, challenged_until, proven_at, proof)
+            SELECT gen_random_uuid(), '00000000-0000-7000-8000-000000000001', 'eip155:84532', n::text, now(),
+                   now() - make_interval(hours => CASE n WHEN 0 THEN 23 ELSE 25 END),
+                   CASE n WHEN 1 THEN now() END, CASE n WHEN 1 THEN 'operator' END
+            FROM generate_series(0, 1200) AS n;
         INSERT INTO events SELECT gen_random_uuid(), NULL, NULL, NULL, 'old', '{}', now() - interval '91 days'
             FROM generate_series(1, 1001) AS n;
         INSERT INTO events VALUES (gen_random_uuid(), NULL, NULL, NULL, 'young', '{}', now() - interval '89 days');
@@ -111,6 +117,9 @@ async fn old_rows_go_in_portions_until_none_is_left() {
     ] {
         assert_eq!(count(&ledger, left).await, 1, "{left}");
     }
+    let left = "SELECT address FROM addresses ORDER BY address";
+    let left = sqlx::query_scalar::<_, String>(left).fetch_all(ledger.pool()).await.expect("the database answers");
+    assert_eq!(left, ["0", "1"], "a challenge of yesterday, and an address that was proven");
     for left in
         ["SELECT count(*) FROM payments WHERE payload IS NOT NULL", "SELECT count(*) FROM payments WHERE given_up_at IS NULL"]
     {

@@ -103,7 +103,7 @@ pub async fn awaited(
     Ok(awaited.fetch_all(db).await?.into_iter().map(AddressId::from_uuid).collect())
 }
 
-/// Whether an invoice of its account waits to be paid at an address, also one that it is kept for.
+/// Whether an invoice of its account waits to be paid at an address, or has it kept: registered anew, it would be free for another one.
 ///
 /// # Errors
 /// The database could not be reached.
@@ -113,7 +113,7 @@ pub async fn is_awaited(db: &mut PgConnection, address: &RegisteredAddress, now:
         SELECT EXISTS (
             SELECT FROM invoice_options o JOIN invoices i ON i.id = o.invoice_id
             WHERE o.network = $1 AND o.pay_to = $2 AND i.account_id = $3
-              AND (o.open OR (i.told_status IN ('seen', 'underpaid') AND i.closes_at >= $4))
+              AND (o.open OR o.reserved_until >= $4 OR (i.told_status IN ('seen', 'underpaid') AND i.closes_at >= $4))
         ) AS "awaited!"
         "#,
         address.network.as_str(),

@@ -54,13 +54,14 @@ pub async fn lock(db: &mut PgConnection, ids: &[InvoiceId]) -> Result<Vec<Locked
     locked.collect()
 }
 
-/// The terms of an invoice, which nobody changes until the transaction ends. Others may hold it beside us.
+/// The terms of an invoice and where its owner was told that it stands, which nobody changes until the transaction ends. Others may hold
+/// it beside us.
 ///
 /// # Errors
 /// The database could not be reached.
-pub async fn hold(db: &mut PgConnection, id: InvoiceId) -> Result<Option<Terms>, LedgerError> {
+pub async fn hold(db: &mut PgConnection, id: InvoiceId) -> Result<Option<(Terms, Standing)>, LedgerError> {
     let row = invoices!("WHERE i.id = $1 FOR SHARE", id.uuid());
-    row.fetch_optional(db).await?.map(|row| row.terms()).transpose()
+    row.fetch_optional(db).await?.map(|row| Ok((row.terms()?, row.told()?))).transpose()
 }
 
 /// What invoices have got: every canonical transfer that is claimed for them, in the unit of the invoice. To be asked in a statement
@@ -73,8 +74,9 @@ pub async fn credits_of(db: &mut PgConnection, locked: &[LockedInvoice]) -> Resu
     let units: Vec<_> = locked.iter().map(|invoice| i16::from(invoice.decimals)).collect();
     let rows = sqlx::query!(
         r#"
-        SELECT c.invoice_id AS "invoice_id!", t.amount, CASE WHEN p.given_up_at IS NULL OR p.handed_out_at IS NOT NULL THEN LEAST(t.happened_at, p.created_at) ELSE t.happened_at END
-                   AS "came_at!",
+        SELECT c.invoice_id AS "invoice_id!", t.amount,
+               CASE WHEN p.given_up_at IS NULL OR p.handed_out_at <= p.given_up_at THEN LEAST(t.happened_at, p.created_at)
+                    ELSE t.happened_at END AS "came_at!",
                c.block_number, n.cursor_number, n.safe_number, n.final_number, i.unit AS "unit!",
                (SELECT o.decimals FROM invoice_options o WHERE o.invoice_id = c.invoice_id AND o.network = c.network AND o.asset = t.asset
                 LIMIT 1) AS decimals

@@ -21,12 +21,15 @@ pub struct Taker {
 /// this name.
 const PROOF: &str = "proof";
 
-/// Takes the success of payments whose transfers were presented as proofs before: a transfer is told once, as the one or the other. To
-/// be called under the lock on the cursor when the payments have claimed their transfers.
+/// The same, where the transfer was credited to another invoice.
+const INVOICE: &str = "invoice";
+
+/// Takes the success of payments whose transfers bought something before: as proofs, or by naming another invoice. A transfer is told
+/// once. To be called under the lock on the cursor when the payments have claimed their transfers.
 ///
 /// # Errors
 /// The database could not be reached.
-pub async fn take_proven(db: &mut PgConnection, paid: &[PaymentId]) -> Result<(), LedgerError> {
+pub async fn take_spent(db: &mut PgConnection, paid: &[PaymentId], now: DateTime<Utc>) -> Result<(), LedgerError> {
     if paid.is_empty() {
         return Ok(());
     }
@@ -42,6 +45,19 @@ pub async fn take_proven(db: &mut PgConnection, paid: &[PaymentId]) -> Result<()
         "#,
         &ids,
         PROOF,
+    )
+    .execute(&mut *db)
+    .await?;
+    sqlx::query!(
+        r#"
+        UPDATE payments p SET handed_out_to = $2, handed_out_at = $3
+        FROM claims c
+        WHERE p.id = ANY ($1) AND c.payment_id = p.id AND p.handed_out_at IS NULL
+          AND c.basis IN ('reference', 'assigned') AND c.invoice_id IS DISTINCT FROM p.invoice_id
+        "#,
+        &ids,
+        INVOICE,
+        now,
     )
     .execute(db)
     .await?;

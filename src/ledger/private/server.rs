@@ -35,8 +35,8 @@ const SETTINGS: [&str; 11] = [
     "fsync=on",
     "synchronous_commit=on",
     "full_page_writes=on",
-    // Modest: one process of ours with one pool, beside whatever else the machine does.
-    "shared_buffers=32MB",
+    // PostgreSQL's own default. What is not used of it costs nothing, and the index of a million registered addresses stays in it.
+    "shared_buffers=128MB",
     "max_wal_size=256MB",
     "jit=off",
     // One log file, ours. Failed statements come back to us as errors and need not be written twice, which also bounds the log.

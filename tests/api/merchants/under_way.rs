@@ -128,5 +128,16 @@ async fn a_payment_that_was_given_up_is_late_when_it_lands_after_its_invoice_has
     })
     .await;
     assert_eq!((&late["status"], &late["amountLate"]), (&json!("expired"), &json!("0.01")), "{late}");
+
+    // Its success is collected all the same, and what was told as late stays late when its block becomes final.
+    assert_eq!(facilitator.settle(&body).await.1["success"], true);
+    chain.mine(700).await;
+    eventually("a final block", PATIENCE, || async {
+        let is_final = "SELECT EXISTS (SELECT FROM networks WHERE final_number > (SELECT max(block_number) FROM claims))";
+        sqlx::query_scalar::<_, bool>(is_final).fetch_one(ledger.pool()).await.expect("the database answers").then_some(())
+    })
+    .await;
+    let shown = merchant.show(&invoice).await;
+    assert_eq!((&shown["status"], &shown["amountLate"]), (&json!("expired"), &json!("0.01")), "{shown}");
     assert_eq!(told(&url, &invoice).await, ["invoice.expired", "invoice.paid_late"]);
 }

@@ -1,5 +1,6 @@
 //! Transfers that we have signed ourselves: they are for the payments in them, and told once, as a payment or as a proof.
 
+use chrono::DateTime;
 use quittance::domain::ids::PaymentId;
 use quittance::ledger::payments;
 use secrecy::SecretString;
@@ -10,6 +11,7 @@ use uuid::Uuid;
 use super::{AMOUNT, Shop, facts, presented, start, terms};
 use crate::support::database;
 use crate::support::merchant::{pay, sign};
+use crate::support::payer::Terms;
 
 const SIGNER: &str = "0x0000000000000000000000000000000000000005";
 
@@ -83,9 +85,36 @@ async fn what_we_have_signed_is_no_proof_before_its_payment_has_ended() {
     change(&url, &format!("UPDATE claims SET payment_id = '{}'", payment.uuid())).await;
     let ledger = database::ledger(&url).await;
     let mut connection = ledger.pool().acquire().await.expect("the database answers");
-    payments::take_proven(&mut connection, &[payment]).await.expect("the database answers");
+    payments::take_spent(&mut connection, &[payment], DateTime::UNIX_EPOCH).await.expect("the database answers");
     let taken = sqlx::query_scalar::<_, Option<String>>("SELECT handed_out_to FROM payments").fetch_one(&mut *connection).await;
     assert_eq!(taken.expect("the database answers").as_deref(), Some("proof"));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_payment_whose_transfer_was_credited_to_another_invoice_by_its_name_has_no_success() {
+    for (payments_own, expected) in [(false, Some("invoice")), (true, None)] {
+        let (chain, facilitator, url) = start().await;
+        let shop = Shop::open(&chain, &facilitator, &chain.payers[0]).await;
+        let invoice = shop.merchant.invoice(&json!({"amount": AMOUNT.0})).await;
+        let nonce = invoice["options"][0]["nonce"].as_str().expect("a nonce").parse().expect("32 bytes");
+        let payer = &chain.payers[1];
+        let owed = Terms { amount: AMOUNT.1, ..Terms::to(&shop.address) };
+        let signed = payer.authorize_with(&owed, nonce, payer.address().parse().expect("an address"));
+        let transaction = chain.send_as(&chain.payers[2].address(), &chain.usdc(), &signed.call(), 1_000_000).await;
+        shop.merchant.until(&invoice, "paid").await;
+        let payment = sign_for_payment(&url, &chain.network(), &transaction).await;
+
+        change(&url, &format!("UPDATE claims SET payment_id = '{}'", payment.uuid())).await;
+        if payments_own {
+            change(&url, "UPDATE payments SET invoice_id = (SELECT id FROM invoices)").await;
+        }
+        let ledger = database::ledger(&url).await;
+        let mut connection = ledger.pool().acquire().await.expect("the database answers");
+        payments::take_spent(&mut connection, &[payment], DateTime::UNIX_EPOCH).await.expect("the database answers");
+        let taken = "SELECT handed_out_to FROM payments";
+        let taken = sqlx::query_scalar::<_, Option<String>>(taken).fetch_one(&mut *connection).await;
+        assert_eq!(taken.expect("the database answers").as_deref(), expected);
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -100,7 +129,7 @@ async fn a_payment_whose_transfer_nobody_has_shown_keeps_its_success() {
     change(&url, &format!("UPDATE claims SET payment_id = '{}'", payment.uuid())).await;
     let ledger = database::ledger(&url).await;
     let mut connection = ledger.pool().acquire().await.expect("the database answers");
-    payments::take_proven(&mut connection, &[payment]).await.expect("the database answers");
+    payments::take_spent(&mut connection, &[payment], DateTime::UNIX_EPOCH).await.expect("the database answers");
     let taken = sqlx::query_scalar::<_, Option<String>>("SELECT handed_out_to FROM payments").fetch_one(&mut *connection).await;
     assert_eq!(taken.expect("the database answers"), None);
 }

@@ -153,6 +153,15 @@ async fn the_name_that_a_payer_gives_its_payment_unlocks_nothing_and_is_for_one_
     assert_eq!(told, (409, &json!(false), &json!("payment_identifier_reused")), "{refused}");
     assert_eq!(chain.transfers_to(&chain.text("/accounts/merchant/address")).await.len(), 1, "money moved once");
 
+    // A payment that had no name before has the one under which it is asked for again.
+    let mut unnamed = named(&chain, 3, &json!({"id": "pay_of_an_earlier_one"}));
+    let extensions = unnamed["paymentPayload"].as_object_mut().expect("an object").remove("extensions");
+    assert_eq!(settle_as(&facilitator, &ours.key, &unnamed).await.1["success"], true);
+    unnamed["paymentPayload"]["extensions"] = extensions.expect("it had some");
+    assert_eq!(settle_as(&facilitator, &ours.key, &unnamed).await.1["errorReason"], "duplicate_settlement");
+    let taken = named(&chain, 4, &json!({"id": "pay_of_an_earlier_one"}));
+    assert_eq!(settle_as(&facilitator, &ours.key, &taken).await.0, 409);
+
     // What others call their payments is their own affair.
     assert_eq!(settle_as(&facilitator, &others.key, &other).await.1["success"], true);
     assert_eq!(facilitator.settle(&named(&chain, 2, &id)).await.1["success"], true);
