@@ -302,6 +302,8 @@ pub struct Observed {
     pub uses: Vec<AuthorizationUse>,
     /// Every transfer of an allowed token in it, from and to whomever.
     pub transfers: Vec<Transfer>,
+    /// Allowed tokens whose code was replaced in it.
+    pub upgraded: Vec<Address>,
     /// The transactions in it.
     pub transactions: Vec<TransactionId>,
     /// Which of the network's nodes said what was used, so that another one can be asked whether that is so.

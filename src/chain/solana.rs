@@ -219,7 +219,14 @@ impl SolanaChain {
     /// Blocks of which nothing is wanted but that they are there.
     async fn observe_bare(&self, heights: RangeInclusive<u64>) -> Result<Vec<Observed>, ChainError> {
         let node = self.nodes.order().next().unwrap_or_default();
-        let bare = |block| Observed { block, uses: Vec::new(), transfers: Vec::new(), transactions: Vec::new(), node };
+        let bare = |block| Observed {
+            block,
+            uses: Vec::new(),
+            transfers: Vec::new(),
+            upgraded: Vec::new(),
+            transactions: Vec::new(),
+            node,
+        };
         Ok(self.blocks.range(heights).await?.into_iter().map(bare).collect())
     }
 

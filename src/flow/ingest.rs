@@ -107,6 +107,10 @@ impl Flows {
         let mut told = settle_findings(&mut db, &observed.block, &findings, now).await?;
         let spent = spend_slots(&mut db, network, observed).await?;
         blocks::move_cursor(&mut db, network, &observed.block.hash, heights).await?;
+        let upgrade = upgrade(observed);
+        if let Some(reason) = &upgrade {
+            blocks::halt_behind(&mut db, network, reason).await?;
+        }
         if claimed {
             receipts::issue(&mut db, network, &observed.block.hash, now).await?;
         }
@@ -124,6 +128,9 @@ impl Flows {
         notify_block(&mut db, network).await?;
         commit(db).await?;
 
+        if let Some(reason) = upgrade {
+            tracing::error!(%network, reason, "the network is halted");
+        }
         self.count(network, heights, &findings, finalized_count, &observed.transactions);
         self.count_credited(network, &credited);
         self.count_told(&told);
@@ -289,6 +296,12 @@ fn find<'a>(held: &'a [Payment], uses: &'a [AuthorizationUse]) -> Findings<'a> {
         }
     }
     findings
+}
+
+/// Why a network is halted in whose block a token got other code. What the rules rely on may not hold any more until somebody has looked.
+fn upgrade(observed: &Observed) -> Option<String> {
+    let token = observed.upgraded.first()?;
+    Some(format!("the code of the token {token} was replaced in block {}", observed.block.number))
 }
 
 async fn settle_findings(

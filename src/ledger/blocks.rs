@@ -131,6 +131,21 @@ impl Ledger {
     }
 }
 
+/// Halts a network behind the block that is taken in by this transaction.
+///
+/// # Errors
+/// The database could not be reached.
+pub async fn halt_behind(db: &mut PgConnection, network: &Network, reason: &str) -> Result<(), LedgerError> {
+    sqlx::query!(
+        "UPDATE networks SET halted_at = clock_timestamp(), halted_reason = $2 WHERE network = $1 AND halted_at IS NULL",
+        network.as_str(),
+        reason,
+    )
+    .execute(db)
+    .await?;
+    Ok(())
+}
+
 /// The cursor, locked until the transaction ends.
 ///
 /// # Errors

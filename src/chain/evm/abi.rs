@@ -15,6 +15,7 @@ sol! {
         event Transfer(address indexed from, address indexed to, uint256 value);
         event AuthorizationUsed(address indexed authorizer, bytes32 indexed nonce);
         event AuthorizationCanceled(address indexed authorizer, bytes32 indexed nonce);
+        event Upgraded(address indexed implementation);
     }
 
     /// A contract that signs (EIP-1271).

@@ -359,14 +359,14 @@ impl Blocks {
     }
 
     fn read(&self, block: &Block, header: &Header, logs: &[LogEntry], node: usize) -> Result<Observed, ChainError> {
-        let Entries { uses, transfers } = self.read_entries(block, logs)?;
+        let Entries { uses, transfers, upgraded } = self.read_entries(block, logs)?;
         let transactions = header.transactions.iter().map(B256::to_string).collect();
-        Ok(Observed { block: block.clone(), uses, transfers, transactions, node })
+        Ok(Observed { block: block.clone(), uses, transfers, upgraded, transactions, node })
     }
 
     /// Whether a block's logs say all that was observed in it.
     fn confirms(&self, logs: &[LogEntry], observed: &Observed) -> Result<bool, ChainError> {
-        let Entries { uses, transfers } = self.read_entries(&observed.block, logs)?;
+        let Entries { uses, transfers, .. } = self.read_entries(&observed.block, logs)?;
         let all_used = observed.uses.iter().all(|seen| uses.contains(seen));
         Ok(all_used && observed.transfers.iter().all(|seen| transfers.contains(seen)))
     }

@@ -88,8 +88,13 @@ pub struct LogEntry {
 
 /// The topics that matter, as a filter takes them.
 #[must_use]
-pub fn topics() -> [B256; 3] {
-    [Token::Transfer::SIGNATURE_HASH, Token::AuthorizationUsed::SIGNATURE_HASH, Token::AuthorizationCanceled::SIGNATURE_HASH]
+pub fn topics() -> [B256; 4] {
+    [
+        Token::Transfer::SIGNATURE_HASH,
+        Token::AuthorizationUsed::SIGNATURE_HASH,
+        Token::AuthorizationCanceled::SIGNATURE_HASH,
+        Token::Upgraded::SIGNATURE_HASH,
+    ]
 }
 
 /// What a block's logs say of the allowed tokens.
@@ -99,6 +104,8 @@ pub struct Entries {
     pub uses: Vec<AuthorizationUse>,
     /// Every movement, whoever paid and was paid.
     pub transfers: Vec<Transfer>,
+    /// Tokens that got other code.
+    pub upgraded: Vec<Address>,
 }
 
 /// Reads what a block's logs say of `tokens`.
@@ -149,6 +156,7 @@ pub fn entries(tokens: &[EvmAddress], block_hash: &str, logs: &[LogEntry]) -> Op
                 }
                 entries.transfers.push(transfer);
             }
+            Some(Entry::Upgraded) => entries.upgraded.push(Address::Evm(log.address.into())),
             None => {}
         }
     }
@@ -193,7 +201,7 @@ pub struct Moved {
 pub fn moved(log: &LogEntry) -> Option<Moved> {
     match read(log)? {
         Entry::Moved(moved) => Some(moved),
-        Entry::Used { .. } | Entry::Cancelled { .. } => None,
+        Entry::Used { .. } | Entry::Cancelled { .. } | Entry::Upgraded => None,
     }
 }
 
@@ -201,6 +209,7 @@ enum Entry {
     Used { authorizer: EvmAddress, nonce: B256 },
     Cancelled { authorizer: EvmAddress, nonce: B256 },
     Moved(Moved),
+    Upgraded,
 }
 
 fn read(log: &LogEntry) -> Option<Entry> {
@@ -209,6 +218,8 @@ fn read(log: &LogEntry) -> Option<Entry> {
     match *log.topics.first()? {
         Token::AuthorizationUsed::SIGNATURE_HASH => Some(Entry::Used { authorizer: address(1)?, nonce: nonce()? }),
         Token::AuthorizationCanceled::SIGNATURE_HASH => Some(Entry::Cancelled { authorizer: address(1)?, nonce: nonce()? }),
+        // As proxies of every age announce it (EIP-1967); some have the new code among the topics, and some behind them.
+        Token::Upgraded::SIGNATURE_HASH => Some(Entry::Upgraded),
         // Tokens of another kind have an event of the same name with one more topic and no amount (ERC-721).
         Token::Transfer::SIGNATURE_HASH if log.topics.len() == 3 && log.data.len() == 32 => {
             let value = U256::try_from_be_slice(&log.data)?;
@@ -334,7 +345,7 @@ mod tests {
             moved(5, 8, 5, 5, 0),
         ];
 
-        let Entries { uses, transfers } = entries(&[TOKEN], &BLOCK.to_string(), &logs).unwrap();
+        let Entries { uses, transfers, .. } = entries(&[TOKEN], &BLOCK.to_string(), &logs).unwrap();
 
         let amount = |moved: &Transfer| moved.amount.unwrap().units();
         let told: Vec<_> = transfers.iter().map(|moved| (moved.index, amount(moved), moved.marks.clone())).collect();
@@ -390,6 +401,17 @@ mod tests {
         for topic in topics() {
             assert!(promises(&[TOKEN.as_slice(), topic.as_slice()]), "{topic}");
         }
+    }
+
+    #[test]
+    fn a_token_with_other_code_is_told_wherever_its_proxy_names_the_code() {
+        let upgraded = |topics| log(0, 1, topics, None);
+        let of = |log: LogEntry| entries(&[TOKEN], &BLOCK.to_string(), &[log]).unwrap().upgraded;
+        let event = Token::Upgraded::SIGNATURE_HASH;
+
+        assert_eq!(of(upgraded(vec![event, word(7)])), [Address::Evm(TOKEN.into())]);
+        assert_eq!(of(upgraded(vec![event])), [Address::Evm(TOKEN.into())]);
+        assert_eq!(of(LogEntry { address: EvmAddress::repeat_byte(2), ..upgraded(vec![event]) }), [], "another contract's");
     }
 
     /// The block at a height, whose hash is that number.

@@ -257,7 +257,7 @@ async fn observe(blocks: &Blocks, slot: u64, found: &[Sent<'_>]) -> Result<Optio
     });
     let (uses, transactions): (Vec<_>, Vec<_>) = located.unzip();
     let transfers = transfers.into_iter().filter(|transfer| transactions.contains(&transfer.transaction)).collect();
-    Ok(Some(Observed { block, uses, transfers, transactions, node }))
+    Ok(Some(Observed { block, uses, transfers, upgraded: Vec::new(), transactions, node }))
 }
 
 #[cfg(test)]

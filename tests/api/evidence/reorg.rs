@@ -13,6 +13,9 @@ use crate::support::facilitator::{Facilitator, NetworkOptions, Options};
 use crate::support::payer::{Signed, transfer_call};
 use crate::support::proxy::{Act, Proxy};
 
+/// Where Circle's proxy keeps the address of its code: the hash of `org.zeppelinos.proxy.implementation`.
+const IMPLEMENTATION_SLOT: &str = "0x7050c9e0f4ca769c69bd3a8ef740bc37934f8e2c036e5a723fd8ee048ed3f8c3";
+
 /// Settles and replaces the block that paid by an empty one, with exactly so many blocks in all.
 async fn settle_and_reorg(world: &World, facilitator: &Facilitator, signed: &Signed, depth: u64) -> Value {
     world.mining(false).await;
@@ -54,6 +57,31 @@ async fn until_event(facilitator: &Facilitator, answer: &Value, kind: &str) -> V
         events(&payment).contains(&kind).then_some(payment)
     })
     .await
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_network_is_halted_when_a_token_gets_other_code_until_somebody_has_looked() {
+    let world = World::new(ChainOptions { block_time: 0.25, ..ChainOptions::default() }).await;
+    let proxy = Proxy::start(&world.chain.url);
+    let facilitator = Facilitator::start(&world.options(&[&proxy])).await;
+    let (before, after) = (world.signed(0), world.signed(1));
+    assert!(is_success(&facilitator.settle(&before.v2()).await.1));
+
+    // The code that it has already is other code as well as any.
+    let admin = world.chain.text("/accounts/proxyAdmin/address");
+    let code = world.chain.rpc("eth_getStorageAt", json!([world.chain.usdc(), IMPLEMENTATION_SLOT, "latest"])).await;
+    let code = code.as_str().expect("a word").trim_start_matches("0x").to_owned();
+    let upgrade = world.chain.send_as(&admin, &world.chain.usdc(), &format!("0x3659cfe6{code}"), 1_000_000).await;
+    assert_eq!(world.chain.receipt(&upgrade).await["status"], "0x1");
+    eventually("a halt", PATIENCE, || async { (facilitator.metric("quittance_network_halted{").await == 1.0).then_some(()) })
+        .await;
+    let (status, refused) = facilitator.settle(&after.v2()).await;
+    assert_eq!((status, reason(&refused)), (503, "unexpected_settle_error"), "{refused}");
+    assert!(facilitator.log().contains("the code of the token"), "the reason is told");
+
+    let (resumed, words) = facilitator.command(&["network", "resume", &world.chain.network()]).await;
+    assert!(resumed, "{words}");
+    assert!(is_success(&facilitator.caller().settle_patiently(&after.v2(), PATIENCE).await));
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -40,7 +40,7 @@ impl Contents {
     /// The block with every transfer in it. What was used up is asked for by name.
     pub fn observed(self) -> Observed {
         let Self { block, transfers, node, .. } = self;
-        Observed { block, uses: Vec::new(), transfers, transactions: Vec::new(), node }
+        Observed { block, uses: Vec::new(), transfers, upgraded: Vec::new(), transactions: Vec::new(), node }
     }
 
     /// Whether these transactions stand in it.
@@ -204,6 +204,7 @@ mod tests {
         let observed = |name: &str, transfers: Vec<Transfer>| Observed {
             block: block.clone(),
             uses: Vec::new(),
+            upgraded: Vec::new(),
             transfers,
             transactions: vec![name.to_owned()],
             node: 1,
