@@ -14,15 +14,19 @@ use crate::domain::ids::AccountId;
 /// # Errors
 /// A key that is malformed, unknown or revoked, even where none is needed: its holder believes to be somebody.
 pub async fn caller(service: &Service, request: &HttpRequest) -> Result<Caller, Problem> {
-    let Some(header) = request.headers().get(AUTHORIZATION) else { return Ok(Caller::Anonymous) };
-    let key = header
-        .to_str()
-        .ok()
-        .and_then(|text| text.strip_prefix("Bearer "))
-        .and_then(ApiKey::parse)
-        .ok_or(Problem::Unauthorized)?;
+    let Some(key) = key(request)? else { return Ok(Caller::Anonymous) };
     let flows = std::sync::Arc::clone(&service.flows);
     service.run(async move { flows.authenticate(&key).await }).await??.ok_or(Problem::Unauthorized)
+}
+
+/// The key in a request, whatever it is worth.
+///
+/// # Errors
+/// One that is malformed.
+pub fn key(request: &HttpRequest) -> Result<Option<ApiKey>, Problem> {
+    let Some(header) = request.headers().get(AUTHORIZATION) else { return Ok(None) };
+    let bearer = header.to_str().ok().and_then(|text| text.strip_prefix("Bearer "));
+    bearer.and_then(ApiKey::parse).map(Some).ok_or(Problem::Unauthorized)
 }
 
 /// Who may read what became of payments: every account, and where the service is open also those without one. Which payments is

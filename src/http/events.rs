@@ -15,6 +15,7 @@ use super::merchant::{Reply, answer};
 use super::page::{PAGE, page_size};
 use super::problem::{Problem, read_only};
 use super::streaming::{self, Cut, Writer};
+use crate::domain::account::ApiKey;
 use crate::domain::ids::AccountId;
 use crate::flow::Flows;
 use crate::flow::streams::Listener;
@@ -28,7 +29,7 @@ pub fn routes(config: &mut ServiceConfig) {
 /// A stream in which nothing happens says so this often, or somebody on the way takes it for dead.
 const HEARTBEAT: Duration = Duration::from_secs(15);
 
-/// A stream ends after this, and its reader comes back with the same key, if that is still worth anything.
+/// A stream ends after this, and its reader comes back.
 const STREAM_LASTS: Duration = Duration::from_hours(1);
 
 /// The ledger must answer a stream within this.
@@ -72,7 +73,7 @@ async fn events(
     if wants_pages(request.headers()) {
         return page(&service, account, after, query.limit).await;
     }
-    stream(&service, account, after).await.unwrap_or_else(|problem| problem.response())
+    stream(&service, &request, account, after).await.unwrap_or_else(|problem| problem.response())
 }
 
 /// Whoever asks for JSON and not for a stream gets a page.
@@ -109,7 +110,13 @@ fn with_position(event: &ToldEvent) -> Result<Value, Problem> {
     Ok(told)
 }
 
-async fn stream(service: &Service, account: AccountId, after: Option<u64>) -> Result<HttpResponse, Problem> {
+async fn stream(
+    service: &Service,
+    request: &HttpRequest,
+    account: AccountId,
+    after: Option<u64>,
+) -> Result<HttpResponse, Problem> {
+    let key = auth::key(request)?.ok_or(Problem::Unauthorized)?;
     let start = if let Some(position) = after {
         position
     } else {
@@ -125,14 +132,14 @@ async fn stream(service: &Service, account: AccountId, after: Option<u64>) -> Re
     // Some proxies collect an answer before they pass it on.
     head.content_type("text/event-stream").insert_header(("x-accel-buffering", "no"));
     Ok(streaming::respond(&mut head, &service.runtime, |writer| async move {
-        tell(&flows, &listener, account, start, &writer).await;
+        tell(&flows, &listener, (account, &key), start, &writer).await;
         // Its reader comes back and misses nothing, however it ended.
         Ok::<(), Cut>(())
     }))
 }
 
-/// Tells a listener what comes behind a position, until one of both leaves or the ledger does not answer.
-async fn tell(flows: &Flows, listener: &Listener, account: AccountId, start: u64, writer: &Writer) {
+/// Tells a listener what comes behind a position, until one of both leaves, its key is revoked, or the ledger does not answer.
+async fn tell(flows: &Flows, listener: &Listener, (account, key): (AccountId, &ApiKey), start: u64, writer: &Writer) {
     let (mut position, ends) = (start, Instant::now() + STREAM_LASTS);
     if !writer.write(opening(position)).await {
         return;
@@ -152,7 +159,8 @@ async fn tell(flows: &Flows, listener: &Listener, account: AccountId, start: u64
                 () = tokio::time::sleep(HEARTBEAT) => ":\n\n".to_owned(),
             }
         };
-        if !writer.write(piece).await {
+        let known = tokio::time::timeout(LEDGER_WITHIN, flows.authenticate(key)).await;
+        if !matches!(known, Ok(Ok(Some(_)))) || !writer.write(piece).await {
             return;
         }
     }

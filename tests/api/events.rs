@@ -5,7 +5,7 @@ use std::time::Duration;
 use serde_json::{Value, json};
 
 use crate::support::chain::{Chain, ChainOptions};
-use crate::support::cli::open_account;
+use crate::support::cli::{open_account, run_well, word_behind};
 use crate::support::facilitator::{Facilitator, NetworkOptions, Options};
 use crate::support::merchant::Merchant;
 use crate::support::{database, eventually, http_client};
@@ -157,6 +157,25 @@ async fn a_stream_goes_on_where_it_was_left_without_gap_or_repeat() {
 }
 
 /// Asks for a page.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_stream_ends_when_its_key_is_revoked_and_tells_nothing_more() {
+    let (chain, facilitator) = start().await;
+    let merchant = Merchant::open(&facilitator).await;
+    merchant.register(&chain.network(), &chain.payers[0]).await;
+    let made = run_well(&facilitator, &["api-key", "create", merchant.id(), "--scope", "merchant"]).await;
+    let stolen = word_behind(&made, "API key");
+    let mut reader = Reader::open(&facilitator, &stolen, "", None).await;
+    assert_eq!(reader.step().await, Some(None), "where it begins");
+    cancel_one(&merchant).await;
+    assert_eq!(reader.events(1).await.len(), 1);
+
+    let name = stolen.split('.').next().expect("a name");
+    run_well(&facilitator, &["api-key", "revoke", name]).await;
+    cancel_one(&merchant).await;
+
+    assert_eq!(reader.step().await, None);
+}
+
 async fn page(facilitator: &Facilitator, key: Option<&str>, path: &str) -> (u16, Value) {
     let mut request = facilitator.client().get(format!("{}{path}", facilitator.url)).header("accept", "application/json");
     if let Some(key) = key {
