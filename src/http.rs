@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use actix_web::body::MessageBody;
 use actix_web::dev::{ServiceRequest, ServiceResponse};
-use actix_web::http::header::{CACHE_CONTROL, HeaderValue};
+use actix_web::http::header::{CACHE_CONTROL, HOST, HeaderValue};
 use actix_web::middleware::{Next, from_fn};
 use actix_web::{App, HttpResponse, HttpServer, web};
 use tokio::runtime::Handle;
@@ -105,7 +105,7 @@ pub fn api(service: Arc<Service>) -> std::io::Result<(actix_web::dev::Server, st
         App::new()
             .app_data(web::Data::from(Arc::clone(&service)))
             .wrap(from_fn(observe))
-            .wrap(from_fn(plain_paths_only))
+            .wrap(from_fn(plain_targets_only))
             .configure(facilitator::routes)
             .configure(payments::routes)
             .configure(addresses::routes)
@@ -125,6 +125,8 @@ pub fn api(service: Arc<Service>) -> std::io::Result<(actix_web::dev::Server, st
     // The limit is for each worker.
     .max_connections(connections.div_ceil(WORKERS))
     .client_request_timeout(HEADERS_WITHIN)
+    // A client that has closed its side is gone. Were it answered all the same, a success would be told to nobody and not be told again.
+    .h1_allow_half_closed(false)
     .shutdown_timeout(grace)
     .disable_signals()
     .bind(listen)?;
@@ -196,11 +198,17 @@ fn route(pattern: Option<&str>) -> &'static str {
     ROUTES.into_iter().find(|route| Some(*route) == pattern).unwrap_or("none")
 }
 
-/// Our paths need no escapes. Whoever writes one wants two parts of a system to read different paths.
-async fn plain_paths_only(
+/// Our paths need no escapes, and a request for another host is none for us. Whoever writes such a thing wants two parts of a system to
+/// read different requests.
+async fn plain_targets_only(
     request: ServiceRequest,
     next: Next<impl MessageBody + 'static>,
 ) -> Result<ServiceResponse<impl MessageBody>, actix_web::Error> {
+    let host = request.headers().get(HOST).map(HeaderValue::as_bytes);
+    if request.uri().authority().is_some_and(|authority| Some(authority.as_str().as_bytes()) != host) {
+        let response: HttpResponse = Problem::BadParameter("the request is for another host".to_owned()).response();
+        return Ok(request.into_response(response).map_into_boxed_body());
+    }
     if request.uri().path().bytes().any(|byte| byte == b'%' || byte == b';') {
         let response: HttpResponse = problem::not_found();
         return Ok(request.into_response(response).map_into_boxed_body());

@@ -26,6 +26,7 @@ mod evidence;
 mod exports;
 mod fences;
 mod heads;
+mod hostile;
 mod merchants;
 mod nodes;
 mod operations;
