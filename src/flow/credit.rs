@@ -26,13 +26,16 @@ use crate::metrics::TransferOutcome;
 pub struct Credited {
     /// The invoices that this concerns.
     pub invoices: BTreeSet<InvoiceId>,
+    /// Transfers that pay something now, our own payments among them.
+    pub claims: usize,
     /// Transfers that pay something.
     matched: u64,
     /// Transfers that pay nothing. Those that we have signed are not among them: their payments are found in another way.
     unmatched: u64,
 }
 
-/// Keeps what a block moved to registered addresses and for payments, and records what it pays.
+/// Keeps what a block moved to registered addresses and for payments, and records what it pays. `deeper` are the invoices that it
+/// concerns because blocks below it stand deeper now.
 ///
 /// The cost grows with what stands in the block, and not with how many addresses are registered.
 ///
@@ -44,6 +47,7 @@ pub async fn credit(
     block: &Block,
     (moved, owners): (&[Transfer], &Owners),
     paid: &[(&Payment, &Transfer)],
+    deeper: &BTreeSet<InvoiceId>,
 ) -> Result<Credited, LedgerError> {
     let owner = |transfer: &Transfer| owners.get(&transfer.to).copied();
     let ours: Vec<&Transfer> = moved.iter().filter(|transfer| owner(transfer).is_some()).collect();
@@ -52,7 +56,7 @@ pub async fn credit(
     let mut kept: Vec<_> =
         ours.iter().copied().chain(foreign).map(|transfer| Kept { transfer, owner: owner(transfer) }).collect();
     if kept.is_empty() {
-        return Ok(Credited::default());
+        return Ok(Credited { invoices: deeper.clone(), ..Credited::default() });
     }
     kept.sort_by_key(|kept| kept.transfer.index);
     transfers::keep(db, network, block, &kept).await?;
@@ -68,17 +72,22 @@ pub async fn credit(
         .filter(|transfer| matching::can_pay(transfer))
         .map(|transfer| Kept { transfer, owner: owner(transfer) })
         .collect();
-    let (found, unmatched) = matched(db, network, block, free).await?;
+    // A payment that takes over a transfer takes it from the invoice that it was believed to be for.
+    let robbed = claims.iter().filter_map(|claim| before.get(&claim.transfer.index).copied().flatten());
+    let mut concerned: BTreeSet<_> = deeper.iter().copied().chain(robbed).chain(invoices_of(&claims)).collect();
+    let (found, unmatched) = matched(db, network, block, free, &concerned).await?;
     transfers::claim(db, network, block, &found).await?;
+    concerned.extend(invoices_of(&found));
     claims.extend(found);
     let merchants: Vec<_> = paid.iter().map(|(payment, transfer)| (payment.id, owner(transfer))).collect();
     payments::note_merchants(db, &merchants).await?;
 
     let matched = claims.iter().filter(|claim| owner(claim.transfer).is_some()).count() as u64;
-    let concerned = claims.iter().filter_map(|claim| claim.invoice.map(|(invoice, _)| invoice));
-    // A payment that takes over a transfer takes it from the invoice that it was believed to be for.
-    let robbed = claims.iter().filter_map(|claim| before.get(&claim.transfer.index).copied().flatten());
-    Ok(Credited { invoices: concerned.chain(robbed).collect(), matched, unmatched })
+    Ok(Credited { invoices: concerned, claims: claims.len(), matched, unmatched })
+}
+
+fn invoices_of<'a>(claims: &'a [NewClaim<'_>]) -> impl Iterator<Item = InvoiceId> + 'a {
+    claims.iter().filter_map(|claim| claim.invoice.map(|(invoice, _)| invoice))
 }
 
 /// Who owns which of the addresses that a block concerns.
@@ -127,12 +136,14 @@ async fn claims_of_payments<'a>(
     Ok(claims)
 }
 
-/// Which invoices transfers pay that pay nothing yet, and how many of them pay none.
+/// Which invoices transfers pay that pay nothing yet, and how many of them pay none. `concerned` are the other invoices that the
+/// transaction will lock.
 async fn matched<'a>(
     db: &mut Db,
     network: &Network,
     block: &Block,
     free: Vec<Kept<'a>>,
+    concerned: &BTreeSet<InvoiceId>,
 ) -> Result<(Vec<NewClaim<'a>>, u64), LedgerError> {
     if free.is_empty() {
         return Ok((Vec::new(), 0));
@@ -157,7 +168,8 @@ async fn matched<'a>(
         }
         claims.push(NewClaim { transfer, payment: None, invoice: Some((invoice, basis)) });
     }
-    for invoice in begun_meanwhile(db, guessed.keys().copied().collect()).await? {
+    let concerned: BTreeSet<_> = concerned.iter().copied().chain(invoices_of(&claims)).collect();
+    for invoice in begun_meanwhile(db, guessed.keys().copied().collect(), concerned).await? {
         let guess = guessed.get(&invoice).copied();
         claims.retain(|claim| guess != Some(claim.transfer.index));
     }
@@ -166,12 +178,17 @@ async fn matched<'a>(
 }
 
 /// Of these invoices those that something pays by now: a block of another network may have been taken in while this one was looked at.
-/// They stay locked, so that from here on no other does.
-async fn begun_meanwhile(db: &mut Db, guessed: Vec<InvoiceId>) -> Result<Vec<InvoiceId>, LedgerError> {
+/// They stay locked, so that from here on no other does, and with them whatever else the transaction will lock: all at once and in one
+/// order, or two networks could wait for each other.
+async fn begun_meanwhile(
+    db: &mut Db,
+    guessed: Vec<InvoiceId>,
+    concerned: BTreeSet<InvoiceId>,
+) -> Result<Vec<InvoiceId>, LedgerError> {
     if guessed.is_empty() {
         return Ok(Vec::new());
     }
-    invoices::lock(db, &guessed).await?;
+    invoices::lock(db, &concerned.into_iter().collect::<Vec<_>>()).await?;
     invoices::begun(db, &guessed).await
 }
 

@@ -2,7 +2,7 @@
 //!
 //! Everything an observer can see moves in one transaction, so no crash can pay a payment without telling it.
 
-use std::collections::{BTreeMap, HashMap, HashSet};
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::sync::Arc;
 
 use serde_json::json;
@@ -102,8 +102,9 @@ impl Flows {
         }
         let findings = find(&held, &observed.uses);
         let moved = (observed.transfers.as_slice(), &owners);
-        let credited = credit(&mut db, network, &observed.block, moved, &findings.paid).await?;
-        let claimed = !findings.paid.is_empty() || !credited.invoices.is_empty();
+        let deeper = invoices::ending_between(&mut db, network, before, heights).await?.into_iter().collect();
+        let credited = credit(&mut db, network, &observed.block, moved, &findings.paid, &deeper).await?;
+        let claimed = credited.claims > 0;
         let mut told = settle_findings(&mut db, &observed.block, &findings, now).await?;
         let spent = spend_slots(&mut db, network, observed).await?;
         blocks::move_cursor(&mut db, network, &observed.block.hash, heights).await?;
@@ -120,9 +121,7 @@ impl Flows {
         let finalized = finalize(&mut db, network, (before.finalized, heights.finalized), now).await?;
         let finalized_count = finalized.len();
         told.extend(finalized);
-        let mut concerned = credited.invoices.clone();
-        concerned.extend(invoices::ending_between(&mut db, network, before, heights).await?);
-        told.extend(settle_standings(&mut db, &concerned, now).await?);
+        told.extend(settle_standings(&mut db, &credited.invoices, now).await?);
         events::insert(&mut db, &told, now).await?;
         blocks::prune(&mut db, network, heights.finalized).await?;
         notify_block(&mut db, network).await?;
@@ -236,7 +235,7 @@ impl Flows {
         let held = hold_payments(&mut db, network, uses).await?;
         let findings = find(&held, uses);
         let owners = owners(&mut db, network, moved_by(uses)).await?;
-        let credited = credit(&mut db, network, block, (&[], &owners), &findings.paid).await?;
+        let credited = credit(&mut db, network, block, (&[], &owners), &findings.paid, &BTreeSet::new()).await?;
         receipts::issue(&mut db, network, &block.hash, now).await?;
         let mut told = settle_findings(&mut db, block, &findings, now).await?;
         spend_messages(&mut db, network, &observed).await?;
