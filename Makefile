@@ -24,7 +24,7 @@ sqlx-check: ## Fails if .sqlx is not what `make sqlx` would write.
 evidence: ## Runs the long tests behind docs/RELIABILITY.md.
 	scripts/evidence.sh
 
-fuzz: ## Fuzzes the decoder of Solana's transactions for ten minutes and keeps what reaches new code.
+fuzz: ## Fuzzes what reads the words of strangers, ten minutes each, and keeps what reaches new code.
 	scripts/fuzz.sh
 
 bench: ## Takes the measurements behind docs/PERFORMANCE.md.

@@ -29,6 +29,7 @@ mod crash;
 mod credits;
 mod duplicates;
 mod faults;
+mod fuzzed;
 mod golden;
 mod lanes;
 mod merchant_input;

@@ -6,9 +6,9 @@
 pub mod chain;
 pub mod cli;
 pub mod database;
-pub mod decoder;
 pub mod facilitator;
 pub mod flows;
+pub mod fuzzed;
 pub mod merchant;
 pub mod payer;
 pub mod postgres_proxy;

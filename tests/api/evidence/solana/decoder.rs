@@ -4,7 +4,7 @@ use proptest::prelude::*;
 use proptest::test_runner::TestRunner;
 
 use super::super::{report, scale};
-use crate::support::decoder::compare;
+use crate::support::fuzzed::decoder::compare;
 use crate::support::root;
 
 /// A change of a transaction that was good.
@@ -79,16 +79,4 @@ fn no_changed_transaction_makes_the_decoder_panic_or_disagree_with_the_sdk() {
     report("solana decoder", &format!("{cases} changed transactions, {} of them taken, by the SDK too", taken.get()));
     changed.expect("the decoders agree");
     assert!(taken.get() > 0, "some changes leave a transaction");
-}
-
-/// What a fuzzer found worth keeping (scripts/fuzz.sh).
-#[test]
-fn nothing_in_the_corpus_makes_the_decoder_panic_or_disagree_with_the_sdk() {
-    let files = std::fs::read_dir(root().join("fuzz/corpus/decoder")).expect("the corpus is there");
-    let corpus: Vec<_> = files.map(|file| std::fs::read(file.expect("a file").path()).expect("it is readable")).collect();
-
-    let taken = corpus.iter().filter(|bytes| compare(bytes)).count();
-
-    report("solana decoder corpus", &format!("{} inputs of a fuzzer, {taken} of them taken, by the SDK too", corpus.len()));
-    assert!(0 < taken && taken < corpus.len(), "{taken} of {}", corpus.len());
 }
