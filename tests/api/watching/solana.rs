@@ -14,6 +14,8 @@ use crate::support::solana::Cluster;
 use crate::support::solana::wallet::{Marks, Token, Wallet};
 use crate::support::{database, eventually};
 
+mod forks;
+
 /// How accounts are asked for their histories.
 const HISTORY: &str = "getSignaturesForAddress";
 
