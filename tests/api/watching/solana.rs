@@ -15,6 +15,7 @@ use crate::support::solana::wallet::{Marks, Token, Wallet};
 use crate::support::{database, eventually};
 
 mod forks;
+mod states;
 
 /// How accounts are asked for their histories.
 const HISTORY: &str = "getSignaturesForAddress";
