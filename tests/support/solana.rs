@@ -18,6 +18,7 @@ use tokio::process::{Child, Command};
 use super::facilitator::NetworkOptions;
 
 pub mod fork;
+pub mod made_up;
 pub mod wallet;
 
 /// How long a transaction may take to land.

@@ -14,6 +14,7 @@ use crate::support::solana::Cluster;
 use crate::support::solana::wallet::{Marks, Token, Wallet};
 use crate::support::{database, eventually};
 
+mod agreement;
 mod forks;
 mod states;
 

@@ -5,11 +5,8 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use base64::Engine as _;
-use base64::engine::general_purpose::STANDARD;
 use futures_util::future::join_all;
 use futures_util::{StreamExt, stream};
-use quittance::domain::address::decode_base58_pair;
 use quittance::ledger::Ledger;
 use serde_json::{Value, json};
 
@@ -17,6 +14,7 @@ use super::{PATIENCE, SEND, STATUSES, is_success, reason, report, scale};
 use crate::support::facilitator::{Facilitator, NetworkOptions, Options};
 use crate::support::proxy::{Act, Edit, Proxy};
 use crate::support::solana::fork::{Fork, Instead};
+use crate::support::solana::made_up::shown;
 use crate::support::solana::{AMOUNT, Cluster, Payment};
 use crate::support::{database, eventually};
 
@@ -148,31 +146,6 @@ async fn one_nodes_word_is_not_enough_for_a_large_transfer_on_solana() {
         "solana agreement",
         "2 orders of two nodes, of which one does not show the transaction: 0 claims before it does, then paid",
     );
-}
-
-/// Shows transactions under names of one's choice as a block does, in each of which a payer pays the merchant.
-fn shown(cluster: &Cluster, payer: usize, error: Value) -> impl Fn(&str) -> Value + Clone + Send + Sync + use<> {
-    let (mint, merchant) = (cluster.text("/usdc"), cluster.text("/merchant"));
-    let payer = cluster.text(&format!("/payers/{payer}/address"));
-    move |name| {
-        let signature = decode_base58_pair(name).expect("a signature");
-        // Three accounts that are written to, of which the first signs; a blockhash, and no instructions.
-        let message: Vec<u8> = [&[1, 0, 0, 3][..], &[1; 32], &[2; 32], &[3; 32], &[4; 32], &[0]].concat();
-        let wire = [&[1][..], &signature, &message].concat();
-        let balance = |account: u8, owner: &str, amount: u64| {
-            let amount = json!({"amount": amount.to_string()});
-            json!({"accountIndex": account, "mint": mint, "owner": owner, "uiTokenAmount": amount})
-        };
-        json!({
-            "transaction": [STANDARD.encode(wire), "base64"],
-            "version": "legacy",
-            "meta": {
-                "err": error,
-                "preTokenBalances": [balance(1, &payer, AMOUNT), balance(2, &merchant, 0)],
-                "postTokenBalances": [balance(1, &payer, 0), balance(2, &merchant, AMOUNT)],
-            },
-        })
-    }
 }
 
 /// A node says of each transaction that it is asked for that it landed, or that it failed, and shows it in its blocks. None was sent.

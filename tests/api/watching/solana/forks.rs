@@ -28,7 +28,7 @@ async fn until_revoked(facilitator: &Facilitator, receipt: &str) -> Value {
 
 async fn a_credit_is_dropped(watch: &str, instead: Instead) {
     let what = format!("{watch}, {instead:?}");
-    let (cluster, keys) = (Cluster::start(200).await, Keys::generate().await);
+    let (cluster, keys) = (Cluster::start(400).await, Keys::generate().await);
     let (node, url) = (Proxy::start(&cluster.url), database::fresh().await);
     let facilitator = Facilitator::start(&keys.options(watching(&cluster, &node.url, watch), &url)).await;
     let merchant = Merchant::open(&facilitator).await;
