@@ -15,6 +15,7 @@ use crate::support::solana::wallet::{Marks, Token, Wallet};
 use crate::support::{database, eventually};
 
 mod agreement;
+mod beginning;
 mod forks;
 mod states;
 
