@@ -32,7 +32,7 @@ pub struct Pace {
     pub idle: Duration,
     /// Between two looks while payments are under way and a block is due.
     pub busy: Duration,
-    /// Where reading begins on an empty ledger; the present head if absent.
+    /// The height where reading begins on an empty ledger; that of the present head if absent.
     pub start_block: Option<u64>,
 }
 
@@ -172,7 +172,7 @@ impl Watcher {
         let (found, behind) = match self.step(cursor.as_ref(), &head).await? {
             Step::Nothing => (0, false),
             Step::Extend { from } => {
-                let from = if cursor.is_none() { self.pace.start_block.unwrap_or(from).min(from) } else { from };
+                let from = if cursor.is_none() { self.beginning(from) } else { from };
                 (head.block.number.saturating_add(1).saturating_sub(from), !self.extend(lease, from, &head).await?)
             }
             Step::Reorg { ancestor, hash } => {
@@ -196,6 +196,16 @@ impl Watcher {
         // Callers of this replica are known here, those of others by the slots that wait for a block.
         let busy = self.flows.waiting.is_awaited(network) || self.flows.ledger.has_open_slots(network).await?;
         Ok(Looked { found, behind, busy })
+    }
+
+    /// Where reading begins on an empty ledger: at the head, or below it if the operator says so.
+    fn beginning(&self, head: u64) -> u64 {
+        let Some(start_block) = self.pace.start_block else { return head };
+        if start_block > head {
+            let network = &self.chain.profile().network;
+            tracing::warn!(%network, start_block, head, "start_block is above the head, where reading begins instead");
+        }
+        start_block.min(head)
     }
 
     async fn halt(&self, cursor: &Cursor, reason: &str) -> Result<(), LedgerError> {

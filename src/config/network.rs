@@ -33,7 +33,7 @@ pub struct NetworkConfig {
     pub answer: AnswerPolicy,
     /// The hash of block 0. A node that says otherwise is not of this network.
     pub genesis: Option<String>,
-    /// Where the watcher begins with an empty ledger. Absent: at the head.
+    /// The height of the block where the watcher begins with an empty ledger. Absent: at the head.
     pub start_block: Option<u64>,
     /// How the lanes behave.
     pub lane: LanePolicy,

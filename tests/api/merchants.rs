@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 
 use crate::support::chain::{Chain, ChainOptions};
 use crate::support::facilitator::{Facilitator, NetworkOptions, Options};
-use crate::support::merchant::{Merchant, pay, sign};
+use crate::support::merchant::{Merchant, pay, sign, told};
 use crate::support::payer::{Payer, Terms};
 use crate::support::receiver::{Received, Receiver};
 use crate::support::{database, eventually};
@@ -44,13 +44,6 @@ async fn start_with_ledger() -> (Chain, secrecy::SecretString, Facilitator) {
 
 fn units(decimal: &Value) -> u128 {
     quittance::domain::amount::Amount::from_decimal(decimal.as_str().expect("a text"), 6).expect("an amount").units()
-}
-
-/// The kinds of events that an account was told of an invoice, in order.
-async fn told(url: &secrecy::SecretString, invoice: &Value) -> Vec<String> {
-    let id: quittance::domain::ids::InvoiceId = invoice["id"].as_str().expect("a name").parse().expect("an identifier");
-    let kinds = sqlx::query_scalar::<_, String>("SELECT kind FROM events WHERE invoice_id = $1 ORDER BY id").bind(id.uuid());
-    kinds.fetch_all(database::ledger(url).await.pool()).await.expect("the database answers")
 }
 
 #[tokio::test(flavor = "multi_thread")]

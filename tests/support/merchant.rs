@@ -3,13 +3,15 @@
 use std::time::Duration;
 
 use alloy::signers::SignerSync;
+use quittance::domain::ids::InvoiceId;
+use secrecy::SecretString;
 use serde_json::{Value, json};
 
 use super::chain::Chain;
 use super::cli::{Account, open_account};
-use super::eventually;
 use super::facilitator::Facilitator;
 use super::payer::{Payer, transfer_call};
+use super::{database, eventually};
 
 /// How long something may take that needs a block or two.
 const PATIENCE: Duration = Duration::from_secs(30);
@@ -147,4 +149,11 @@ pub async fn pay(chain: &Chain, from: &Payer, to: &str, units: u128) -> String {
     let transaction = chain.send_as(&from.address(), &chain.usdc(), &transfer_call(to, units), 1_000_000).await;
     assert_eq!(chain.receipt(&transaction).await["status"], "0x1", "the transfer went through");
     transaction
+}
+
+/// The kinds of events that an account was told of an invoice, in order.
+pub async fn told(url: &SecretString, invoice: &Value) -> Vec<String> {
+    let id: InvoiceId = invoice["id"].as_str().expect("a name").parse().expect("an identifier");
+    let kinds = sqlx::query_scalar::<_, String>("SELECT kind FROM events WHERE invoice_id = $1 ORDER BY id").bind(id.uuid());
+    kinds.fetch_all(database::ledger(url).await.pool()).await.expect("the database answers")
 }

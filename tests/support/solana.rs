@@ -2,6 +2,7 @@
 
 use std::process::Stdio;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
@@ -16,7 +17,12 @@ use tokio::process::{Child, Command};
 
 use super::facilitator::NetworkOptions;
 
+pub mod fork;
+pub mod made_up;
 pub mod wallet;
+
+/// How long a transaction may take to land.
+const PATIENCE: Duration = Duration::from_secs(30);
 
 /// What every payment is worth, in atomic units.
 pub const AMOUNT: u64 = 1_000;
@@ -175,6 +181,19 @@ impl Cluster {
     /// How many confirmed blocks there are.
     pub async fn height(&self) -> u64 {
         self.rpc("getBlockHeight", json!([{"commitment": "confirmed"}])).await.as_u64().expect("a number")
+    }
+
+    /// The slot of the newest confirmed block.
+    pub async fn slot(&self) -> u64 {
+        self.rpc("getSlot", json!([{"commitment": "confirmed"}])).await.as_u64().expect("a number")
+    }
+
+    /// Waits until a transaction has landed, and returns its slot.
+    pub async fn slot_of(&self, transaction: &str) -> u64 {
+        super::eventually("a transaction in a block", PATIENCE, || async {
+            self.rpc("getSignatureStatuses", json!([[transaction]])).await["value"][0]["slot"].as_u64()
+        })
+        .await
     }
 
     /// Changes what a payer's account of USDC says, by the local node's own means.

@@ -55,13 +55,22 @@ const UNKNOWN_VERSION: i64 = -32_015;
 /// Blocks that are asked for at the same time without their transactions.
 const BLOCKS_AT_ONCE: usize = 8;
 
+/// The newest final block. All zero while no node has shown one.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Finalized {
+    /// Its height.
+    pub number: u64,
+    /// Its slot.
+    pub slot: u64,
+}
+
 /// The blocks of one cluster, as its nodes serve them.
 pub struct Blocks {
     nodes: Arc<Nodes>,
     mints: Vec<(Key, TokenProgram)>,
     seen: Mutex<Seen>,
-    /// The height that was final, and when the network said so.
-    finalized: Mutex<Option<(u64, Instant)>>,
+    /// What was final, and when the network said so.
+    finalized: Mutex<Option<(Finalized, Instant)>>,
     /// Held by whoever reads a new block, for which the others wait.
     reading: tokio::sync::Mutex<()>,
 }
@@ -90,7 +99,7 @@ impl Blocks {
         }
         let known = self.lock().head().cloned();
         let (_, block) = known.ok_or_else(|| self.nodes.implausible(format!("there is no block at slot {slot}")))?;
-        let finalized = self.finalized().await?.min(block.number);
+        let finalized = self.finalized().await?.number.min(block.number);
         Ok(Head { block, safe: finalized, finalized })
     }
 
@@ -217,25 +226,26 @@ impl Blocks {
         Err(self.nodes.implausible(format!("there is no block at slot {slot}, and none before it")))
     }
 
-    async fn finalized(&self) -> Result<u64, ChainError> {
+    /// The newest final block, as the network told it a moment ago.
+    pub async fn finalized(&self) -> Result<Finalized, ChainError> {
         let known = *self.finalized.lock().unwrap_or_else(PoisonError::into_inner);
         let before = match known {
             Some((finalized, read_at)) if read_at.elapsed() < LEVELS_LAST => return Ok(finalized),
-            known => known.map_or(0, |(finalized, _)| finalized),
+            known => known.map(|(finalized, _)| finalized).unwrap_or_default(),
         };
         let slot: u64 = self.nodes.read(RpcRequest::GetSlot, json!([{"commitment": "finalized"}])).await?;
         let known = self.lock().height_in(slot);
-        let finalized = match known {
-            Some(height) => height,
+        let number = match known {
+            Some(number) => Some(number),
             // A node that has just begun has not kept the block that was final before.
             None => match self.read_at(slot).await {
-                Ok(block) => block.map_or(before, |block| block.number),
-                Err(CallError::Complaint(_)) => before,
+                Ok(block) => block.map(|block| block.number),
+                Err(CallError::Complaint(_)) => None,
                 Err(error) => return Err(self.nodes.unavailable(RpcRequest::GetBlock, error)),
             },
         };
         // One node may be behind another.
-        let finalized = finalized.max(before);
+        let finalized = number.map_or(before, |number| before.max(Finalized { number, slot }));
         *self.finalized.lock().unwrap_or_else(PoisonError::into_inner) = Some((finalized, Instant::now()));
         Ok(finalized)
     }

@@ -48,7 +48,8 @@ struct History {
     from: u64,
     /// The last one. Absent as long as nothing was read.
     to: Option<u64>,
-    /// The newest entry that does not lie behind the last one, where the next reading ends.
+    /// The newest entry in a final block, where the next reading ends. One in a later block may land once more behind it if its block
+    /// is dropped, and a reading that ended at its name would not find it there.
     newest: Option<TransactionId>,
     found: Found,
 }
@@ -64,10 +65,10 @@ impl History {
     }
 
     /// Takes in entries that were read up to the slot `to`, down to what was known or lies before the first slot. What lies behind `to`
-    /// may not be all yet, so it is left for the next time.
-    fn extend(&mut self, entries: Vec<Entry>, to: u64) {
+    /// may not be all yet, so it is left for the next time. Blocks up to the slot `last_final` are final.
+    fn extend(&mut self, entries: Vec<Entry>, to: u64, last_final: u64) {
         let entries: Vec<_> = entries.into_iter().filter(|entry| entry.slot <= to).collect();
-        if let Some(newest) = entries.first() {
+        if let Some(newest) = entries.iter().find(|entry| entry.slot <= last_final) {
             self.newest = Some(newest.signature.clone());
         }
         for Entry { signature, slot, .. } in entries.into_iter().filter(|entry| entry.err.is_none() && entry.slot >= self.from) {
@@ -125,18 +126,23 @@ impl Histories {
 
     /// Reads the histories of accounts up to the newest block, from one node that has noted everything up to there.
     async fn read(&self, blocks: &Blocks, accounts: &[Key], first: u64, head: (u64, &Block)) -> Result<(), ChainError> {
+        let last_final = blocks.finalized().await?.slot;
         let mut last = CallError::Unavailable(NodeFailure::Broken);
         for node in self.nodes.order() {
             match self.read_on(node, blocks, accounts, first, head).await {
-                Ok(true) => return Ok(()),
+                Ok(Some(read)) => {
+                    self.extend(accounts, read, head.0, last_final);
+                    return Ok(());
+                }
                 // It has not come so far, which says nothing.
-                Ok(false) => {}
+                Ok(None) => {}
                 Err(error) => last = error,
             }
         }
         Err(self.nodes.unavailable(RpcRequest::GetSignaturesForAddress, last))
     }
 
+    /// What one node lists of each account, if it has come to the newest block.
     async fn read_on(
         &self,
         node: usize,
@@ -144,22 +150,24 @@ impl Histories {
         accounts: &[Key],
         first: u64,
         (slot, head): (u64, &Block),
-    ) -> Result<bool, CallError> {
+    ) -> Result<Option<Vec<Vec<Entry>>>, CallError> {
         if !blocks.is_served(node, slot, head).await? {
-            return Ok(false);
+            return Ok(None);
         }
         let reads = accounts.iter().copied().map(|account| {
             let until = self.lock().get(&account).and_then(|history| history.newest.clone());
             async move { entries(&self.nodes, node, account, until.as_deref(), first..=slot).await }
         });
-        let entries = try_join_all(reads).await?;
+        try_join_all(reads).await.map(Some)
+    }
+
+    fn extend(&self, accounts: &[Key], read: Vec<Vec<Entry>>, to: u64, last_final: u64) {
         let mut known = self.lock();
-        for (account, entries) in accounts.iter().zip(entries) {
+        for (account, entries) in accounts.iter().zip(read) {
             if let Some(history) = known.get_mut(account) {
-                history.extend(entries, slot);
+                history.extend(entries, to, last_final);
             }
         }
-        Ok(true)
     }
 
     fn lock(&self) -> MutexGuard<'_, BTreeMap<Key, History>> {
@@ -227,7 +235,7 @@ mod tests {
         let failed = Entry { err: Some(json!("AccountInUse")), ..entry("failed", 11) };
         let entries =
             vec![entry("later", 14), entry("d", 13), failed, entry("c", 11), entry("b", 11), entry("a", 10), entry("old", 9)];
-        history.extend(entries, 13);
+        history.extend(entries, 13, 13);
 
         assert_eq!(names(&history), [(10, vec!["a"]), (11, vec!["b", "c"]), (13, vec!["d"])]);
         assert_eq!((history.to, history.newest.as_deref()), (Some(13), Some("d")), "what lies behind may lack something");
@@ -237,14 +245,14 @@ mod tests {
     fn what_was_taken_is_forgotten_and_what_was_read_is_not_read_again() {
         let mut history = History::default();
         history.begin(10);
-        history.extend(vec![entry("b", 12), entry("a", 10)], 13);
+        history.extend(vec![entry("b", 12), entry("a", 10)], 13, 12);
 
         history.begin(10);
         assert_eq!(names(&history), [(10, vec!["a"]), (12, vec!["b"])], "the same slots are wanted again");
         history.begin(11);
         assert_eq!(names(&history), [(12, vec!["b"])]);
         history.begin(14);
-        history.extend(Vec::new(), 15);
+        history.extend(Vec::new(), 15, 15);
         assert_eq!((names(&history), history.newest.as_deref()), (vec![], Some("b")));
     }
 
@@ -252,7 +260,7 @@ mod tests {
     fn after_a_reorganisation_everything_is_read_again() {
         let mut history = History::default();
         history.begin(10);
-        history.extend(vec![entry("a", 12)], 13);
+        history.extend(vec![entry("a", 12)], 13, 12);
         history.begin(12);
 
         history.begin(11);
@@ -260,10 +268,23 @@ mod tests {
     }
 
     #[test]
+    fn what_may_still_land_elsewhere_is_listed_until_it_is_final() {
+        let mut history = History::default();
+        history.begin(10);
+        history.extend(vec![entry("b", 12), entry("a", 10)], 13, 11);
+        assert_eq!(history.newest.as_deref(), Some("a"));
+
+        // Slot 12 was skipped after all.
+        history.begin(13);
+        history.extend(vec![entry("b", 14)], 15, 11);
+        assert_eq!((names(&history), history.newest.as_deref()), (vec![(14, vec!["b"])], Some("a")));
+    }
+
+    #[test]
     fn an_account_with_an_old_history_only_is_read_from_there_on() {
         let mut history = History::default();
         history.begin(10);
-        history.extend(vec![entry("old", 3)], 13);
+        history.extend(vec![entry("old", 3)], 13, 12);
 
         assert_eq!((names(&history), history.newest.as_deref()), (vec![], Some("old")));
     }

@@ -14,6 +14,11 @@ use crate::support::solana::Cluster;
 use crate::support::solana::wallet::{Marks, Token, Wallet};
 use crate::support::{database, eventually};
 
+mod agreement;
+mod beginning;
+mod forks;
+mod states;
+
 /// How accounts are asked for their histories.
 const HISTORY: &str = "getSignaturesForAddress";
 

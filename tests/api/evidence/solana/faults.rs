@@ -5,17 +5,16 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use base64::Engine as _;
-use base64::engine::general_purpose::STANDARD;
 use futures_util::future::join_all;
 use futures_util::{StreamExt, stream};
-use quittance::domain::address::{decode_base58_pair, encode_base58};
 use quittance::ledger::Ledger;
 use serde_json::{Value, json};
 
 use super::{PATIENCE, SEND, STATUSES, is_success, reason, report, scale};
 use crate::support::facilitator::{Facilitator, NetworkOptions, Options};
 use crate::support::proxy::{Act, Edit, Proxy};
+use crate::support::solana::fork::{Fork, Instead};
+use crate::support::solana::made_up::shown;
 use crate::support::solana::{AMOUNT, Cluster, Payment};
 use crate::support::{database, eventually};
 
@@ -149,31 +148,6 @@ async fn one_nodes_word_is_not_enough_for_a_large_transfer_on_solana() {
     );
 }
 
-/// Shows transactions under names of one's choice as a block does, in each of which a payer pays the merchant.
-fn shown(cluster: &Cluster, payer: usize, error: Value) -> impl Fn(&str) -> Value + Clone + Send + Sync + use<> {
-    let (mint, merchant) = (cluster.text("/usdc"), cluster.text("/merchant"));
-    let payer = cluster.text(&format!("/payers/{payer}/address"));
-    move |name| {
-        let signature = decode_base58_pair(name).expect("a signature");
-        // Three accounts that are written to, of which the first signs; a blockhash, and no instructions.
-        let message: Vec<u8> = [&[1, 0, 0, 3][..], &[1; 32], &[2; 32], &[3; 32], &[4; 32], &[0]].concat();
-        let wire = [&[1][..], &signature, &message].concat();
-        let balance = |account: u8, owner: &str, amount: u64| {
-            let amount = json!({"amount": amount.to_string()});
-            json!({"accountIndex": account, "mint": mint, "owner": owner, "uiTokenAmount": amount})
-        };
-        json!({
-            "transaction": [STANDARD.encode(wire), "base64"],
-            "version": "legacy",
-            "meta": {
-                "err": error,
-                "preTokenBalances": [balance(1, &payer, AMOUNT), balance(2, &merchant, 0)],
-                "postTokenBalances": [balance(1, &payer, 0), balance(2, &merchant, AMOUNT)],
-            },
-        })
-    }
-}
-
 /// A node says of each transaction that it is asked for that it landed, or that it failed, and shows it in its blocks. None was sent.
 fn lie(liar: &Proxy, cluster: &Cluster, payer: usize, failed: bool) {
     let error = if failed { json!({"InstructionError": [2, {"Custom": 1}]}) } else { Value::Null };
@@ -242,68 +216,6 @@ async fn an_end_on_solana_that_one_node_made_up_ends_nothing() {
     report("solana lies", "2 ends that one of two nodes made up: 0 ends in the ledger, then paid");
 }
 
-/// The cluster takes back some of its last blocks and makes others in their slots, without a transaction of ours.
-#[derive(Clone)]
-struct Fork {
-    slots: std::ops::RangeInclusive<u64>,
-    /// The transaction, as its block shows it.
-    transaction: Value,
-    /// Where the transaction stands in the end.
-    lands: Option<u64>,
-}
-
-impl Fork {
-    /// What a node of the other branch says.
-    fn act(&self, method: &str, params: &Value) -> Act {
-        let fork = self.clone();
-        match method {
-            "getBlock" => {
-                let slot = params[0].as_u64().expect("a slot");
-                Edit::of(move |block| fork.rewrite(slot, block))
-            }
-            STATUSES => Edit::of(move |answer| {
-                answer["value"][0] = fork.lands.map_or(Value::Null, |slot| {
-                    json!({"slot": slot, "confirmations": 1, "err": null, "status": {"Ok": null}, "confirmationStatus": "confirmed"})
-                });
-            }),
-            _ => Act::Forward,
-        }
-    }
-
-    fn rewrite(&self, slot: u64, block: &mut Value) {
-        if !block.is_object() {
-            return;
-        }
-        let other = |hash: &Value| json!(hash.as_str().expect("a hash").chars().rev().collect::<String>());
-        if block["parentSlot"].as_u64().is_some_and(|parent| self.slots.contains(&parent)) {
-            block["previousBlockhash"] = other(&block["previousBlockhash"]);
-        }
-        if self.slots.contains(&slot) {
-            block["blockhash"] = other(&block["blockhash"]);
-        }
-        if let Some(transactions) = block.get_mut("transactions").and_then(Value::as_array_mut) {
-            transactions.retain(|transaction| *transaction != self.transaction);
-            if self.lands == Some(slot) {
-                transactions.push(self.transaction.clone());
-            }
-        }
-    }
-}
-
-/// A transaction as the block of a slot shows it.
-async fn show(cluster: &Cluster, slot: u64, name: &str) -> Value {
-    let config = json!({
-        "commitment": "confirmed", "encoding": "base64", "transactionDetails": "full", "rewards": false,
-        "maxSupportedTransactionVersion": 0,
-    });
-    let block = cluster.rpc("getBlock", json!([slot, config])).await;
-    let is_named = |transaction: &&Value| {
-        let wire = STANDARD.decode(transaction["transaction"][0].as_str().expect("bytes")).expect("base64");
-        encode_base58(&wire[1..65]) == name
-    };
-    block["transactions"].as_array().expect("transactions").iter().find(is_named).expect("it landed there").clone()
-}
-
 #[tokio::test(flavor = "multi_thread")]
 async fn a_payment_whose_fork_is_dropped_is_sent_again_and_told_once() {
     let cluster = Cluster::start(400).await;
@@ -317,20 +229,18 @@ async fn a_payment_whose_fork_is_dropped_is_sent_again_and_told_once() {
     let (_, settled) = facilitator.settle(&payment.v2()).await;
     assert!(is_success(&settled), "{settled}");
     let transaction = settled["transaction"].as_str().expect("a name").to_owned();
-    let newest = async || cluster.rpc("getSlot", json!([{"commitment": "confirmed"}])).await.as_u64().expect("a slot");
-    let landed = cluster.rpc(STATUSES, json!([[transaction]])).await["value"][0]["slot"].as_u64().expect("it landed");
     let claims = async || count(&ledger, "SELECT count(*) FROM claims").await;
 
     let sends = proxy.calls(SEND);
-    let transaction = show(&cluster, landed, &transaction).await;
+    let mut fork = Fork::under(&cluster, &transaction, Instead::Others).await;
     // Two slots more than there are, for those that come while the node changes its mind.
-    let mut fork = Fork { slots: landed..=newest().await + 2, transaction, lands: None };
+    fork.slots = *fork.slots.start()..=cluster.slot().await + 2;
     let branch = fork.clone();
     proxy.rule(move |method, params, _| branch.act(method, params));
     eventually("no claim", PATIENCE, || async { (claims().await == 0).then_some(()) }).await;
     eventually("a further send", PATIENCE, || async { (proxy.calls(SEND) > sends).then_some(()) }).await;
     let (_, meanwhile) = facilitator.settle(&payment.v2()).await;
-    fork.lands = Some(newest().await);
+    fork.lands = Some(cluster.slot().await);
     let branch = fork.clone();
     proxy.rule(move |method, params, _| branch.act(method, params));
     eventually("a claim again", PATIENCE, || async { (claims().await == 1).then_some(()) }).await;
