@@ -147,7 +147,7 @@ catalogue! {
     signer_short: GaugeVec, "signer_short", ["network", "signer"], "1 while a signer cannot pay for the next hour.";
 
     network_available: GaugeVec, "network_available", ["network"], "1 while payments are taken on the network.";
-    network_halted: GaugeVec, "network_halted", ["network"], "1 after the network contradicted a final block; stays until an operator decides.";
+    network_halted: GaugeVec, "network_halted", ["network"], "1 after the network contradicted a final block, or a token got other code; stays until an operator decides.";
     network_stuck: GaugeVec, "network_stuck", ["network"], "1 while a block cannot be read, which is never passed over.";
     head_block: GaugeVec, "head_block", ["network"], "Newest block that a node told of.";
     cursor_block: GaugeVec, "cursor_block", ["network"], "Newest block in the ledger.";
