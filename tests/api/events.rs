@@ -25,7 +25,7 @@ fn text(value: &Value) -> String {
 }
 
 /// Opens an invoice and calls it off, which is told; returns its name.
-async fn cancel_one(merchant: &Merchant<'_>) -> String {
+pub async fn cancel_one(merchant: &Merchant<'_>) -> String {
     let id = text(&merchant.invoice(&json!({"amount": "1"})).await["id"]);
     let (status, canceled) = merchant.post(&format!("/v1/invoices/{id}/cancel"), &json!({})).await;
     assert_eq!((status, &canceled["status"]), (200, &json!("canceled")), "{canceled}");
@@ -34,35 +34,35 @@ async fn cancel_one(merchant: &Merchant<'_>) -> String {
 
 /// An event as a reader of server-sent events has it.
 #[derive(Clone, Debug, PartialEq)]
-struct Sent {
-    id: u64,
-    kind: String,
-    data: Value,
+pub struct Sent {
+    pub id: u64,
+    pub kind: String,
+    pub data: Value,
 }
 
 impl Sent {
-    fn invoice(&self) -> String {
+    pub fn invoice(&self) -> String {
         text(&self.data["data"]["invoice"])
     }
 }
 
 /// A reader of server-sent events.
-struct Reader {
+pub struct Reader {
     answer: reqwest::Response,
     unread: String,
     /// What it would send as `Last-Event-ID`.
-    last: Option<u64>,
+    pub last: Option<u64>,
 }
 
 impl Reader {
-    async fn open(facilitator: &Facilitator, key: &str, query: &str, last: Option<u64>) -> Self {
+    pub async fn open(facilitator: &Facilitator, key: &str, query: &str, last: Option<u64>) -> Self {
         let answer = Self::ask(facilitator, key, query, last).await;
         assert_eq!(answer.status().as_u16(), 200);
         assert_eq!(answer.headers()["content-type"], "text/event-stream");
         Self { answer, unread: String::new(), last }
     }
 
-    async fn ask(facilitator: &Facilitator, key: &str, query: &str, last: Option<u64>) -> reqwest::Response {
+    pub async fn ask(facilitator: &Facilitator, key: &str, query: &str, last: Option<u64>) -> reqwest::Response {
         let request = http_client().get(format!("{}/v1/events{query}", facilitator.url)).bearer_auth(key);
         let request = request.header("accept", "text/event-stream");
         let request = match last {
@@ -100,7 +100,7 @@ impl Reader {
     }
 
     /// The next so many events.
-    async fn events(&mut self, count: usize) -> Vec<Sent> {
+    pub async fn events(&mut self, count: usize) -> Vec<Sent> {
         let mut events = Vec::new();
         while events.len() < count {
             events.extend(self.step().await.expect("the stream goes on"));

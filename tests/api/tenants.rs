@@ -14,6 +14,11 @@ use crate::support::receipts::{Keys, claims_of, receipt_in};
 use crate::support::receiver::Receiver;
 use crate::support::{database, eventually, root};
 
+mod absent;
+mod stream;
+
+const PATIENCE: std::time::Duration = std::time::Duration::from_secs(30);
+
 /// A request: method, path and body, in which words in braces stand for what belongs to somebody else, and the status of the answer to
 /// nobody in particular, to another provider, to another merchant, and to an operator.
 type Route = (&'static str, &'static str, &'static str, [u16; 4]);
@@ -217,7 +222,7 @@ async fn settle_down(chain: &Chain, facilitator: &Facilitator, receiver: &Receiv
     merchant.until(&invoice, "paid").await;
     let deliveries = format!("/v1/webhooks/{}/deliveries", text(&webhook["id"]));
     // Of the payment and of the invoice. Then everything is told, and nothing more comes by itself.
-    let delivery = eventually("two deliveries", std::time::Duration::from_secs(30), || async {
+    let delivery = eventually("two deliveries", PATIENCE, || async {
         let (_, page) = merchant.get(&deliveries).await;
         let made = page["deliveries"].as_array()?;
         (made.len() == 2 && made.iter().all(|delivery| delivery["status"] == "delivered")).then(|| made[0]["id"].clone())
@@ -308,18 +313,23 @@ async fn everything(facilitator: &Facilitator, key: &str, property: &Property) -
     everything
 }
 
+/// Those to whom nothing of it belongs, in the order of the table. Nobody in particular has no key.
+async fn callers(facilitator: &Facilitator) -> [(&'static str, Option<Account>); 4] {
+    let account = async |scope| Some(open_account(facilitator, scope).await);
+    [
+        ("nobody", None),
+        ("a provider", account("provider").await),
+        ("a merchant", account("merchant").await),
+        ("an operator", account("operator").await),
+    ]
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn no_route_tells_or_changes_what_is_anothers() {
     let (world, owner, property) = start().await;
     let facilitator = &world.facilitator;
     world.chain.rpc("evm_setIntervalMining", json!([0])).await;
-    let (provider, merchant, operator) = (
-        open_account(facilitator, "provider").await,
-        open_account(facilitator, "merchant").await,
-        open_account(facilitator, "operator").await,
-    );
-    let callers =
-        [("nobody", None), ("a provider", Some(provider)), ("a merchant", Some(merchant)), ("an operator", Some(operator))];
+    let callers = callers(facilitator).await;
     let before = everything(facilitator, &owner.key, &property).await;
 
     let mut faults = Vec::new();

@@ -5,11 +5,12 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use futures_util::{StreamExt, stream};
 use rand::rngs::StdRng;
+use rand::seq::IndexedRandom;
 use rand::seq::index::sample;
 use rand::{Rng, SeedableRng};
 use serde_json::{Value, json};
 
-use super::{PATIENCE, World, report, scale};
+use super::{PATIENCE, World, is_full, report, scale};
 use crate::support::chain::{Chain, ChainOptions, hex};
 use crate::support::eventually;
 use crate::support::facilitator::{Facilitator, NetworkOptions, Options};
@@ -31,6 +32,9 @@ const IN_A_BLOCK: usize = 5;
 
 /// The deepest reorganisation; blocks are final behind sixteen.
 const DEPTH_MAX: usize = 12;
+
+/// Transfers that pay nobody who is registered, for the record.
+const FOREIGN_MIN: usize = 100_000;
 
 /// Where a transfer stands, from whom to whom it went, and how much it was.
 type Place = (String, i64, String, String, u128);
@@ -194,9 +198,16 @@ impl Traffic<'_> {
         self.blocks.push(carriers);
     }
 
+    /// How many blocks are replaced next: as many as have not been replaced together yet, while there is such a number.
+    fn depth(&mut self) -> usize {
+        let possible: Vec<_> = (1..=DEPTH_MAX.min(self.blocks.len())).collect();
+        let missing: Vec<_> = possible.iter().copied().filter(|depth| !self.depths.contains_key(depth)).collect();
+        let depths = if missing.is_empty() { possible } else { missing };
+        *depths.choose(&mut self.random).expect("there are blocks")
+    }
+
     /// Replaces some blocks. A part of what stood in them comes again, in the same bytes: in other blocks, or at last in the next one.
-    async fn replace(&mut self) {
-        let depth = self.random.random_range(1..=DEPTH_MAX.min(self.blocks.len()));
+    async fn replace(&mut self, depth: usize) {
         let mut replaced = self.blocks.split_off(self.blocks.len() - depth).concat();
         let mut raw = BTreeMap::new();
         for Carrier { hash, .. } in &replaced {
@@ -232,15 +243,33 @@ impl Traffic<'_> {
     }
 }
 
-/// Lets traffic pass until enough of it stands, and everything has happened at least once that can happen to it.
-async fn run(traffic: &mut Traffic<'_>, facilitator: &mut Facilitator, wanted: usize) -> usize {
+/// Waits until the service has read every block.
+async fn until_at_head(world: &World) {
+    let height = world.chain.height().await as i64;
+    eventually("the watcher at the head", 3 * PATIENCE, || async {
+        (world.count("SELECT cursor_number FROM networks").await == height).then_some(())
+    })
+    .await;
+}
+
+/// Lets traffic pass until enough of it stands, and everything has happened at least once that can happen to it: for the record also
+/// a reorganisation of every depth. Returns how often the service was killed.
+async fn run(world: &World, traffic: &mut Traffic<'_>, facilitator: &mut Facilitator, wanted: usize) -> usize {
     // Once in so many blocks, of which a short run has few.
     let (reorg, kill) = (scale(4, 12), scale(8, 12));
+    let (depths, foreign) = (scale(1, DEPTH_MAX), scale(0, FOREIGN_MIN));
+    let is_enough =
+        |traffic: &Traffic<'_>| traffic.paying() >= wanted && traffic.sent[1] >= foreign && traffic.depths.len() >= depths;
     let mut kills = 0;
-    while traffic.paying() < wanted || traffic.depths.is_empty() || traffic.again == 0 || traffic.reverted == 0 || kills == 0 {
+    while !is_enough(traffic) || traffic.again == 0 || traffic.reverted == 0 || kills == 0 {
         traffic.block().await;
         if traffic.waiting.is_empty() && traffic.random.random_range(0..reorg) == 0 {
-            traffic.replace().await;
+            let depth = traffic.depth();
+            if !traffic.depths.contains_key(&depth) {
+                // Blocks that were not read yet are not undone.
+                until_at_head(world).await;
+            }
+            traffic.replace(depth).await;
         }
         if traffic.random.random_range(0..kill) == 0 {
             facilitator.kill().await;
@@ -281,14 +310,10 @@ async fn every_transfer_to_a_registered_address_is_recorded_and_credited_once() 
     let (chain, blocks, waiting) = (&world.chain, Vec::new(), Vec::new());
     let (sent, reverted, depths, again) = ([1, 0, 0], 0, BTreeMap::new(), 0);
     let mut traffic = Traffic { chain, random, multicall, senders, registered, blocks, waiting, sent, reverted, depths, again };
-    let kills = run(&mut traffic, &mut facilitator, wanted).await;
+    let kills = run(&world, &mut traffic, &mut facilitator, wanted).await;
     // Sixteen confirmations behind the last, and one for the count.
     world.chain.mine(17).await;
-    let height = world.chain.height().await as i64;
-    eventually("the watcher at the head", 3 * PATIENCE, || async {
-        (world.count("SELECT cursor_number FROM networks").await == height).then_some(())
-    })
-    .await;
+    until_at_head(&world).await;
 
     let standing = 1 + traffic.paying() + traffic.waiting.iter().map(|carrier| carrier.paying).sum::<usize>();
     let registered: BTreeSet<_> = traffic.registered.into_iter().collect();
@@ -319,6 +344,10 @@ async fn every_transfer_to_a_registered_address_is_recorded_and_credited_once() 
             chain.len() - paying.len(),
         ),
     );
+    if is_full() {
+        assert!(traffic.depths.keys().copied().eq(1..=DEPTH_MAX), "every depth has been: {:?}", traffic.depths);
+        assert!(foreign >= FOREIGN_MIN, "{foreign} foreign transfers");
+    }
     assert!(paying.len() >= wanted && paying.len() < chain.len(), "the chain kept enough of both kinds");
     assert_eq!(paying.len(), standing, "what came again stands on the chain");
     assert_eq!((missing, extra, twice, claims as usize, credited), (0, 0, 0, paying.len(), moved));
