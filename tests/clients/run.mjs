@@ -2,10 +2,12 @@
 
 import { parseArgs } from 'node:util';
 import { freePort } from '../../dev/chain/anvil.mjs';
+import { closeWhenAsked } from '../../dev/lifetime.mjs';
 import { ANSWERS } from './answers.mjs';
 import { startFacilitator } from './facilitator.mjs';
-import { KNOWN, NOT_RUN, STANDS } from './list.mjs';
-import { runClient, startServer } from './programs.mjs';
+import { KNOWN, NOT_RUN, SEEN, STANDS } from './list.mjs';
+import { startServer } from './programs.mjs';
+import { faultsOfAltered, faultsOfSuccess, purchase, replay } from './purchase.mjs';
 import { startRecorder } from './recorder.mjs';
 import { writeDocument } from './table.mjs';
 import { startWorld } from './world.mjs';
@@ -20,74 +22,6 @@ const HELP = `node tests/clients/run.mjs [options]
   --verbose         tell what everybody said when something failed
 
 The binary is QUITTANCE_BIN, or release or debug in CARGO_TARGET_DIR or ../target.`;
-
-const PRICE = 1_000n;
-const GOODS = 'forty-two';
-
-const called = ({ calls }, step) => calls.some(({ path }) => path === `/${step}`);
-
-/** One purchase, from the balances before to the balances after, with everything that was said in between. */
-async function purchase({ client, chain, network, url, merchant, facilitator, recorder, altered }) {
-  const payer = chain.account();
-  const [purse, till] = [await chain.balance(payer.address), await chain.balance(merchant)];
-  facilitator.alter(altered);
-  facilitator.clear();
-  recorder.clear();
-  const environment = { URL: url, NETWORK: network, PAYER_KEY: payer.key, RPC_URL: chain.rpcUrl };
-  const result = await runClient(client.program, environment);
-  facilitator.alter();
-  return {
-    result,
-    payer,
-    spent: purse - (await chain.balance(payer.address)),
-    earned: (await chain.balance(merchant)) - till,
-    served: recorder.exchanges.some(({ body }) => body.includes(GOODS)),
-    // An MCP server refuses with an answer of status 200.
-    status: recorder.exchanges.some(({ payment }) => payment) ? recorder.exchanges.at(-1).status : result.status,
-    exchanges: [...recorder.exchanges],
-    calls: [...facilitator.calls],
-    // Each signs an authorization of its own; the same one sent again is no second payment.
-    payments: new Set(facilitator.calls.map(({ payload }) => payload)).size,
-  };
-}
-
-/** Somebody who has seen a paid request sends it again. */
-async function replay({ exchanges }, { url, chain, merchant }) {
-  const paid = exchanges.findLast(({ payment, status }) => payment && status === 200);
-  if (!paid) return [];
-  const till = await chain.balance(merchant);
-  const name = paid.headers['payment-signature'] ? 'payment-signature' : 'x-payment';
-  const response = await fetch(url, { headers: { [name]: paid.payment } });
-  const body = await response.text();
-  const moved = (await chain.balance(merchant)) - till;
-  return [
-    body.includes(GOODS) && `one payment was served twice (${response.status})`,
-    moved !== 0n && `a replay moved ${moved}`,
-  ].filter(Boolean);
-}
-
-function faultsOfSuccess({ result, spent, earned, served }) {
-  return [
-    !(result.status === 200 && result.body?.includes(GOODS)) && `the client got ${result.status ?? 'nothing'}: ${result.error ?? result.body}`,
-    !served && 'the goods were not served',
-    spent !== PRICE && `the payer spent ${spent}`,
-    earned !== PRICE && `the merchant earned ${earned}`,
-  ].filter(Boolean);
-}
-
-function faultsOfAltered(answer, bought) {
-  // A resource server that only settles does not hear what verifying would have said.
-  if (!called(bought, answer.verify ? 'verify' : 'settle')) return [];
-  const { spent, served, calls } = bought;
-  const promised = calls.some(({ success }) => success);
-  return [
-    served && !promised && 'served without a success',
-    spent > PRICE && `paid ${spent / PRICE} times`,
-    spent > 0n && answer.moves === false && 'the money moved',
-    spent === 0n && answer.moves === true && 'the money did not move',
-    !served && answer.serves === true && 'not served after a success',
-  ].filter(Boolean);
-}
 
 /** A resource server on one network with everything that buys from it. */
 async function runStand({ stand, family, altered, world, tell }) {
@@ -133,13 +67,15 @@ async function runStand({ stand, family, altered, world, tell }) {
   return rows;
 }
 
-/** The reason if everything that went wrong is known to. */
+/** The entry of the list that explains everything that went wrong, if there is one. */
 function known({ stand, client, answer, faults }) {
-  const applies = (entry) =>
-    entry.party === stand.server.name || entry.party === client.name
-      ? (!entry.x402 || entry.x402 === stand.x402) && (!entry.answers || entry.answers.includes(answer?.name))
-      : false;
-  const entry = KNOWN.find((one) => applies(one) && faults.every((fault) => one.fault.test(fault)));
+  const entry = KNOWN.find(
+    ({ party, x402, answers, fault }) =>
+      [stand.server.name, client.name].includes(party) &&
+      [undefined, stand.x402].includes(x402) &&
+      answers.includes(answer?.name) &&
+      faults.every((one) => fault.test(one)),
+  );
   if (entry) entry.seen = true;
   return entry;
 }
@@ -220,6 +156,8 @@ async function main() {
   const planned = values.fast || values['no-altered'] ? list.map((one) => ({ ...one, altered: [] })) : withAlteredAnswers(list);
 
   const world = await startWorld([...new Set(list.map(({ family }) => family))]);
+  // The programs of the clients end with this process.
+  closeWhenAsked(world.stop);
   let rows;
   try {
     const tell = teller(values.verbose);
@@ -231,7 +169,7 @@ async function main() {
   const failed = rows.filter(({ faults, known }) => faults.length && !known);
   const stale = everything ? KNOWN.filter(({ seen }) => !seen) : [];
   for (const { party, why } of stale) console.log(`No longer so: ${party}: ${why}`);
-  if (values.write) writeDocument({ rows, answers: ANSWERS, known: KNOWN, notRun: NOT_RUN });
+  if (values.write) writeDocument({ rows, answers: ANSWERS, seen: SEEN, notRun: NOT_RUN });
   console.log(`${rows.length - failed.length} passed, ${failed.length} failed`);
   process.exitCode = failed.length || stale.length ? 1 : 0;
 }

@@ -24,7 +24,7 @@ function grouped(rows) {
 }
 
 /** Numbers the reasons in the order in which they are met. */
-function footnotes(known) {
+function footnotes() {
   const used = [];
   return {
     mark(row) {
@@ -33,7 +33,6 @@ function footnotes(known) {
       return ` [${used.indexOf(row.known) + 1}]`;
     },
     text: () => used.map(({ party, why }, index) => `${index + 1}. ${party}: ${why}.`).join('\n'),
-    unused: () => known.filter((entry) => !used.includes(entry)),
   };
 }
 
@@ -76,8 +75,8 @@ function altered(rows, answers, notes) {
   );
 }
 
-export function writeDocument({ rows, answers, known, notRun }) {
-  const notes = footnotes(known);
+export function writeDocument({ rows, answers, seen, notRun }) {
+  const notes = footnotes();
   const text = `# Clients
 
 Other people's clients and resource servers, unmodified, that were run against Quittance on local chains. \`make test-clients\` runs them
@@ -105,6 +104,10 @@ ${answers.map(({ name, what }) => `- ${name}: ${what}`).join('\n')}
 ## What is known
 
 ${notes.text() || 'Nothing.'}
+
+## Also seen
+
+${seen.map(({ party, what }) => `- ${party}: ${what}.`).join('\n')}
 
 ## Not run
 
