@@ -1,0 +1,43 @@
+#!/usr/bin/env bash
+# Runs other people's clients and servers against the service: test-clients.sh [options of tests/clients/run.mjs]. It installs what is
+# missing of theirs outside the repository, and is the debug binary's test unless QUITTANCE_BIN names another.
+source "$(dirname "${BASH_SOURCE[0]}")/env.sh"
+
+export QUITTANCE_CLIENTS="${QUITTANCE_CLIENTS:-${XDG_CACHE_HOME:-$HOME/.cache}/quittance/clients}"
+mkdir -p "$QUITTANCE_CLIENTS"
+
+# Does what follows unless it has been done for exactly these files.
+unless_done() {
+  local name=$1 files=$2 sum
+  shift 2
+  # shellcheck disable=SC2086
+  sum=$(cat $files | sha256sum)
+  [ "$(cat "$QUITTANCE_CLIENTS/$name.done" 2>/dev/null)" != "$sum" ] || return 0
+  say "installing the $name clients"
+  "$@"
+  printf '%s\n' "$sum" >"$QUITTANCE_CLIENTS/$name.done"
+}
+
+install_npm() {
+  (cd tests/clients/npm && npm ci --ignore-scripts --omit=optional --no-audit --no-fund)
+}
+
+install_python() {
+  local environment="$QUITTANCE_CLIENTS/python-v$1"
+  rm -rf "$environment"
+  python3 -m venv "$environment"
+  "$environment/bin/pip" install --quiet --disable-pip-version-check --require-hashes --requirement "tests/clients/python/v$1.txt"
+}
+
+scripts/setup.sh
+[ -n "${QUITTANCE_BIN:-}" ] || cargo build --locked
+python3 -c 'import venv, sys; sys.exit(sys.version_info < (3, 10))' || fail "Python 3.10 or newer is needed, with venv"
+# The packages of npm stand in the checkout, where git ignores them; a new checkout has none.
+[ -d tests/clients/npm/node_modules ] || rm -f "$QUITTANCE_CLIENTS/npm.done"
+unless_done npm tests/clients/npm/package-lock.json install_npm
+unless_done python-v1 tests/clients/python/v1.txt install_python 1
+unless_done python-v2 tests/clients/python/v2.txt install_python 2
+# One job, because others may build on this machine; the dependencies are built once.
+CARGO_TARGET_DIR="$CARGO_TARGET_DIR/clients" nice cargo build --locked --jobs 1 --manifest-path tests/clients/rust/Cargo.toml
+
+QUITTANCE_BIN="${QUITTANCE_BIN:-$CARGO_TARGET_DIR/debug/quittance}" node tests/clients/run.mjs "$@"

@@ -1,0 +1,160 @@
+// Who is run: resource servers, the clients that buy from each, and what could not be run, with the reason.
+
+import { readFileSync } from 'node:fs';
+import { homedir } from 'node:os';
+import { join } from 'node:path';
+import { fileURLToPath } from 'node:url';
+
+const HERE = fileURLToPath(new URL('.', import.meta.url));
+const text = (path) => readFileSync(join(HERE, path), 'utf8');
+
+const NPM = JSON.parse(text('npm/package.json')).dependencies;
+
+const npm = (name, program) => ({
+  name,
+  version: NPM[name],
+  program: { command: process.execPath, args: [join(HERE, 'npm', `${program}.mjs`)], cwd: join(HERE, 'npm') },
+});
+
+const CACHE = process.env.QUITTANCE_CLIENTS ?? join(process.env.XDG_CACHE_HOME ?? join(homedir(), '.cache'), 'quittance/clients');
+
+/** A program with the packages of python/v1.txt or python/v2.txt, which stand in an environment of their own. */
+const python = (x402, name, program) => ({
+  name: `x402 with ${name}`,
+  version: pinned(text(`python/v${x402}.txt`), 'x402'),
+  program: {
+    command: join(CACHE, `python-v${x402}/bin/python`),
+    args: [join(HERE, 'python', `${program}_v${x402}.py`)],
+    cwd: join(HERE, 'python'),
+    environment: { PYTHONPATH: join(HERE, 'python'), PYTHONDONTWRITEBYTECODE: '1' },
+  },
+});
+const pinned = (requirements, name) => new RegExp(`^${name}==(\\S+)`, 'm').exec(requirements)[1];
+
+const CARGO_TARGET = process.env.CLIENTS_TARGET_DIR ?? join(process.env.CARGO_TARGET_DIR ?? join(homedir(), '.cache/quittance/target'), 'clients');
+
+/** A program of the Cargo workspace in rust/. */
+const rust = (name, program) => ({
+  name,
+  version: new RegExp(`name = "${name}"\nversion = "(.*)"`).exec(text('rust/Cargo.lock'))[1],
+  program: { command: join(CARGO_TARGET, 'debug', program), args: [], cwd: HERE },
+});
+
+const EVM = ['evm'];
+const BOTH = ['evm', 'solana'];
+
+const fetchV2 = npm('@x402/fetch', 'clients/fetch-v2');
+const axiosV2 = npm('@x402/axios', 'clients/axios-v2');
+const fetchV1 = npm('x402-fetch', 'clients/fetch-v1');
+const axiosV1 = npm('x402-axios', 'clients/axios-v1');
+const faremeter = npm('@faremeter/fetch', 'clients/faremeter');
+const mcpay = { ...npm('mcpay', 'clients/mcpay'), families: EVM };
+const httpxV2 = python(2, 'httpx', 'clients/httpx');
+const requestsV2 = python(2, 'requests', 'clients/requests');
+const mcpV2 = python(2, 'MCP client', 'clients/mcp');
+const httpxV1 = { ...python(1, 'httpx', 'clients/httpx'), families: EVM };
+const requestsV1 = { ...python(1, 'requests', 'clients/requests'), families: EVM };
+const x402Reqwest = rust('x402-reqwest', 'x402-rs-client');
+const r402 = rust('r402', 'r402-client');
+
+const stand = (language, x402, server, clients, rest = {}) => ({ language, x402, server, clients, families: BOTH, path: '/paid', ...rest });
+
+/**
+ * A stand is a resource server with the clients that buy from it, the first of which is its own. `fast` is the stand that stands for
+ * its language in a quick run.
+ */
+export const STANDS = [
+  stand('JavaScript', 2, npm('@x402/express', 'servers/express-v2'), [fetchV2, axiosV2, faremeter, r402], { fast: true }),
+  stand('JavaScript', 2, npm('@x402/hono', 'servers/hono-v2'), [fetchV2, httpxV2, x402Reqwest]),
+  stand('JavaScript', 2, npm('@x402/next', 'servers/next-v2'), [fetchV2, requestsV2]),
+  stand('JavaScript', 2, npm('@faremeter/middleware', 'servers/faremeter'), [faremeter, fetchV2]),
+  stand('JavaScript', 1, npm('x402-express', 'servers/express-v1'), [fetchV1, axiosV1, fetchV2, axiosV2, faremeter]),
+  stand('JavaScript', 1, npm('x402-hono', 'servers/hono-v1'), [fetchV1, httpxV1, requestsV1, httpxV2, requestsV2]),
+  stand('JavaScript', 1, npm('x402-next', 'servers/next-v1'), [fetchV1, x402Reqwest]),
+  stand('JavaScript', 1, npm('mcpay', 'servers/mcpay'), [mcpay], { families: EVM, path: '/mcp' }),
+
+  stand('Python', 2, python(2, 'FastAPI', 'servers/fastapi'), [httpxV2, requestsV2, fetchV2, x402Reqwest, r402], { fast: true }),
+  stand('Python', 2, python(2, 'Flask', 'servers/flask'), [requestsV2, httpxV2, axiosV2]),
+  stand('Python', 2, python(2, 'MCP server', 'servers/mcp'), [mcpV2], { path: '' }),
+  stand('Python', 1, python(1, 'FastAPI', 'servers/fastapi'), [httpxV1, requestsV1, fetchV1], { families: EVM }),
+  stand('Python', 1, python(1, 'Flask', 'servers/flask'), [requestsV1, httpxV1, axiosV1], { families: EVM }),
+
+  stand('Rust', 2, rust('x402-axum', 'x402-rs-server'), [x402Reqwest, r402, fetchV2, httpxV2], { fast: true }),
+  stand('Rust', 1, rust('x402-axum', 'x402-rs-server'), [x402Reqwest, fetchV1, httpxV1]),
+  stand('Rust', 2, rust('r402', 'r402-server'), [r402, x402Reqwest, fetchV2, requestsV2]),
+];
+
+/** What goes wrong because of somebody else. A run fails when anything else goes wrong, and when one of these does no longer. */
+export const KNOWN = [
+  {
+    party: '@faremeter/fetch',
+    answers: ['settle: pending', 'settle: sent twice', 'settle: answer lost'],
+    fault: /^paid 3 times$/,
+    why:
+      'asks up to twice again after a 402 and signs a new authorization each time, also when the one before was settled. ' +
+      '`retryCount: 0` stops it',
+  },
+  {
+    party: 'x402 with FastAPI',
+    x402: 1,
+    answers: ['settle: slow success'],
+    fault: /^not served after a success$/,
+    why: 'gives up after five seconds, the default of httpx, and knows no setting for it. The buyer has paid and is refused',
+  },
+  {
+    party: 'x402 with Flask',
+    x402: 1,
+    answers: ['settle: slow success'],
+    fault: /^not served after a success$/,
+    why: 'the same',
+  },
+];
+
+/** What those should know who use these packages, and what the programs here do about it. */
+export const SEEN = [
+  {
+    party: 'all resource servers of version 1',
+    what: 'do not ask again after `settlement_pending`, so their buyers have paid and are refused; those of version 2 ask once more',
+  },
+  {
+    party: '@faremeter/middleware',
+    what: 'only settles and never verifies',
+  },
+  {
+    party: 'r402, as a client',
+    what:
+      'repeats `payTo` with its checksum whatever it was offered, and servers in JavaScript and Python that compare letters refuse a ' +
+      '`payTo` that they offered in small ones. All addresses here have their checksum',
+  },
+  {
+    party: 'x402-axum, version 1',
+    what: 'offers `mimeType: null` unless told a type, which x402-fetch 1.x and x402 1.0 of PyPI do not take',
+  },
+  {
+    party: 'mcpay, @x402/next, x402-next',
+    what: 'name modules without their extension, which bundlers find and Node.js does not; `npm/extensions.mjs` finds them as a bundler does',
+  },
+  {
+    party: 'x402 2.25 of PyPI, with MCP',
+    what: 'imports what version 2 of `mcp` has renamed, so the one before is installed',
+  },
+  {
+    party: 'x402-chain-eip155 2.0.2',
+    what: 'compiles its feature `client` only together with `telemetry`',
+  },
+];
+
+export const NOT_RUN = [
+  {
+    name: 'Go: github.com/x402-foundation/x402/go',
+    why: 'no version of it could be had where these tests were made: the module proxy there refuses it',
+  },
+  {
+    name: 'mcpay, on Solana',
+    why: 'its client asks the public node of the cluster for the newest block and takes no other',
+  },
+  {
+    name: '@faremeter/middleware with facilitatorURL',
+    why: 'it asks the facilitator for /accepts, which is not in x402; it is run with requirements of its own, and settles at our URL',
+  },
+];

@@ -1,0 +1,69 @@
+// The local world that the clients are run in: a chain with the real USDC, a Solana node, and one Quittance on both.
+
+import { usdcBalance } from '../../dev/chain/usdc.mjs';
+import { startChain } from '../../dev/chain/start.mjs';
+import { startQuittance } from '../../dev/demo/service.mjs';
+import { tokenBalance } from '../../dev/solana/rpc.mjs';
+import { startSolana } from '../../dev/solana/start.mjs';
+import { ataOf } from '../../dev/solana/tokens.mjs';
+
+// Every purchase has a payer of its own, and every resource server a till, so that what moved is what this purchase cost.
+// Altered answers are tried on EVM only.
+const EVM_ACCOUNTS = 600;
+const SOLANA_ACCOUNTS = 100;
+const BLOCK_SECONDS = 0.5;
+
+/** Starts the world; `families` are `evm` and `solana`. */
+export async function startWorld(families) {
+  const chains = {};
+  const started = [];
+  async function stop() {
+    while (started.length) await started.pop().stop();
+  }
+  try {
+    if (families.includes('evm')) {
+      const chain = await startChain({ payerCount: EVM_ACCOUNTS, blockTime: BLOCK_SECONDS });
+      started.push(chain);
+      chains.evm = evm(chain);
+    }
+    if (families.includes('solana')) {
+      const node = await startSolana({ payerCount: SOLANA_ACCOUNTS });
+      started.push(node);
+      chains.solana = solana(node);
+    }
+    const quittance = await startQuittance({
+      chains: Object.values(chains).map(({ chain }) => chain),
+      keyOf: ({ world }) => world.accounts.signers[0].key,
+    });
+    started.push(quittance);
+    return { chains, quittance, stop };
+  } catch (error) {
+    await stop();
+    throw error;
+  }
+}
+
+function evm(chain) {
+  const { rpc, world } = chain;
+  return { ...shared(chain), balance: (owner) => usdcBalance(rpc, world.usdc, owner) };
+}
+
+function solana(node) {
+  const { rpc, world } = node;
+  return { ...shared(node), balance: async (owner) => tokenBalance(rpc, await ataOf(world.mints.usdc, owner)) };
+}
+
+function shared(chain) {
+  const { url, world } = chain;
+  let next = 0;
+  return {
+    chain,
+    rpcUrl: url,
+    network: (version) => (version === 1 ? world.v1Network : world.network),
+    /** An account with a thousand USDC that nobody else was given, to pay from or to sell for. */
+    account() {
+      if (next === world.payers.length) throw new Error('There are more purchases than accounts.');
+      return world.payers[next++];
+    },
+  };
+}
