@@ -10,8 +10,10 @@ use super::{PATIENCE, SEND, World, is_success, reason, report, scale};
 use crate::support::chain::{Chain, ChainOptions, hex};
 use crate::support::eventually;
 use crate::support::facilitator::{Facilitator, NetworkOptions, Options};
+use crate::support::merchant::{Merchant, pay};
 use crate::support::payer::{Signed, transfer_call};
 use crate::support::proxy::{Act, Proxy};
+use crate::support::receipts::Keys;
 
 /// Where Circle's proxy keeps the address of its code: the hash of `org.zeppelinos.proxy.implementation`.
 const IMPLEMENTATION_SLOT: &str = "0x7050c9e0f4ca769c69bd3a8ef740bc37934f8e2c036e5a723fd8ee048ed3f8c3";
@@ -273,6 +275,52 @@ async fn a_reorganisation_deeper_than_final_undoes_nothing_without_an_operators_
         &format!("halted twice, undone on an operator's word, recovered, paid on: 1 success each, {violations} violations"),
     );
     assert_eq!(violations, 0);
+}
+
+/// The same for what a wallet has sent. It was told to be final, and it is told that it is gone.
+#[tokio::test(flavor = "multi_thread")]
+async fn an_invoice_that_was_final_is_open_again_on_an_operators_word_only() {
+    let world = World::new(ChainOptions::default()).await;
+    let (proxy, keys) = (Proxy::start(&world.chain.url), Keys::generate().await);
+    let mut options = world.options(&[&proxy]);
+    options.networks[0].lines = "final = 2\n".to_owned();
+    options.server.push_str(&keys.section());
+    let facilitator = Facilitator::start(&options).await;
+    let (merchant, network) = (Merchant::open(&facilitator).await, world.chain.network());
+    merchant.register(&network, &world.chain.payers[0]).await;
+    let invoice = merchant.invoice(&json!({"amount": "0.5", "reserveAddress": true})).await;
+    let transaction = pay(&world.chain, &world.chain.payers[1], &world.chain.payers[0].address(), 500_000).await;
+    let shown = merchant.until(&invoice, "final").await;
+    let receipt = format!("/v1/receipts/{}/status", shown["receipts"][0]["id"].as_str().expect("a name"));
+    let said = async || facilitator.get(&receipt).await.1["finality"].clone();
+    let told = async || {
+        let kinds = sqlx::query_scalar::<_, String>("SELECT kind FROM events WHERE invoice_id IS NOT NULL ORDER BY id");
+        kinds.fetch_all(world.ledger.pool()).await.expect("the database answers")
+    };
+    let final_once = ["invoice.paid", "invoice.finalized"];
+    assert_eq!((said().await, told().await), (json!("final"), final_once.map(str::to_owned).to_vec()));
+
+    world.mining(false).await;
+    let depth = world.chain.height().await + 1 - hex(&world.chain.receipt(&transaction).await["blockNumber"]);
+    world.chain.rpc("anvil_reorg", json!([depth, []])).await;
+    world.until("the halt", "SELECT count(*) FROM networks WHERE halted_at IS NOT NULL").await;
+    assert_eq!((&merchant.show(&invoice).await["status"], said().await), (&json!("final"), json!("final")));
+    assert_eq!(told().await, final_once, "nothing is undone without a word");
+
+    let (accepted, words) = facilitator.command(&["network", "resume", &network, "--accept-history"]).await;
+    assert!(accepted, "{words}");
+    let open = merchant.until(&invoice, "open").await;
+    assert_eq!((&open["amountPaid"], &open["transfers"]), (&json!("0"), &json!([])), "{open}");
+    assert_eq!(said().await, "revoked");
+
+    // It is paid again, and whatever would have been told twice is in front of that.
+    world.mining(true).await;
+    pay(&world.chain, &world.chain.payers[2], &world.chain.payers[0].address(), 500_000).await;
+    merchant.until(&invoice, "final").await;
+    let all = told().await;
+    report("reorg of a final invoice", &format!("undone on an operator's word, then paid again: told {}", all.join(", ")));
+    assert_eq!(all, [&final_once[..], &["invoice.reopened"], &final_once[..]].concat());
+    assert_eq!(said().await, "revoked", "the first receipt stays what it is");
 }
 
 #[tokio::test(flavor = "multi_thread")]
