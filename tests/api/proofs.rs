@@ -18,6 +18,7 @@ use crate::support::merchant::{Merchant, pay, sign};
 use crate::support::payer::{Payer, Terms, landings_call, transfer_call};
 use crate::support::typed;
 
+mod at_once;
 mod page;
 mod refusals;
 mod signed_here;
