@@ -18,6 +18,8 @@ use crate::support::merchant::{Merchant, pay};
 use crate::support::payer::{spread_call, transfer_call};
 use crate::support::proxy::{Act, Edit, Proxy};
 
+mod crash;
+
 /// Transfers in one transaction.
 const TOGETHER: usize = 100;
 
