@@ -18,6 +18,7 @@ mod choosing;
 mod depth;
 mod ending;
 mod listing;
+mod lists;
 mod matching;
 mod networks;
 mod raising;
