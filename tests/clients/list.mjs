@@ -113,8 +113,12 @@ export const KNOWN = [
 /** What those should know who use these packages, and what the programs here do about it. */
 export const SEEN = [
   {
-    party: 'all resource servers of version 1',
-    what: 'do not ask again after `settlement_pending`, so their buyers have paid and are refused; those of version 2 ask once more',
+    party: 'all resource servers of version 1, and x402-axum in version 2',
+    what: 'do not ask again after `settlement_pending`, so their buyers have paid and are refused. The others of version 2 ask once more',
+  },
+  {
+    party: 'r402, as a resource server',
+    what: 'answers 502 where the facilitator answered 400 or not at all, and 402 to every other refusal',
   },
   {
     party: '@faremeter/middleware',

@@ -156,7 +156,8 @@ async function main() {
   const planned = values.fast || values['no-altered'] ? list.map((one) => ({ ...one, altered: [] })) : withAlteredAnswers(list);
 
   const world = await startWorld([...new Set(list.map(({ family }) => family))]);
-  // The programs of the clients end with this process.
+  // The programs of the clients end with this process. Whoever interrupts a run has not seen it succeed.
+  process.exitCode = 1;
   closeWhenAsked(world.stop);
   let rows;
   try {
