@@ -23,8 +23,8 @@ impl Flows {
         if bound.is_some_and(|bound| bound.fingerprint != fingerprint) { Err(taken().into()) } else { Ok(()) }
     }
 
-    /// Gives a payment its payer's name in the transaction that accepts it: of two that race for the name one is made. What is refused
-    /// uses up no name, or a payer could not sign anew.
+    /// Gives a payment its payer's name in the transaction that accepts it: of two that race for the name one is made. What is refused, or
+    /// is withdrawn before it was sent, uses up no name, or a payer could not sign anew.
     pub(super) async fn take_name(&self, db: &mut Db, name: &StorageKey, fingerprint: Fingerprint) -> Result<(), Verdict> {
         let has_it = idempotency::bind_same(db, name, fingerprint, self.clock.now()).await?;
         if has_it { Ok(()) } else { Err(taken().into()) }

@@ -75,11 +75,22 @@ impl Flows {
     /// again, and ends payments that were never made and never can be.
     ///
     /// # Errors
-    /// The lease was lost, or the database could not be reached. What was forgotten by then stays forgotten.
+    /// The lease was lost, or something of it could not be done. What was forgotten by then stays forgotten, and one thing that cannot be
+    /// forgotten keeps nobody from forgetting the others.
     pub async fn forget(&self, lease: &Lease) -> Result<(), LedgerError> {
+        let mut failure = None;
         for chore in CHORES {
-            while self.forget_some(lease, chore).await? == u64::from(ROWS_AT_ONCE) {}
+            match self.forget_all(lease, chore).await {
+                Ok(()) => {}
+                Err(LedgerError::LeaseLost) => return Err(LedgerError::LeaseLost),
+                Err(error) => failure = failure.or(Some(error)),
+            }
         }
+        failure.map_or(Ok(()), Err)
+    }
+
+    async fn forget_all(&self, lease: &Lease, chore: Chore) -> Result<(), LedgerError> {
+        while self.forget_some(lease, chore).await? == u64::from(ROWS_AT_ONCE) {}
         Ok(())
     }
 

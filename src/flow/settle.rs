@@ -200,7 +200,7 @@ impl Flows {
         };
         if let Some(payment) = self.ledger.find_holder(network, key).await? {
             let (id, transaction) = (payment.id, payment.known_transaction());
-            if payment.fingerprint == errand.fingerprint {
+            if payment.fingerprint == errand.fingerprint && payment.given_up.is_none() {
                 self.keep_name(errand).await?;
             }
             return match self.meet(chain, errand, payment).await {
@@ -441,6 +441,10 @@ impl Flows {
     async fn leave(&self, errand: &Errand<'_>, id: PaymentId, taker: &str) -> Result<Settled, Verdict> {
         let withdrawn = self.ledger.withdraw(id).await?;
         if withdrawn {
+            // What was not sent uses up no name, or a payer could not sign anew.
+            if let Some(name) = &errand.name {
+                self.ledger.unbind_key(name, errand.fingerprint).await?;
+            }
             // Others who wait for it and still have patience put it back.
             self.waiting.wake_one(&errand.examined.request.network, id);
         }

@@ -132,6 +132,21 @@ impl Ledger {
         Ok(self.find_binding(key).await?.unwrap_or(Binding { fingerprint, answer: None }))
     }
 
+    /// Frees a key that is bound to this request, and under which nothing was answered.
+    ///
+    /// # Errors
+    /// The database could not be reached.
+    pub async fn unbind_key(&self, key: &StorageKey, fingerprint: Fingerprint) -> Result<(), LedgerError> {
+        let free = sqlx::query!(
+            "DELETE FROM idempotency WHERE scope = $1 AND key = $2 AND fingerprint = $3 AND body IS NULL",
+            key.scope,
+            key.key,
+            &fingerprint.0[..],
+        );
+        free.execute(self.pool()).await?;
+        Ok(())
+    }
+
     /// Stores the answer under a key, unless there is one, and returns the one that counts. A success counts for more than a
     /// refusal: of two requests under one key that were under way together, one may be refused by what passes, and the other paid.
     ///

@@ -156,7 +156,6 @@ async fn a_stream_goes_on_where_it_was_left_without_gap_or_repeat() {
     assert_eq!(page(&facilitator, Some(rival.key()), "/v1/events").await.1["events"], json!([]));
 }
 
-/// Asks for a page.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_stream_ends_when_its_key_is_revoked_and_tells_nothing_more() {
     let (chain, facilitator) = start().await;
@@ -176,6 +175,7 @@ async fn a_stream_ends_when_its_key_is_revoked_and_tells_nothing_more() {
     assert_eq!(reader.step().await, None);
 }
 
+/// Asks for a page.
 async fn page(facilitator: &Facilitator, key: Option<&str>, path: &str) -> (u16, Value) {
     let mut request = facilitator.client().get(format!("{}{path}", facilitator.url)).header("accept", "application/json");
     if let Some(key) = key {

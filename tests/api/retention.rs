@@ -161,3 +161,20 @@ async fn deliveries_go_a_month_after_their_end_and_never_outlive_their_events() 
     let left = sqlx::query_scalar::<_, String>(left).fetch_all(ledger.pool()).await.expect("the database answers");
     assert_eq!(left, ["1", "2"], "one that is there, and one that was removed and told something a while ago");
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_cannot_be_forgotten_keeps_nobody_from_forgetting_the_rest() {
+    let ledger = database::ledger(&database::fresh().await).await;
+    let rows = r"
+        ALTER TABLE budgets RENAME TO out_of_reach;
+        INSERT INTO idempotency (scope, key, fingerprint, created_at) VALUES ('old', 'a key of one request', '', now() - interval '8 days');
+    ";
+    sqlx::raw_sql(rows).execute(ledger.pool()).await.expect("they fit");
+    let lease = ledger.hold_lease("worker", Uuid::from_u128(1), TimeDelta::minutes(1)).await.expect("the database answers");
+
+    let flows = flows::over(ledger.clone(), HashMap::new());
+    let told = flows.forget(&lease.expect("it is free")).await;
+
+    assert!(told.is_err(), "somebody hears of it");
+    assert_eq!(count(&ledger, "SELECT count(*) FROM idempotency").await, 0);
+}

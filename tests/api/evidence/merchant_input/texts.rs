@@ -168,6 +168,23 @@ async fn the_name_that_a_payer_gives_its_payment_unlocks_nothing_and_is_for_one_
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_payment_that_was_withdrawn_leaves_its_name_to_the_next_one() {
+    let chain = Chain::start(ChainOptions { block_time: 0.25, ..ChainOptions::default() }).await;
+    let mut options = Options::new(NetworkOptions::of(&chain), &database::fresh().await);
+    options.server.push_str("answer_within_v2_seconds = 1\n");
+    // Nobody sends anything, so each payment is withdrawn when its caller's patience is over.
+    options.roles = Some("api,watcher".to_owned());
+    let facilitator = Facilitator::start(&options).await;
+    let account = open_account(&facilitator, "provider").await;
+    let body = |payer| named(&chain, payer, &json!({"id": "pay_0123456789abcdef"}));
+
+    for payer in [0, 1, 0] {
+        let (status, withdrawn) = settle_as(&facilitator, &account.key, &body(payer)).await;
+        assert_eq!((status, &withdrawn["errorReason"]), (503, &json!("unexpected_settle_error")), "{withdrawn}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn of_two_payments_that_race_for_a_name_one_is_made() {
     let chain = Chain::start(ChainOptions { block_time: 0.25, ..ChainOptions::default() }).await;
     let url = database::fresh().await;
