@@ -304,7 +304,8 @@ impl Flows {
         let found = transfers::lock_own(db, account, transfer).await?.ok_or(ChangeError::NoSuchTransfer)?;
         let locked = invoices::lock(db, &[invoice]).await?.pop().filter(|invoice| invoice.account == account);
         locked.ok_or(ChangeError::NoSuchInvoice)?;
-        if !found.canonical || found.is_claimed {
+        // What settled a payment that named no invoice may still be said to be for one.
+        if !found.canonical || found.invoice.is_some() {
             return Err(ChangeError::NotFree);
         }
         // It is the payment's that was settled here, and that claims it in a moment under the same lock.

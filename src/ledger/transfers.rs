@@ -86,7 +86,8 @@ pub async fn keep(db: &mut PgConnection, network: &Network, block: &Block, kept:
 }
 
 /// Records what kept transfers of a canonical block pay. What a transfer pays already stays; only a payment that is found later than the
-/// invoice which its transfer was taken for takes the transfer over, unless the transfer names that invoice.
+/// invoice which its transfer was taken for takes the transfer over, unless the transfer names that invoice. What settled a payment that
+/// named no invoice may be assigned to one besides.
 ///
 /// # Errors
 /// The database could not be reached, or a payment has been paid by another transfer.
@@ -107,10 +108,11 @@ pub async fn claim(db: &mut PgConnection, network: &Network, block: &Block, clai
             FROM unnest($4::int[], $5::text[], $6::uuid[], $7::uuid[], $8::text[])
                 AS n (index, transaction, payment_id, invoice_id, basis)
             ON CONFLICT (network, block_hash, index) DO UPDATE
-            SET payment_id = excluded.payment_id,
+            SET payment_id = COALESCE(excluded.payment_id, c.payment_id),
                 invoice_id = CASE WHEN c.basis IN ('reference', 'assigned') THEN c.invoice_id ELSE excluded.invoice_id END,
                 basis = CASE WHEN c.basis IN ('reference', 'assigned') THEN c.basis ELSE excluded.basis END
             WHERE c.payment_id IS NULL AND excluded.payment_id IS NOT NULL
+               OR c.invoice_id IS NULL AND excluded.payment_id IS NULL AND excluded.basis = 'assigned'
             RETURNING network, block_hash, index
         )
         UPDATE transfers t SET claimed = true

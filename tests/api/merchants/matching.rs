@@ -253,3 +253,30 @@ async fn an_address_stays_kept_for_its_time_though_its_invoice_is_called_off() {
 
     assert_eq!((&transfer["matched"], &merchant.show(&invoice).await["amountLate"]), (&json!(false), &json!("0")), "{transfer}");
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_settled_a_payment_that_named_no_invoice_can_be_assigned_to_one() {
+    let (chain, facilitator) = start().await;
+    let merchant = Merchant::open(&facilitator).await;
+    merchant.register(&chain.network(), &chain.payers[0]).await;
+    let invoice = merchant.invoice(&json!({"amount": "0.01"})).await;
+    let nonce = invoice["options"][0]["nonce"].as_str().expect("a nonce").parse().expect("32 bytes");
+    let payer = &chain.payers[1];
+    let terms = Terms::to(&chain.payers[0].address());
+    let signed = payer.authorize_with(&terms, nonce, payer.address().parse().expect("an address"));
+    let (_, settled) = facilitator.settle(&signed.v2()).await;
+    assert_eq!(settled["success"], true, "{settled}");
+    let transfer = merchant.until_transfer(settled["transaction"].as_str().expect("a transaction")).await;
+    assert_eq!((&transfer["payment"], transfer.get("invoice")), (&settled["extra"]["paymentId"], None), "{transfer}");
+
+    let path = format!("/v1/transfers/{}/assign", transfer["id"].as_str().expect("a name"));
+    let (status, assigned) = merchant.post(&path, &json!({"invoice": invoice["id"]})).await;
+
+    assert_eq!(status, 200, "{assigned}");
+    let paid = merchant.show(&invoice).await;
+    let credit = &paid["transfers"][0];
+    let told = (&paid["status"], &credit["basis"], &credit["payment"]);
+    assert_eq!(told, (&json!("paid"), &json!("assigned"), &settled["extra"]["paymentId"]), "{paid}");
+    assert_eq!(merchant.post(&path, &json!({"invoice": invoice["id"]})).await.0, 409, "it pays one invoice");
+    assert_eq!(facilitator.settle(&signed.v2()).await.1["errorReason"], "duplicate_settlement");
+}
