@@ -10,6 +10,7 @@ pub mod json;
 pub mod links;
 mod members;
 pub mod networks;
+pub mod permit2;
 pub mod request;
 pub mod response;
 pub mod supported;

@@ -7,6 +7,7 @@ use alloy::sol_types::SolCall;
 
 use super::abi::Multicall3;
 use super::exact::Authorization;
+use super::signed::Signed;
 use super::exact::verdict::NO_CODE;
 use super::fees::{GAS_CALLDATA_BYTE, GAS_TRANSACTION};
 use crate::domain::submission::Fees;
@@ -41,14 +42,14 @@ impl Call {
     }
 }
 
-/// An authorization and what its newest simulation found.
-pub type Ready = (Authorization, Checked);
+/// What a payer signed, and what its newest simulation found.
+pub type Ready = (Signed, Checked);
 
 /// The call that makes these payments: one directly, several through Multicall3, each allowed to fail alone.
 #[must_use]
 pub fn call(multicall: EvmAddress, payments: &[Ready]) -> Call {
     if let [(payment, checked)] = payments {
-        let (to, data) = single(multicall, payment, checked.payer_code == NO_CODE);
+        let (to, data) = payment.call(multicall, checked.payer_code == NO_CODE);
         Call {
             gas_limit: gas_limit(data.len(), &[checked.gas]),
             gas_expected: gas_expected(data.len(), &[checked.gas]),
@@ -56,10 +57,10 @@ pub fn call(multicall: EvmAddress, payments: &[Ready]) -> Call {
             data,
         }
     } else {
-        let calls = payments.iter().map(|(payment, _)| Multicall3::Call3 {
-            target: payment.token,
-            allowFailure: true,
-            callData: payment.transfer_call(),
+        // Whatever needs more than this goes alone.
+        let calls = payments.iter().map(|(payment, _)| {
+            let (target, data) = payment.call(multicall, false);
+            Multicall3::Call3 { target, allowFailure: true, callData: data }
         });
         let data: Bytes = Multicall3::aggregate3Call { calls: calls.collect() }.abi_encode().into();
         let gas: Vec<_> = payments.iter().map(|(_, checked)| checked.gas).collect();

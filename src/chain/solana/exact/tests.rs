@@ -83,6 +83,7 @@ pub(crate) fn request() -> PaymentRequest {
         answer_at: None,
         accepted_scheme: SCHEME_EXACT.to_owned(),
         accepted_network: true,
+        gas_sponsoring: None,
         payload: payload(&golden()),
     }
 }
