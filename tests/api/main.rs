@@ -31,6 +31,7 @@ mod merchants;
 mod nodes;
 mod operations;
 mod outbox;
+mod permit2;
 mod proofs;
 mod queue;
 mod receipts;
