@@ -377,6 +377,9 @@ pub trait Chain: Send + Sync {
     /// Whether several payments can go in one transaction.
     fn batches(&self) -> bool;
 
+    /// Whether two payments that may go in one transaction may go in the same one.
+    fn may_share(&self, one: &Sendable, other: &Sendable) -> bool;
+
     /// For how many blocks a payment that was found good need not be looked at again before it is sent.
     fn check_lasts(&self) -> u64;
 

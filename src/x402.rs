@@ -3,6 +3,7 @@
 //! A body that gets through here is well formed and means one thing only. Whether the payment is any good is decided
 //! elsewhere: by the flow (is the network offered?) and by the rules of the chain (did the payer sign this?).
 
+pub mod builder_code;
 pub mod exact_evm;
 pub mod exact_solana;
 mod identifier;

@@ -33,6 +33,7 @@ use crate::config::{CostLimits, EvmConfig, NetworkConfig};
 use crate::domain::address::Address;
 use crate::domain::amount::Amount;
 use crate::domain::asset::Asset;
+use crate::domain::attribution::Own;
 use crate::domain::block::{Block, BlockHash};
 use crate::domain::network::Extras;
 use crate::domain::payment::{Payment, PaymentRequest, SCHEME_EXACT, SCHEME_UPTO};
@@ -42,10 +43,12 @@ use crate::domain::submission::{Place, SignedAttempt};
 use crate::domain::verification::{Checked, ExaminedPayment, Purpose, Sendable};
 use crate::keys::{NamedSigner, SettlementSigner};
 use crate::metrics::Metrics;
+use crate::x402::builder_code;
 use crate::x402::exact_evm::Eip3009Payload;
 use crate::x402::permit2::{Permit2Payload, TokenPermit};
 
 mod abi;
+mod attribution;
 mod blocks;
 mod broadcast;
 mod build;
@@ -91,6 +94,7 @@ pub struct EvmChain {
     prepared: AtomicBool,
     batches: AtomicBool,
     permit2_separator: B256,
+    own_codes: Own,
     /// Whether the proxies were seen, that of `exact` and that of `upto`.
     exact_proxy: AtomicBool,
     upto_proxy: AtomicBool,
@@ -164,6 +168,7 @@ impl EvmChain {
             prepared: AtomicBool::new(false),
             batches: AtomicBool::new(false),
             permit2_separator: permit2::signature::separator(chain_id),
+            own_codes: family.own_codes.clone(),
             exact_proxy: AtomicBool::new(false),
             upto_proxy: AtomicBool::new(false),
         })
@@ -203,13 +208,15 @@ impl EvmChain {
         if let Some(sponsoring) = &permit.sponsoring {
             permit2::sponsoring::check(sponsoring, &permit.message)?;
         }
+        let mut payload = permit.message.to_json(permit.sponsoring.as_ref());
+        builder_code::store(&mut payload, &request.named);
         Ok(ExaminedPayment {
             key: permit.key(),
             payer: permit.message.from,
             valid_after: exact::window::time(permit.message.valid_after),
             expires_at: exact::window::time(permit.message.deadline),
             signer: permit.message.facilitator,
-            payload: permit.message.to_json(permit.sponsoring.as_ref()),
+            payload,
             request,
         })
     }
@@ -242,6 +249,11 @@ impl EvmChain {
                 Ok(Look { verdict: permit2::verdict::judge(permit, &outcome), block: outcome.block, balance: None })
             }
         }
+    }
+
+    /// What stands behind the data of a transaction with this payment.
+    fn suffix(&self, payload: &Value) -> Vec<u8> {
+        attribution::suffix(&builder_code::read_back(payload), &self.own_codes)
     }
 
     /// Which of our signers sends it: any, unless the payer has named one.
@@ -368,11 +380,16 @@ impl Chain for EvmChain {
 
     fn extras(&self) -> Extras {
         let seen = |proxy: &AtomicBool| proxy.load(Ordering::Relaxed);
-        Extras { upto: seen(&self.upto_proxy), gas_sponsoring: seen(&self.exact_proxy) }
+        Extras { upto: seen(&self.upto_proxy), gas_sponsoring: seen(&self.exact_proxy), attribution: true }
     }
 
     fn batches(&self) -> bool {
         self.batches.load(Ordering::Relaxed)
+    }
+
+    /// All that stand in a transaction are attributed to those whom its end names.
+    fn may_share(&self, one: &Sendable, other: &Sendable) -> bool {
+        builder_code::read_back(&one.payload) == builder_code::read_back(&other.payload)
     }
 
     fn check_lasts(&self) -> u64 {
@@ -402,7 +419,8 @@ impl Chain for EvmChain {
         let message = Eip3009Payload::parse(&request.payload)?;
         exact::terms::check_recipient(&request, message.from, &self.signer_addresses)?;
         exact::authorization::check(&request, &message)?;
-        let payload = message.to_json();
+        let mut payload = message.to_json();
+        builder_code::store(&mut payload, &request.named);
         // Who signed it matters only together with the payer's code, so that is found out when the chain is asked.
         let payment = Authorization::read(request.asset, message)?;
         Ok(ExaminedPayment {
@@ -442,7 +460,8 @@ impl Chain for EvmChain {
         match verdict {
             Ok(checked) => {
                 let (_, data) = signed.call(self.multicall, checked.payer_code == NO_CODE);
-                Ok(VerifiedPayment::new(payment, checked, balance, data.len()))
+                let bytes = data.len() + self.suffix(&payment.payload).len();
+                Ok(VerifiedPayment::new(payment, checked, balance, bytes))
             }
             Err(refusal) => Err(VerifyError::Refused { refusal, block }),
         }
@@ -502,7 +521,10 @@ impl Chain for EvmChain {
             })
             .collect::<Result<Vec<_>, BuildError>>()?;
         let call =
-            if ready.is_empty() { build::Call::nothing(signer.address().into()) } else { build::call(self.multicall, &ready) };
+            match payments.first() {
+                Some(first) => build::call(self.multicall, &ready, &self.suffix(&first.payload)),
+                None => build::Call::nothing(signer.address().into()),
+            };
         let prices = self.prices().await?;
         let allowed = self.cost.payment_wei_max.saturating_mul(ready.len().max(1) as u128);
         let offer = prices.offer(order.outbid);

@@ -317,6 +317,11 @@ impl Chain for SolanaChain {
     }
 
     /// As long as what was verified is remembered; see `memory`.
+    /// Each is a transaction of its own.
+    fn may_share(&self, _: &Sendable, _: &Sendable) -> bool {
+        false
+    }
+
     fn check_lasts(&self) -> u64 {
         CHECK_LASTS_BLOCKS
     }

@@ -125,6 +125,8 @@ pub struct Extras {
     pub upto: bool,
     /// What lets Permit2 take a token goes with the payment, so that its payer needs no gas (`eip2612GasSponsoring`).
     pub gas_sponsoring: bool,
+    /// Transactions name those to whom settlements are attributed (`builder-code`).
+    pub attribution: bool,
 }
 
 /// A network that takes payments now.

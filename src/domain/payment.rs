@@ -9,6 +9,7 @@ use sha2::{Digest, Sha256};
 use super::account::Caller;
 use super::address::Address;
 use super::amount::Amount;
+use super::attribution::Named;
 use super::block::{BlockHash, Heights, Level};
 use super::ids::{AccountId, InvoiceId, PaymentId, SubmissionId};
 use super::network::Network;
@@ -66,6 +67,8 @@ pub struct PaymentRequest {
     pub payload: serde_json::Value,
     /// What the payer signed besides, so that others can pay the gas of what must come first (`eip2612GasSponsoring`).
     pub gas_sponsoring: Option<serde_json::Value>,
+    /// To whom the settlement is attributed.
+    pub named: Named,
 }
 
 impl PaymentRequest {
@@ -284,6 +287,7 @@ pub(crate) mod tests {
             accepted_network: true,
             payload: serde_json::json!({"signature": "0x00", "authorization": {"nonce": "0x01"}}),
             gas_sponsoring: None,
+            named: Named::default(),
         }
     }
 

@@ -10,9 +10,10 @@ use base64::engine::general_purpose::STANDARD;
 use serde_json::{Map, Value};
 
 use super::members::Members;
-use super::{identifier, json, networks, permit2};
+use super::{builder_code, identifier, json, networks, permit2};
 use crate::domain::address::Address;
 use crate::domain::amount::Amount;
+use crate::domain::attribution::Named;
 use crate::domain::block::Level;
 use crate::domain::network::Family;
 use crate::domain::payment::{PaymentRequest, SCHEME_EXACT, SCHEME_TRANSFER, SCHEME_UPTO};
@@ -188,6 +189,7 @@ fn read_members(version: Version, payload: &Members<'_>, requirements: &Members<
         accepted_network: dialect.accepted_network == network_text,
         payload: signed.clone(),
         gas_sponsoring: dialect.gas_sponsoring.cloned(),
+        named: dialect.named,
     })
 }
 
@@ -214,6 +216,7 @@ struct Dialect<'a> {
     accepted_scheme: &'a str,
     accepted_network: &'a str,
     gas_sponsoring: Option<&'a Value>,
+    named: Named,
 }
 
 impl<'a> Dialect<'a> {
@@ -224,6 +227,7 @@ impl<'a> Dialect<'a> {
             accepted_scheme: payload.text("scheme")?,
             accepted_network: payload.text("network")?,
             gas_sponsoring: None,
+            named: Named::default(),
         })
     }
 
@@ -236,6 +240,7 @@ impl<'a> Dialect<'a> {
             accepted_scheme: accepted.text("scheme")?,
             accepted_network: accepted.text("network")?,
             gas_sponsoring: gas_sponsoring(payload, family),
+            named: builder_code::read(payload.get("extensions")),
         })
     }
 }

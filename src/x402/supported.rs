@@ -6,9 +6,9 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use serde::Serialize;
 
-use super::networks;
+use super::{builder_code, networks};
 use super::permit2::GAS_SPONSORING_EXTENSION;
-use crate::domain::network::{Family, Network, Offered};
+use crate::domain::network::{Extras, Family, Network, Offered};
 use crate::domain::payment::{SCHEME_EXACT, SCHEME_TRANSFER, SCHEME_UPTO};
 use crate::domain::reason::Version;
 
@@ -66,10 +66,14 @@ impl Supported {
         let metered = sorted.values().filter_map(|offered| Kind::of_use(offered));
         // A merchant or a payer presents a transfer; no client of version 1 knows how.
         let proofs = sorted.keys().filter(|network| watched(network)).map(|network| Kind::of_transfers(network.as_str()));
-        let sponsors = offered.iter().any(|offered| offered.extras.gas_sponsoring);
+        let any = |has: fn(&Extras) -> bool| offered.iter().any(|offered| has(&offered.extras));
+        let extensions = [
+            (GAS_SPONSORING_EXTENSION, any(|extras| extras.gas_sponsoring)),
+            (builder_code::EXTENSION, any(|extras| extras.attribution)),
+        ];
         Self {
             kinds: current.chain(legacy).chain(metered).chain(proofs).collect(),
-            extensions: sponsors.then_some(GAS_SPONSORING_EXTENSION).into_iter().collect(),
+            extensions: extensions.into_iter().filter(|(_, taken)| *taken).map(|(extension, _)| extension).collect(),
             signers: signers(offered),
             ..Self::default()
         }
@@ -150,7 +154,6 @@ pub const SETTLE: SelfDescription =
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::domain::network::Extras;
     use serde_json::json;
 
     fn offer(networks: &[(&str, &[&str])]) -> Vec<Offered> {
@@ -166,14 +169,14 @@ mod tests {
     #[test]
     fn payments_by_use_name_who_says_how_much() {
         let mut offered = offer(&[("eip155:84532", &["0xa", "0xb"])]);
-        offered[0].extras = Extras { upto: true, gas_sponsoring: true };
+        offered[0].extras = Extras { upto: true, gas_sponsoring: true, attribution: true };
         let supported = serde_json::to_value(Supported::of(&offered, |_| false)).unwrap();
 
         assert_eq!(
             supported["kinds"][2],
             json!({"x402Version": 2, "scheme": "upto", "network": "eip155:84532", "extra": {"facilitatorAddress": "0xa"}})
         );
-        assert_eq!(supported["extensions"], json!(["eip2612GasSponsoring"]));
+        assert_eq!(supported["extensions"], json!(["eip2612GasSponsoring", "builder-code"]));
     }
 
     #[test]

@@ -19,6 +19,7 @@ mod support;
 
 mod access;
 mod answers;
+mod attribution;
 mod budgets;
 mod collecting;
 mod events;

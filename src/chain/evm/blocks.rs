@@ -1,6 +1,6 @@
 //! Reads blocks from nodes that may lag behind, stand on another branch, or not have indexed what they serve.
 
-use std::collections::VecDeque;
+use std::collections::{HashSet, VecDeque};
 use std::ops::RangeInclusive;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
@@ -422,6 +422,9 @@ impl Blocks {
     /// What a block's logs say, and the transactions to which they point, as `only` has them, or whichever node does.
     async fn read_entries(&self, block: &Block, logs: &[LogEntry], only: Option<usize>) -> Result<Entries, ChainError> {
         let mut entries = self.entries(block, logs)?;
+        // Where none of the tokens moved, nothing that we hold was paid.
+        let moving: HashSet<_> = entries.transfers.iter().map(|transfer| transfer.transaction.clone()).collect();
+        entries.settled.retain(|transaction| moving.contains(&transaction.to_string()));
         for part in std::mem::take(&mut entries.settled).chunks(READS_AT_ONCE) {
             let calls = try_join_all(part.iter().map(|transaction| self.called(*transaction, only))).await?;
             for (transaction, called) in part.iter().map(B256::to_string).zip(calls) {

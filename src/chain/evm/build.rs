@@ -45,11 +45,13 @@ impl Call {
 /// What a payer signed, and what its newest simulation found.
 pub type Ready = (Signed, Checked);
 
-/// The call that makes these payments: one directly, several through Multicall3, each allowed to fail alone.
+/// The call that makes these payments: one directly, several through Multicall3, each allowed to fail alone. `suffix` stands behind what
+/// the contract reads.
 #[must_use]
-pub fn call(multicall: EvmAddress, payments: &[Ready]) -> Call {
+pub fn call(multicall: EvmAddress, payments: &[Ready], suffix: &[u8]) -> Call {
     if let [(payment, checked)] = payments {
         let (to, data) = payment.call(multicall, checked.payer_code == NO_CODE);
+        let data: Bytes = [data.as_ref(), suffix].concat().into();
         Call {
             gas_limit: gas_limit(data.len(), &[checked.gas]),
             gas_expected: gas_expected(data.len(), &[checked.gas]),
@@ -62,7 +64,7 @@ pub fn call(multicall: EvmAddress, payments: &[Ready]) -> Call {
             let (target, data) = payment.call(multicall, false);
             Multicall3::Call3 { target, allowFailure: true, callData: data }
         });
-        let data: Bytes = Multicall3::aggregate3Call { calls: calls.collect() }.abi_encode().into();
+        let data: Bytes = [Multicall3::aggregate3Call { calls: calls.collect() }.abi_encode().as_slice(), suffix].concat().into();
         let gas: Vec<_> = payments.iter().map(|(_, checked)| checked.gas).collect();
         Call { to: multicall, gas_limit: gas_limit(data.len(), &gas), gas_expected: gas_expected(data.len(), &gas), data }
     }

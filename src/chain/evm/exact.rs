@@ -150,6 +150,7 @@ pub(crate) mod tests {
             accepted_network: true,
             payload: serde_json::Value::Null,
             gas_sponsoring: None,
+            named: crate::domain::attribution::Named::default(),
         }
     }
 

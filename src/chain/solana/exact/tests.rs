@@ -84,6 +84,7 @@ pub(crate) fn request() -> PaymentRequest {
         accepted_scheme: SCHEME_EXACT.to_owned(),
         accepted_network: true,
         gas_sponsoring: None,
+        named: crate::domain::attribution::Named::default(),
         payload: payload(&golden()),
     }
 }
