@@ -84,6 +84,7 @@ fn main() -> ExitCode {
 }
 
 async fn bench() -> ExitCode {
+    drop(rustls::crypto::ring::default_provider().install_default());
     let rounds = page::setting("BENCH_ROUNDS").unwrap_or(3);
     let mut rates = Vec::new();
     for number in 0..rounds {
