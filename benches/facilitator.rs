@@ -17,11 +17,11 @@
     reason = "a benchmark counts small numbers, runs tasks and processes of its own, and reads clocks and settings"
 )]
 
+#[path = "page.rs"]
+mod page;
 #[path = "../tests/support/mod.rs"]
 mod support;
 
-#[path = "facilitator/credits.rs"]
-mod credits;
 #[path = "facilitator/limits.rs"]
 mod limits;
 #[path = "facilitator/load.rs"]
@@ -70,8 +70,8 @@ fn main() -> ExitCode {
 }
 
 async fn bench() -> ExitCode {
-    let rounds = setting("BENCH_ROUNDS").unwrap_or(3);
-    let scale = setting("BENCH_SCALE").unwrap_or(1.0);
+    let rounds = page::setting("BENCH_ROUNDS").unwrap_or(3);
+    let scale = page::setting("BENCH_SCALE").unwrap_or(1.0);
     let mut report = Report::default();
     for number in 0..rounds {
         eprintln!("round {} of {rounds}", number + 1);
@@ -83,7 +83,6 @@ async fn bench() -> ExitCode {
         round.node_speed("balance read at the node, at the end of the round, p50 ms").await;
         drop(round);
         solana::measure(&mut report, number, |count| scaled(count, scale)).await;
-        credits::measure(&mut report, |count| scaled(count, scale)).await;
     }
     println!("{}", report.text(rounds));
     if scale < 1.0 {
@@ -100,11 +99,6 @@ async fn bench() -> ExitCode {
 
 fn scaled(count: usize, scale: f64) -> usize {
     ((count as f64 * scale) as usize).clamp(1, count)
-}
-
-fn setting<T: std::str::FromStr>(name: &str) -> Option<T> {
-    let text = std::env::var(name).ok()?;
-    Some(text.parse().unwrap_or_else(|_| panic!("{name} should be a number, not {text:?}")))
 }
 
 /// One chain, and everybody who is measured on it.

@@ -1,10 +1,10 @@
 //! What the figures must keep to, one line for each.
 
-use super::credits::READ_WITH;
 use super::load::Kind::{self, Settle, SolanaSettle, SolanaSettleVerified, Verify};
 use super::load::Run;
+use super::page::median;
 use super::report::Who::{NonceManager, Quittance, Reference};
-use super::report::{IDLE_AFTER, IDLE_BEFORE, READY, Report, VERIFY_ALONE, median};
+use super::report::{IDLE_AFTER, IDLE_BEFORE, READY, Report, VERIFY_ALONE};
 
 /// A figure, and on which side of what it has to be.
 pub struct Limit {
@@ -39,7 +39,7 @@ pub enum Of {
 }
 
 /// Every limit, in the order of the page.
-pub const LIMITS: [Limit; 24] = [
+pub const LIMITS: [Limit; 23] = [
     Limit {
         name: "verify at 64: times the reference's rate at 64",
         bound: Bound::AtLeast(30.0),
@@ -135,12 +135,6 @@ pub const LIMITS: [Limit; 24] = [
         bound: Bound::AtMost(1.5),
         of: Of::Worst,
         figures: |report| report.each(Quittance, SolanaSettleVerified, 60, Run::calls_each),
-    },
-    Limit {
-        name: "transfers read per second with 10 registered addresses over that with 1,000,000",
-        bound: Bound::AtMost(1.3),
-        of: Of::Median,
-        figures: |report| ratios(&report.noted(READ_WITH[0].1), &report.noted(READ_WITH[2].1)),
     },
     Limit {
         name: "settle 30 at 1: answer after the block, p50 ms",

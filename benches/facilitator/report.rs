@@ -5,7 +5,7 @@ use std::fmt::Write as _;
 
 use super::limits::{self, Bound, LIMITS, Limit, Of};
 use super::load::{Kind, Run};
-use super::support::root;
+use super::page::{self, figure, median};
 
 /// Figures that a limit is about are noted under these names.
 pub const IDLE_BEFORE: &str = "resident memory before the first request, MiB";
@@ -75,21 +75,14 @@ impl Report {
         LIMITS.iter().filter(|limit| !limit.is_kept(self)).map(|limit| limit.name).collect()
     }
 
-    /// Puts the tables between the marks in docs/PERFORMANCE.md.
+    /// Puts the tables into docs/PERFORMANCE.md.
     pub fn write(&self, rounds: usize) {
-        let path = root().join("docs/PERFORMANCE.md");
-        let (begin, end) = ("<!-- bench:begin -->", "<!-- bench:end -->");
-        let page = std::fs::read_to_string(&path).expect("docs/PERFORMANCE.md is there");
-        let (head, rest) = page.split_once(begin).expect("docs/PERFORMANCE.md says where the tables begin");
-        let (_, tail) = rest.split_once(end).expect("docs/PERFORMANCE.md says where the tables end");
-        let text = self.text(rounds);
-        std::fs::write(&path, format!("{head}{begin}\n{text}{end}{tail}")).expect("docs/PERFORMANCE.md is writable");
+        page::write("bench", &self.text(rounds));
     }
 
     /// All tables.
     pub fn text(&self, rounds: usize) -> String {
-        let of = if rounds == 1 { "figures of a single round".to_owned() } else { format!("medians of {rounds} rounds") };
-        let mut text = format!("Measured on {} on {}; {of}.\n\n", today(), machine());
+        let mut text = page::measured(rounds);
         self.write_limits(&mut text);
         self.write_runs(&mut text);
         self.write_refusals(&mut text);
@@ -176,34 +169,4 @@ impl Report {
             let _ = writeln!(text, "| {what} | {} | {} | {} |", figure(of, 2), figure(lowest, 2), figure(highest, 2));
         }
     }
-}
-
-/// The middle one; of an even number the mean of the two in the middle; NaN of none.
-pub fn median(mut figures: Vec<f64>) -> f64 {
-    figures.sort_by(f64::total_cmp);
-    let middle = figures.len() / 2;
-    match figures.get(middle) {
-        None => f64::NAN,
-        Some(figure) if figures.len() % 2 == 1 => *figure,
-        Some(figure) => f64::midpoint(figures[middle - 1], *figure),
-    }
-}
-
-fn figure(figure: f64, digits: usize) -> String {
-    if figure.is_nan() { "–".to_owned() } else { format!("{figure:.digits$}") }
-}
-
-fn today() -> String {
-    chrono::DateTime::<chrono::Utc>::from(std::time::SystemTime::now()).format("%Y-%m-%d").to_string()
-}
-
-fn machine() -> String {
-    let cpus = std::fs::read_to_string("/proc/cpuinfo").unwrap_or_default();
-    let model = cpus.lines().find_map(|line| line.strip_prefix("model name")).and_then(|rest| rest.split_once(':'));
-    let cores = std::thread::available_parallelism().map_or(0, usize::from);
-    let memory = std::fs::read_to_string("/proc/meminfo").unwrap_or_default();
-    let memory = memory.lines().find_map(|line| line.strip_prefix("MemTotal:")).and_then(|rest| rest.split_whitespace().next());
-    let memory = memory.and_then(|text| text.parse::<f64>().ok()).unwrap_or(f64::NAN) / 1_048_576.0;
-    let model = model.map_or("an unknown processor", |(_, name)| name.trim());
-    format!("{cores} cores of {model} with {memory:.0} GiB of memory")
 }

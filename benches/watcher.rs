@@ -1,4 +1,25 @@
-//! How many transfers of a block are read and matched to registered addresses in a second, by how many addresses are registered.
+//! How many transfers of a block the watcher takes in within a second, by how many addresses are registered.
+//!
+//! `cargo bench --bench watcher` prints the table, writes it into docs/PERFORMANCE.md, and ends with an error if the rate is not flat.
+//! `BENCH_ROUNDS=1` is quicker.
+
+#![expect(
+    clippy::cast_precision_loss,
+    clippy::disallowed_methods,
+    clippy::format_push_string,
+    clippy::similar_names,
+    clippy::unnecessary_debug_formatting,
+    clippy::zombie_processes,
+    reason = "a benchmark counts small numbers, runs tasks and processes of its own, and reads clocks and settings"
+)]
+
+#[path = "page.rs"]
+mod page;
+#[path = "../tests/support/mod.rs"]
+mod support;
+
+use std::fmt::Write as _;
+use std::process::ExitCode;
 
 use std::sync::Arc;
 use std::time::Instant;
@@ -21,15 +42,14 @@ use rand::rngs::StdRng;
 use rand::{Rng, SeedableRng};
 use serde_json::json;
 
-use super::report::Report;
-use super::support::database;
+use page::{figure, median};
+use support::database;
 
-/// How many addresses are registered, and what the figure is called.
-pub const READ_WITH: [(u32, &str); 3] = [
-    (10, "transfers read per second with 10 registered addresses"),
-    (10_000, "transfers read per second with 10,000 registered addresses"),
-    (1_000_000, "transfers read per second with 1,000,000 registered addresses"),
-];
+/// How many addresses are registered.
+const REGISTERED: [u32; 3] = [10, 10_000, 1_000_000];
+
+/// The rate with the fewest over that with the most.
+const FLAT: f64 = 1.3;
 
 /// Transfers in one block, about as many as on Base.
 const IN_A_BLOCK: usize = 200;
@@ -58,24 +78,61 @@ rpc = ["http://127.0.0.1:9"]
 signers = [{ name = "bench", key_file = "KEY" }]
 "#;
 
+fn main() -> ExitCode {
+    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().expect("a runtime");
+    runtime.block_on(bench())
+}
+
+async fn bench() -> ExitCode {
+    drop(rustls::crypto::ring::default_provider().install_default());
+    let rounds = page::setting("BENCH_ROUNDS").unwrap_or(3);
+    let mut rates = Vec::new();
+    for number in 0..rounds {
+        eprintln!("round {} of {rounds}", number + 1);
+        rates.push(measure().await);
+    }
+    let ratios: Vec<_> = rates.iter().map(|rates| rates[0] / rates[REGISTERED.len() - 1]).collect();
+    let is_flat = median(ratios.clone()) <= FLAT;
+    let mut text = page::measured(rounds);
+    text.push_str("| transfers read per second | median | lowest | highest |\n|---|---|---|---|\n");
+    for (index, registered) in REGISTERED.iter().enumerate() {
+        write_row(
+            &mut text,
+            &format!("with {registered} registered addresses"),
+            rates.iter().map(|rates| rates[index]).collect(),
+        );
+    }
+    write_row(&mut text, "with the fewest over with the most", ratios);
+    let kept = if is_flat { "kept" } else { "**missed**" };
+    let _ = writeln!(text, "\nThe last row is to be at most {FLAT}: {kept}.");
+    println!("{text}");
+    page::write("bench-watcher", &text);
+    if is_flat { ExitCode::SUCCESS } else { ExitCode::FAILURE }
+}
+
+fn write_row(text: &mut String, what: &str, figures: Vec<f64>) {
+    let (lowest, highest) = figures.iter().fold((f64::NAN, f64::NAN), |(low, high), one| (low.min(*one), high.max(*one)));
+    let of = |number| figure(number, 2);
+    let _ = writeln!(text, "| {what} | {} | {} | {} |", of(median(figures)), of(lowest), of(highest));
+}
+
 /// Measures each number of addresses on a database of its own: decoding, and taking each block in as the watcher does, in one
 /// transaction that is committed.
-pub async fn measure(report: &mut Report, scaled: impl Fn(usize) -> usize) {
+async fn measure() -> [f64; REGISTERED.len()] {
+    let mut rates = [f64::NAN; REGISTERED.len()];
     let key = std::env::temp_dir().join(format!("quittance-bench-key-{}", std::process::id()));
     std::fs::write(&key, format!("0x{}", "11".repeat(32))).expect("a file for a key");
     let text = CONFIGURATION.replace("KEY", key.to_str().expect("a path"));
     let config = config::load_text(&text, &Environment::of_process()).expect("a configuration");
     let network = config.networks[0].network.clone();
-    for (registered, name) in READ_WITH {
-        let registered = u32::try_from(scaled(registered as usize)).expect("no more than a million");
+    for (rate, registered) in rates.iter_mut().zip(REGISTERED) {
         let ledger = database::ledger(&database::fresh().await).await;
         register(&ledger, &network, registered).await;
         let flows = app::flows(&config, ledger, Arc::new(Metrics::new(&[]))).expect("the flows");
         let lease = flows.ledger.hold_lease("bench", uuid::Uuid::now_v7(), TimeDelta::hours(1)).await;
         let lease = lease.expect("the database answers").expect("nobody else has it");
         let mut random = StdRng::seed_from_u64(1);
-        let count = scaled(BLOCKS);
-        let blocks: Vec<_> = (0..WARM_UP + count).map(|number| logs(&mut random, number as u64, registered)).collect();
+        let blocks: Vec<_> = (0..WARM_UP + BLOCKS).map(|number| logs(&mut random, number as u64, registered)).collect();
         let mut started = Instant::now();
         for (number, text) in blocks.iter().enumerate() {
             if number == WARM_UP {
@@ -85,9 +142,11 @@ pub async fn measure(report: &mut Report, scaled: impl Fn(usize) -> usize) {
             }
             read(&flows, &lease, &network, number as u64, text).await;
         }
-        report.note(name, (count * IN_A_BLOCK) as f64 / started.elapsed().as_secs_f64());
+        *rate = (BLOCKS * IN_A_BLOCK) as f64 / started.elapsed().as_secs_f64();
+        eprintln!("  with {registered} registered addresses: {rate:.0} transfers a second");
     }
     std::fs::remove_file(key).expect("the file is still there");
+    rates
 }
 
 /// The address with a number, in lower case.
