@@ -16,12 +16,12 @@ use self::abi::{GasPriceOracle, Token};
 use self::blocks::Blocks;
 use self::exact::verdict::NO_CODE;
 use self::exact::{Authorization, evm};
-use self::permit2::{EXACT_PROXY, Permit, Proxy, UPTO_PROXY};
-use self::signed::Signed;
 use self::fees::{BlockPrice, PriceBoard, Prices, SlowPrices};
 use self::heads::Heads;
 use self::observe::Header;
+use self::permit2::{EXACT_PROXY, Permit, Proxy, UPTO_PROXY};
 use self::rpc::Nodes;
+use self::signed::Signed;
 use self::simulate::{Question, Simulator};
 use super::address::{Payable, Proof};
 use super::nodes::CallError;
@@ -185,7 +185,7 @@ impl EvmChain {
     fn signed(&self, asset: Address, payload: &Value, amount: Amount) -> Result<Signed, Refusal> {
         let token = self.token(asset)?;
         Ok(if Permit2Payload::is_in(payload) {
-            Signed::Permit(Permit::read_back(payload, amount)?.examined(self.permit2_separator))
+            Signed::Permit(Box::new(Permit::read_back(payload, amount)?.examined(self.permit2_separator)))
         } else {
             Signed::Authorization(Authorization::new(asset, token.separator, Eip3009Payload::parse(payload)?)?)
         })
@@ -455,7 +455,7 @@ impl Chain for EvmChain {
         let read = self.signed(payment.request.asset, &payment.payload, payment.request.amount);
         // It was read before, and therefore can be read again.
         let signed = read.map_err(|refusal| self.nodes.misconfigured(format!("an examined payment: {refusal}")))?;
-        let signed = signed.to_ask_about();
+        let signed = signed.into_question();
         let Look { verdict, block, balance } = self.look(&signed, wanted == Wanted::Balance).await?;
         match verdict {
             Ok(checked) => {
@@ -512,7 +512,7 @@ impl Chain for EvmChain {
     }
 
     async fn build(&self, order: SlotOrder<'_>, payments: &[Sendable]) -> Result<SignedAttempt, BuildError> {
-        let signer = self.signer_named(order.signer)?;
+        let sender = self.signer_named(order.signer)?;
         let ready = payments
             .iter()
             .map(|payment| {
@@ -520,11 +520,10 @@ impl Chain for EvmChain {
                 Ok((signed, payment.checked.clone()))
             })
             .collect::<Result<Vec<_>, BuildError>>()?;
-        let call =
-            match payments.first() {
-                Some(first) => build::call(self.multicall, &ready, &self.suffix(&first.payload)),
-                None => build::Call::nothing(signer.address().into()),
-            };
+        let call = match payments.first() {
+            Some(first) => build::call(self.multicall, &ready, &self.suffix(&first.payload)),
+            None => build::Call::nothing(sender.address().into()),
+        };
         let prices = self.prices().await?;
         let allowed = self.cost.payment_wei_max.saturating_mul(ready.len().max(1) as u128);
         let offer = prices.offer(order.outbid);
@@ -539,7 +538,7 @@ impl Chain for EvmChain {
             return Err(self.nodes.misconfigured("a slot without a nonce".to_owned()).into());
         };
         let unsigned = build::transaction(self.chain_id, nonce, fees, call);
-        let signature = signer.sign(unsigned.signature_hash()).await.map_err(|source| ChainError::Signer {
+        let signature = sender.sign(unsigned.signature_hash()).await.map_err(|source| ChainError::Signer {
             network: self.profile.network.clone(),
             signer: order.signer.to_owned(),
             source,

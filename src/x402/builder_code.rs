@@ -21,12 +21,12 @@ pub fn store(payload: &mut Value, named: &Named) {
     if *named == Named::default() {
         return;
     }
-    let mut names = Map::new();
+    let mut members = Map::new();
     if let Some(app) = &named.app {
-        names.insert("a".to_owned(), app.as_str().into());
+        members.insert("a".to_owned(), app.as_str().into());
     }
-    names.insert("s".to_owned(), json!(named.services.iter().map(Code::as_str).collect::<Vec<_>>()));
-    payload[STORED] = names.into();
+    members.insert("s".to_owned(), json!(named.services.iter().map(Code::as_str).collect::<Vec<_>>()));
+    payload[STORED] = members.into();
 }
 
 /// Reads back what [`store`] wrote.

@@ -251,7 +251,11 @@ mod tests {
         let too_large = format!("{}0", "9".repeat(78));
         for text in ["01", "+1", "", "0x1", "1.0", " 1", "-1", too_large.as_str()] {
             for pointer in ["/permitted/amount", "/nonce", "/deadline", "/witness/validAfter"] {
-                assert_eq!(with(&format!("/permit2Authorization{pointer}"), text), Err(Reason::InvalidPayload), "{pointer} {text}");
+                assert_eq!(
+                    with(&format!("/permit2Authorization{pointer}"), text),
+                    Err(Reason::InvalidPayload),
+                    "{pointer} {text}"
+                );
             }
         }
         assert_eq!(with("/permit2Authorization/nonce", 1), Err(Reason::InvalidPayload));

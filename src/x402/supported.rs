@@ -6,8 +6,8 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use serde::Serialize;
 
-use super::{builder_code, networks};
 use super::permit2::GAS_SPONSORING_EXTENSION;
+use super::{builder_code, networks};
 use crate::domain::network::{Extras, Family, Network, Offered};
 use crate::domain::payment::{SCHEME_EXACT, SCHEME_TRANSFER, SCHEME_UPTO};
 use crate::domain::reason::Version;

@@ -158,14 +158,16 @@ async fn what_was_used_is_paid_and_never_more_than_was_signed() {
     let world = World::start().await;
     let payer = world.payer(0).await;
     let (signed, exceeded) = (world.upto(payer), world.upto(payer));
-    let elsewhere = Order { facilitator: Some(Address::repeat_byte(7)), ..Order::upto(&world.chain, payer, &Terms::to(&world.merchant)) };
+    let elsewhere =
+        Order { facilitator: Some(Address::repeat_byte(7)), ..Order::upto(&world.chain, payer, &Terms::to(&world.merchant)) };
     let elsewhere = elsewhere.sign(&world.chain, payer.signer()).v2();
 
     let supported = world.facilitator.get("/supported").await.1;
     let kinds = supported["kinds"].as_array().expect("kinds");
     let upto: Vec<_> = kinds.iter().filter(|kind| kind["scheme"] == "upto").collect();
     let signer = world.chain.text("/accounts/signers/0/address");
-    let expected = json!({"x402Version": 2, "scheme": "upto", "network": "eip155:84532", "extra": {"facilitatorAddress": signer}});
+    let expected =
+        json!({"x402Version": 2, "scheme": "upto", "network": "eip155:84532", "extra": {"facilitatorAddress": signer}});
     assert_eq!(upto, [&expected]);
 
     assert_eq!(world.verify(&signed.v2()).await["isValid"], true);

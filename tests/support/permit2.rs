@@ -101,7 +101,8 @@ impl Order {
 
     /// Signs it in whichever way.
     pub fn sign_with(self, chain: &Chain, sign: impl FnOnce(alloy::primitives::B256) -> Vec<u8>) -> Permitted {
-        let (deadline, valid_after) = (now().saturating_add_signed(self.terms.valid_for), now().saturating_add_signed(self.valid_in));
+        let (deadline, valid_after) =
+            (now().saturating_add_signed(self.terms.valid_for), now().saturating_add_signed(self.valid_in));
         let digest = self.digest(chain, deadline, valid_after);
         let signature = alloy::hex::encode_prefixed(sign(digest));
         let mut witness = json!({"to": self.terms.pay_to, "validAfter": valid_after.to_string()});

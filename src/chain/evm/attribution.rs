@@ -19,9 +19,9 @@ pub fn suffix(named: &Named, own: &Own) -> Vec<u8> {
     if members.is_empty() {
         return Vec::new();
     }
-    let names = [head(MAP, members.len()), members.concat()].concat();
-    let size = u16::try_from(names.len()).unwrap_or(u16::MAX).to_be_bytes();
-    [names.as_slice(), &size, &[SCHEMA], &MARKER].concat()
+    let map = [head(MAP, members.len()), members.concat()].concat();
+    let size = u16::try_from(map.len()).unwrap_or(u16::MAX).to_be_bytes();
+    [map.as_slice(), &size, &[SCHEMA], &MARKER].concat()
 }
 
 // Kinds of values in CBOR (RFC 8949, section 3.1).
@@ -32,7 +32,7 @@ const MAP: u8 = 5 << 5;
 /// The head of a value whose size is below 256.
 fn head(kind: u8, size: usize) -> Vec<u8> {
     let size = u8::try_from(size).unwrap_or(u8::MAX);
-    if size < 24 { vec![kind | size] } else { vec![kind | 24, size] }
+    if size < 24 { vec![kind + size] } else { vec![kind + 24, size] }
 }
 
 fn text(text: &str) -> Vec<u8> {

@@ -7,9 +7,9 @@ use alloy::sol_types::SolCall;
 
 use super::abi::Multicall3;
 use super::exact::Authorization;
-use super::signed::Signed;
 use super::exact::verdict::NO_CODE;
 use super::fees::{GAS_CALLDATA_BYTE, GAS_TRANSACTION};
+use super::signed::Signed;
 use crate::domain::submission::Fees;
 use crate::domain::verification::Checked;
 

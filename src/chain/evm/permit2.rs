@@ -18,11 +18,11 @@ use serde_json::Value;
 use self::signature::Plain;
 use super::abi::{ExactProxy, UptoProxy};
 use super::exact::{authorization_key, evm};
-use crate::domain::amount::Amount;
 use crate::chain::Observed;
+use crate::domain::amount::Amount;
 use crate::domain::payment::AuthorizationKey;
-use crate::domain::transfer::{TransactionId, Transfer, Use};
 use crate::domain::reason::Refusal;
+use crate::domain::transfer::{TransactionId, Transfer, Use};
 use crate::x402::permit2::{Permit2Payload, TokenPermit};
 
 pub mod observe;
@@ -123,7 +123,8 @@ impl Permit {
     #[must_use]
     pub fn found_in(&self, observed: &Observed, settled: &[TransactionId]) -> Option<Transfer> {
         let Permit2Payload { from, to, token, .. } = self.message;
-        let is_explained = |transfer: &Transfer| observed.uses.iter().any(|entry| entry.outcome == Use::Spent(Some(transfer.clone())));
+        let is_explained =
+            |transfer: &Transfer| observed.uses.iter().any(|entry| entry.outcome == Use::Spent(Some(transfer.clone())));
         let moved = |transfer: &&Transfer| {
             (transfer.asset, transfer.from, transfer.to, transfer.amount) == (token, from, to, Some(self.amount))
                 && settled.contains(&transfer.transaction)
@@ -175,8 +176,7 @@ impl Permit {
 
     fn exact_arguments(&self) -> (ExactProxy::PermitTransferFrom, EvmAddress, ExactProxy::Witness, Bytes) {
         let message = &self.message;
-        let permitted =
-            ExactProxy::TokenPermissions { token: self.token(), amount: U256::from(message.permitted.units()) };
+        let permitted = ExactProxy::TokenPermissions { token: self.token(), amount: U256::from(message.permitted.units()) };
         let (nonce, deadline) = (U256::from_be_bytes(message.nonce), U256::from(message.deadline));
         let witness = ExactProxy::Witness { to: evm(message.to), validAfter: U256::from(message.valid_after) };
         (ExactProxy::PermitTransferFrom { permitted, nonce, deadline }, self.payer(), witness, self.signature())

@@ -12,16 +12,16 @@ pub enum Signed {
     /// For the token.
     Authorization(Authorization),
     /// For Permit2.
-    Permit(Permit),
+    Permit(Box<Permit>),
 }
 
 impl Signed {
     /// What the chain can be asked about. It moves nothing for nothing, and says of all that was signed whether it is good.
     #[must_use]
-    pub fn to_ask_about(self) -> Self {
+    pub fn into_question(self) -> Self {
         match self {
             Self::Permit(permit) if permit.amount.is_zero() => {
-                Self::Permit(Permit { amount: permit.message.permitted, ..permit })
+                Self::Permit(Box::new(Permit { amount: permit.message.permitted, ..*permit }))
             }
             signed => signed,
         }

@@ -59,9 +59,5 @@ impl Flows {
 /// What this caller is told of a payment that holds the authorization.
 fn settled_before(errand: &Errand<'_>, payment: &Payment) -> Settled {
     let is_own = payment.handed_out.as_ref().is_some_and(|handed_out| handed_out.to == errand.taker);
-    if payment.fingerprint == errand.fingerprint && is_own {
-        Settled::Waived { payment: payment.id }
-    } else {
-        duplicate(payment)
-    }
+    if payment.fingerprint == errand.fingerprint && is_own { Settled::Waived { payment: payment.id } } else { duplicate(payment) }
 }
