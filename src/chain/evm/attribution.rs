@@ -70,7 +70,7 @@ mod tests {
         let own = Own { wallet: None, service: code("ours") };
         let named = Named { app: None, services: code("theirs").into_iter().collect() };
 
-        assert_eq!(hex::encode(&suffix(&named, &own)[..15]), hex::encode(b"\xa1\x61s\x82\x66theirs\x64ours"));
+        assert_eq!(hex::encode(&suffix(&named, &own)[..16]), hex::encode(b"\xa1\x61s\x82\x66theirs\x64ours"));
     }
 
     #[test]
