@@ -3,6 +3,7 @@
 //
 //   node dev/differential.mjs [--count 2000] [--seed 1] [--write]     --write writes docs/DIFFERENCES.md
 
+import { setTimeout as sleep } from 'node:timers/promises';
 import { parseArgs } from 'node:util';
 import { parseAbi, encodeFunctionData } from 'viem';
 import { generatePrivateKey, privateKeyToAddress } from 'viem/accounts';
@@ -51,8 +52,9 @@ async function setScene({ rpc, world }, random) {
     await rpc.call('anvil_setBalance', [from, '0xde0b6b3a7640000']);
     const transaction = { from, to, data: encodeFunctionData({ abi: ABI, functionName, args }), gas: '0x493e0' };
     const hash = await rpc.call('eth_sendTransaction', [transaction]);
-    const { status } = await rpc.call('eth_getTransactionReceipt', [hash]);
-    if (status !== '0x1') throw new Error(`${functionName} failed`);
+    let receipt;
+    while (!(receipt = await rpc.call('eth_getTransactionReceipt', [hash]))) await sleep(20);
+    if (receipt.status !== '0x1') throw new Error(`${functionName} failed`);
   };
   const payers = world.payers.slice(0, PAYERS);
   const [willing, sponsored, [unwilling]] = [payers.slice(0, 20), payers.slice(20, 39), payers.slice(39)];
@@ -103,7 +105,7 @@ async function request({ kind, faults }, scene, random) {
     try {
       send?.(sent, scene);
     } catch (error) {
-      if (!(error instanceof TypeError)) throw error;
+      if (!(error instanceof TypeError || error instanceof SyntaxError)) throw error;
     }
   }
   return sent;
@@ -157,7 +159,7 @@ function finish(results, write) {
   const unexplained = disagreements.filter((one) => !reasonFor(one, singles));
   const met = new Set(disagreements.map((one) => reasonFor(one, singles)));
   const stale = KNOWN.filter((known) => !met.has(known));
-  for (const { kind, faults, own, reference, sent } of unexplained.slice(0, 50)) {
+  for (const { kind, faults, own, reference, sent } of unexplained.slice(0, 500)) {
     const what = faults.map(({ name }) => name).join(' and ') || 'good';
     console.log(`unexplained: ${kind}, ${what}: ours ${own}, theirs ${reference}\n  ${JSON.stringify(sent)}`);
   }

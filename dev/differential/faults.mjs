@@ -51,7 +51,7 @@ export const FAULTS = [
   { name: 'another signature', send: ({ paymentPayload: { payload } }) => (payload.signature = flipped(payload.signature)) },
   { name: 'a signature of 64 bytes', send: ({ paymentPayload: { payload } }) => (payload.signature = payload.signature.slice(0, -2)) },
   { name: 'a signature of 66 bytes', send: ({ paymentPayload: { payload } }) => (payload.signature += '00') },
-  { name: 'a signature with v of 0 or 1', send: ({ paymentPayload: { payload } }) => (payload.signature = withV(payload.signature, Number(`0x${payload.signature.slice(-2)}`) - 27)) },
+  { name: 'a signature with v of 0 or 1', send: ({ paymentPayload: { payload } }) => (payload.signature = withV(payload.signature, Number(`0x${payload.signature.slice(-2)}`) === 28 ? 1 : 0)) },
   { name: 'a signature with v of 29', send: ({ paymentPayload: { payload } }) => (payload.signature = withV(payload.signature, 29)) },
   { name: 'a signature with a high s', send: ({ paymentPayload: { payload } }) => (payload.signature = highS(payload.signature)) },
   { name: 'no signature', send: ({ paymentPayload: { payload } }) => delete payload.signature },

@@ -41,7 +41,8 @@ pub fn in_its_words(refusal: Refusal) -> Refusal {
 /// Scheme and network are those that the payer accepted, and what was signed is of that scheme.
 fn check_scheme(request: &PaymentRequest, permit: &Permit) -> Result<(), Refusal> {
     let (scheme, network, wanted) = match permit.proxy {
-        Proxy::Exact => (Reason::SchemeMismatch, Reason::NetworkMismatch, SCHEME_EXACT),
+        // As the reference has it.
+        Proxy::Exact => (Reason::UnsupportedPayloadType, Reason::NetworkMismatch, SCHEME_EXACT),
         Proxy::Upto(_) => (Reason::UptoSchemeMismatch, Reason::UptoNetworkMismatch, SCHEME_UPTO),
     };
     if request.scheme != wanted {
@@ -56,13 +57,10 @@ fn check_scheme(request: &PaymentRequest, permit: &Permit) -> Result<(), Refusal
 /// Until it is settled the amount is the one that was signed. Then it may be less of scheme `upto`, and nothing at all.
 fn check_amount(request: &PaymentRequest, permit: &Permit, purpose: Purpose) -> Result<(), Refusal> {
     let permitted = permit.message.permitted;
-    if permitted.is_zero() {
-        return Err(Reason::Permit2AmountInvalid.into());
-    }
     match (permit.proxy, purpose) {
         (Proxy::Upto(_), Purpose::Settle) if request.amount > permitted => Err(Reason::UptoAmountExceeded.into()),
-        (Proxy::Upto(_), Purpose::Settle) => Ok(()),
-        _ if request.amount != permitted => Err(Reason::Permit2AmountMismatch.into()),
+        (Proxy::Exact, _) | (_, Purpose::Verify) if request.amount != permitted => Err(Reason::Permit2AmountMismatch.into()),
+        _ if permitted.is_zero() => Err(Reason::Permit2AmountInvalid.into()),
         _ => Ok(()),
     }
 }
@@ -93,7 +91,7 @@ mod tests {
             (Permit2Payload { spender: golden_upto().spender, ..golden() }, Reason::Permit2SpenderMismatch),
             (Permit2Payload { to: elsewhere, ..golden() }, Reason::Permit2RecipientMismatch),
             (Permit2Payload { permitted: more, ..golden() }, Reason::Permit2AmountMismatch),
-            (Permit2Payload { permitted: zero, ..golden() }, Reason::Permit2AmountInvalid),
+            (Permit2Payload { permitted: zero, ..golden() }, Reason::Permit2AmountMismatch),
             (Permit2Payload { token: elsewhere, ..golden() }, Reason::Permit2TokenMismatch),
             (golden_upto(), Reason::UnsupportedPayloadType),
         ] {
@@ -113,7 +111,7 @@ mod tests {
         let other = |request| PaymentRequest { accepted_scheme: "transfer".to_owned(), ..request };
         let elsewhere = |request| PaymentRequest { accepted_network: false, ..request };
 
-        assert_eq!(verify(&other(request()), golden()), Some(Reason::SchemeMismatch));
+        assert_eq!(verify(&other(request()), golden()), Some(Reason::UnsupportedPayloadType));
         assert_eq!(verify(&elsewhere(request()), golden()), Some(Reason::NetworkMismatch));
         assert_eq!(verify(&other(upto_request()), golden_upto()), Some(Reason::UptoSchemeMismatch));
         assert_eq!(verify(&elsewhere(upto_request()), golden_upto()), Some(Reason::UptoNetworkMismatch));
@@ -132,5 +130,7 @@ mod tests {
         }
         assert_eq!(settle(upto_request(), golden_upto(), 10_001), Some(Reason::UptoAmountExceeded));
         assert_eq!(settle(request(), golden(), 9_999), Some(Reason::Permit2AmountMismatch));
+        let nothing = Permit2Payload { permitted: Amount::ZERO, ..golden_upto() };
+        assert_eq!(settle(upto_request(), nothing, 0), Some(Reason::Permit2AmountInvalid));
     }
 }
