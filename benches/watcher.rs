@@ -4,7 +4,9 @@
 //! `BENCH_ROUNDS=1` is quicker.
 
 #![expect(
+    clippy::cast_possible_truncation,
     clippy::cast_precision_loss,
+    clippy::cast_sign_loss,
     clippy::disallowed_methods,
     clippy::format_push_string,
     clippy::similar_names,
@@ -200,7 +202,8 @@ async fn read(flows: &Flows, lease: &Lease, network: &Network, number: u64, text
         parent_hash: hash(number.wrapping_sub(1)).to_string(),
         timestamp: chrono::DateTime::UNIX_EPOCH,
     };
-    let Entries { uses, transfers, upgraded } = observe::entries(&[TOKEN], &block.hash, &logs).expect("the logs of one block");
+    let Entries { uses, transfers, upgraded, .. } =
+        observe::entries(&[TOKEN], &block.hash, &logs).expect("the logs of one block");
     let observed = Observed { block, uses, transfers, upgraded, transactions: Vec::new(), node: 0 };
     let heights = Heights { head: number, safe: number.saturating_sub(32), finalized: number.saturating_sub(64) };
     let chain = flows.chains.find(network).expect("it is configured");

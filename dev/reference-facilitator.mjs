@@ -57,6 +57,7 @@ async function registerEvm(facilitator, { network, rpc, key, pollingInterval, ma
   const { toFacilitatorEvmSigner } = await import('@x402/evm');
   const { ExactEvmScheme } = await import('@x402/evm/exact/facilitator');
   const { ExactEvmSchemeV1 } = await import('@x402/evm/exact/v1/facilitator');
+  const { UptoEvmScheme } = await import('@x402/evm/upto/facilitator');
   const { createWalletClient, defineChain, http, publicActions } = await import('viem');
   const { nonceManager, privateKeyToAccount } = await import('viem/accounts');
   const { chainIdOf, networkOf } = await import('./chain/networks.mjs');
@@ -73,6 +74,7 @@ async function registerEvm(facilitator, { network, rpc, key, pollingInterval, ma
   const client = createWalletClient({ account, chain, transport: http(rpc), pollingInterval }).extend(publicActions);
   const signer = toFacilitatorEvmSigner({ ...client, address: account.address });
   facilitator.register(network, new ExactEvmScheme(signer));
+  facilitator.register(network, new UptoEvmScheme(signer));
   facilitator.registerV1(v1Name, new ExactEvmSchemeV1(signer));
 }
 

@@ -16,13 +16,13 @@ use crate::domain::amount::Amount;
 use crate::domain::asset::Asset;
 use crate::domain::block::{Block, BlockHash};
 use crate::domain::ids::PaymentId;
-use crate::domain::network::Network;
+use crate::domain::network::{Extras, Network};
 use crate::domain::payment::{AuthorizationKey, Payment, PaymentRequest};
 use crate::domain::reason::{Reason, Refusal};
 use crate::domain::reconciliation::Movement;
 use crate::domain::submission::{Fees, Place, SignedAttempt};
 use crate::domain::transfer::{AuthorizationUse, TransactionId, Transfer};
-use crate::domain::verification::{Checked, ExaminedPayment, Sendable};
+use crate::domain::verification::{Checked, ExaminedPayment, Purpose, Sendable};
 
 pub mod address;
 pub mod evm;
@@ -371,8 +371,14 @@ pub trait Chain: Send + Sync {
     /// Whether [`Chain::prepare`] succeeded.
     fn is_prepared(&self) -> bool;
 
+    /// What the network takes beyond payments as their payers send them.
+    fn extras(&self) -> Extras;
+
     /// Whether several payments can go in one transaction.
     fn batches(&self) -> bool;
+
+    /// Whether two payments that may go in one transaction may go in the same one.
+    fn may_share(&self, one: &Sendable, other: &Sendable) -> bool;
 
     /// For how many blocks a payment that was found good need not be looked at again before it is sent.
     fn check_lasts(&self) -> u64;
@@ -384,7 +390,7 @@ pub trait Chain: Send + Sync {
     ///
     /// # Errors
     /// The first rule that the request breaks.
-    fn examine(&self, request: PaymentRequest, now: DateTime<Utc>) -> Result<ExaminedPayment, Refusal>;
+    fn examine(&self, request: PaymentRequest, purpose: Purpose, now: DateTime<Utc>) -> Result<ExaminedPayment, Refusal>;
 
     /// The rule that needs the time: the authorization must be usable now, and no longer than policy allows.
     ///

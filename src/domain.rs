@@ -7,6 +7,7 @@ pub mod address;
 pub mod amount;
 pub mod answer;
 pub mod asset;
+pub mod attribution;
 pub mod binding;
 pub mod block;
 pub mod budget;

@@ -252,7 +252,11 @@ impl Lane {
     async fn open(&mut self, lease: &Lease, cursor: &Cursor) -> Result<bool, LaneError> {
         let limit = if self.chain.batches() { self.policy.batch_max } else { 1 };
         let waiting = self.flows.ledger.take_queued(&self.network, &self.signer.address, self.policy.batch_max).await?;
-        let ready = self.recheck(lease, waiting, cursor.heights.head).await?;
+        let mut ready = self.recheck(lease, waiting, cursor.heights.head).await?;
+        // The others have a transaction of their own, next.
+        if let Some(oldest) = ready.first().cloned() {
+            ready.retain(|payment| self.chain.may_share(&oldest, payment));
+        }
         let checked: Vec<_> = ready.iter().map(|payment| &payment.checked).collect();
         let payments: Vec<_> = compose(&checked, limit).into_iter().map(|index| ready[index].clone()).collect();
         if payments.is_empty() {

@@ -3,6 +3,7 @@
 //! A body that gets through here is well formed and means one thing only. Whether the payment is any good is decided
 //! elsewhere: by the flow (is the network offered?) and by the rules of the chain (did the payer sign this?).
 
+pub mod builder_code;
 pub mod exact_evm;
 pub mod exact_solana;
 mod identifier;
@@ -10,6 +11,7 @@ pub mod json;
 pub mod links;
 mod members;
 pub mod networks;
+pub mod permit2;
 pub mod request;
 pub mod response;
 pub mod supported;

@@ -23,7 +23,7 @@ export function cachedStateFile({ chainId, payerCount }) {
     ...sources,
     join(DEV, 'package-lock.json'),
     join(DEV, 'contracts/permit2.initcode'),
-    join(DEV, '../contracts/out/L1FeeOracleStub.json'),
+    ...['L1FeeOracleStub', 'ExactPermit2Proxy', 'UptoPermit2Proxy'].map((name) => join(DEV, `../contracts/out/${name}.json`)),
   ];
   const hash = createHash('sha256');
   for (const path of inputs.sort()) hash.update(existsSync(path) ? readFileSync(path) : 'absent');

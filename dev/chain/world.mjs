@@ -2,7 +2,18 @@
 
 import { encodeFunctionData, parseAbi } from 'viem';
 import { payers, roles } from './accounts.mjs';
-import { L1_FEE_ORACLE, MULTICALL3, PERMIT2, hasL1FeeOracle, installL1FeeOracle, installMulticall3, installPermit2 } from './infrastructure.mjs';
+import {
+  EXACT_PERMIT2_PROXY,
+  L1_FEE_ORACLE,
+  MULTICALL3,
+  PERMIT2,
+  UPTO_PERMIT2_PROXY,
+  hasL1FeeOracle,
+  installL1FeeOracle,
+  installMulticall3,
+  installPermit2,
+  installPermit2Proxies,
+} from './infrastructure.mjs';
 import { networkOf } from './networks.mjs';
 import { installSafe, safesOf } from './safe.mjs';
 import { openSite } from './site.mjs';
@@ -25,6 +36,8 @@ export function describeWorld({ chainId, payerCount }) {
     domainSeparator: usdcDomainSeparator(network),
     multicall3: MULTICALL3,
     permit2: PERMIT2,
+    exactPermit2Proxy: EXACT_PERMIT2_PROXY,
+    uptoPermit2Proxy: UPTO_PERMIT2_PROXY,
     l1FeeOracle: hasL1FeeOracle(network) ? L1_FEE_ORACLE : null,
     merchant: accounts.merchant.address,
     safe: safes.deployed.address,
@@ -44,6 +57,7 @@ export async function buildWorld(rpc, world) {
   const site = openSite(deployer.address);
   installUsdc(site, { network, deployer: deployer.address, proxyAdmin: proxyAdmin.address, holders, amount: GRANT });
   installPermit2(site);
+  installPermit2Proxies(site);
   installL1FeeOracle(site, network);
   await installMulticall3(site, rpc);
   await installSafe(site, rpc, safeOwner.address);
@@ -64,7 +78,7 @@ async function inspect(rpc, world, lastHolder) {
   expect((await read(world.usdc, 'DOMAIN_SEPARATOR')) === world.domainSeparator, 'the token has another EIP-712 domain');
   expect(BigInt(await read(world.safe, 'isOwner', [world.accounts.safeOwner.address])), 'the Safe has another owner');
   expect((await usdcBalance(rpc, world.usdc, lastHolder)) === GRANT, `${lastHolder} holds no 1,000 USDC`);
-  for (const name of ['permit2', 'multicall3', 'l1FeeOracle']) {
+  for (const name of ['permit2', 'exactPermit2Proxy', 'uptoPermit2Proxy', 'multicall3', 'l1FeeOracle']) {
     const address = world[name];
     if (address) expect((await rpc.call('eth_getCode', [address, 'latest'])) !== '0x', `${name} has no code`);
   }

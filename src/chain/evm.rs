@@ -8,8 +8,6 @@ use std::time::Instant;
 
 use alloy::consensus::SignableTransaction;
 use alloy::primitives::{Address as EvmAddress, B256, Bytes, U64, U256};
-use alloy::rpc::types::{TransactionInput, TransactionRequest};
-use alloy::sol_types::SolCall;
 use async_trait::async_trait;
 use chrono::{DateTime, TimeDelta, Utc};
 use serde_json::{Value, json};
@@ -21,7 +19,9 @@ use self::exact::{Authorization, evm};
 use self::fees::{BlockPrice, PriceBoard, Prices, SlowPrices};
 use self::heads::Heads;
 use self::observe::Header;
+use self::permit2::{EXACT_PROXY, Permit, Proxy, UPTO_PROXY};
 use self::rpc::Nodes;
+use self::signed::Signed;
 use self::simulate::{Question, Simulator};
 use super::address::{Payable, Proof};
 use super::nodes::CallError;
@@ -33,17 +33,22 @@ use crate::config::{CostLimits, EvmConfig, NetworkConfig};
 use crate::domain::address::Address;
 use crate::domain::amount::Amount;
 use crate::domain::asset::Asset;
+use crate::domain::attribution::Own;
 use crate::domain::block::{Block, BlockHash};
-use crate::domain::payment::{Payment, PaymentRequest, SCHEME_EXACT};
-use crate::domain::reason::{Reason, Refusal};
+use crate::domain::network::Extras;
+use crate::domain::payment::{Payment, PaymentRequest, SCHEME_EXACT, SCHEME_UPTO};
+use crate::domain::reason::{Reason, Refusal, Version};
 use crate::domain::reconciliation::Movement;
 use crate::domain::submission::{Place, SignedAttempt};
-use crate::domain::verification::{ExaminedPayment, Sendable};
+use crate::domain::verification::{Checked, ExaminedPayment, Purpose, Sendable};
 use crate::keys::{NamedSigner, SettlementSigner};
 use crate::metrics::Metrics;
+use crate::x402::builder_code;
 use crate::x402::exact_evm::Eip3009Payload;
+use crate::x402::permit2::{Permit2Payload, TokenPermit};
 
 mod abi;
+mod attribution;
 mod blocks;
 mod broadcast;
 mod build;
@@ -53,9 +58,11 @@ mod heads;
 mod movements;
 pub mod observe;
 mod payable;
+pub mod permit2;
 mod proof;
 mod receipt;
 mod rpc;
+mod signed;
 mod simulate;
 
 /// What the OP stack's oracle is asked for: the price of this many bytes.
@@ -86,11 +93,25 @@ pub struct EvmChain {
     pricing: tokio::sync::Mutex<()>,
     prepared: AtomicBool,
     batches: AtomicBool,
+    permit2_separator: B256,
+    own_codes: Own,
+    /// Whether the proxies were seen, that of `exact` and that of `upto`.
+    exact_proxy: AtomicBool,
+    upto_proxy: AtomicBool,
 }
 
 struct TokenEntry {
     asset: Asset,
     separator: B256,
+}
+
+/// What the chain said about a payment.
+struct Look {
+    verdict: Result<Checked, Refusal>,
+    /// In the state of which block.
+    block: u64,
+    /// What the payer holds, if that was wanted and the token said.
+    balance: Option<Amount>,
 }
 
 impl EvmChain {
@@ -146,6 +167,10 @@ impl EvmChain {
             pricing: tokio::sync::Mutex::new(()),
             prepared: AtomicBool::new(false),
             batches: AtomicBool::new(false),
+            permit2_separator: permit2::signature::separator(chain_id),
+            own_codes: family.own_codes.clone(),
+            exact_proxy: AtomicBool::new(false),
+            upto_proxy: AtomicBool::new(false),
         })
     }
 
@@ -156,9 +181,87 @@ impl EvmChain {
             .ok_or_else(|| Refusal::because(Reason::UnsupportedAsset, format!("{asset} is not accepted here")))
     }
 
-    fn authorization(&self, asset: Address, payload: &Value) -> Result<Authorization, Refusal> {
+    /// What is stored of a payment, with who signed it.
+    fn signed(&self, asset: Address, payload: &Value, amount: Amount) -> Result<Signed, Refusal> {
         let token = self.token(asset)?;
-        Authorization::new(asset, token.separator, Eip3009Payload::parse(payload)?)
+        Ok(if Permit2Payload::is_in(payload) {
+            Signed::Permit(Box::new(Permit::read_back(payload, amount)?.examined(self.permit2_separator)))
+        } else {
+            Signed::Authorization(Authorization::new(asset, token.separator, Eip3009Payload::parse(payload)?)?)
+        })
+    }
+
+    fn signed_for(&self, payment: &Sendable) -> Result<Signed, Refusal> {
+        self.signed(payment.asset, &payment.payload, payment.amount)
+    }
+
+    /// The rules for what was signed for Permit2.
+    fn examine_permit(&self, request: PaymentRequest, purpose: Purpose) -> Result<ExaminedPayment, Refusal> {
+        if request.version == Version::V1 {
+            return Err(Refusal::because(Reason::UnsupportedPayloadType, "version 1 has no payloads for Permit2"));
+        }
+        let message = Permit2Payload::parse(&request.payload)?;
+        exact::terms::check_recipient(&request, message.from, &self.signer_addresses)?;
+        let sponsoring = request.gas_sponsoring.as_ref().map(TokenPermit::read).transpose()?.flatten();
+        let permit = Permit::of(message, request.amount, sponsoring);
+        permit2::terms::check(&request, &permit, purpose, &self.signer_addresses)?;
+        if let Some(sponsoring) = &permit.sponsoring {
+            permit2::sponsoring::check(sponsoring, &permit.message)?;
+        }
+        let mut payload = permit.message.to_json(permit.sponsoring.as_ref());
+        builder_code::store(&mut payload, &request.named);
+        Ok(ExaminedPayment {
+            key: permit.key(),
+            payer: permit.message.from,
+            valid_after: exact::window::time(permit.message.valid_after),
+            expires_at: exact::window::time(permit.message.deadline),
+            signer: permit.message.facilitator,
+            payload,
+            request,
+        })
+    }
+
+    /// Whether the network has a proxy. One that is there stays there.
+    async fn has_proxy(&self, proxy: EvmAddress) -> Result<bool, ChainError> {
+        let seen = if proxy == EXACT_PROXY { &self.exact_proxy } else { &self.upto_proxy };
+        if !seen.load(Ordering::Relaxed) {
+            seen.store(!self.code_at(proxy).await?.is_empty(), Ordering::Relaxed);
+        }
+        Ok(seen.load(Ordering::Relaxed))
+    }
+
+    /// Asks the chain about what was signed. A refusal comes with the block in whose state it was refused.
+    async fn look(&self, signed: &Signed, look_anyway: bool) -> Result<Look, ChainError> {
+        match signed {
+            Signed::Authorization(authorization) => {
+                let outcome = self.simulate(authorization, look_anyway).await?;
+                let balance = outcome.balance.map(|balance| Amount::new(balance.saturating_to()));
+                let verdict = exact::verdict::judge(authorization, &outcome, &self.factories);
+                Ok(Look { verdict, block: outcome.block, balance })
+            }
+            Signed::Permit(permit) => {
+                let newest = self.blocks.newest().await?;
+                if !self.has_proxy(permit.proxy.address()).await? {
+                    let verdict = Err(Reason::Permit2ProxyMissing.into());
+                    return Ok(Look { verdict, block: newest.number.to(), balance: None });
+                }
+                let outcome = permit2::simulation::simulate(&self.nodes, &newest, self.sender_of(permit), permit).await?;
+                Ok(Look { verdict: permit2::verdict::judge(permit, &outcome), block: outcome.block, balance: None })
+            }
+        }
+    }
+
+    /// What stands behind the data of a transaction with this payment.
+    fn suffix(&self, payload: &Value) -> Vec<u8> {
+        attribution::suffix(&builder_code::read_back(payload), &self.own_codes)
+    }
+
+    /// Which of our signers sends it: any, unless the payer has named one.
+    fn sender_of(&self, permit: &Permit) -> EvmAddress {
+        match permit.proxy {
+            Proxy::Exact => self.signer_addresses.first().map_or(EvmAddress::ZERO, |address| evm(*address)),
+            Proxy::Upto(facilitator) => facilitator,
+        }
     }
 
     async fn simulate(&self, payment: &Authorization, look_anyway: bool) -> Result<simulate::Outcome, ChainError> {
@@ -179,12 +282,6 @@ impl EvmChain {
 
     async fn code_at(&self, address: EvmAddress) -> Result<Bytes, ChainError> {
         self.nodes.read("eth_getCode", (address, "latest")).await
-    }
-
-    async fn view<C: SolCall>(&self, to: EvmAddress, call: C, block: Value) -> Result<C::Return, ChainError> {
-        let request = TransactionRequest::default().to(to).input(TransactionInput::new(call.abi_encode().into()));
-        let answer: Bytes = self.nodes.read("eth_call", (request, block)).await?;
-        C::abi_decode_returns(&answer).map_err(|_| self.nodes.implausible(format!("{} answered something else", C::SIGNATURE)))
     }
 
     fn note_price(&self, header: &Header) {
@@ -220,7 +317,7 @@ impl EvmChain {
     async fn data_price(&self) -> Result<u128, ChainError> {
         let Some(oracle) = self.l1_fee_oracle else { return Ok(0) };
         let call = GasPriceOracle::getL1FeeUpperBoundCall { unsignedTxSize: U256::from(DATA_SAMPLE_BYTES) };
-        self.view(oracle, call, "latest".into()).await.map(|price| price.saturating_to())
+        self.nodes.view(oracle, call, "latest".into()).await.map(|price| price.saturating_to())
     }
 
     fn signer_named(&self, name: &str) -> Result<&Arc<dyn SettlementSigner>, ChainError> {
@@ -257,7 +354,7 @@ impl Chain for EvmChain {
     async fn prepare(&self) -> Result<(), ChainError> {
         // What the token says is compared with our table before its node is believed, here and whenever a node was away.
         for token in &self.tokens {
-            self.view(evm(token.asset.address), Token::DOMAIN_SEPARATORCall {}, "latest".into()).await?;
+            self.nodes.view(evm(token.asset.address), Token::DOMAIN_SEPARATORCall {}, "latest".into()).await?;
         }
         self.blocks.check_levels().await?;
         let batches = !self.code_at(self.multicall).await?.is_empty();
@@ -265,6 +362,9 @@ impl Chain for EvmChain {
             tracing::warn!(network = %self.profile.network, "there is no Multicall3 here, so every payment goes alone");
         }
         self.batches.store(batches, Ordering::Relaxed);
+        for proxy in [EXACT_PROXY, UPTO_PROXY] {
+            self.has_proxy(proxy).await?;
+        }
         self.prices().await?;
         self.prepared.store(true, Ordering::Release);
         Ok(())
@@ -278,8 +378,18 @@ impl Chain for EvmChain {
         self.prepared.load(Ordering::Acquire)
     }
 
+    fn extras(&self) -> Extras {
+        let seen = |proxy: &AtomicBool| proxy.load(Ordering::Relaxed);
+        Extras { upto: seen(&self.upto_proxy), gas_sponsoring: seen(&self.exact_proxy), attribution: true }
+    }
+
     fn batches(&self) -> bool {
         self.batches.load(Ordering::Relaxed)
+    }
+
+    /// All that stand in a transaction are attributed to those whom its end names.
+    fn may_share(&self, one: &Sendable, other: &Sendable) -> bool {
+        builder_code::read_back(&one.payload) == builder_code::read_back(&other.payload)
     }
 
     fn check_lasts(&self) -> u64 {
@@ -287,19 +397,30 @@ impl Chain for EvmChain {
     }
 
     fn claimed_payer(&self, request: &PaymentRequest) -> Option<Address> {
-        Eip3009Payload::parse(&request.payload).ok().map(|payload| payload.from)
+        if Permit2Payload::is_in(&request.payload) {
+            Permit2Payload::parse(&request.payload).ok().map(|payload| payload.from)
+        } else {
+            Eip3009Payload::parse(&request.payload).ok().map(|payload| payload.from)
+        }
     }
 
-    fn examine(&self, request: PaymentRequest, _now: DateTime<Utc>) -> Result<ExaminedPayment, Refusal> {
-        if request.scheme != SCHEME_EXACT {
+    fn examine(&self, request: PaymentRequest, purpose: Purpose, _now: DateTime<Utc>) -> Result<ExaminedPayment, Refusal> {
+        if ![SCHEME_EXACT, SCHEME_UPTO].contains(&request.scheme.as_str()) {
             return Err(Reason::UnsupportedScheme.into());
         }
         let token = self.token(request.asset)?;
+        if Permit2Payload::is_in(&request.payload) {
+            return self.examine_permit(request, purpose);
+        }
+        if request.scheme == SCHEME_UPTO {
+            return Err(Refusal::because(Reason::UnsupportedPayloadType, "scheme upto takes payloads for Permit2"));
+        }
         exact::terms::check_agreement(&request, &token.asset)?;
         let message = Eip3009Payload::parse(&request.payload)?;
         exact::terms::check_recipient(&request, message.from, &self.signer_addresses)?;
         exact::authorization::check(&request, &message)?;
-        let payload = message.to_json();
+        let mut payload = message.to_json();
+        builder_code::store(&mut payload, &request.named);
         // Who signed it matters only together with the payer's code, so that is found out when the chain is asked.
         let payment = Authorization::read(request.asset, message)?;
         Ok(ExaminedPayment {
@@ -319,21 +440,30 @@ impl Chain for EvmChain {
 
     fn check_window(&self, payment: &ExaminedPayment, now: DateTime<Utc>) -> Result<(), Refusal> {
         let longest = TimeDelta::seconds(payment.request.timeout_seconds.into()) + self.validity_slack;
-        exact::window::check(payment.valid_after, payment.expires_at, longest, now)
+        let in_time = exact::window::check(payment.valid_after, payment.expires_at, longest, now);
+        if !Permit2Payload::is_in(&payment.payload) {
+            return in_time;
+        }
+        in_time.map_err(permit2::terms::in_its_words)?;
+        match TokenPermit::read_back(&payment.payload)? {
+            Some(sponsoring) => permit2::sponsoring::check_deadline(&sponsoring, now),
+            None => Ok(()),
+        }
     }
 
     async fn verify(&self, payment: Arc<ExaminedPayment>, wanted: Wanted) -> Result<VerifiedPayment, VerifyError> {
-        let read = self.authorization(payment.request.asset, &payment.payload);
+        let read = self.signed(payment.request.asset, &payment.payload, payment.request.amount);
         // It was read before, and therefore can be read again.
-        let authorization = read.map_err(|refusal| self.nodes.misconfigured(format!("an examined payment: {refusal}")))?;
-        let outcome = self.simulate(&authorization, wanted == Wanted::Balance).await?;
-        match exact::verdict::judge(&authorization, &outcome, &self.factories) {
+        let signed = read.map_err(|refusal| self.nodes.misconfigured(format!("an examined payment: {refusal}")))?;
+        let signed = signed.into_question();
+        let Look { verdict, block, balance } = self.look(&signed, wanted == Wanted::Balance).await?;
+        match verdict {
             Ok(checked) => {
-                let balance = outcome.balance.map(|balance| Amount::new(balance.saturating_to()));
-                let (_, data) = build::single(self.multicall, &authorization, checked.payer_code == NO_CODE);
-                Ok(VerifiedPayment::new(payment, checked, balance, data.len()))
+                let (_, data) = signed.call(self.multicall, checked.payer_code == NO_CODE);
+                let bytes = data.len() + self.suffix(&payment.payload).len();
+                Ok(VerifiedPayment::new(payment, checked, balance, bytes))
             }
-            Err(refusal) => Err(VerifyError::Refused { refusal, block: outcome.block }),
+            Err(refusal) => Err(VerifyError::Refused { refusal, block }),
         }
     }
 
@@ -344,27 +474,30 @@ impl Chain for EvmChain {
 
     async fn recheck(&self, payment: &Sendable) -> Result<Recheck, ChainError> {
         // Stored by an older version with other assets, or damaged. No later block mends that.
-        let authorization = match self.authorization(payment.asset, &payment.payload) {
-            Ok(authorization) => authorization,
+        let signed = match self.signed_for(payment) {
+            Ok(signed) => signed,
             Err(refusal) => return Ok(Recheck::Refused { refusal, block: u64::MAX }),
         };
-        let outcome = self.simulate(&authorization, false).await?;
-        Ok(match exact::verdict::judge(&authorization, &outcome, &self.factories) {
-            Ok(checked) => Recheck::Good(checked),
-            Err(refusal) => Recheck::Refused { refusal, block: outcome.block },
-        })
+        let Look { verdict, block, .. } = self.look(&signed, false).await?;
+        Ok(verdict.map_or_else(|refusal| Recheck::Refused { refusal, block }, Recheck::Good))
     }
 
     async fn is_used(&self, payment: &Sendable) -> Result<Option<bool>, ChainError> {
         // Stored by an older version with other assets, or its token is not configured now, and may be again.
-        let Ok(authorization) = self.authorization(payment.asset, &payment.payload) else { return Ok(None) };
+        let Ok(signed) = self.signed_for(payment) else { return Ok(None) };
         let newest = self.blocks.newest().await?;
         let Some(block) = newest.block() else { return Ok(None) };
-        let (authorizer, nonce) = (evm(authorization.message.from), authorization.message.nonce.into());
-        let state = Token::authorizationStateCall { authorizer, nonce };
-        let used = self.view(authorization.token, state, state_of(&block.hash)).await?;
-        // No later block can use it (EIP-3009: a block's time must be before `validBefore`).
-        let over = newest.timestamp.to::<u64>() >= authorization.message.valid_before;
+        let (state, time) = (state_of(&block.hash), newest.timestamp.to::<u64>());
+        let (used, over) = match &signed {
+            Signed::Authorization(authorization) => {
+                let (authorizer, nonce) = (evm(authorization.message.from), authorization.message.nonce.into());
+                let call = Token::authorizationStateCall { authorizer, nonce };
+                let used = self.nodes.view(authorization.token, call, state).await?;
+                // No later block can use it (EIP-3009: a block's time must be before `validBefore`).
+                (used, time >= authorization.message.valid_before)
+            }
+            Signed::Permit(permit) => (self.blocks.is_nonce_used(permit, state).await?, time > permit.message.deadline),
+        };
         Ok((used || over).then_some(used))
     }
 
@@ -374,22 +507,23 @@ impl Chain for EvmChain {
         payer: Address,
         (number, hash): (u64, &BlockHash),
     ) -> Result<(Amount, u64), ChainError> {
-        let balance = self.view(evm(asset), Token::balanceOfCall { account: evm(payer) }, state_of(hash)).await?;
+        let balance = self.nodes.view(evm(asset), Token::balanceOfCall { account: evm(payer) }, state_of(hash)).await?;
         Ok((Amount::new(balance.saturating_to()), number))
     }
 
     async fn build(&self, order: SlotOrder<'_>, payments: &[Sendable]) -> Result<SignedAttempt, BuildError> {
-        let signer = self.signer_named(order.signer)?;
+        let sender = self.signer_named(order.signer)?;
         let ready = payments
             .iter()
             .map(|payment| {
-                let authorization =
-                    self.authorization(payment.asset, &payment.payload).map_err(|_| BuildError::Unreadable(payment.id))?;
-                Ok((authorization, payment.checked.clone()))
+                let signed = self.signed_for(payment).map_err(|_| BuildError::Unreadable(payment.id))?;
+                Ok((signed, payment.checked.clone()))
             })
             .collect::<Result<Vec<_>, BuildError>>()?;
-        let call =
-            if ready.is_empty() { build::Call::nothing(signer.address().into()) } else { build::call(self.multicall, &ready) };
+        let call = match payments.first() {
+            Some(first) => build::call(self.multicall, &ready, &self.suffix(&first.payload)),
+            None => build::Call::nothing(sender.address().into()),
+        };
         let prices = self.prices().await?;
         let allowed = self.cost.payment_wei_max.saturating_mul(ready.len().max(1) as u128);
         let offer = prices.offer(order.outbid);
@@ -404,7 +538,7 @@ impl Chain for EvmChain {
             return Err(self.nodes.misconfigured("a slot without a nonce".to_owned()).into());
         };
         let unsigned = build::transaction(self.chain_id, nonce, fees, call);
-        let signature = signer.sign(unsigned.signature_hash()).await.map_err(|source| ChainError::Signer {
+        let signature = sender.sign(unsigned.signature_hash()).await.map_err(|source| ChainError::Signer {
             network: self.profile.network.clone(),
             signer: order.signer.to_owned(),
             source,
@@ -518,8 +652,9 @@ impl Chain for EvmChain {
     }
 
     async fn lookup(&self, payment: &Sendable, from: u64, to: u64) -> Result<Option<Observed>, ChainError> {
-        match self.authorization(payment.asset, &payment.payload) {
-            Ok(authorization) => self.blocks.lookup(&authorization, from, to).await,
+        match self.signed_for(payment) {
+            Ok(Signed::Authorization(authorization)) => self.blocks.lookup(&authorization, from, to).await,
+            Ok(Signed::Permit(permit)) => self.blocks.lookup_nonce(&permit, from, to).await,
             Err(_) => Ok(None),
         }
     }

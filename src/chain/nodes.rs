@@ -12,6 +12,16 @@ pub struct Complaint {
     pub code: i64,
     /// The node's words. Never sent on to clients unbounded.
     pub message: String,
+    /// What came with them, if that was a text: of an EVM, what a contract returned when it reverted, in hexadecimal.
+    pub data: Option<String>,
+}
+
+impl Complaint {
+    /// Words alone.
+    #[must_use]
+    pub fn new(code: i64, message: impl Into<String>) -> Self {
+        Self { code, message: message.into(), data: None }
+    }
 }
 
 /// Why a call has no result.

@@ -39,11 +39,12 @@ use crate::domain::address::{Address, encode_base58};
 use crate::domain::amount::Amount;
 use crate::domain::asset::Asset;
 use crate::domain::block::{Block, BlockHash};
+use crate::domain::network::Extras;
 use crate::domain::payment::{Payment, PaymentRequest, SCHEME_EXACT};
 use crate::domain::reason::{Reason, Refusal};
 use crate::domain::reconciliation::Movement;
 use crate::domain::submission::{Fees, SignedAttempt};
-use crate::domain::verification::{Checked, ExaminedPayment, Sendable};
+use crate::domain::verification::{Checked, ExaminedPayment, Purpose, Sendable};
 use crate::keys::{MessageSigner, NamedMessageSigner};
 use crate::metrics::Metrics;
 
@@ -307,11 +308,20 @@ impl Chain for SolanaChain {
         self.prepared.load(Ordering::Acquire)
     }
 
+    fn extras(&self) -> Extras {
+        Extras::default()
+    }
+
     fn batches(&self) -> bool {
         false
     }
 
     /// As long as what was verified is remembered; see `memory`.
+    /// Each is a transaction of its own.
+    fn may_share(&self, _: &Sendable, _: &Sendable) -> bool {
+        false
+    }
+
     fn check_lasts(&self) -> u64 {
         CHECK_LASTS_BLOCKS
     }
@@ -320,7 +330,7 @@ impl Chain for SolanaChain {
         Authorization::read(&request.payload).ok().map(|payment| Address::Solana(payment.transfer.authority))
     }
 
-    fn examine(&self, request: PaymentRequest, now: DateTime<Utc>) -> Result<ExaminedPayment, Refusal> {
+    fn examine(&self, request: PaymentRequest, _purpose: Purpose, now: DateTime<Utc>) -> Result<ExaminedPayment, Refusal> {
         if request.scheme != SCHEME_EXACT {
             return Err(Reason::UnsupportedScheme.into());
         }

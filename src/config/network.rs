@@ -14,6 +14,7 @@ use super::value::{address, decimal, milliseconds, native, number, or_none, seco
 use crate::domain::address::{Address, decode_base58, decode_base58_pair, decode_hex};
 use crate::domain::answer::AnswerPolicy;
 use crate::domain::asset::{self, Asset, AssetKind, SigningDomain, TokenProgram};
+use crate::domain::attribution::{Code, Own};
 use crate::domain::budget::Limits;
 use crate::domain::network::{Family, Network};
 use crate::domain::submission::LanePolicy;
@@ -77,6 +78,8 @@ pub struct EvmConfig {
     pub priority_fee_min_wei: u128,
     /// An authorization may outlive `maxTimeoutSeconds` by this.
     pub validity_slack: TimeDelta,
+    /// To whom settlements are attributed besides those whom payments name.
+    pub own_codes: Own,
 }
 
 /// Settings of clusters of Solana.
@@ -232,6 +235,7 @@ fn evm(table: &Table) -> Result<EvmConfig, Reported> {
     let l1_fee_oracle = table.optional("l1_fee_oracle", or_none(address()));
     let priority_fee_min_wei = table.required("priority_fee_min_wei", number(0..=u64::MAX));
     let validity_slack = table.required("validity_slack_seconds", seconds(0..=31_536_000));
+    let (wallet, service) = (table.optional("builder_code", code), table.optional("service_code", code));
     Ok(EvmConfig {
         ws: ws?,
         finality: finality?,
@@ -240,7 +244,12 @@ fn evm(table: &Table) -> Result<EvmConfig, Reported> {
         l1_fee_oracle: l1_fee_oracle?.flatten(),
         priority_fee_min_wei: priority_fee_min_wei?.into(),
         validity_slack: validity_slack?,
+        own_codes: Own { wallet: wallet?, service: service? },
     })
+}
+
+fn code(value: &Value) -> Result<Code, Fault> {
+    Code::parse(&text(value)?).ok_or(Fault::Expected("1 to 32 of a-z, 0-9 and _"))
 }
 
 fn solana(table: &Table) -> Result<SolanaConfig, Reported> {

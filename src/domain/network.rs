@@ -118,6 +118,28 @@ impl fmt::Display for Network {
     }
 }
 
+/// What a network takes beyond payments of exactly what was signed, of payers who need nothing else.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Extras {
+    /// Payers may sign for more than is settled in the end (scheme `upto`).
+    pub upto: bool,
+    /// What lets Permit2 take a token goes with the payment, so that its payer needs no gas (`eip2612GasSponsoring`).
+    pub gas_sponsoring: bool,
+    /// Transactions name those to whom settlements are attributed (`builder-code`).
+    pub attribution: bool,
+}
+
+/// A network that takes payments now.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Offered {
+    /// Which network.
+    pub network: Network,
+    /// The addresses of its signers; those that can pay come first.
+    pub signers: Vec<String>,
+    /// What it takes besides.
+    pub extras: Extras,
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

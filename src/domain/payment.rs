@@ -9,6 +9,7 @@ use sha2::{Digest, Sha256};
 use super::account::Caller;
 use super::address::Address;
 use super::amount::Amount;
+use super::attribution::Named;
 use super::block::{BlockHash, Heights, Level};
 use super::ids::{AccountId, InvoiceId, PaymentId, SubmissionId};
 use super::network::Network;
@@ -17,6 +18,9 @@ use super::transfer::TransactionId;
 
 /// The scheme of payments that we make: exactly the amount, once.
 pub const SCHEME_EXACT: &str = "exact";
+
+/// The scheme of payments that we make: what the resource server says in the end, and at most what the payer signed, once.
+pub const SCHEME_UPTO: &str = "upto";
 
 /// The scheme of payments that were made without us: a transfer is presented by its transaction. See `domain::proof`.
 pub const SCHEME_TRANSFER: &str = "transfer";
@@ -37,7 +41,7 @@ pub struct PaymentRequest {
     pub asset: Address,
     /// To whom.
     pub pay_to: Address,
-    /// Exactly how much.
+    /// Exactly how much. Of scheme `upto` the most that may be paid while it is verified, and what is paid when it is settled.
     pub amount: Amount,
     /// How long the payer was told that settling may take.
     pub timeout_seconds: u32,
@@ -61,6 +65,10 @@ pub struct PaymentRequest {
     pub accepted_network: bool,
     /// What the payer signed; its form belongs to the scheme and the chain family.
     pub payload: serde_json::Value,
+    /// What the payer signed besides, so that others can pay the gas of what must come first (`eip2612GasSponsoring`).
+    pub gas_sponsoring: Option<serde_json::Value>,
+    /// To whom the settlement is attributed.
+    pub named: Named,
 }
 
 impl PaymentRequest {
@@ -71,8 +79,8 @@ impl PaymentRequest {
     }
 }
 
-/// What a chain lets be used once, in bytes that its family defines. EVM: token, payer, nonce (EIP-3009). Solana: SHA-256 of the
-/// message.
+/// What a chain lets be used once, in bytes that its family defines. EVM: the contract that counts nonces, which is the token (EIP-3009)
+/// or Permit2, the payer, and the nonce. Solana: SHA-256 of the message.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct AuthorizationKey(pub Vec<u8>);
 
@@ -128,7 +136,7 @@ pub struct Payment {
     pub payer: Address,
     /// Who is paid.
     pub pay_to: Address,
-    /// Exactly how much.
+    /// Exactly how much. Nothing of a payment that its resource server waived.
     pub amount: Amount,
     /// What is paid for.
     pub resource: Option<String>,
@@ -201,6 +209,8 @@ pub enum State {
         /// How deep it stands.
         level: Level,
     },
+    /// Settled without moving money: the resource server charges nothing (scheme `upto`).
+    Waived,
     /// We answered a failure and will not send it again.
     GivenUp {
         /// The failure.
@@ -218,6 +228,7 @@ impl State {
             Self::Submitted { .. } => "submitted",
             Self::Included { level: Level::Final, .. } => "final",
             Self::Included { .. } => "included",
+            Self::Waived => "waived",
             Self::GivenUp { .. } => "failed",
         }
     }
@@ -234,6 +245,9 @@ impl Payment {
     /// Derives where the payment stands. What the chain says comes before everything that we decided.
     #[must_use]
     pub fn state(&self, heights: Heights, now: DateTime<Utc>) -> State {
+        if self.amount.is_zero() {
+            return State::Waived;
+        }
         if let Some(claim) = &self.claim {
             return State::Included { claim: claim.clone(), level: heights.level(claim.block_number) };
         }
@@ -272,6 +286,8 @@ pub(crate) mod tests {
             accepted_scheme: SCHEME_EXACT.to_owned(),
             accepted_network: true,
             payload: serde_json::json!({"signature": "0x00", "authorization": {"nonce": "0x01"}}),
+            gas_sponsoring: None,
+            named: Named::default(),
         }
     }
 
@@ -318,6 +334,9 @@ pub(crate) mod tests {
         let landed = Payment { claim: Some(claim.clone()), ..failed.clone() };
         let deep = Payment { claim: Some(Claim { block_number: 5, ..claim }), ..submitted.clone() };
 
+        let waived = Payment { amount: Amount::new(0), ..queued.clone() };
+
+        assert_eq!(waived.state(heights, after), State::Waived);
         assert_eq!(queued.state(heights, before), State::Queued);
         assert_eq!(queued.state(heights, after), State::Withdrawn);
         assert_eq!(submitted.state(heights, after).as_str(), "submitted");

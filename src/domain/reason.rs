@@ -113,6 +113,52 @@ reasons! {
     TransactionFailed = "invalid_exact_evm_transaction_failed",
     /// The authorization was used, and the token did not move what it says.
     TransferEventMismatch = "invalid_exact_evm_transfer_event_mismatch",
+    /// Permit2 was not allowed for the contract that x402 calls it through.
+    Permit2SpenderMismatch = "invalid_permit2_spender",
+    /// What was signed for Permit2 pays somebody else.
+    Permit2RecipientMismatch = "invalid_permit2_recipient_mismatch",
+    /// What was signed for Permit2 ends too soon, or later than policy allows.
+    Permit2Expired = "permit2_deadline_expired",
+    /// What was signed for Permit2 is not valid yet.
+    Permit2NotYetValid = "permit2_not_yet_valid",
+    /// What was signed for Permit2 is for another amount.
+    Permit2AmountMismatch = "permit2_amount_mismatch",
+    /// What was signed for Permit2 moves nothing.
+    Permit2AmountInvalid = "permit2_invalid_amount",
+    /// What was signed for Permit2 is of another token.
+    Permit2TokenMismatch = "permit2_token_mismatch",
+    /// The payer did not sign this for Permit2.
+    Permit2SignatureInvalid = "invalid_permit2_signature",
+    /// The network lacks the contract that x402 calls Permit2 through.
+    Permit2ProxyMissing = "permit2_proxy_not_deployed",
+    /// The nonce of Permit2 was used or cancelled.
+    Permit2NonceUsed = "permit2_invalid_nonce",
+    /// The payer holds less than the amount (Permit2).
+    Permit2InsufficientBalance = "permit2_insufficient_balance",
+    /// The payer has not let Permit2 take the token.
+    Permit2AllowanceRequired = "permit2_allowance_required",
+    /// The token, or Permit2, refuses the transfer.
+    Permit2SimulationFailed = "permit2_simulation_failed",
+    /// What lets Permit2 take the token (EIP-2612) has another form.
+    GasSponsoringUnreadable = "invalid_eip2612_extension_format",
+    /// It is of another account.
+    GasSponsoringPayerMismatch = "eip2612_from_mismatch",
+    /// It is of another token.
+    GasSponsoringTokenMismatch = "eip2612_asset_mismatch",
+    /// It is for somebody else than Permit2.
+    GasSponsoringSpenderMismatch = "eip2612_spender_not_permit2",
+    /// It ends too soon.
+    GasSponsoringExpired = "eip2612_deadline_expired",
+    /// It is for another amount.
+    GasSponsoringAmountMismatch = "permit2_2612_amount_mismatch",
+    /// The scheme that the payer accepted is another one than `upto`.
+    UptoSchemeMismatch = "invalid_upto_evm_scheme",
+    /// The network that the payer accepted is another one (`upto`).
+    UptoNetworkMismatch = "invalid_upto_evm_network_mismatch",
+    /// The facilitator that the payer signed for is none of our signers.
+    UptoFacilitatorMismatch = "upto_facilitator_mismatch",
+    /// More is to be paid than the payer signed for.
+    UptoAmountExceeded = "invalid_upto_evm_payload_settlement_exceeds_amount",
     /// The scheme that the payer accepted is another one (Solana).
     SolanaSchemeMismatch = "invalid_exact_svm_unsupported_scheme" / "unsupported_scheme",
     /// The network that the payer accepted is another one (Solana).
@@ -216,7 +262,13 @@ impl Reason {
     /// Whether the chain has seen this very authorization used: by a stranger, or by a settlement of ours.
     #[must_use]
     pub const fn means_used(self) -> bool {
-        matches!(self, Self::NonceAlreadyUsed | Self::TransactionProcessed)
+        matches!(self, Self::NonceAlreadyUsed | Self::Permit2NonceUsed | Self::TransactionProcessed)
+    }
+
+    /// Whether what the payer signed can no longer be used, or almost so, because of the time.
+    #[must_use]
+    pub const fn means_expired(self) -> bool {
+        matches!(self, Self::Expired | Self::Permit2Expired)
     }
 
     /// Whether the same request may be answered otherwise in a moment, with no change on anybody's part: a block may come.

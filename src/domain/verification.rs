@@ -8,6 +8,15 @@ use super::amount::Amount;
 use super::ids::{AccountId, PaymentId};
 use super::payment::{AuthorizationKey, PaymentRequest};
 
+/// What a request is examined for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Purpose {
+    /// Whether it could be settled. Its amount is what the payer agreed to.
+    Verify,
+    /// To settle it. Where the payer agreed to more, its amount is what is to be paid.
+    Settle,
+}
+
 /// A request that passed every rule that needs no chain.
 #[derive(Debug, Clone, PartialEq)]
 pub struct ExaminedPayment {

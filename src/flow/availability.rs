@@ -5,7 +5,7 @@ use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use super::Flows;
-use crate::domain::network::Network;
+use crate::domain::network::{Network, Offered};
 use crate::ledger::{Ledger, LedgerError};
 
 /// For how long an answer is believed.
@@ -55,9 +55,8 @@ impl Availability {
 }
 
 impl Flows {
-    /// The networks that take payments now, with the addresses of their signers. A network whose signers run out is not
-    /// offered, before it fails.
-    pub async fn offered(&self) -> Vec<(Network, Vec<String>)> {
+    /// The networks that take payments now. One whose signers run out is not offered, before it fails.
+    pub async fn offered(&self) -> Vec<Offered> {
         let mut offered = Vec::new();
         for chain in self.chains.iter() {
             let profile = chain.profile();
@@ -71,7 +70,7 @@ impl Flows {
             let available = chain.is_prepared() && able && standing.halted.is_none();
             self.metrics.network_available(&profile.network, available);
             if available {
-                offered.push((profile.network.clone(), signers));
+                offered.push(Offered { network: profile.network.clone(), signers, extras: chain.extras() });
             }
         }
         offered

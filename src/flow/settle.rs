@@ -21,11 +21,13 @@ use crate::domain::budget::Beneficiaries;
 use crate::domain::ids::{AccountId, InvoiceId, PaymentId};
 use crate::domain::payment::{Claim, Fingerprint, Payment, PaymentRequest, State};
 use crate::domain::reason::{Reason, Refusal};
-use crate::domain::verification::ExaminedPayment;
+use crate::domain::verification::{ExaminedPayment, Purpose};
 use crate::ledger::idempotency::StorageKey;
 use crate::ledger::payments::{self, NewPayment};
 use crate::ledger::settings::Recipient;
 use crate::ledger::{LedgerError, commit};
+
+mod waive;
 
 /// How a settle request ended.
 #[derive(Debug)]
@@ -40,6 +42,11 @@ pub enum Settled {
         level: Level,
         /// Its receipt, as far as there was one in time.
         receipt: SignedReceipt,
+    },
+    /// Nothing is due, and nothing was moved. Nobody else is told this.
+    Waived {
+        /// Which payment.
+        payment: PaymentId,
     },
     /// Not paid, or not to this caller.
     Refused {
@@ -158,7 +165,7 @@ impl Flows {
         }
         let fingerprint = Fingerprint::of(&request, caller);
         let chain = self.open_chain(&request.network).await?;
-        let examined = Arc::new(chain.examine(request, self.clock.now())?);
+        let examined = Arc::new(chain.examine(request, Purpose::Settle, self.clock.now())?);
         if let Some(name) = &names.payment {
             self.check_name(name, fingerprint).await?;
         }
@@ -176,6 +183,9 @@ impl Flows {
             deadline,
             sent: Arc::clone(sent),
         };
+        if errand.examined.request.amount.is_zero() {
+            return self.waive(chain, &errand).await;
+        }
         while !self.waiting.is_over(errand.deadline) {
             match self.hold(chain, &errand).await? {
                 Held::Wait(payment, ticket) => {
@@ -249,6 +259,7 @@ impl Flows {
             {
                 Ok(Held::Done(duplicate(&payment)))
             }
+            State::Waived => Ok(Held::Done(duplicate(&payment))),
             State::Included { .. } | State::Submitted { .. } => Ok(self.join(errand, payment.id)),
             State::Queued => {
                 self.ledger.prolong(payment.id, errand.wait()).await?;
@@ -284,7 +295,7 @@ impl Flows {
                 return self.find_stranger(chain, errand, payment).await;
             }
             // So may have been one that has expired meanwhile.
-            Err(Verdict::Refused(refusal)) if refusal.reason == Reason::Expired => {
+            Err(Verdict::Refused(refusal)) if refusal.reason.means_expired() => {
                 return match self.is_used(chain, payment.id).await? {
                     Some(true) => self.find_stranger(chain, errand, payment).await,
                     Some(false) => Err(refusal.into()),
@@ -376,6 +387,7 @@ impl Flows {
             // Only now: what comes before may have taken a while, and nothing may be sent after the caller has left.
             wait: errand.wait(),
             now: self.clock.now(),
+            waived_to: None,
         };
         if !payments::insert(&mut db, &new).await? {
             return Ok(Recorded::HeldBySomebodyElse);

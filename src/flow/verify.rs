@@ -8,9 +8,9 @@ use crate::domain::account::Caller;
 use crate::domain::address::Address;
 use crate::domain::block::Sight;
 use crate::domain::network::Network;
-use crate::domain::payment::{Fingerprint, PaymentRequest, SCHEME_TRANSFER};
+use crate::domain::payment::{Fingerprint, PaymentRequest, SCHEME_TRANSFER, SCHEME_UPTO};
 use crate::domain::reason::{Reason, Refusal};
-use crate::domain::verification::ExaminedPayment;
+use crate::domain::verification::{ExaminedPayment, Purpose};
 use crate::ledger::idempotency::StorageKey;
 
 /// So often the chain is asked before a node that refuses out of an old state is taken for one that lags: the block may have been read
@@ -61,12 +61,16 @@ impl Flows {
             return self.check_proof(&request, caller).await;
         }
         let chain = self.open_chain(&request.network).await?;
-        let examined = Arc::new(chain.examine(request, self.clock.now())?);
+        let examined = Arc::new(chain.examine(request, Purpose::Verify, self.clock.now())?);
         let checked = match self.named_invoice(&examined.request).await {
             Ok(_) => self.check_on_chain(chain, &examined, Wanted::Verdict).await,
             Err(verdict) => Err(verdict),
         };
         match checked {
+            // The chain does not know of it, and nobody may serve for it.
+            Ok(_) if self.is_waived(&examined).await? => {
+                Err(Refusal::because(Reason::DuplicateSettlement, "it was settled for nothing").into())
+            }
             Ok(_) => Ok(examined.payer),
             // Our own settlement of this very request may have used it, and its success may still be waiting to be collected, or
             // nobody may have been told of it. How the chain words that it cannot be made again depends on the chain and its age.
@@ -85,6 +89,15 @@ impl Flows {
         }
     }
 
+    /// Whether what was signed was used up by a payment of nothing.
+    async fn is_waived(&self, examined: &ExaminedPayment) -> Result<bool, Verdict> {
+        if examined.request.scheme != SCHEME_UPTO {
+            return Ok(false);
+        }
+        let holder = self.ledger.find_holder(&examined.request.network, &examined.key).await?;
+        Ok(holder.is_some_and(|payment| payment.amount.is_zero()))
+    }
+
     /// The adapter of a network that takes payments now.
     pub(super) async fn open_chain(&self, network: &Network) -> Result<&Arc<dyn Chain>, Verdict> {
         let chain = self.chains.find(network)?;
@@ -98,7 +111,7 @@ impl Flows {
     }
 
     /// Simulates a payment. A refusal counts only if it was read from a state as new as what the watcher has read.
-    async fn ask_chain(
+    pub(super) async fn ask_chain(
         &self,
         chain: &Arc<dyn Chain>,
         examined: &Arc<ExaminedPayment>,

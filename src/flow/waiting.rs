@@ -456,7 +456,7 @@ fn outcome(
         },
         State::GivenUp { reason } => Some(Outcome::Failed { reason: *reason, transaction }),
         State::Withdrawn => Some(Outcome::Withdrawn),
-        State::Queued | State::Submitted { .. } => None,
+        State::Queued | State::Submitted { .. } | State::Waived => None,
     }
 }
 

@@ -300,6 +300,10 @@ async fn settle_now(service: &Service, asked: &FacilitatorRequest, caller: Calle
             let body = body.with_receipt(receipt.jws.as_deref()).with_extension(offer::EXTENSION, receipt.offer);
             (Settlement::Success, Answer { status: StatusCode::OK, body, terminal: true, of_payment: true, success: true })
         }
+        Settled::Waived { payment } => {
+            let body = SettleResponse::waived(echo, payment);
+            (Settlement::Success, Answer { status: StatusCode::OK, body, terminal: true, of_payment: true, success: true })
+        }
         Settled::Refused { refusal, payment, transaction } => {
             let body = SettleResponse::failure(echo, &refusal, transaction.as_deref().unwrap_or_default());
             let body = payment.map_or(body.clone(), |payment| body.of_payment(payment));

@@ -212,7 +212,7 @@ fn is_transaction(text: &str) -> bool {
 }
 
 /// The states by which payments can be listed.
-const STATES: [&str; 6] = ["queued", "withdrawn", "submitted", "included", "final", "failed"];
+const STATES: [&str; 7] = ["queued", "withdrawn", "submitted", "included", "final", "waived", "failed"];
 
 /// Whose list it is: an account's, or every operator's.
 fn owner_of(account: Option<AccountId>) -> String {

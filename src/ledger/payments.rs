@@ -200,6 +200,7 @@ impl Ledger {
                    OR p.submission_id IN (SELECT a.submission_id FROM attempts a WHERE a.transaction = $3)
                    OR p.failed_submission_id IN (SELECT a.submission_id FROM attempts a WHERE a.transaction = $3))
               AND ($4::text IS NULL OR $4 = CASE
+                  WHEN p.amount = 0 THEN 'waived'
                   WHEN c.payment_id IS NOT NULL AND p.final_at IS NOT NULL THEN 'final'
                   WHEN c.payment_id IS NOT NULL THEN 'included'
                   WHEN p.given_up_at IS NOT NULL THEN 'failed'

@@ -3,6 +3,7 @@
 use serde_json::{Value, json};
 
 use super::members::Members;
+use super::permit2;
 use crate::domain::address::{Address, ParseAddressError, decode_hex, encode_hex};
 use crate::domain::amount::{Amount, is_decimal_integer};
 use crate::domain::network::Family;
@@ -76,7 +77,7 @@ impl Eip3009Payload {
 
 /// Members that only another kind of payload has. A payload that has them beside an authorization is ambiguous, and the
 /// reference implementations look for Permit2 first.
-const OTHER_KINDS: [&str; 3] = ["permit2Authorization", "delegationManager", "permissionContext"];
+const OTHER_KINDS: [&str; 3] = [permit2::AUTHORIZATION, "delegationManager", "permissionContext"];
 
 fn refuse_other_kinds(payload: &Members<'_>) -> Result<(), Refusal> {
     match OTHER_KINDS.into_iter().find(|name| payload.get(name).is_some()) {
@@ -85,7 +86,7 @@ fn refuse_other_kinds(payload: &Members<'_>) -> Result<(), Refusal> {
     }
 }
 
-fn address(text: &str) -> Result<Address, ParseAddressError> {
+pub(super) fn address(text: &str) -> Result<Address, ParseAddressError> {
     Address::parse(Family::Eip155, text)
 }
 
@@ -111,7 +112,7 @@ fn bytes(digits: &str) -> Option<Vec<u8>> {
     digits.as_bytes().chunks(2).map(byte).collect()
 }
 
-fn time(text: &str) -> Result<u64, &'static str> {
+pub(super) fn time(text: &str) -> Result<u64, &'static str> {
     if !is_decimal_integer(text) {
         return Err("not a decimal integer without sign, spaces or leading zeros");
     }

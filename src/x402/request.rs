@@ -10,12 +10,13 @@ use base64::engine::general_purpose::STANDARD;
 use serde_json::{Map, Value};
 
 use super::members::Members;
-use super::{identifier, json, networks};
+use super::{builder_code, identifier, json, networks, permit2};
 use crate::domain::address::Address;
 use crate::domain::amount::Amount;
+use crate::domain::attribution::Named;
 use crate::domain::block::Level;
 use crate::domain::network::Family;
-use crate::domain::payment::{PaymentRequest, SCHEME_EXACT, SCHEME_TRANSFER};
+use crate::domain::payment::{PaymentRequest, SCHEME_EXACT, SCHEME_TRANSFER, SCHEME_UPTO};
 use crate::domain::reason::{Reason, Refusal, Version};
 
 /// A well-formed request, with what the answer repeats of it.
@@ -154,7 +155,7 @@ fn agreed_version(outer: Option<&Value>, inner: Option<&Value>) -> Result<Versio
 }
 
 fn read_members(version: Version, payload: &Members<'_>, requirements: &Members<'_>) -> Result<PaymentRequest, Refusal> {
-    let scheme = scheme(requirements)?;
+    let scheme = scheme(version, requirements)?;
     let network_text = requirements.text("network")?;
     let network = networks::parse(version, network_text)?;
     let family = network.family();
@@ -187,6 +188,8 @@ fn read_members(version: Version, payload: &Members<'_>, requirements: &Members<
         accepted_scheme: dialect.accepted_scheme.to_owned(),
         accepted_network: dialect.accepted_network == network_text,
         payload: signed.clone(),
+        gas_sponsoring: dialect.gas_sponsoring.cloned(),
+        named: dialect.named,
     })
 }
 
@@ -196,12 +199,13 @@ fn fee_payer(family: Family, extra: &Members<'_>) -> Option<String> {
     text.filter(|_| family == Family::Solana)
 }
 
-fn scheme<'a>(requirements: &Members<'a>) -> Result<&'a str, Refusal> {
+fn scheme<'a>(version: Version, requirements: &Members<'a>) -> Result<&'a str, Refusal> {
     let scheme = requirements.text("scheme")?;
-    if [SCHEME_EXACT, SCHEME_TRANSFER].contains(&scheme) {
-        Ok(scheme)
-    } else {
-        Err(Refusal::because(Reason::UnsupportedScheme, "the schemes are exact and transfer"))
+    match scheme {
+        SCHEME_EXACT | SCHEME_TRANSFER => Ok(scheme),
+        SCHEME_UPTO if version == Version::V2 => Ok(scheme),
+        SCHEME_UPTO => Err(Refusal::because(Reason::UnsupportedScheme, "version 1 has no scheme upto")),
+        _ => Err(Refusal::because(Reason::UnsupportedScheme, "the schemes are exact, upto and transfer")),
     }
 }
 
@@ -211,6 +215,8 @@ struct Dialect<'a> {
     resource: Option<&'a str>,
     accepted_scheme: &'a str,
     accepted_network: &'a str,
+    gas_sponsoring: Option<&'a Value>,
+    named: Named,
 }
 
 impl<'a> Dialect<'a> {
@@ -220,6 +226,8 @@ impl<'a> Dialect<'a> {
             resource: requirements.optional_text("resource")?,
             accepted_scheme: payload.text("scheme")?,
             accepted_network: payload.text("network")?,
+            gas_sponsoring: None,
+            named: Named::default(),
         })
     }
 
@@ -231,14 +239,25 @@ impl<'a> Dialect<'a> {
             resource: payload.optional_object("resource", "paymentPayload.resource")?.optional_text("url")?,
             accepted_scheme: accepted.text("scheme")?,
             accepted_network: accepted.text("network")?,
+            gas_sponsoring: gas_sponsoring(payload, family),
+            named: builder_code::read(payload.get("extensions")),
         })
     }
 }
 
+/// What a payer signed so that others can pay the gas of what must come before its payment. Whether it is of any use is for the rules
+/// of the scheme to say.
+fn gas_sponsoring<'a>(payload: &Members<'a>, family: Family) -> Option<&'a Value> {
+    let extension = payload.get("extensions")?.get(permit2::GAS_SPONSORING_EXTENSION)?;
+    extension.get("info").filter(|info| family == Family::Eip155 && !info.is_null())
+}
+
 fn amount(requirements: &Members<'_>, name: &str, family: Family) -> Result<Amount, Refusal> {
     let amount: Amount = requirements.parsed(name, str::parse)?;
+    // In the end a resource server may charge nothing.
+    let is_open = requirements.get("scheme").and_then(Value::as_str) == Some(SCHEME_UPTO);
     match family {
-        _ if amount.is_zero() => Err(requirements.blame(name, "must not be zero")),
+        _ if amount.is_zero() && !is_open => Err(requirements.blame(name, "must not be zero")),
         // The token programs of Solana count in 64 bits.
         Family::Solana if amount.units() > u64::MAX.into() => Err(requirements.blame(name, "larger than 2^64 - 1")),
         Family::Eip155 | Family::Solana => Ok(amount),

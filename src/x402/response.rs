@@ -165,6 +165,12 @@ impl SettleResponse {
         Self { success: true, transaction, amount, extra, ..Self::blank(echo) }
     }
 
+    /// Nothing is due: the payment is settled, and nothing was moved.
+    #[must_use]
+    pub fn waived(echo: Echo<'_>, payment: PaymentId) -> Self {
+        Self { success: true, amount: Some(Amount::ZERO.to_string()), ..Self::blank(echo) }.of_payment(payment)
+    }
+
     /// Adds the signed receipt of the payment, if there is one.
     #[must_use]
     pub fn with_receipt(self, jws: Option<&str>) -> Self {

@@ -6,9 +6,10 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use serde::Serialize;
 
-use super::networks;
-use crate::domain::network::{Family, Network};
-use crate::domain::payment::{SCHEME_EXACT, SCHEME_TRANSFER};
+use super::permit2::GAS_SPONSORING_EXTENSION;
+use super::{builder_code, networks};
+use crate::domain::network::{Extras, Family, Network, Offered};
+use crate::domain::payment::{SCHEME_EXACT, SCHEME_TRANSFER, SCHEME_UPTO};
 use crate::domain::reason::Version;
 
 /// The answer of `GET /supported`.
@@ -47,23 +48,35 @@ pub struct Kind {
 /// What a payer must know of a network beforehand.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "camelCase")]
-pub struct KindExtra {
+pub enum KindExtra {
     /// Who pays the fee of a transaction that the payer signs (Solana).
-    pub fee_payer: String,
+    FeePayer(String),
+    /// Who says in the end how much of what the payer signs is paid (scheme `upto`).
+    FacilitatorAddress(String),
 }
 
 impl Supported {
-    /// Describes an offer of `networks`, each with the addresses that send its settlements. On those that `watched` says a transfer
-    /// that was made already can be presented.
+    /// Describes an offer of networks. On those that `watched` says a transfer that was made already can be presented.
     #[must_use]
-    pub fn of(networks: &[(Network, Vec<String>)], watched: impl Fn(&Network) -> bool) -> Self {
-        let sorted: BTreeMap<&Network, &Vec<String>> = networks.iter().map(|(network, signers)| (network, signers)).collect();
-        let offers = || sorted.iter().map(|(network, signers)| (*network, extra(network, signers)));
+    pub fn of(offered: &[Offered], watched: impl Fn(&Network) -> bool) -> Self {
+        let sorted: BTreeMap<&Network, &Offered> = offered.iter().map(|offered| (&offered.network, offered)).collect();
+        let offers = || sorted.iter().map(|(network, offered)| (*network, extra(network, &offered.signers)));
         let current = offers().map(|(network, extra)| Kind::of(Version::V2, network.as_str(), extra));
         let legacy = offers().filter_map(|(network, extra)| Some(Kind::of(Version::V1, networks::v1_name(network)?, extra)));
+        let metered = sorted.values().filter_map(|offered| Kind::of_use(offered));
         // A merchant or a payer presents a transfer; no client of version 1 knows how.
         let proofs = sorted.keys().filter(|network| watched(network)).map(|network| Kind::of_transfers(network.as_str()));
-        Self { kinds: current.chain(legacy).chain(proofs).collect(), signers: signers(networks), ..Self::default() }
+        let any = |has: fn(&Extras) -> bool| offered.iter().any(|offered| has(&offered.extras));
+        let extensions = [
+            (GAS_SPONSORING_EXTENSION, any(|extras| extras.gas_sponsoring)),
+            (builder_code::EXTENSION, any(|extras| extras.attribution)),
+        ];
+        Self {
+            kinds: current.chain(legacy).chain(metered).chain(proofs).collect(),
+            extensions: extensions.into_iter().filter(|(_, taken)| *taken).map(|(extension, _)| extension).collect(),
+            signers: signers(offered),
+            ..Self::default()
+        }
     }
 
     /// Nothing can be said: the code tells what stood in the way.
@@ -78,6 +91,13 @@ impl Kind {
         Self { x402_version: version.number(), scheme: SCHEME_EXACT, network: network.to_owned(), extra }
     }
 
+    /// Payments of at most what was signed, where there are such. Version 1 has none.
+    fn of_use(offered: &Offered) -> Option<Self> {
+        let signer = offered.signers.first().filter(|_| offered.extras.upto)?;
+        let extra = KindExtra::FacilitatorAddress(signer.clone());
+        Some(Self { scheme: SCHEME_UPTO, ..Self::of(Version::V2, offered.network.as_str(), Some(extra)) })
+    }
+
     fn of_transfers(network: &str) -> Self {
         Self { scheme: SCHEME_TRANSFER, ..Self::of(Version::V2, network, None) }
     }
@@ -88,13 +108,13 @@ impl Kind {
 fn extra(network: &Network, signers: &[String]) -> Option<KindExtra> {
     match network.family() {
         Family::Eip155 => None,
-        Family::Solana => signers.first().map(|signer| KindExtra { fee_payer: signer.clone() }),
+        Family::Solana => signers.first().cloned().map(KindExtra::FeePayer),
     }
 }
 
-fn signers(networks: &[(Network, Vec<String>)]) -> BTreeMap<String, BTreeSet<String>> {
+fn signers(offered: &[Offered]) -> BTreeMap<String, BTreeSet<String>> {
     let mut signers = BTreeMap::<_, BTreeSet<_>>::new();
-    for (network, addresses) in networks {
+    for Offered { network, signers: addresses, .. } in offered {
         signers.entry(format!("{}:*", network.family().namespace())).or_default().extend(addresses.iter().cloned());
     }
     signers
@@ -136,9 +156,27 @@ mod tests {
     use super::*;
     use serde_json::json;
 
-    fn offer(networks: &[(&str, &[&str])]) -> Vec<(Network, Vec<String>)> {
+    fn offer(networks: &[(&str, &[&str])]) -> Vec<Offered> {
         let strings = |texts: &[&str]| texts.iter().map(|&text| text.to_owned()).collect();
-        networks.iter().map(|(network, signers)| (network.parse().unwrap(), strings(signers))).collect()
+        let offered = |(network, signers): &(&str, &[&str])| Offered {
+            network: network.parse().unwrap(),
+            signers: strings(signers),
+            extras: Extras::default(),
+        };
+        networks.iter().map(offered).collect()
+    }
+
+    #[test]
+    fn payments_by_use_name_who_says_how_much() {
+        let mut offered = offer(&[("eip155:84532", &["0xa", "0xb"])]);
+        offered[0].extras = Extras { upto: true, gas_sponsoring: true, attribution: true };
+        let supported = serde_json::to_value(Supported::of(&offered, |_| false)).unwrap();
+
+        assert_eq!(
+            supported["kinds"][2],
+            json!({"x402Version": 2, "scheme": "upto", "network": "eip155:84532", "extra": {"facilitatorAddress": "0xa"}})
+        );
+        assert_eq!(supported["extensions"], json!(["eip2612GasSponsoring", "builder-code"]));
     }
 
     #[test]

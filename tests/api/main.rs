@@ -19,6 +19,7 @@ mod support;
 
 mod access;
 mod answers;
+mod attribution;
 mod budgets;
 mod collecting;
 mod events;
@@ -31,6 +32,7 @@ mod merchants;
 mod nodes;
 mod operations;
 mod outbox;
+mod permit2;
 mod proofs;
 mod queue;
 mod receipts;

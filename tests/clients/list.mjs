@@ -57,7 +57,8 @@ const requestsV1 = { ...python(1, 'requests', 'clients/requests'), families: EVM
 const x402Reqwest = rust('x402-reqwest', 'x402-rs-client');
 const r402 = rust('r402', 'r402-client');
 
-const stand = (language, x402, server, clients, rest = {}) => ({ language, x402, server, clients, families: BOTH, path: '/paid', ...rest });
+// How it is paid on EVM networks: `exact` by EIP-3009, `permit2` by scheme exact through Permit2, `upto` by that scheme.
+const stand = (language, x402, server, clients, rest = {}) => ({ language, x402, server, clients, families: BOTH, path: '/paid', way: 'exact', ...rest });
 
 /**
  * A stand is a resource server with the clients that buy from it, the first of which is its own. `fast` is the stand that stands for
@@ -65,6 +66,8 @@ const stand = (language, x402, server, clients, rest = {}) => ({ language, x402,
  */
 export const STANDS = [
   stand('JavaScript', 2, npm('@x402/express', 'servers/express-v2'), [fetchV2, axiosV2, faremeter, r402], { fast: true }),
+  stand('JavaScript', 2, npm('@x402/express', 'servers/express-v2'), [fetchV2, axiosV2], { families: EVM, way: 'permit2' }),
+  stand('JavaScript', 2, npm('@x402/express', 'servers/express-v2'), [fetchV2, axiosV2], { families: EVM, way: 'upto' }),
   stand('JavaScript', 2, npm('@x402/hono', 'servers/hono-v2'), [fetchV2, httpxV2, x402Reqwest]),
   stand('JavaScript', 2, npm('@x402/next', 'servers/next-v2'), [fetchV2, requestsV2]),
   stand('JavaScript', 2, npm('@faremeter/middleware', 'servers/faremeter'), [faremeter, fetchV2]),

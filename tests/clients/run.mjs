@@ -39,6 +39,7 @@ async function runStand({ stand, family, altered, world, tell }) {
       PAY_TO: merchant,
       PORT: String(await freePort()),
       RPC_URL: chain.rpcUrl,
+      WAY: stand.way,
     };
     const server = await startServer(stand.server.program, environment);
     started.push(server);
@@ -84,7 +85,7 @@ function teller(verbose) {
   return (told) => {
     const row = { ...told, known: told.faults.length ? known(told) : undefined };
     const { stand, client, family, answer, faults, bought, words } = row;
-    const what = [stand.server.name, client.name, `v${stand.x402}`, family, answer?.name].filter(Boolean).join(', ');
+    const what = [stand.server.name, client.name, `v${stand.x402}`, family, stand.way !== 'exact' && stand.way, answer?.name].filter(Boolean).join(', ');
     const outcome = answer && bought ? `${bought.status}, ${bought.served ? 'served' : 'not served'}, spent ${bought.spent}, ${bought.payments} signed` : '';
     const verdict = !faults.length ? 'ok    ' : row.known ? 'known ' : 'FAILED';
     console.log(`${verdict} ${what}  ${outcome} ${faults.join('; ')}`.trimEnd());

@@ -6,17 +6,18 @@ import { fileURLToPath } from 'node:url';
 const DOCUMENT = fileURLToPath(new URL('../../docs/CLIENTS.md', import.meta.url));
 const PRICE = 1_000n;
 const FAMILIES = { evm: 'EVM', solana: 'Solana' };
+const WAYS = { exact: '', permit2: ', Permit2', upto: ', `upto`' };
 
 const line = (cells) => `| ${cells.join(' | ')} |`;
 const table = (head, rows) => [line(head), line(head.map(() => '---')), ...rows.map(line)].join('\n');
 const named = ({ name, version }) => `${name} ${version}`;
 
-/** Rows of one server, client and version of x402 together. */
+/** Rows of one server, client, version of x402 and way of paying together. */
 function grouped(rows) {
   const groups = new Map();
   for (const row of rows) {
     const { stand, client } = row;
-    const key = [stand.server.name, client.name, stand.x402].join();
+    const key = [stand.server.name, client.name, stand.x402, stand.way].join();
     if (!groups.has(key)) groups.set(key, { stand, client, rows: [] });
     groups.get(key).rows.push(row);
   }
@@ -46,7 +47,7 @@ function purchases(rows, notes) {
     ['language', 'resource server', 'client', 'x402', ...Object.values(FAMILIES)],
     grouped(rows.filter(({ answer }) => !answer)).map((group) => {
       const { stand, client } = group;
-      return [stand.language, named(stand.server), named(client), `v${stand.x402}`, ...Object.keys(FAMILIES).map((family) => cell(group, family))];
+      return [stand.language, named(stand.server), named(client), `v${stand.x402}${WAYS[stand.way]}`, ...Object.keys(FAMILIES).map((family) => cell(group, family))];
     }),
   );
 }

@@ -11,6 +11,7 @@ pub mod flows;
 pub mod fuzzed;
 pub mod merchant;
 pub mod payer;
+pub mod permit2;
 pub mod postgres_proxy;
 pub mod proxy;
 pub mod receipts;

@@ -1,6 +1,6 @@
 //! Reads blocks from nodes that may lag behind, stand on another branch, or not have indexed what they serve.
 
-use std::collections::VecDeque;
+use std::collections::{HashSet, VecDeque};
 use std::ops::RangeInclusive;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
@@ -8,16 +8,20 @@ use std::time::{Duration, Instant};
 use alloy::primitives::{Address as EvmAddress, B256};
 use alloy::sol_types::SolEvent;
 use futures_util::future::try_join_all;
-use serde_json::json;
+use serde_json::{Value, json};
 
-use super::abi::Token;
+use super::abi::{Permit2, Token};
 use super::exact::{Authorization, evm};
 use super::observe::{self, Entries, Header, LogEntry};
+use super::permit2::observe::{Called, PROXIES, used};
+use super::permit2::{PERMIT2, Permit};
 use super::rpc::Nodes;
+use super::state_of;
 use crate::chain::nodes::{CallError, NodeFailure};
 use crate::chain::{ChainError, Head, Observed};
 use crate::config::Finality;
 use crate::domain::block::{Block, BlockHash};
+use crate::domain::transfer::{AuthorizationUse, Use};
 
 /// How long the network's word on what is safe and final is believed. It moves by minutes.
 const LEVELS_LAST: Duration = Duration::from_secs(10);
@@ -25,8 +29,8 @@ const LEVELS_LAST: Duration = Duration::from_secs(10);
 /// Headers kept between the reading of a block and the reading of its logs.
 const HEADERS_KEPT: usize = 128;
 
-/// Headers that are asked for at the same time.
-const HEADERS_AT_ONCE: usize = 16;
+/// Headers, or transactions, that are asked for at the same time.
+const READS_AT_ONCE: usize = 16;
 
 /// Fewer blocks than this are asked for their logs one by one. That is as quick, and leaves no doubt.
 const RANGE_MIN: usize = 8;
@@ -103,14 +107,14 @@ impl Blocks {
         } else {
             self.logs_in(block, &header).await?
         };
-        self.read(block, &header, &logs, node)
+        self.read(block, &header, &logs, node).await
     }
 
     /// The blocks at these heights, of which the newest one of all is known.
     pub async fn range(&self, heights: RangeInclusive<u64>, head: &Block) -> Result<Vec<Block>, ChainError> {
         let numbers: Vec<_> = heights.collect();
         let mut blocks = Vec::with_capacity(numbers.len());
-        for part in numbers.chunks(HEADERS_AT_ONCE) {
+        for part in numbers.chunks(READS_AT_ONCE) {
             let reads = part.iter().copied().map(|number| self.below(number, head));
             blocks.extend(try_join_all(reads).await?);
         }
@@ -164,7 +168,10 @@ impl Blocks {
         for offset in 1..self.nodes.len() {
             let other = (observed.node + offset) % self.nodes.len();
             match self.seen_by(other, &observed.block).await {
-                Ok(Some((block, logs))) => return Ok(block == observed.block && self.confirms(&logs, observed)?),
+                Ok(Some((block, logs))) => {
+                    let agrees = block == observed.block && self.confirms(&logs, observed, other).await?;
+                    return Ok(agrees);
+                }
                 // It has not come so far, which says nothing.
                 Ok(None) => {}
                 Err(error) => last = error,
@@ -195,6 +202,42 @@ impl Blocks {
             start = end + 1;
         }
         Ok(None)
+    }
+
+    /// The same for what was signed for Permit2, which tells nobody which nonce it used: the block in which the nonce's state changed is
+    /// searched for. There the transfer is looked for that the proxy made for whoever called it; without one, the nonce is gone.
+    pub async fn lookup_nonce(&self, permit: &Permit, from: u64, to: u64) -> Result<Option<Observed>, ChainError> {
+        if !self.is_nonce_used(permit, tag(to).into()).await? {
+            return Ok(None);
+        }
+        let (mut unused, mut used) = (from, to);
+        while unused < used {
+            let middle = unused + (used - unused) / 2;
+            if self.is_nonce_used(permit, tag(middle).into()).await? { used = middle } else { unused = middle + 1 }
+        }
+        let Some(block) = self.block(used).await? else { return Ok(None) };
+        // What is found by heights may be of two branches. By hashes it is not.
+        let (before, after) = (state_of(&block.parent_hash), state_of(&block.hash));
+        if self.is_nonce_used(permit, before).await? || !self.is_nonce_used(permit, after).await? {
+            return Ok(None);
+        }
+        let header = self.header_of(&block).await?;
+        let (logs, node) = self.logs_in(&block, &header).await?;
+        let mut observed = self.read(&block, &header, &logs, node).await?;
+        if !observed.uses.iter().any(|entry| entry.key == permit.key()) {
+            let settled: Vec<_> = self.entries(&block, &logs)?.settled.iter().map(B256::to_string).collect();
+            let moved = permit.found_in(&observed, &settled);
+            let outcome = moved.map_or(Use::Cancelled, |transfer| Use::Spent(Some(transfer)));
+            observed.uses.push(AuthorizationUse { key: permit.key(), outcome });
+        }
+        Ok(Some(observed))
+    }
+
+    /// Whether Permit2 has used the nonce of what was signed, or its payer has cancelled it, in a state.
+    pub async fn is_nonce_used(&self, permit: &Permit, state: Value) -> Result<bool, ChainError> {
+        let (word, bit) = permit.nonce_place();
+        let call = Permit2::nonceBitmapCall { owner: permit.payer(), word };
+        Ok(self.nodes.view(PERMIT2, call, state).await?.bit(bit))
     }
 
     async fn header(&self, tag: &str) -> Result<Option<Header>, ChainError> {
@@ -232,8 +275,13 @@ impl Blocks {
     }
 
     async fn logs(&self, node: usize, block_hash: &str) -> Result<Vec<LogEntry>, CallError> {
-        let filter = json!({"blockHash": block_hash, "address": self.tokens, "topics": [observe::topics()]});
+        let filter = json!({"blockHash": block_hash, "address": self.emitters(), "topics": [observe::topics()]});
         self.nodes.call_node(node, "eth_getLogs", (filter,)).await
+    }
+
+    /// Whose logs matter: the tokens', and the proxies' that move tokens. Blocks in which only the latter have some do not.
+    fn emitters(&self) -> Vec<EvmAddress> {
+        self.tokens.iter().copied().chain(PROXIES).collect()
     }
 
     /// The nodes' indexes, beginning with the one that is asked now.
@@ -288,7 +336,7 @@ impl Blocks {
     async fn logs_of(&self, range: &[Block]) -> Option<(Vec<Vec<LogEntry>>, usize)> {
         let (first, last) = (range.first()?, range.last()?);
         let filter = json!({
-            "fromBlock": tag(first.number), "toBlock": tag(last.number), "address": self.tokens, "topics": [observe::topics()],
+            "fromBlock": tag(first.number), "toBlock": tag(last.number), "address": self.emitters(), "topics": [observe::topics()],
         });
         for node in self.order() {
             let logs: Result<Vec<LogEntry>, _> = self.nodes.call_node(node, "eth_getLogs", (filter.clone(),)).await;
@@ -317,7 +365,7 @@ impl Blocks {
         if logs.is_empty() && header.may_hold_entries(&self.tokens) {
             return self.observe(block).await;
         }
-        self.read(block, &header, logs, node)
+        self.read(block, &header, logs, node).await
     }
 
     /// What one node has at a block's height, with the logs of that block.
@@ -358,22 +406,52 @@ impl Blocks {
         self.headers.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn read(&self, block: &Block, header: &Header, logs: &[LogEntry], node: usize) -> Result<Observed, ChainError> {
-        let Entries { uses, transfers, upgraded } = self.read_entries(block, logs)?;
+    async fn read(&self, block: &Block, header: &Header, logs: &[LogEntry], node: usize) -> Result<Observed, ChainError> {
+        let Entries { uses, transfers, upgraded, .. } = self.read_entries(block, logs, None).await?;
         let transactions = header.transactions.iter().map(B256::to_string).collect();
         Ok(Observed { block: block.clone(), uses, transfers, upgraded, transactions, node })
     }
 
-    /// Whether a block's logs say all that was observed in it.
-    fn confirms(&self, logs: &[LogEntry], observed: &Observed) -> Result<bool, ChainError> {
-        let Entries { uses, transfers, .. } = self.read_entries(&observed.block, logs)?;
+    /// Whether a block's logs, as one node has them, say all that was observed in it.
+    async fn confirms(&self, logs: &[LogEntry], observed: &Observed, node: usize) -> Result<bool, ChainError> {
+        let Entries { uses, transfers, .. } = self.read_entries(&observed.block, logs, Some(node)).await?;
         let all_used = observed.uses.iter().all(|seen| uses.contains(seen));
         Ok(all_used && observed.transfers.iter().all(|seen| transfers.contains(seen)))
     }
 
-    fn read_entries(&self, block: &Block, logs: &[LogEntry]) -> Result<Entries, ChainError> {
+    /// What a block's logs say, and the transactions to which they point, as `only` has them, or whichever node does.
+    async fn read_entries(&self, block: &Block, logs: &[LogEntry], only: Option<usize>) -> Result<Entries, ChainError> {
+        let mut entries = self.entries(block, logs)?;
+        // Where none of the tokens moved, nothing that we hold was paid.
+        let moving: HashSet<_> = entries.transfers.iter().map(|transfer| transfer.transaction.clone()).collect();
+        entries.settled.retain(|transaction| moving.contains(&transaction.to_string()));
+        for part in std::mem::take(&mut entries.settled).chunks(READS_AT_ONCE) {
+            let calls = try_join_all(part.iter().map(|transaction| self.called(*transaction, only))).await?;
+            for (transaction, called) in part.iter().map(B256::to_string).zip(calls) {
+                let moved: Vec<_> = entries.transfers.iter().filter(|transfer| transfer.transaction == transaction).collect();
+                let used = used(&called, &moved);
+                entries.uses.extend(used);
+            }
+        }
+        Ok(entries)
+    }
+
+    fn entries(&self, block: &Block, logs: &[LogEntry]) -> Result<Entries, ChainError> {
         observe::entries(&self.tokens, &block.hash, logs)
             .ok_or_else(|| self.nodes.implausible(format!("the logs of block {} are not that block's", block.number)))
+    }
+
+    /// A transaction that stands in a block.
+    async fn called(&self, transaction: B256, only: Option<usize>) -> Result<Called, ChainError> {
+        const METHOD: &str = "eth_getTransactionByHash";
+        let called: Option<Called> = match only {
+            Some(node) => {
+                let called = self.nodes.call_node(node, METHOD, (transaction,)).await;
+                called.map_err(|error| self.nodes.unavailable(METHOD, error))?
+            }
+            None => self.nodes.find(METHOD, (transaction,)).await?,
+        };
+        called.ok_or_else(|| self.nodes.implausible(format!("the transaction {transaction} is in a block and is not there")))
     }
 }
 

@@ -9,6 +9,7 @@ use super::abi::Multicall3;
 use super::exact::Authorization;
 use super::exact::verdict::NO_CODE;
 use super::fees::{GAS_CALLDATA_BYTE, GAS_TRANSACTION};
+use super::signed::Signed;
 use crate::domain::submission::Fees;
 use crate::domain::verification::Checked;
 
@@ -41,14 +42,16 @@ impl Call {
     }
 }
 
-/// An authorization and what its newest simulation found.
-pub type Ready = (Authorization, Checked);
+/// What a payer signed, and what its newest simulation found.
+pub type Ready = (Signed, Checked);
 
-/// The call that makes these payments: one directly, several through Multicall3, each allowed to fail alone.
+/// The call that makes these payments: one directly, several through Multicall3, each allowed to fail alone. `suffix` stands behind what
+/// the contract reads.
 #[must_use]
-pub fn call(multicall: EvmAddress, payments: &[Ready]) -> Call {
+pub fn call(multicall: EvmAddress, payments: &[Ready], suffix: &[u8]) -> Call {
     if let [(payment, checked)] = payments {
-        let (to, data) = single(multicall, payment, checked.payer_code == NO_CODE);
+        let (to, data) = payment.call(multicall, checked.payer_code == NO_CODE);
+        let data: Bytes = [data.as_ref(), suffix].concat().into();
         Call {
             gas_limit: gas_limit(data.len(), &[checked.gas]),
             gas_expected: gas_expected(data.len(), &[checked.gas]),
@@ -56,12 +59,12 @@ pub fn call(multicall: EvmAddress, payments: &[Ready]) -> Call {
             data,
         }
     } else {
-        let calls = payments.iter().map(|(payment, _)| Multicall3::Call3 {
-            target: payment.token,
-            allowFailure: true,
-            callData: payment.transfer_call(),
+        // Whatever needs more than this goes alone.
+        let calls = payments.iter().map(|(payment, _)| {
+            let (target, data) = payment.call(multicall, false);
+            Multicall3::Call3 { target, allowFailure: true, callData: data }
         });
-        let data: Bytes = Multicall3::aggregate3Call { calls: calls.collect() }.abi_encode().into();
+        let data: Bytes = [Multicall3::aggregate3Call { calls: calls.collect() }.abi_encode().as_slice(), suffix].concat().into();
         let gas: Vec<_> = payments.iter().map(|(_, checked)| checked.gas).collect();
         Call { to: multicall, gas_limit: gas_limit(data.len(), &gas), gas_expected: gas_expected(data.len(), &gas), data }
     }

@@ -149,6 +149,8 @@ pub(crate) mod tests {
             accepted_scheme: SCHEME_EXACT.to_owned(),
             accepted_network: true,
             payload: serde_json::Value::Null,
+            gas_sponsoring: None,
+            named: crate::domain::attribution::Named::default(),
         }
     }
 

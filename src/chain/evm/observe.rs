@@ -8,6 +8,7 @@ use serde::Deserialize;
 
 use super::abi::Token;
 use super::exact::authorization_key;
+use super::permit2::observe::{PROXIES, SETTLED};
 use crate::domain::address::Address;
 use crate::domain::amount::Amount;
 use crate::domain::block::Block;
@@ -88,12 +89,15 @@ pub struct LogEntry {
 
 /// The topics that matter, as a filter takes them.
 #[must_use]
-pub fn topics() -> [B256; 4] {
+pub fn topics() -> [B256; 6] {
+    let [settled, settled_with_permit] = SETTLED;
     [
         Token::Transfer::SIGNATURE_HASH,
         Token::AuthorizationUsed::SIGNATURE_HASH,
         Token::AuthorizationCanceled::SIGNATURE_HASH,
         Token::Upgraded::SIGNATURE_HASH,
+        settled,
+        settled_with_permit,
     ]
 }
 
@@ -106,6 +110,8 @@ pub struct Entries {
     pub transfers: Vec<Transfer>,
     /// Tokens that got other code.
     pub upgraded: Vec<Address>,
+    /// The transactions in which a proxy took something through Permit2. Which authorization that used up stands in them.
+    pub settled: Vec<B256>,
 }
 
 /// Reads what a block's logs say of `tokens`.
@@ -126,7 +132,10 @@ pub fn entries(tokens: &[EvmAddress], block_hash: &str, logs: &[LogEntry]) -> Op
             return None;
         }
         last = Some(index);
-        // Anybody can emit such logs; only the tokens' own count.
+        // Anybody can emit such logs; only the tokens' own count, and those of the proxies.
+        if PROXIES.contains(&log.address) && log.topics.first().is_some_and(|topic| SETTLED.contains(topic)) {
+            entries.settled.push(transaction);
+        }
         if !tokens.contains(&log.address) {
             continue;
         }

@@ -9,13 +9,14 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
-use alloy::primitives::{B256, Bytes, U64};
+use alloy::primitives::{Address as EvmAddress, B256, Bytes, U64};
 use alloy::rpc::client::RpcClient;
 use alloy::rpc::json_rpc::{RpcRecv, RpcSend};
 use alloy::rpc::types::{TransactionInput, TransactionRequest};
 use alloy::sol_types::SolCall;
 use alloy::transports::http::Http;
 use alloy::transports::{RpcError as TransportRpcError, TransportErrorKind};
+use serde_json::Value;
 
 use super::abi::Token;
 use super::exact::{evm, signature};
@@ -37,6 +38,9 @@ const NODE_TROUBLES: [&str; 2] = ["header not found", "missing trie node"];
 
 /// What asks contracts, and needs them to be the right ones.
 const CALL: &str = "eth_call";
+
+/// The same for what a transaction would do, and its gas.
+pub const ESTIMATE: &str = "eth_estimateGas";
 
 /// How long a node that reconnects may take to speak of its tokens before it is asked for other things.
 const TOKENS_WITHIN: Duration = Duration::from_secs(1);
@@ -140,6 +144,13 @@ impl Nodes {
         self.ask(method, params, Result::is_ok).await.map_err(|error| self.unavailable(method, error))
     }
 
+    /// What a view function of a contract answers in a state.
+    pub async fn view<C: SolCall>(&self, to: EvmAddress, call: C, state: Value) -> Result<C::Return, ChainError> {
+        let request = TransactionRequest::default().to(to).input(TransactionInput::new(call.abi_encode().into()));
+        let answer: Bytes = self.read(CALL, (request, state)).await?;
+        C::abi_decode_returns(&answer).map_err(|_| self.implausible(format!("{} answered something else", C::SIGNATURE)))
+    }
+
     /// The same, for what one node may not have yet while another has it.
     pub async fn find<P: RpcSend, R: RpcRecv>(&self, method: &'static str, params: P) -> Result<Option<R>, ChainError> {
         let found = |answer: &Result<Option<R>, CallError>| matches!(answer, Ok(Some(_)));
@@ -166,7 +177,7 @@ impl Nodes {
         if !node.trusted.load(Ordering::Acquire) {
             self.check_node(index).await?;
         }
-        if method == CALL && !node.has_tokens.load(Ordering::Acquire) {
+        if [CALL, ESTIMATE].contains(&method) && !node.has_tokens.load(Ordering::Acquire) {
             self.check_tokens(index).await?;
             node.has_tokens.store(true, Ordering::Release);
         }
@@ -280,7 +291,10 @@ fn classify(error: TransportRpcError<TransportErrorKind>) -> CallError {
         TransportRpcError::ErrorResp(answer) if RATE_LIMIT_CODES.contains(&answer.code) => {
             CallError::Unavailable(NodeFailure::RateLimited)
         }
-        TransportRpcError::ErrorResp(answer) => Complaint { code: answer.code, message: answer.message.into_owned() }.into(),
+        TransportRpcError::ErrorResp(answer) => {
+            let data = answer.data.as_deref().and_then(|data| serde_json::from_str(data.get()).ok());
+            Complaint { code: answer.code, message: answer.message.into_owned(), data }.into()
+        }
         TransportRpcError::Transport(TransportErrorKind::HttpError(error)) if error.status == 429 => {
             CallError::Unavailable(NodeFailure::RateLimited)
         }
@@ -302,7 +316,7 @@ mod tests {
 
     #[test]
     fn a_node_without_the_state_is_not_believed_to_refuse() {
-        let is_of_node = |code, message: &str| is_of_node(&Complaint { code, message: message.to_owned() });
+        let is_of_node = |code, message: &str| is_of_node(&Complaint::new(code, message));
 
         assert!(is_of_node(-32603, "Internal error"));
         assert!(is_of_node(-32000, "header not found"));

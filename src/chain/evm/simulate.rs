@@ -310,8 +310,7 @@ impl Caller {
             Err(CallError::Unavailable(_)) => false,
         };
         let answer = self.nodes.ask("eth_call", (request, "latest"), usable).await?;
-        decode(&answer, count)
-            .ok_or(CallError::Complaint(Complaint { code: 0, message: "the simulation returned something else".to_owned() }))
+        decode(&answer, count).ok_or(CallError::Complaint(Complaint::new(0, "the simulation returned something else")))
     }
 
     fn implausible(&self, what: &str) -> ChainError {

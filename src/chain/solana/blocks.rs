@@ -309,7 +309,7 @@ impl Blocks {
 /// The block of a slot, or that it was skipped. That a node has nothing yet has two forms, of which this makes one.
 fn there(answer: Result<Option<BlockAnswer>, CallError>) -> Result<Option<BlockAnswer>, CallError> {
     match answer {
-        Ok(None) => Err(Complaint { code: NOT_AVAILABLE, message: "there is no block yet".to_owned() }.into()),
+        Ok(None) => Err(Complaint::new(NOT_AVAILABLE, "there is no block yet").into()),
         Err(CallError::Complaint(complaint)) if SKIPPED.contains(&complaint.code) => Ok(None),
         answer => answer,
     }

@@ -256,7 +256,7 @@ const fn name(request: RpcRequest) -> &'static str {
 fn classify(error: &ClientError) -> CallError {
     match error.kind() {
         ClientErrorKind::RpcError(RpcError::RpcResponseError { code, message, .. }) => {
-            Complaint { code: *code, message: message.clone() }.into()
+            Complaint::new(*code, message.clone()).into()
         }
         ClientErrorKind::Reqwest(error) if error.is_timeout() => CallError::Unavailable(NodeFailure::Timeout),
         ClientErrorKind::Reqwest(error) if error.status().is_some_and(|status| status.as_u16() == 429) => {

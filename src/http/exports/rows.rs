@@ -108,7 +108,7 @@ pub fn payment(flows: &Flows, payment: &Payment, heights: Option<&Heights>, now:
     let (finality, reason) = match &state {
         State::Included { level, .. } => (level.as_str(), ""),
         State::GivenUp { reason } => ("", reason.code_in(payment.version)),
-        State::Queued | State::Withdrawn | State::Submitted { .. } => ("", ""),
+        State::Queued | State::Withdrawn | State::Submitted { .. } | State::Waived => ("", ""),
     };
     let [atomic, human, symbol] = amount(flows, &payment.network, payment.asset, payment.amount);
     let claim = payment.claim.as_ref();

@@ -36,6 +36,8 @@ pub struct NewPayment<'a> {
     pub wait: TimeDelta,
     /// When it was accepted.
     pub now: DateTime<Utc>,
+    /// Who is told at once that nothing is due. Such a payment has come to its end, and is never sent.
+    pub waived_to: Option<&'a str>,
 }
 
 /// What the payer has under way on a token beside one payment.
@@ -108,9 +110,10 @@ pub async fn insert(db: &mut PgConnection, new: &NewPayment<'_>) -> Result<bool,
         )
         INSERT INTO payments (id, network, key, fingerprint, x402_version, asset, payer, pay_to, amount, resource, provider_id,
                               payload, expires_at, created_at, answer_by, answer_at, alone, accepted_block, checked_block, payer_code, gas,
-                              signer, invoice_id, merchant_id)
-        SELECT $1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14,
-               clock_timestamp() + make_interval(secs => $15), $16, $17, $18, $18, $19, $20, $21, $22, $23
+                              signer, invoice_id, merchant_id, handed_out_to, handed_out_at, final_at)
+        SELECT $1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, CASE WHEN $24::text IS NULL THEN $12::jsonb END, $13, $14::timestamptz,
+               clock_timestamp() + make_interval(secs => $15), $16, $17, $18, $18, $19, $20, $21, $22, $23,
+               $24, CASE WHEN $24::text IS NOT NULL THEN $14::timestamptz END, CASE WHEN $24::text IS NOT NULL THEN $14::timestamptz END
         FROM held
         "#,
         new.id.uuid(),
@@ -136,6 +139,7 @@ pub async fn insert(db: &mut PgConnection, new: &NewPayment<'_>) -> Result<bool,
         examined.signer.map(|signer| signer.to_string()),
         new.invoice.map(InvoiceId::uuid),
         new.merchant.map(AccountId::uuid),
+        new.waived_to,
     )
     .execute(db)
     .await?;

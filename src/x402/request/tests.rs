@@ -154,9 +154,9 @@ fn unknown_members_are_ignored_and_optional_ones_may_be_null() {
 }
 
 #[test]
-fn there_are_two_schemes() {
+fn there_are_three_schemes() {
     // Row 17.
-    for scheme in ["upto", "upto2", "EXACT", "exact ", "transfers", ""] {
+    for scheme in ["upto2", "Upto", "EXACT", "exact ", "transfers", ""] {
         assert_eq!(
             reason(&with(V2, "/paymentRequirements/scheme", json!(scheme))),
             Some(Reason::UnsupportedScheme),
@@ -165,6 +165,29 @@ fn there_are_two_schemes() {
     }
     for scheme in [None, Some(Value::Null), Some(json!(1))] {
         assert_eq!(reason(&with(V2, "/paymentRequirements/scheme", scheme)), Some(Reason::InvalidPaymentRequirements));
+    }
+}
+
+#[test]
+fn only_a_payment_by_use_may_be_of_nothing() {
+    let mut metered = with(V2, "/paymentRequirements/scheme", json!("upto"));
+    assert_eq!(reason(&metered), None);
+    metered["paymentRequirements"]["amount"] = json!("0");
+    assert_eq!(parse(&metered).unwrap().request.amount, Amount::ZERO);
+    metered["paymentRequirements"]["scheme"] = json!("exact");
+    assert_eq!(reason(&metered), Some(Reason::InvalidPaymentRequirements));
+    // Version 1 has no such scheme.
+    assert_eq!(reason(&with(V1, "/paymentRequirements/scheme", json!("upto"))), Some(Reason::UnsupportedScheme));
+}
+
+#[test]
+fn what_lets_others_pay_the_gas_is_taken_along() {
+    let mut sponsored = body(V2);
+    sponsored["paymentPayload"]["extensions"] = json!({"eip2612GasSponsoring": {"info": {"from": "0x"}, "schema": {}}});
+    assert_eq!(parse(&sponsored).unwrap().request.gas_sponsoring, Some(json!({"from": "0x"})));
+    for nothing in [json!({"schema": {}}), json!({"info": null}), json!(1), Value::Null] {
+        sponsored["paymentPayload"]["extensions"]["eip2612GasSponsoring"] = nothing;
+        assert_eq!(parse(&sponsored).unwrap().request.gas_sponsoring, None);
     }
 }
 
@@ -492,7 +515,7 @@ fn what_is_wrong_first_is_reported_first() {
     assert_eq!(reason(&body), Some(Reason::InvalidPaymentRequirements));
     body["paymentRequirements"]["network"] = json!("base");
     assert_eq!(reason(&body), Some(Reason::InvalidNetwork));
-    body["paymentRequirements"]["scheme"] = json!("upto");
+    body["paymentRequirements"]["scheme"] = json!("other");
     assert_eq!(reason(&body), Some(Reason::UnsupportedScheme));
     body["paymentPayload"]["x402Version"] = json!(3);
     assert_eq!(reason(&body), Some(Reason::InvalidVersion));

@@ -1,11 +1,11 @@
 // What every program of this folder is told by run.mjs through its environment, and how it answers.
 
-const { FACILITATOR_URL, NETWORK, PAY_TO, PORT, URL, PAYER_KEY, RPC_URL } = process.env;
+const { FACILITATOR_URL, NETWORK, PAY_TO, PORT, URL, PAYER_KEY, RPC_URL, WAY } = process.env;
 
-/** What a resource server is told. `network` is the name that the server's version of x402 has for it. */
-export const sale = { facilitator: FACILITATOR_URL, network: NETWORK, payTo: PAY_TO, port: Number(PORT), price: '$0.001' };
+/** What a resource server is told. `network` is the name that the server's version of x402 has for it, `way` one of list.mjs. */
+export const sale = { facilitator: FACILITATOR_URL, network: NETWORK, payTo: PAY_TO, port: Number(PORT), price: '$0.001', way: WAY };
 
-/** What a client is told. `rpc` is for Solana, where a client must know the newest block. */
+/** What a client is told. `rpc` is for Solana, where a client must know the newest block, and for payers who let Permit2 take their token. */
 export const order = { url: URL, network: NETWORK, key: PAYER_KEY, rpc: RPC_URL };
 
 export const isSolana = NETWORK?.startsWith('solana');

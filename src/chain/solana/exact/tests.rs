@@ -83,6 +83,8 @@ pub(crate) fn request() -> PaymentRequest {
         answer_at: None,
         accepted_scheme: SCHEME_EXACT.to_owned(),
         accepted_network: true,
+        gas_sponsoring: None,
+        named: crate::domain::attribution::Named::default(),
         payload: payload(&golden()),
     }
 }
