@@ -66,8 +66,8 @@ const stand = (language, x402, server, clients, rest = {}) => ({ language, x402,
  */
 export const STANDS = [
   stand('JavaScript', 2, npm('@x402/express', 'servers/express-v2'), [fetchV2, axiosV2, faremeter, r402], { fast: true }),
-  stand('JavaScript', 2, npm('@x402/express', 'servers/express-v2'), [fetchV2, axiosV2], { families: EVM, way: 'permit2' }),
-  stand('JavaScript', 2, npm('@x402/express', 'servers/express-v2'), [fetchV2, axiosV2], { families: EVM, way: 'upto' }),
+  stand('JavaScript', 2, npm('@x402/express', 'servers/express-v2'), [fetchV2], { families: EVM, way: 'permit2' }),
+  stand('JavaScript', 2, npm('@x402/express', 'servers/express-v2'), [fetchV2], { families: EVM, way: 'upto' }),
   stand('JavaScript', 2, npm('@x402/hono', 'servers/hono-v2'), [fetchV2, httpxV2, x402Reqwest]),
   stand('JavaScript', 2, npm('@x402/next', 'servers/next-v2'), [fetchV2, requestsV2]),
   stand('JavaScript', 2, npm('@faremeter/middleware', 'servers/faremeter'), [faremeter, fetchV2]),
