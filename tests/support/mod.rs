@@ -13,6 +13,7 @@ pub mod merchant;
 pub mod payer;
 pub mod postgres_proxy;
 pub mod proxy;
+pub mod raw;
 pub mod receipts;
 pub mod receiver;
 pub mod replay;
