@@ -11,7 +11,7 @@ use std::time::Duration;
 
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
-use tokio::time::{Sleep, sleep};
+use tokio::time::{Instant, Sleep, sleep};
 
 use super::framing::Framing;
 use super::places::Place;
@@ -82,6 +82,9 @@ impl<S> Connection<S> {
         self.reader = None;
         self.answered_early |= !self.unanswered && !self.framing.is_between_requests();
         (self.unanswered, self.ahead) = (false, 0);
+        if let Some(head) = &mut self.head {
+            head.as_mut().reset(Instant::now() + HEAD_WITHIN);
+        }
         if std::mem::take(&mut self.holds_back) {
             context.waker().wake_by_ref();
         }
@@ -105,6 +108,8 @@ impl<S: AsyncRead + Unpin> AsyncRead for Connection<S> {
         }
         let before = buffer.filled().len();
         match Pin::new(&mut this.stream).poll_read(context, buffer) {
+            // While a request waits for its answer nobody is waited for: some clients leave an empty line behind a body.
+            Poll::Pending if this.unanswered => Poll::Pending,
             Poll::Pending => {
                 poll_deadline(this.head.as_mut(), context)?;
                 Poll::Pending
@@ -164,6 +169,7 @@ mod tests {
         let (mut client, mut connection) = pair(64);
         client.write_all(GET).await.unwrap();
         assert_eq!(read(&mut connection).await.unwrap(), GET.len());
+        connection.write_all(b"HTTP/1.1 200 OK\r\n\r\n").await.unwrap();
 
         let drip = async {
             while client.write_all(b"\r\n").await.is_ok() {
@@ -177,6 +183,19 @@ mod tests {
         let error = tokio::select! { () = drip => panic!("it can be written to"), read = reads => read.unwrap_err() };
 
         assert_eq!(error.kind(), io::ErrorKind::TimedOut);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn an_empty_line_behind_a_request_does_not_end_the_wait_for_its_answer() {
+        let (mut client, mut connection) = pair(64);
+        client.write_all(&[GET, b"\r\n"].concat()).await.unwrap();
+        read(&mut connection).await.unwrap();
+
+        assert!(timeout(HEAD_WITHIN * 4, read(&mut connection)).await.is_err(), "the answer takes its time");
+
+        connection.write_all(b"HTTP/1.1 200 OK\r\n\r\n").await.unwrap();
+        assert!(timeout(HEAD_WITHIN / 2, read(&mut connection)).await.is_err());
+        assert_eq!(read(&mut connection).await.unwrap_err().kind(), io::ErrorKind::TimedOut);
     }
 
     #[tokio::test(start_paused = true)]
