@@ -124,7 +124,7 @@ impl RateLimits {
 
     fn admit_payer(&self, origin: Origin, payer: Address, now: Instant) -> Result<(), Limited> {
         let Some(rate) = self.limits.payer else { return Ok(()) };
-        self.payers.look((origin, payer), rate, now).map_err(|wait| Limited { by: LimitedBy::Payer, wait })
+        self.payers.look(&(origin, payer), rate, now).map_err(|wait| Limited { by: LimitedBy::Payer, wait })
     }
 
     fn count_payer(&self, origin: Origin, payer: Address, now: Instant) {
@@ -147,8 +147,8 @@ impl<K: Hash + Eq> Buckets<K> {
         Self(Mutex::new(LruCache::new(BUCKETS_MAX)))
     }
 
-    fn look(&self, of: K, rate: Rate, now: Instant) -> Result<(), Duration> {
-        rate.look(lock(&self.0).peek(&of).copied(), now)
+    fn look(&self, of: &K, rate: Rate, now: Instant) -> Result<(), Duration> {
+        rate.look(lock(&self.0).peek(of).copied(), now)
     }
 
     fn take(&self, of: K, rate: Rate, now: Instant) -> Result<(), Duration> {
@@ -246,16 +246,12 @@ mod tests {
 
     #[test]
     fn whoever_does_not_have_the_secret_cannot_use_up_a_key() {
-        let (limits, now, key) = (limits(), Instant::now(), key(7));
+        let (limits, now, key, stranger) = (limits(), Instant::now(), key(7), key(1));
         limits.vouch(&key);
         let forged = ApiKey { secret: [8; SECRET_BYTES], ..key.clone() };
 
         assert_eq!(let_in(&limits, Some(&forged), "192.0.2.1", now), 2);
-        assert_eq!(
-            let_in(&limits, Some(&super::tests::key(1)), "192.0.2.1", now),
-            0,
-            "keys that are worth nothing share a bucket"
-        );
+        assert_eq!(let_in(&limits, Some(&stranger), "192.0.2.1", now), 0, "keys that are worth nothing share a bucket");
         assert_eq!(let_in(&limits, None, "192.0.2.1", now), 2, "and leave those alone who have none");
         assert_eq!(let_in(&limits, Some(&key), "192.0.2.1", now), 2);
     }

@@ -179,8 +179,8 @@ mod tests {
         let room = Room::default();
         let mut large: Vec<_> = (0..1024).map(|_| body(&room)).collect();
 
-        let kept =
-            large.iter_mut().take_while(|body| body.make_room(LARGE / 2).and_then(|()| body.make_room(LARGE)).is_ok()).count();
+        let grow = |body: &mut Body| body.make_room(LARGE / 2).and_then(|()| body.make_room(LARGE));
+        let kept = large.iter_mut().map_while(|body| grow(body).ok()).count();
 
         assert_eq!(kept, ROOM_KIB * 1024 / (LARGE - SMALL), "together they take what they take up");
         assert_eq!(body(&room).make_room(SMALL), Ok(()));

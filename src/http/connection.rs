@@ -20,8 +20,18 @@ use crate::flow::limits::Prefix;
 /// A request line and headers must arrive within this.
 pub const HEAD_WITHIN: Duration = Duration::from_secs(10);
 
-/// A client takes something of its answer within this.
-pub const READER_WITHIN: Duration = Duration::from_secs(30);
+/// How long a client may take.
+#[derive(Debug, Clone, Copy)]
+struct Patience {
+    /// For a request line and headers.
+    head: Duration,
+    /// To take something of its answer.
+    reader: Duration,
+}
+
+impl Patience {
+    const USUAL: Self = Self { head: HEAD_WITHIN, reader: Duration::from_secs(30) };
+}
 
 /// Bytes of further requests that are read while one is not answered.
 const AHEAD_MAX: usize = 32 * 1024;
@@ -30,6 +40,7 @@ const AHEAD_MAX: usize = 32 * 1024;
 pub struct Connection<S = TcpStream> {
     stream: S,
     framing: Framing,
+    patience: Patience,
     /// Ends the patience with a head.
     head: Option<Pin<Box<Sleep>>>,
     /// Ends the patience with a client that takes nothing.
@@ -51,6 +62,7 @@ impl<S> Connection<S> {
         Self {
             stream,
             framing: Framing::default(),
+            patience: Patience::USUAL,
             head: None,
             reader: None,
             unanswered: false,
@@ -72,7 +84,7 @@ impl<S> Connection<S> {
         if !self.framing.is_in_head() {
             self.head = None;
         } else if self.head.is_none() {
-            self.head = Some(Box::pin(sleep(HEAD_WITHIN)));
+            self.head = Some(Box::pin(sleep(self.patience.head)));
         }
         Ok(())
     }
@@ -83,7 +95,7 @@ impl<S> Connection<S> {
         self.answered_early |= !self.unanswered && !self.framing.is_between_requests();
         (self.unanswered, self.ahead) = (false, 0);
         if let Some(head) = &mut self.head {
-            head.as_mut().reset(Instant::now() + HEAD_WITHIN);
+            head.as_mut().reset(Instant::now() + self.patience.head);
         }
         if std::mem::take(&mut self.holds_back) {
             context.waker().wake_by_ref();
@@ -93,10 +105,8 @@ impl<S> Connection<S> {
 
 /// Whether somebody's time is up.
 fn poll_deadline(deadline: Option<&mut Pin<Box<Sleep>>>, context: &mut Context<'_>) -> io::Result<()> {
-    match deadline {
-        Some(deadline) if deadline.as_mut().poll(context).is_ready() => Err(io::ErrorKind::TimedOut.into()),
-        _ => Ok(()),
-    }
+    let over = deadline.is_some_and(|deadline| deadline.as_mut().poll(context).is_ready());
+    if over { Err(io::ErrorKind::TimedOut.into()) } else { Ok(()) }
 }
 
 impl<S: AsyncRead + Unpin> AsyncRead for Connection<S> {
@@ -130,7 +140,8 @@ impl<S: AsyncWrite + Unpin> AsyncWrite for Connection<S> {
             this.note_written(context);
             return written;
         }
-        let reader = this.reader.get_or_insert_with(|| Box::pin(sleep(READER_WITHIN)));
+        let patience = this.patience.reader;
+        let reader = this.reader.get_or_insert_with(|| Box::pin(sleep(patience)));
         poll_deadline(Some(reader), context)?;
         Poll::Pending
     }
@@ -154,17 +165,22 @@ mod tests {
 
     const GET: &[u8] = b"GET / HTTP/1.1\r\nHost: a\r\n\r\n";
 
+    const SHORT: Duration = Duration::from_millis(200);
+
+    /// Longer than all patience.
+    const LONG: Duration = Duration::from_secs(1);
+
     /// Both ends of a connection that holds so many bytes on its way.
     fn pair(bytes: usize) -> (DuplexStream, Connection<DuplexStream>) {
         let (client, server) = duplex(bytes);
-        (client, Connection::new(server, None))
+        (client, Connection { patience: Patience { head: SHORT, reader: SHORT }, ..Connection::new(server, None) })
     }
 
     async fn read(connection: &mut Connection<DuplexStream>) -> io::Result<usize> {
         connection.read(&mut [0; 4096]).await
     }
 
-    #[tokio::test(start_paused = true)]
+    #[tokio::test]
     async fn every_head_must_come_in_time_however_often_a_byte_comes() {
         let (mut client, mut connection) = pair(64);
         client.write_all(GET).await.unwrap();
@@ -173,7 +189,7 @@ mod tests {
 
         let drip = async {
             while client.write_all(b"\r\n").await.is_ok() {
-                tokio::time::sleep(HEAD_WITHIN / 4).await;
+                sleep(SHORT / 4).await;
             }
         };
         let reads = async {
@@ -185,29 +201,28 @@ mod tests {
         assert_eq!(error.kind(), io::ErrorKind::TimedOut);
     }
 
-    #[tokio::test(start_paused = true)]
+    #[tokio::test]
     async fn an_empty_line_behind_a_request_does_not_end_the_wait_for_its_answer() {
         let (mut client, mut connection) = pair(64);
         client.write_all(&[GET, b"\r\n"].concat()).await.unwrap();
         read(&mut connection).await.unwrap();
 
-        assert!(timeout(HEAD_WITHIN * 4, read(&mut connection)).await.is_err(), "the answer takes its time");
+        assert!(timeout(LONG, read(&mut connection)).await.is_err(), "the answer takes its time");
 
         connection.write_all(b"HTTP/1.1 200 OK\r\n\r\n").await.unwrap();
-        assert!(timeout(HEAD_WITHIN / 2, read(&mut connection)).await.is_err());
         assert_eq!(read(&mut connection).await.unwrap_err().kind(), io::ErrorKind::TimedOut);
     }
 
-    #[tokio::test(start_paused = true)]
+    #[tokio::test]
     async fn between_two_requests_nothing_must_come_in_time() {
         let (mut client, mut connection) = pair(64);
         client.write_all(GET).await.unwrap();
         read(&mut connection).await.unwrap();
 
-        assert!(timeout(HEAD_WITHIN * 4, read(&mut connection)).await.is_err(), "that is for the server to end");
+        assert!(timeout(LONG, read(&mut connection)).await.is_err(), "that is for the server to end");
     }
 
-    #[tokio::test(start_paused = true)]
+    #[tokio::test]
     async fn whoever_takes_nothing_of_an_answer_is_read_no_further() {
         let (mut client, mut connection) = pair(64);
         connection.write_all(&[b'a'; 64]).await.unwrap();
@@ -215,19 +230,19 @@ mod tests {
         let write = |context: &mut Context<'_>| Poll::Ready(Pin::new(&mut connection).poll_write(context, b"b").is_pending());
         assert!(std::future::poll_fn(write).await);
 
-        assert!(timeout(Duration::from_secs(1), read(&mut connection)).await.is_err());
+        assert!(timeout(LONG, read(&mut connection)).await.is_err());
 
         client.read_exact(&mut [0; 64]).await.unwrap();
         connection.write_all(b"b").await.unwrap();
         assert_eq!(read(&mut connection).await.unwrap(), GET.len());
     }
 
-    #[tokio::test(start_paused = true)]
+    #[tokio::test]
     async fn whoever_takes_nothing_is_told_apart_from_whoever_is_slow() {
         let (mut client, mut connection) = pair(1);
         let slow = async {
             for _ in 0..4 {
-                tokio::time::sleep(READER_WITHIN / 2).await;
+                sleep(SHORT / 4).await;
                 client.read_u8().await.unwrap();
             }
         };
@@ -238,22 +253,22 @@ mod tests {
         assert_eq!(connection.write_all(b"f").await.unwrap_err().kind(), io::ErrorKind::TimedOut);
     }
 
-    #[tokio::test(start_paused = true)]
+    #[tokio::test]
     async fn requests_do_not_run_far_ahead_of_their_answers() {
         let (mut client, mut connection) = pair(1 << 20);
         client.write_all(&GET.repeat(10_000)).await.unwrap();
 
         let mut taken = 0;
-        while let Ok(read) = timeout(Duration::from_secs(1), read(&mut connection)).await {
+        while let Ok(read) = timeout(LONG, read(&mut connection)).await {
             taken += read.unwrap();
         }
         assert!((AHEAD_MAX..=AHEAD_MAX + 8_192).contains(&taken), "{taken}");
 
         connection.write_all(b"HTTP/1.1 200 OK\r\n").await.unwrap();
-        assert!(timeout(Duration::from_secs(1), read(&mut connection)).await.is_ok(), "an answer makes room");
+        assert!(timeout(LONG, read(&mut connection)).await.is_ok(), "an answer makes room");
     }
 
-    #[tokio::test(start_paused = true)]
+    #[tokio::test]
     async fn a_request_that_was_answered_before_its_end_owes_nothing() {
         let (mut client, mut connection) = pair(1 << 20);
         client.write_all(b"POST / HTTP/1.1\r\nContent-Length: 3\r\n\r\na").await.unwrap();
@@ -264,13 +279,13 @@ mod tests {
         client.write_all(rest.as_bytes()).await.unwrap();
 
         let mut taken = 0;
-        while let Ok(read) = timeout(Duration::from_secs(1), read(&mut connection)).await {
+        while let Ok(read) = timeout(LONG, read(&mut connection)).await {
             taken += read.unwrap();
         }
         assert_eq!(taken, rest.len());
     }
 
-    #[tokio::test(start_paused = true)]
+    #[tokio::test]
     async fn one_long_body_is_read_to_its_end() {
         let (mut client, mut connection) = pair(1 << 20);
         let body = 8 * AHEAD_MAX;
@@ -280,7 +295,7 @@ mod tests {
             .unwrap();
 
         let mut taken = 0;
-        while let Ok(read) = timeout(Duration::from_secs(1), read(&mut connection)).await {
+        while let Ok(read) = timeout(LONG, read(&mut connection)).await {
             taken += read.unwrap();
         }
         assert!(taken > body, "{taken}");

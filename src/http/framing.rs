@@ -165,10 +165,9 @@ impl Framing {
         }
         match (self.state, byte) {
             (State::LineEnd, b'\n') => self.end_line(),
-            (State::LineEnd, _) | (_, b'\n') => None,
+            // A line that goes on with another one is none that everybody reads alike either.
+            (State::LineEnd, _) | (_, b'\n') | (State::LineStart, b' ' | b'\t') => None,
             (_, b'\r') => Some(State::LineEnd),
-            // A line that goes on with another one.
-            (State::LineStart, b' ' | b'\t') => None,
             (_, byte) => {
                 self.line.push(byte);
                 Some(State::Line)

@@ -105,7 +105,7 @@ impl Problem {
         let mut response = HttpResponse::build(status);
         match self {
             Self::Unavailable | Self::Busy(..) | Self::Body(BodyError::NoRoom) => {
-                drop(response.insert_header((RETRY_AFTER, RETRY_AFTER_SECONDS)))
+                response.insert_header((RETRY_AFTER, RETRY_AFTER_SECONDS));
             }
             Self::Limited(limited) => drop(response.insert_header((RETRY_AFTER, limited.seconds()))),
             Self::Unauthorized => drop(response.insert_header((WWW_AUTHENTICATE, "Bearer"))),
