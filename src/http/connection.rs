@@ -196,7 +196,10 @@ mod tests {
             while read(&mut connection).await? > 0 {}
             Ok::<(), io::Error>(())
         };
-        let error = tokio::select! { () = drip => panic!("it can be written to"), read = reads => read.unwrap_err() };
+        let error = tokio::select! {
+            () = drip => panic!("it can be written to"),
+            read = timeout(10 * LONG, reads) => read.expect("it is cut off").unwrap_err(),
+        };
 
         assert_eq!(error.kind(), io::ErrorKind::TimedOut);
     }
@@ -250,7 +253,8 @@ mod tests {
         written.unwrap();
 
         connection.write_all(b"e").await.unwrap();
-        assert_eq!(connection.write_all(b"f").await.unwrap_err().kind(), io::ErrorKind::TimedOut);
+        let write = timeout(10 * LONG, connection.write_all(b"f"));
+        assert_eq!(write.await.expect("it is cut off").unwrap_err().kind(), io::ErrorKind::TimedOut);
     }
 
     #[tokio::test]
