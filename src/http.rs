@@ -109,8 +109,9 @@ const BACKLOG: u32 = 1024;
 /// Open files that are kept for other things than callers: the database, nodes, receivers of webhooks.
 const FILES_FOR_THE_REST: usize = 512;
 
-/// Between two requests a connection may be idle for this long.
-const IDLE_WITHIN: Duration = Duration::from_secs(5);
+/// Between two requests a connection may be idle for this long: longer than proxies and clients keep theirs, so that it is they who close
+/// it and nobody asks on one that is just being closed.
+const IDLE_WITHIN: Duration = Duration::from_secs(75);
 
 /// The API, listening.
 ///

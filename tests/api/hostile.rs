@@ -195,7 +195,7 @@ async fn clients_that_never_read_their_answers_are_cut() {
     let (_chain, facilitator) = start().await;
     let request = format!("GET /supported HTTP/1.1\r\nHost: {}\r\n\r\n", host(&facilitator)).repeat(64);
     let deaf = (0..DEAF).map(async |_| {
-        let mut stream = connect(&facilitator).await;
+        let mut stream = raw::connect_deaf(host(&facilitator), [127, 0, 0, 1]).await.expect("it listens");
         // Soon nothing is taken any more, and then the connection breaks.
         while stream.write_all(request.as_bytes()).await.is_ok() {}
     });

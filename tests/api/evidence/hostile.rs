@@ -16,7 +16,7 @@ use tokio::net::TcpStream;
 use super::{World, is_full, report, scale};
 use crate::support::chain::ChainOptions;
 use crate::support::facilitator::{Facilitator, NetworkOptions, Options};
-use crate::support::raw::{Raw, connect_from};
+use crate::support::raw::{Raw, connect_deaf, connect_from};
 
 /// What the strangers have of a core.
 const SHARE: f64 = 0.2;
@@ -234,7 +234,11 @@ impl Target {
     /// Asks and asks, and reads nothing.
     async fn deaf(&self, source: [u8; 4]) {
         loop {
-            let Some(mut stream) = self.connect(source).await else { continue };
+            self.tally.connections.fetch_add(1, Ordering::Relaxed);
+            let Ok(mut stream) = connect_deaf(&self.host, source).await else {
+                tokio::time::sleep(Duration::from_millis(100)).await;
+                continue;
+            };
             while stream.write_all(&self.unread).await.is_ok() {
                 self.tally.requests.fetch_add(64, Ordering::Relaxed);
             }
@@ -249,7 +253,9 @@ impl Target {
             self.tally.requests.fetch_add(1, Ordering::Relaxed);
             let mut room = [0; 4096];
             let read = async { while reader.read(&mut room).await.is_ok_and(|read| read > 0) {} };
-            tokio::join!(read, async { drop(writer.write_all(request).await) });
+            let both = async { tokio::join!(read, async { drop(writer.write_all(request).await) }) };
+            // Whoever is kept alive goes by itself.
+            drop(tokio::time::timeout(Duration::from_secs(3), both).await);
         }
     }
 
