@@ -15,6 +15,7 @@ use crate::chain::{Chain, ChainError, Chains};
 use crate::config::{Config, FamilyConfig, NetworkConfig, SignerConfig};
 use crate::domain::clock::{Clock, SystemClock};
 use crate::flow::availability::Availability;
+use crate::flow::limits::RateLimits;
 use crate::flow::telling::Telling;
 use crate::flow::turns::Turns;
 use crate::flow::waiting::Waiting;
@@ -312,6 +313,7 @@ pub fn flows(config: &Config, ledger: Ledger, metrics: Arc<Metrics>) -> Result<F
         patience: Patience { v1: config.server.answer_within_v1, v2: config.server.answer_within_v2 },
         errands: Turns::default(),
         reservations: Turns::default(),
+        limits: RateLimits::new(config.limits),
         telling: Telling::new(reach(config), config.webhooks.per_account_max),
         public_url: config.server.public_url.clone(),
         issuer: receipt_keys::issuer(config, SystemClock.now())?.map(Arc::new),

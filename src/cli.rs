@@ -293,6 +293,9 @@ async fn serve(config: &ConfigFile, roles: Vec<Role>) -> Result<(), CommandError
     if let Err(error) = crate::keys::forbid_core_files() {
         tracing::warn!(error = %ErrorChain(&error), "core files could not be forbidden; one would hold keys");
     }
+    if let Err(error) = crate::files::raise_limit() {
+        tracing::warn!(error = %ErrorChain(&error), "the limit of open files could not be raised");
+    }
     let all = [Role::Api, Role::Lane, Role::Watcher, Role::Worker];
     let roles: BTreeSet<_> = if roles.is_empty() { all.into_iter().collect() } else { roles.into_iter().collect() };
     Ok(app::serve(config, roles).await?)

@@ -9,8 +9,10 @@
 //! secret.
 
 mod answer;
+mod limits;
 mod network;
 mod problem;
+mod proxies;
 mod receipts;
 mod reconcile;
 mod rpc;
@@ -23,8 +25,10 @@ mod webhooks;
 
 use std::path::Path;
 
+pub use limits::Limits;
 pub use network::{CostLimits, EvmConfig, FamilyConfig, Finality, NetworkConfig, SignerConfig, SolanaConfig, Watch};
 pub use problem::{ConfigErrors, ConfigProblem, Fault};
+pub use proxies::{Proxies, ProxyHeader};
 pub use receipts::Receipts;
 pub use reconcile::Reconcile;
 pub use rpc::RpcUrl;
@@ -48,6 +52,8 @@ pub struct Config {
     pub receipts: Receipts,
     /// Where accounts may be told of events.
     pub webhooks: Webhooks,
+    /// How often somebody may ask.
+    pub limits: Limits,
     /// How networks are compared with the ledger.
     pub reconcile: Reconcile,
     /// What is written down.
@@ -85,6 +91,7 @@ fn config(root: &Table) -> Result<Config, Reported> {
     let database = root.table("database").and_then(|table| server::database(&table));
     let receipts = root.table("receipts").and_then(|table| receipts::receipts(&table));
     let webhooks = root.table("webhooks").and_then(|table| webhooks::webhooks(&table));
+    let limits = root.table("limits").and_then(|table| limits::limits(&table));
     let reconcile = root.table("reconcile").and_then(|table| reconcile::reconcile(&table));
     let log = root.table("log").and_then(|table| server::log(&table));
     let networks = network::networks(root);
@@ -94,6 +101,7 @@ fn config(root: &Table) -> Result<Config, Reported> {
         networks: networks?,
         receipts: receipts?,
         webhooks: webhooks?,
+        limits: limits?,
         reconcile: reconcile?,
         log: log?,
     })

@@ -20,6 +20,7 @@ pub mod matching;
 pub mod network;
 pub mod payment;
 pub mod proof;
+pub mod rate;
 pub mod reason;
 pub mod receipt;
 pub mod reconciliation;

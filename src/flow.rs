@@ -28,6 +28,7 @@ pub mod deliver;
 pub mod dispatch;
 pub mod ingest;
 pub mod invoice;
+pub mod limits;
 pub mod naming;
 pub mod once;
 pub mod outbox;
@@ -70,6 +71,8 @@ pub struct Flows {
     pub errands: turns::Turns,
     /// Payments of the same payer that are to be recorded.
     pub reservations: turns::Turns,
+    /// How often somebody may ask.
+    pub limits: limits::RateLimits,
     /// How accounts are told what happened.
     pub telling: telling::Telling,
     /// What the outside calls this service. It stands in what is signed for us.

@@ -3,34 +3,46 @@
 //! A handler reads, calls one flow, and shapes the answer. Flows run on the service's own runtime: a server's worker may stop
 //! caring about a request at any moment, and a connection to the database or a node must not depend on it.
 
+use std::net::{SocketAddr, TcpListener};
 use std::sync::Arc;
 use std::time::Duration;
 
+use actix_http::error::DispatchError;
+use actix_http::{HttpService, Protocol};
+use actix_service::{ServiceFactoryExt, fn_service, map_config};
 use actix_web::body::MessageBody;
-use actix_web::dev::{ServiceRequest, ServiceResponse};
+use actix_web::dev::{AppConfig, ServiceFactory, ServiceRequest, ServiceResponse};
 use actix_web::http::header::{CACHE_CONTROL, HOST, HeaderValue};
 use actix_web::middleware::{Next, from_fn};
-use actix_web::{App, HttpResponse, HttpServer, web};
+use actix_web::{App, HttpResponse, web};
+use tokio::net::{TcpSocket, TcpStream};
 use tokio::runtime::Handle;
 use tokio_util::task::AbortOnDropHandle;
 
+use self::connection::{Connection, HEAD_WITHIN};
+use self::places::Places;
 use self::problem::Problem;
 use crate::config::Server;
+use crate::flow::limits::Prefix;
 use crate::flow::{Flows, Unavailable};
 
 mod address_lists;
 mod addresses;
 mod auth;
 mod body;
+mod connection;
 mod csv;
 mod events;
 mod exports;
 mod facilitator;
+mod framing;
 mod invoices;
+mod limits;
 mod merchant;
 mod operations;
 mod page;
 mod payments;
+mod places;
 mod problem;
 mod proofs;
 mod receipts;
@@ -88,50 +100,125 @@ impl From<Crashed> for Problem {
     }
 }
 
-/// A request line and headers must arrive within this.
-const HEADERS_WITHIN: Duration = Duration::from_secs(10);
-
 /// Threads that read and write; the work is done elsewhere.
 const WORKERS: usize = 2;
+
+/// Connections that wait to be accepted.
+const BACKLOG: u32 = 1024;
+
+/// Open files that are kept for other things than callers: the database, nodes, receivers of webhooks.
+const FILES_FOR_THE_REST: usize = 512;
+
+/// Between two requests a connection may be idle for this long: longer than proxies and clients keep theirs, so that it is they who close
+/// it and nobody asks on one that is just being closed.
+const IDLE_WITHIN: Duration = Duration::from_secs(75);
 
 /// The API, listening.
 ///
 /// # Errors
 /// The address is taken.
-pub fn api(service: Arc<Service>) -> std::io::Result<(actix_web::dev::Server, std::net::SocketAddr)> {
-    let (listen, connections) = (service.server.listen, service.server.connections_max);
+pub fn api(service: Arc<Service>) -> std::io::Result<(actix_web::dev::Server, SocketAddr)> {
+    let listener = listen(service.server.listen)?;
+    let address = listener.local_addr()?;
     let grace = service.server.shutdown_within.num_seconds().unsigned_abs();
-    let server = HttpServer::new(move || {
-        App::new()
-            .app_data(web::Data::from(Arc::clone(&service)))
-            .wrap(from_fn(observe))
-            .wrap(from_fn(plain_targets_only))
-            .configure(facilitator::routes)
-            .configure(payments::routes)
-            .configure(addresses::routes)
-            .configure(address_lists::routes)
-            .configure(invoices::routes)
-            .configure(transfers::routes)
-            .configure(receipts::routes)
-            .configure(webhooks::routes)
-            .configure(events::routes)
-            .configure(exports::routes)
-            .configure(proofs::routes)
-            .configure(reconciliations::routes)
-            .configure(settings::routes)
-            .default_service(web::to(|| async { problem::not_found() }))
-    })
-    .workers(WORKERS)
-    // The limit is for each worker.
-    .max_connections(connections.div_ceil(WORKERS))
-    .client_request_timeout(HEADERS_WITHIN)
-    // A client that has closed its side is gone. Were it answered all the same, a success would be told to nobody and not be told again.
-    .h1_allow_half_closed(false)
-    .shutdown_timeout(grace)
-    .disable_signals()
-    .bind(listen)?;
-    let address = server.addrs().first().copied().unwrap_or(listen);
+    let places = Places::new(service.server.connections_per_address_max, usize::MAX);
+    let builder = actix_web::dev::Server::build()
+        .workers(WORKERS)
+        // The limit is for each worker.
+        .max_concurrent_connections(connections_max(&service.server).div_ceil(WORKERS))
+        .shutdown_timeout(grace)
+        .disable_signals();
+    let bodies = web::Data::new(body::Room::default());
+    let running = web::Data::from(exports::running());
+    let stopping = builder.graceful_shutdown_signal();
+    let server = builder.listen("api", listener, move || {
+        let stopping = stopping.clone();
+        let http = HttpService::build()
+            .graceful_shutdown_signal(move || {
+                let stopping = stopping.clone();
+                async move { stopping.notified().await }
+            })
+            .keep_alive(IDLE_WITHIN)
+            .client_request_timeout(HEAD_WITHIN)
+            // A client that has closed its side is gone. Were it answered all the same, a success would be told to nobody and not be
+            // told again.
+            .h1_allow_half_closed(false)
+            .local_addr(address)
+            .finish(map_config(app(Arc::clone(&service), bodies.clone(), running.clone()), |()| AppConfig::default()));
+        accept(Arc::clone(&service), Arc::clone(&places)).and_then(http)
+    })?;
     Ok((server.run(), address))
+}
+
+fn listen(address: SocketAddr) -> std::io::Result<TcpListener> {
+    let socket = if address.is_ipv4() { TcpSocket::new_v4() } else { TcpSocket::new_v6() }?;
+    socket.set_reuseaddr(true)?;
+    socket.bind(address)?;
+    socket.listen(BACKLOG)?.into_std()
+}
+
+/// As many connections as the operator allows, and as the system has open files for.
+fn connections_max(server: &Server) -> usize {
+    let files = crate::files::limit().saturating_sub(FILES_FOR_THE_REST).max(1);
+    if files < server.connections_max {
+        tracing::warn!(connections = files, "the system allows fewer open files than server.connections_max needs");
+    }
+    server.connections_max.min(files)
+}
+
+/// Takes a connection in, unless its address has too many. Proxies of the operator's have as many as there are.
+fn accept(
+    service: Arc<Service>,
+    places: Arc<Places<Prefix>>,
+) -> impl ServiceFactory<TcpStream, Config = (), Response = Accepted, Error = DispatchError, InitError = ()> {
+    fn_service(move |stream: TcpStream| {
+        let peer = stream.peer_addr().ok();
+        let stranger = peer.map(|peer| peer.ip()).filter(|address| !service.server.proxies.trusts(*address));
+        let place = stranger.map(|address| places.take(address.into()).ok_or(std::io::ErrorKind::ConnectionRefused));
+        let place = place.transpose().inspect_err(|_| service.flows.metrics.connection_refused());
+        async move {
+            Ok::<Accepted, DispatchError>((Connection::new(stream, place.map_err(std::io::Error::from)?), Protocol::Http1, peer))
+        }
+    })
+}
+
+type Accepted = (Connection, Protocol, Option<SocketAddr>);
+
+/// Every route, and what stands before all of them.
+fn app(
+    service: Arc<Service>,
+    bodies: web::Data<body::Room>,
+    exports: web::Data<exports::Running>,
+) -> App<
+    impl ServiceFactory<
+        ServiceRequest,
+        Config = (),
+        Response = ServiceResponse<impl MessageBody>,
+        Error = actix_web::Error,
+        InitError = (),
+    >,
+> {
+    App::new()
+        .app_data(web::Data::from(service))
+        .app_data(bodies)
+        .app_data(exports)
+        .wrap(from_fn(limits::gate))
+        .wrap(from_fn(observe))
+        .wrap(from_fn(plain_targets_only))
+        .configure(facilitator::routes)
+        .configure(payments::routes)
+        .configure(addresses::routes)
+        .configure(address_lists::routes)
+        .configure(invoices::routes)
+        .configure(transfers::routes)
+        .configure(receipts::routes)
+        .configure(webhooks::routes)
+        .configure(events::routes)
+        .configure(exports::routes)
+        .configure(proofs::routes)
+        .configure(reconciliations::routes)
+        .configure(settings::routes)
+        .default_service(web::to(|| async { problem::not_found() }))
 }
 
 /// Counts every request under its route's pattern, and keeps answers out of caches: they are about money.

@@ -7,6 +7,7 @@
 pub mod domain;
 
 pub mod config;
+pub mod files;
 pub mod keys;
 pub mod metrics;
 pub mod supervisor;

@@ -15,8 +15,8 @@ use prometheus::{Gauge, GaugeVec, Registry, TextEncoder};
 
 pub use catalogue::{CATALOGUE, MetricDoc, MetricKind};
 pub use outcome::{
-    Broadcast, ConnectionState, DeliveryState, PaidBy, RpcOutcome, Settlement, StatusClass, SubmissionKind, TransferOutcome,
-    Verification, WebhookAttempt,
+    Broadcast, ConnectionState, DeliveryState, LimitedBy, PaidBy, RpcOutcome, Settlement, StatusClass, SubmissionKind,
+    TransferOutcome, Verification, WebhookAttempt,
 };
 
 use catalogue::Catalogue;
@@ -92,6 +92,16 @@ impl Metrics {
     pub fn http_request(&self, route: &'static str, method: &str, status: u16, took: Duration) {
         self.series.http_requests.with_label_values(&[route, outcome::method(method), StatusClass::of(status).label()]).inc();
         self.series.http_request_duration.with_label_values(&[route]).observe(took.as_secs_f64());
+    }
+
+    /// A request was refused because somebody asks too often.
+    pub fn rate_limited(&self, by: LimitedBy) {
+        self.series.rate_limited.with_label_values(&[by.label()]).inc();
+    }
+
+    /// A connection was refused because its address has too many.
+    pub fn connection_refused(&self) {
+        self.series.connections_refused.with_label_values::<&str>(&[]).inc();
     }
 
     /// A payment was verified.
@@ -315,6 +325,10 @@ impl Metrics {
     fn start_at_zero(&self) {
         self.series.build_info.with_label_values(&[env!("CARGO_PKG_VERSION")]).set(1.0);
         self.series.http_requests_in_flight.with_label_values::<&str>(&[]);
+        self.series.connections_refused.with_label_values::<&str>(&[]);
+        for by in LimitedBy::ALL {
+            self.series.rate_limited.with_label_values(&[by.label()]);
+        }
         self.series.payments_waiting.with_label_values::<&str>(&[]);
         self.series.receipts_signed.with_label_values::<&str>(&[]);
         self.series.receipts_unsigned.with_label_values::<&str>(&[]);

@@ -30,7 +30,7 @@ pub enum TelemetryError {
 /// # Errors
 /// A filter without meaning, or a second call.
 pub fn init(log: &Log) -> Result<(), TelemetryError> {
-    let lines = tracing_subscriber::fmt().with_env_filter(EnvFilter::try_new(&log.filter)?).with_writer(io::stderr);
+    let lines = tracing_subscriber::fmt().with_env_filter(filter(&log.filter)?).with_writer(io::stderr);
     let opened = match log.format {
         // The spans are what says which payment a line is about; the innermost repeats the fields of those around it.
         LogFormat::Json => lines.json().flatten_event(true).with_current_span(false).with_span_list(true).finish().try_init(),
@@ -39,6 +39,13 @@ pub fn init(log: &Log) -> Result<(), TelemetryError> {
     opened.map_err(TelemetryError::Opened)?;
     log_panics();
     Ok(())
+}
+
+/// What the server says of bytes that are no request is left out, unless somebody asks for it by name: it would be an error for each of
+/// them, and strangers could fill the log.
+fn filter(text: &str) -> Result<EnvFilter, ParseError> {
+    let filter = EnvFilter::try_new(text)?;
+    Ok(if text.contains("actix_http") { filter } else { filter.add_directive("actix_http::h1::dispatcher=off".parse()?) })
 }
 
 /// A panic is a line of the log like any other error, so that it is found where people look.

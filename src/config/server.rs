@@ -9,6 +9,7 @@ use secrecy::SecretString;
 use tracing_subscriber::EnvFilter;
 
 use super::problem::Fault;
+use super::proxies::{Proxies, proxies};
 use super::secret::secret;
 use super::table::{Reported, Table};
 use super::value::{count, flag, http_url, milliseconds, seconds, size, socket, some_text, text};
@@ -32,6 +33,10 @@ pub struct Server {
     pub answer_within_v1: TimeDelta,
     /// Connections at a time. A waiting settle request holds one.
     pub connections_max: usize,
+    /// Of these, those that one address may have, unless it is a proxy's.
+    pub connections_per_address_max: usize,
+    /// The proxies in front.
+    pub proxies: Proxies,
     /// How long requests may go on after the signal to stop.
     pub shutdown_within: TimeDelta,
     /// Answers an unreachable node with 200 and a code, for clients that cannot read the body of a 503.
@@ -87,6 +92,8 @@ pub(super) fn server(table: &Table) -> Result<Server, Reported> {
     let answer_within_v2 = table.required("answer_within_v2_seconds", seconds(1..=300));
     let answer_within_v1 = table.required("answer_within_v1_seconds", seconds(1..=300));
     let connections_max = table.required("connections_max", size(1..=1_000_000));
+    let connections_per_address_max = table.required("connections_per_address_max", size(1..=1_000_000));
+    let proxies = proxies(table);
     let shutdown_within = table.required("shutdown_within_seconds", seconds(1..=600));
     let unavailable_as_ok = table.required("unavailable_as_ok", flag);
     Ok(Server {
@@ -98,6 +105,8 @@ pub(super) fn server(table: &Table) -> Result<Server, Reported> {
         answer_within_v2: answer_within_v2?,
         answer_within_v1: answer_within_v1?,
         connections_max: connections_max?,
+        connections_per_address_max: connections_per_address_max?,
+        proxies: proxies?,
         shutdown_within: shutdown_within?,
         unavailable_as_ok: unavailable_as_ok?,
     })

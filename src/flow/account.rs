@@ -89,8 +89,10 @@ impl Flows {
         let stored = self.ledger.find_key(key.id).await?;
         let expected = stored.as_ref().map_or_else(|| vec![0; 32], |stored| stored.secret_hash.clone());
         let matches: bool = Sha256::digest(key.secret)[..].ct_eq(&expected).into();
-        Ok(stored
-            .filter(|stored| matches && stored.revoked_at.is_none())
-            .map(|stored| Caller::Account { account: stored.account, scope: stored.scope }))
+        let genuine = stored.filter(|stored| matches && stored.revoked_at.is_none());
+        if genuine.is_some() {
+            self.limits.vouch(key);
+        }
+        Ok(genuine.map(|stored| Caller::Account { account: stored.account, scope: stored.scope }))
     }
 }

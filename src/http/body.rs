@@ -1,11 +1,14 @@
 //! Reading a body without believing anything about it.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use actix_web::http::StatusCode;
 use actix_web::http::header::{CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_TYPE};
-use actix_web::web::{Bytes, Payload};
+use actix_web::web::{Bytes, BytesMut, Data, Payload};
 use actix_web::{HttpRequest, mime};
+use futures_util::StreamExt;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 /// Why there is no body to look into.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
@@ -22,6 +25,9 @@ pub enum BodyError {
     /// The client takes its time, and a connection of ours with it.
     #[error("the body did not arrive in time")]
     TooSlow,
+    /// Too many others send large bodies at this moment.
+    #[error("too many large bodies at once, try again in a moment")]
+    NoRoom,
 }
 
 /// A body must arrive within this, however many pieces it comes in.
@@ -36,6 +42,7 @@ impl BodyError {
             Self::TooLarge => StatusCode::PAYLOAD_TOO_LARGE,
             Self::Incomplete => StatusCode::BAD_REQUEST,
             Self::TooSlow => StatusCode::REQUEST_TIMEOUT,
+            Self::NoRoom => StatusCode::SERVICE_UNAVAILABLE,
         }
     }
 
@@ -47,6 +54,7 @@ impl BodyError {
             Self::TooLarge => "body_too_large",
             Self::Incomplete => "incomplete_body",
             Self::TooSlow => "body_too_slow",
+            Self::NoRoom => "too_many_bodies",
         }
     }
 }
@@ -76,11 +84,67 @@ async fn collect(request: &HttpRequest, payload: Payload, bytes_max: usize) -> R
     if announced_bytes(request).is_some_and(|bytes| bytes > bytes_max) {
         return Err(BodyError::TooLarge);
     }
-    match tokio::time::timeout(BODY_WITHIN, payload.to_bytes_limited(bytes_max)).await {
-        Ok(Ok(Ok(bytes))) => Ok(bytes),
-        Ok(Ok(Err(_))) => Err(BodyError::Incomplete),
-        Ok(Err(_)) => Err(BodyError::TooLarge),
-        Err(_) => Err(BodyError::TooSlow),
+    let room = request.app_data::<Data<Room>>().map(|room| Room::clone(room)).unwrap_or_default();
+    tokio::time::timeout(BODY_WITHIN, gather(payload, bytes_max, room)).await.unwrap_or(Err(BodyError::TooSlow))
+}
+
+async fn gather(mut payload: Payload, bytes_max: usize, room: Room) -> Result<Bytes, BodyError> {
+    let mut body = Body { bytes: BytesMut::new(), room, share: None };
+    while let Some(piece) = payload.next().await {
+        let piece = piece.map_err(|_| BodyError::Incomplete)?;
+        let bytes = body.bytes.len() + piece.len();
+        if bytes > bytes_max {
+            return Err(BodyError::TooLarge);
+        }
+        body.make_room(bytes)?;
+        body.bytes.extend_from_slice(&piece);
+    }
+    Ok(Bytes::from_owner(body))
+}
+
+/// A body that needs no room of the shared one: more than the payments of the usual clients have.
+const SMALL: usize = 8 * 1024;
+
+/// What all larger bodies may take up together, in kibibytes.
+const ROOM_KIB: usize = 32 * 1024;
+
+/// Where bodies are kept that are not small. Without it as many of the largest as there are connections could be under way.
+#[derive(Debug, Clone)]
+pub struct Room(Arc<Semaphore>);
+
+impl Default for Room {
+    fn default() -> Self {
+        Self(Arc::new(Semaphore::new(ROOM_KIB)))
+    }
+}
+
+/// What was read, with its share of the room until nobody needs it any more.
+struct Body {
+    bytes: BytesMut,
+    room: Room,
+    share: Option<OwnedSemaphorePermit>,
+}
+
+impl Body {
+    fn make_room(&mut self, bytes: usize) -> Result<(), BodyError> {
+        let wanted = bytes.saturating_sub(SMALL).div_ceil(1024);
+        let missing = wanted.saturating_sub(self.share.as_ref().map_or(0, OwnedSemaphorePermit::num_permits));
+        if missing == 0 {
+            return Ok(());
+        }
+        let missing = u32::try_from(missing).map_err(|_| BodyError::TooLarge)?;
+        let more = Arc::clone(&self.room.0).try_acquire_many_owned(missing).map_err(|_| BodyError::NoRoom)?;
+        match &mut self.share {
+            Some(share) => share.merge(more),
+            None => self.share = Some(more),
+        }
+        Ok(())
+    }
+}
+
+impl AsRef<[u8]> for Body {
+    fn as_ref(&self) -> &[u8] {
+        &self.bytes
     }
 }
 
@@ -99,4 +163,28 @@ fn check_media(request: &HttpRequest) -> Result<(), BodyError> {
     });
     let plain = headers.get(CONTENT_ENCODING).is_none_or(|encoding| encoding.as_bytes().eq_ignore_ascii_case(b"identity"));
     if json && plain { Ok(()) } else { Err(BodyError::UnsupportedMedia) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn body(room: &Room) -> Body {
+        Body { bytes: BytesMut::new(), room: room.clone(), share: None }
+    }
+
+    #[test]
+    fn large_bodies_share_what_room_there_is_and_small_ones_need_none() {
+        const LARGE: usize = 256 * 1024;
+        let room = Room::default();
+        let mut large: Vec<_> = (0..1024).map(|_| body(&room)).collect();
+
+        let grow = |body: &mut Body| body.make_room(LARGE / 2).and_then(|()| body.make_room(LARGE));
+        let kept = large.iter_mut().map_while(|body| grow(body).ok()).count();
+
+        assert_eq!(kept, ROOM_KIB * 1024 / (LARGE - SMALL), "together they take what they take up");
+        assert_eq!(body(&room).make_room(SMALL), Ok(()));
+        large.truncate(kept - 1);
+        assert_eq!(body(&room).make_room(LARGE), Ok(()), "whoever is gone has made room");
+    }
 }

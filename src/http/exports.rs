@@ -9,10 +9,12 @@ use chrono::{DateTime, NaiveDate, NaiveTime, Utc};
 use serde::Deserialize;
 use uuid::Uuid;
 
+use super::places::Places;
 use super::problem::{Problem, read_only};
 use super::streaming::{self, Cut, Writer};
 use super::{Service, auth, csv};
 use crate::domain::block::Heights;
+use crate::domain::ids::AccountId;
 use crate::domain::network::Network;
 use crate::domain::payment::Payment;
 use crate::flow::Flows;
@@ -28,6 +30,20 @@ pub fn routes(config: &mut ServiceConfig) {
         .service(read_only("/v1/export/payments.csv").route(web::get().to(payments)))
         .service(read_only("/v1/export/transfers.csv").route(web::get().to(transfers)))
         .service(read_only("/v1/export/invoices.csv").route(web::get().to(invoices)));
+}
+
+/// Exports of one account at a time, or of all operators together.
+const EXPORTS_OF_ACCOUNT_MAX: usize = 4;
+
+/// Exports at a time.
+const EXPORTS_MAX: usize = 32;
+
+/// The exports that are being written, by whose books they are.
+pub type Running = Places<Option<AccountId>>;
+
+/// Nobody exports yet.
+pub fn running() -> Arc<Running> {
+    Places::new(EXPORTS_OF_ACCOUNT_MAX, EXPORTS_MAX)
 }
 
 /// Rows that are read at a time.
@@ -66,6 +82,9 @@ async fn export(service: &Service, request: &HttpRequest, query: Asked, table: T
     let account = auth::books(service, request).await?;
     let query = query.map_err(|_| Problem::BadParameter("unknown or malformed parameter".to_owned()))?.into_inner();
     let span = Span { account, from: moment("from", query.from.as_deref())?, until: moment("to", query.to.as_deref())? };
+    let running = request.app_data::<Data<Running>>().cloned().ok_or(Problem::Internal)?;
+    let no_room = || Problem::Busy("too_many_exports", "too many exports are being written".to_owned());
+    let place = running.into_inner().take(account).ok_or_else(no_room)?;
     // What cannot even begin is told with a status; later there is none any more.
     let flows = Arc::clone(&service.flows);
     let first = service.run(async move { page(&flows, table, &span, span.below()).await }).await??;
@@ -74,6 +93,7 @@ async fn export(service: &Service, request: &HttpRequest, query: Asked, table: T
     let file = format!("attachment; filename=\"{}.csv\"", table.name());
     head.content_type("text/csv; charset=utf-8; header=present").insert_header(("content-disposition", file));
     Ok(streaming::respond(&mut head, &service.runtime, |writer| async move {
+        let _place = place;
         write(&flows, table, &span, first, &writer).await.map_err(|error| {
             tracing::warn!(error = %ErrorChain(&error), "an export could not be finished");
             Cut

@@ -13,12 +13,15 @@ use actix_web::{HttpRequest, HttpResponse, web};
 use serde::Serialize;
 
 use super::body::{self, BodyError};
+use super::limits;
 use super::problem::{Problem, RETRY_AFTER_SECONDS, read_only};
 use super::{Crashed, Service};
 use crate::domain::account::Caller;
+use crate::domain::address::Address;
 use crate::domain::payment::{Fingerprint, SCHEME_TRANSFER};
 use crate::domain::reason::{Reason, Refusal};
 use crate::flow::Unavailable;
+use crate::flow::limits::{Limited, Origin};
 use crate::flow::naming::Names;
 use crate::flow::prove::Proven;
 use crate::flow::settle::Settled;
@@ -126,6 +129,36 @@ fn supported_obstacle(obstacle: &Obstacle) -> HttpResponse {
     respond(status, &Supported::fault(code, problem))
 }
 
+/// The answer to somebody who asks one of these paths too often.
+pub fn limited(path: &str, limited: Limited) -> Option<HttpResponse> {
+    let (code, words) = (Limited::CODE, limited.to_string());
+    Some(match path {
+        "/verify" => too_often(limited, &VerifyResponse::fault(Echo::UNKNOWN, code, &words)),
+        "/settle" => too_often(limited, &SettleResponse::fault(Echo::UNKNOWN, code, &words)),
+        "/supported" => too_often(limited, &Supported::fault(code, words)),
+        _ => return None,
+    })
+}
+
+fn too_often(limited: Limited, body: &impl Serialize) -> HttpResponse {
+    HttpResponse::TooManyRequests().insert_header((RETRY_AFTER, limited.seconds())).json(body)
+}
+
+/// Who brings a payment, and who is said to pay. Together they have a limit.
+fn bearer_and_payer(request: &HttpRequest, asked: &FacilitatorRequest) -> Option<(Origin, Address)> {
+    Some((limits::origin(request)?, Address::parse_any(&asked.payer_hint).ok()?))
+}
+
+fn admit_payer(service: &Service, payer: Option<(Origin, Address)>) -> Result<(), Limited> {
+    payer.map_or(Ok(()), |(origin, payer)| service.flows.admit_payer(origin, payer))
+}
+
+fn count_payer(service: &Service, payer: Option<(Origin, Address)>) {
+    if let Some((origin, payer)) = payer {
+        service.flows.count_payer(origin, payer);
+    }
+}
+
 fn status_of(refusal: &Refusal) -> StatusCode {
     match refusal.reason {
         reason if reason.is_malformed() => StatusCode::BAD_REQUEST,
@@ -180,12 +213,19 @@ async fn verify(service: Data<Service>, request: HttpRequest, payload: Payload) 
     let network = asked.request.network.clone();
     let flows = Arc::clone(&service.flows);
     let echo = Echo { version: asked.request.version, network: &asked.network_text, payer: &asked.payer_hint };
+    let counted = bearer_and_payer(&request, &asked);
+    if let Err(limited) = admit_payer(&service, counted) {
+        return too_often(limited, &VerifyResponse::fault(echo, Limited::CODE, &limited.to_string()));
+    }
     let name = payment_name(&asked, &caller);
     let payment = asked.request;
     let verdict = service.run(async move { flows.verify(payment, &caller, name).await }).await;
     let verdict = verdict.unwrap_or_else(|crashed| Err(Unavailable::from(crashed).into()));
-    let (counted, response) = match verdict {
-        Ok(payer) => (Verification::Valid, respond(StatusCode::OK, &VerifyResponse::valid(&payer))),
+    let (outcome, response) = match verdict {
+        Ok(payer) => {
+            count_payer(&service, counted);
+            (Verification::Valid, respond(StatusCode::OK, &VerifyResponse::valid(&payer)))
+        }
         Err(Verdict::Refused(refusal)) => {
             let answer = VerifyResponse::invalid(echo, &refusal);
             (Verification::Invalid(refusal.reason), respond(status_of(&refusal), &answer))
@@ -195,7 +235,7 @@ async fn verify(service: Data<Service>, request: HttpRequest, payload: Payload) 
             (Verification::Unavailable, respond(unavailable_status(&service, &cause), &answer))
         }
     };
-    service.flows.metrics.verification(&network, counted, started.elapsed());
+    service.flows.metrics.verification(&network, outcome, started.elapsed());
     response
 }
 
@@ -212,9 +252,15 @@ async fn try_settle(service: &Service, request: &HttpRequest, payload: Payload) 
         Ok(asked) => name_payer(service, asked),
         Err(error) => return Ok(respond(status_of(&error.refusal), &SettleResponse::from(&error))),
     };
+    let counted = bearer_and_payer(request, &asked);
+    if let Err(limited) = admit_payer(service, counted) {
+        return Ok(too_often(limited, &SettleResponse::fault(Echo::from(&asked), Limited::CODE, &limited.to_string())));
+    }
     let fingerprint = Fingerprint::of(&asked.request, &caller);
     let Some(key) = storage_key(request, &caller, fingerprint)? else {
-        return Ok(settle_now(service, &asked, caller, None).await.into_response());
+        let answer = settle_now(service, &asked, caller, None).await;
+        answer.count(service, counted);
+        return Ok(answer.into_response());
     };
     match bind(service, &key, fingerprint, &caller).await.map_err(Obstacle::Access)? {
         Some(bound) if bound.fingerprint != fingerprint => return Err(Obstacle::KeyReused),
@@ -223,6 +269,7 @@ async fn try_settle(service: &Service, request: &HttpRequest, payload: Payload) 
     }
     let known = caller.account().is_some();
     let answer = settle_now(service, &asked, caller, Some(format!("key:{}:{}", key.scope, key.key))).await;
+    answer.count(service, counted);
     // What costs a stranger nothing to ask must leave nothing behind here.
     if answer.terminal && (known || answer.of_payment) {
         keep(service, key, fingerprint, answer).await
@@ -278,6 +325,14 @@ struct Answer {
 }
 
 impl Answer {
+    /// Counts a good payment for its payer. What was refused may be somebody else's, who only wrote that name into it, or the
+    /// payer's own authorization that was seen on chain.
+    fn count(&self, service: &Service, payer: Option<(Origin, Address)>) {
+        if self.success || self.of_payment && !self.terminal {
+            count_payer(service, payer);
+        }
+    }
+
     fn into_response(self) -> HttpResponse {
         respond(self.status, &self.body)
     }

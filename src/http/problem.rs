@@ -6,6 +6,7 @@ use actix_web::http::header::{RETRY_AFTER, WWW_AUTHENTICATE};
 use serde::Serialize;
 
 use super::body::BodyError;
+use crate::flow::limits::Limited;
 
 /// Why a request to one of our own endpoints has no other answer.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -46,6 +47,9 @@ pub enum Problem {
     /// Possible, but there is no room at the moment: a code and words.
     #[error("{1}")]
     Busy(&'static str, String),
+    /// Whoever it is asks too often.
+    #[error(transparent)]
+    Limited(#[from] Limited),
     /// Something that we depend on did not answer.
     #[error("try again in a moment")]
     Unavailable,
@@ -82,6 +86,7 @@ impl Problem {
             Self::Unprocessable(code, _) => (StatusCode::UNPROCESSABLE_ENTITY, code, "Not possible"),
             Self::Conflict(code, _) => (StatusCode::CONFLICT, code, "Not possible now"),
             Self::Busy(code, _) => (StatusCode::SERVICE_UNAVAILABLE, code, "Busy"),
+            Self::Limited(_) => (StatusCode::TOO_MANY_REQUESTS, Limited::CODE, "Too many requests"),
             Self::Unavailable => (StatusCode::SERVICE_UNAVAILABLE, "unavailable", "Unavailable"),
             Self::Internal => (StatusCode::INTERNAL_SERVER_ERROR, "internal", "Internal error"),
         }
@@ -99,7 +104,10 @@ impl Problem {
         let (status, code, title) = self.parts();
         let mut response = HttpResponse::build(status);
         match self {
-            Self::Unavailable | Self::Busy(..) => drop(response.insert_header((RETRY_AFTER, RETRY_AFTER_SECONDS))),
+            Self::Unavailable | Self::Busy(..) | Self::Body(BodyError::NoRoom) => {
+                response.insert_header((RETRY_AFTER, RETRY_AFTER_SECONDS));
+            }
+            Self::Limited(limited) => drop(response.insert_header((RETRY_AFTER, limited.seconds()))),
             Self::Unauthorized => drop(response.insert_header((WWW_AUTHENTICATE, "Bearer"))),
             _ => {}
         }

@@ -132,6 +132,9 @@ catalogue! {
     http_request_duration: HistogramVec(REQUEST_SECONDS), "http_request_duration_seconds", ["route"], "Time from a request to its answer.";
     http_requests_in_flight: GaugeVec, "http_requests_in_flight", [], "HTTP requests that are being answered.";
 
+    rate_limited: IntCounterVec, "rate_limited_total", ["by"], "Requests that were refused because somebody asks too often, by whose limit it was.";
+    connections_refused: IntCounterVec, "connections_refused_total", [], "Connections that were closed at once because their address has too many.";
+
     verifications: IntCounterVec, "verifications_total", ["network", "outcome", "reason"], "Verified payments by verdict.";
     verification_duration: HistogramVec(REQUEST_SECONDS), "verification_duration_seconds", ["network"], "Time from a verify request to its verdict.";
     settlements: IntCounterVec, "settlements_total", ["network", "outcome", "reason"], "Settle requests by answer.";

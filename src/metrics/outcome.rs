@@ -159,6 +159,18 @@ label! {
 }
 
 label! {
+    /// Whose limit a request went over.
+    LimitedBy {
+        /// An API key's.
+        Key = "key",
+        /// A payer's, with one caller.
+        Payer = "payer",
+        /// An address's.
+        Address = "address",
+    }
+}
+
+label! {
     /// What a delivery that has not ended waits for.
     DeliveryState {
         /// Its time has come.

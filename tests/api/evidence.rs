@@ -31,6 +31,7 @@ mod duplicates;
 mod faults;
 mod fuzzed;
 mod golden;
+mod hostile;
 mod lanes;
 mod merchant_input;
 mod recorded;

@@ -28,6 +28,7 @@ mod exports;
 mod fences;
 mod heads;
 mod hostile;
+mod limits;
 mod merchants;
 mod nodes;
 mod operations;

@@ -10,7 +10,7 @@ use crate::support::root;
 /// The layers in whose order src/lib.rs lists the rooms, lowest first. A module imports only from layers below its own.
 const LAYERS: [&[&str]; 6] = [
     &["domain"],
-    &["config", "keys", "metrics", "supervisor", "telemetry", "x402"],
+    &["config", "files", "keys", "metrics", "supervisor", "telemetry", "x402"],
     &["chain", "ledger", "signing", "webhook"],
     &["flow"],
     &["grpc", "http", "lane", "watcher", "worker"],
@@ -22,7 +22,7 @@ const NEIGHBOURS: [(&str, &str); 5] =
     [("telemetry", "config"), ("supervisor", "metrics"), ("check", "app"), ("cli", "app"), ("cli", "check")];
 
 /// A library, and the only places that may know of it; `app` wires what others hold. One that ends in `_` stands for all that begin so.
-const HOMES: [(&str, &[&str]); 10] = [
+const HOMES: [(&str, &[&str]); 12] = [
     ("alloy", &["chain/evm", "keys", "signing"]),
     ("solana_", &["chain/solana"]),
     ("spl_", &["chain/solana"]),
@@ -31,6 +31,8 @@ const HOMES: [(&str, &[&str]); 10] = [
     ("ed25519_dalek", &["chain/solana", "keys", "signing"]),
     ("sqlx", &["ledger"]),
     ("actix_web", &["http", "app"]),
+    ("actix_http", &["http"]),
+    ("lru", &["flow/limits"]),
     ("prometheus", &["metrics"]),
     ("figment", &["config"]),
 ];

@@ -58,7 +58,8 @@ pub struct Options {
     pub networks: Vec<NetworkOptions>,
     /// An external database; absent for a private one.
     pub database: Option<SecretString>,
-    /// Lines for `[server]`; access is open unless they say otherwise.
+    /// Lines for `[server]`; access is open unless they say otherwise. `[limits]` may follow; without it nobody is limited, because
+    /// tests ask from one address, and as often as they can.
     pub server: String,
     /// `--roles`, if not all.
     pub roles: Option<String>,
@@ -70,6 +71,9 @@ impl Options {
         Self { networks: vec![network], database: Some(database.clone()), server: "access = \"open\"\n".to_owned(), roles: None }
     }
 }
+
+/// Nobody is limited.
+const NO_LIMITS: &str = "[limits]\nkey_per_second = \"none\"\npayer_per_second = \"none\"\naddress_per_second = \"none\"\n";
 
 /// The binary under test: what cargo built for this test, or `QUITTANCE_BIN`.
 pub fn binary() -> PathBuf {
@@ -102,8 +106,9 @@ impl Facilitator {
         let directory = super::database::open_directory();
         let (api, operations) = (free_port(), free_port());
         let mut text = format!(
-            "[server]\nlisten = \"127.0.0.1:{api}\"\noperations_listen = \"127.0.0.1:{operations}\"\n{}\n[database]\ndata_dir = {:?}\n",
+            "[server]\nlisten = \"127.0.0.1:{api}\"\noperations_listen = \"127.0.0.1:{operations}\"\n{}\n{}\n[database]\ndata_dir = {:?}\n",
             options.server,
+            if options.server.contains("[limits]") { "" } else { NO_LIMITS },
             directory.join("data"),
         );
         let mut environment = Vec::new();

@@ -5,9 +5,11 @@ use std::sync::Arc;
 
 use chrono::TimeDelta;
 use quittance::chain::Chains;
+use quittance::config::Limits;
 use quittance::domain::clock::SystemClock;
 use quittance::domain::network::Network;
 use quittance::flow::availability::Availability;
+use quittance::flow::limits::RateLimits;
 use quittance::flow::telling::Telling;
 use quittance::flow::turns::Turns;
 use quittance::flow::waiting::Waiting;
@@ -30,6 +32,7 @@ pub fn over(ledger: Ledger, policies: HashMap<Network, Policy>) -> Flows {
         patience: Patience { v1: TimeDelta::zero(), v2: TimeDelta::zero() },
         errands: Turns::default(),
         reservations: Turns::default(),
+        limits: RateLimits::new(Limits::default()),
         telling: Telling::new(Reach::Public, 20),
         public_url: "http://localhost".to_owned(),
         issuer: None,

@@ -1,0 +1,273 @@
+//! Strangers who do at once everything that costs them little, beside a good client.
+//!
+//! They have a fifth of a core: all of them run on one thread, which measures the processor time that it has used and sleeps when that is
+//! more than its share.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::thread::JoinHandle;
+use std::time::{Duration, Instant};
+
+use futures_util::future::join_all;
+use serde_json::{Value, json};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpStream;
+
+use super::{World, is_full, report, scale};
+use crate::support::chain::ChainOptions;
+use crate::support::facilitator::{Facilitator, NetworkOptions, Options};
+use crate::support::raw::{Raw, connect_deaf, connect_from};
+
+/// What the strangers have of a core.
+const SHARE: f64 = 0.2;
+
+/// Between two requests of the good client.
+const PACE: Duration = Duration::from_millis(20);
+
+/// What the service may take up.
+const MEMORY_MIB_MAX: f64 = 256.0;
+
+/// How much longer than without strangers the good client may wait, of a hundred requests the slowest left out.
+const RATIO_MAX: f64 = 3.0;
+
+#[tokio::test(flavor = "multi_thread")]
+async fn strangers_with_a_fifth_of_a_core_neither_fill_the_service_nor_hold_up_a_good_client() {
+    let (crowd, seconds) = (scale(50, 500), scale(5, 60));
+    let world = World::new(ChainOptions::default()).await;
+    // As an operator gets it, with all its limits.
+    let options = Options::new(NetworkOptions::of(&world.chain), &world.database);
+    let facilitator = Facilitator::start(&Options { server: "access = \"open\"\n[limits]\n".to_owned(), ..options }).await;
+    let bodies: Vec<Value> = (0..20).map(|payer| world.signed(payer).v2()).collect();
+
+    verify_steadily(&facilitator, &bodies, seconds).await;
+    let before = verify_steadily(&facilitator, &bodies, seconds).await;
+    let attack = Attack::start(&facilitator, crowd, &bodies[0]);
+    // Until the first of them are cut, everything is there at once.
+    let during = verify_steadily(&facilitator, &bodies, seconds).await;
+    let (took, tally) = attack.stop();
+    let peak = peak_mib(&facilitator);
+
+    let ratio = p99(&during).as_secs_f64() / p99(&before).as_secs_f64();
+    report(
+        "hostile",
+        &format!(
+            "{} connections and {} requests of 11 kinds by strangers with {took:.2} of a core in {seconds} s: at most {peak:.0} MiB; \
+             {} verifies of a good client, 0 failed, p99 {:?} without them and {:?} beside them, {ratio:.2} times",
+            tally.connections.load(Ordering::Relaxed),
+            tally.requests.load(Ordering::Relaxed),
+            during.len(),
+            p99(&before),
+            p99(&during),
+        ),
+    );
+    assert!(peak < MEMORY_MIB_MAX, "{peak} MiB");
+    assert!(!is_full() || ratio <= RATIO_MAX, "{ratio}");
+    assert_eq!(facilitator.verify(&bodies[0]).await.1["isValid"], true);
+}
+
+/// Verifies at a steady rate, whether or not the last one was answered, and returns how long each took from when it was due.
+async fn verify_steadily(facilitator: &Facilitator, bodies: &[Value], seconds: usize) -> Vec<Duration> {
+    let requests = seconds * 1_000 / PACE.as_millis() as usize;
+    let begin = tokio::time::Instant::now();
+    let asked = (0..requests).map(async |number| {
+        let due = begin + PACE * number as u32;
+        tokio::time::sleep_until(due).await;
+        let (status, answer) = facilitator.verify(&bodies[number % bodies.len()]).await;
+        assert_eq!((status, &answer["isValid"]), (200, &json!(true)), "{answer}");
+        due.elapsed()
+    });
+    let mut times = join_all(asked).await;
+    times.sort();
+    times
+}
+
+fn p99(sorted: &[Duration]) -> Duration {
+    sorted[sorted.len() * 99 / 100]
+}
+
+/// The most memory that the service has ever had.
+fn peak_mib(facilitator: &Facilitator) -> f64 {
+    let pid = facilitator.process.id().expect("it runs");
+    let status = std::fs::read_to_string(format!("/proc/{pid}/status")).expect("a process");
+    let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:")).expect("its peak");
+    let kib: f64 = line.trim().trim_end_matches(" kB").parse().expect("a number");
+    kib / 1_024.0
+}
+
+/// What the strangers did.
+#[derive(Default)]
+struct Tally {
+    connections: AtomicU64,
+    requests: AtomicU64,
+}
+
+/// The strangers, on their thread.
+struct Attack {
+    stop: Arc<AtomicBool>,
+    tally: Arc<Tally>,
+    thread: JoinHandle<f64>,
+}
+
+impl Attack {
+    /// Begins with so many connections of each kind.
+    fn start(facilitator: &Facilitator, crowd: usize, payment: &Value) -> Self {
+        let (stop, tally) = (Arc::<AtomicBool>::default(), Arc::<Tally>::default());
+        let target = Target::new(facilitator.url.trim_start_matches("http://"), &payment.to_string(), Arc::clone(&tally));
+        let ordered = Arc::clone(&stop);
+        let thread = std::thread::spawn(move || {
+            let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
+            runtime.block_on(async {
+                let all = (0..crowd).map(|number| target.everything(number));
+                tokio::select! { took = pace(&ordered) => took, _ = join_all(all) => unreachable!("they never end") }
+            })
+        });
+        Self { stop, tally, thread }
+    }
+
+    /// Ends it, and returns how much of a core it took.
+    fn stop(self) -> (f64, Arc<Tally>) {
+        self.stop.store(true, Ordering::Relaxed);
+        (self.thread.join().expect("it ends"), self.tally)
+    }
+}
+
+/// Holds this thread to its share until it is told to stop.
+async fn pace(stop: &AtomicBool) -> f64 {
+    let begin = Instant::now();
+    while !stop.load(Ordering::Relaxed) {
+        let over = processor_time().as_secs_f64() - SHARE * begin.elapsed().as_secs_f64();
+        if over > 0.0 {
+            // All of them stand still.
+            std::thread::sleep(Duration::from_secs_f64(over / SHARE));
+        }
+        tokio::time::sleep(Duration::from_millis(1)).await;
+    }
+    processor_time().as_secs_f64() / begin.elapsed().as_secs_f64()
+}
+
+/// What this thread has used of a processor.
+fn processor_time() -> Duration {
+    let text = std::fs::read_to_string("/proc/thread-self/schedstat").expect("Linux tells");
+    Duration::from_nanos(text.split(' ').next().and_then(|nanoseconds| nanoseconds.parse().ok()).expect("a number"))
+}
+
+/// Whom the strangers are after, and what they send.
+struct Target {
+    host: String,
+    tally: Arc<Tally>,
+    /// The beginnings that they drip the rest of, each with its drops.
+    drips: Vec<(Vec<u8>, &'static [u8])>,
+    /// Requests for those that read no answer.
+    unread: Vec<u8>,
+    /// What is sent whole, again and again.
+    repeated: Vec<Vec<Vec<u8>>>,
+    /// A payment, by those who leave.
+    payment: Vec<u8>,
+}
+
+impl Target {
+    fn new(host: &str, payment: &str, tally: Arc<Tally>) -> Self {
+        let get = format!("GET /supported HTTP/1.1\r\nHost: {host}\r\n\r\n");
+        let post = format!("POST /verify HTTP/1.1\r\nHost: {host}\r\nContent-Type: application/json\r\n");
+        let whole = |body: &str| format!("{post}Content-Length: {}\r\n\r\n{body}", body.len()).into_bytes();
+        let forged = payment.replacen("\"signature\":\"0x", "\"signature\":\"0x0", 1);
+        let key = format!("Authorization: Bearer key_{}.{}", "0".repeat(32), "ab".repeat(32));
+        let large = format!("{post}Content-Length: 250001\r\n\r\n{}", " ".repeat(250_000));
+        Self {
+            host: host.to_owned(),
+            tally,
+            drips: vec![
+                (b"GET /health HTTP/1.1\r\nX: ".to_vec(), b"a"),
+                (format!("{post}Content-Length: 9999\r\n\r\n").into_bytes(), b" "),
+                (format!("{post}Transfer-Encoding: chunked\r\n\r\n").into_bytes(), b"1\r\n \r\n"),
+                (get.clone().into_bytes(), b"\r\n"),
+                (Vec::new(), b""),
+                (large.into_bytes(), b""),
+            ],
+            unread: get.repeat(64).into_bytes(),
+            repeated: vec![
+                vec![get.repeat(1_000).into_bytes()],
+                Raw::all().iter().map(|raw| raw.bytes(host)).collect(),
+                vec![
+                    whole(&forged),
+                    whole(&"[".repeat(4_000)),
+                    get.replace("\r\n\r\n", &format!("\r\n{key}\r\n\r\n")).into_bytes(),
+                ],
+            ],
+            payment: whole(payment),
+        }
+    }
+
+    /// One stranger of each kind, each from an address that it shares with few others.
+    async fn everything(&self, number: usize) {
+        let source = |kind: usize| [127, 1, kind as u8, 1 + (number % 200) as u8];
+        let drips = self.drips.iter().enumerate().map(|(kind, (begin, more))| self.drip(source(kind), begin, more));
+        let repeats = self.repeated.iter().enumerate().map(|(kind, requests)| self.repeat(source(10 + kind), requests));
+        let (deaf, leaving) = (self.deaf(source(20)), self.leave(source(21)));
+        tokio::join!(join_all(drips), join_all(repeats), deaf, leaving);
+    }
+
+    async fn connect(&self, source: [u8; 4]) -> Option<TcpStream> {
+        self.tally.connections.fetch_add(1, Ordering::Relaxed);
+        let stream = connect_from(&self.host, source).await;
+        if stream.is_err() {
+            tokio::time::sleep(Duration::from_millis(100)).await;
+        }
+        stream.ok()
+    }
+
+    /// Begins something and goes on with it a little each second, until it is cut off. Then it begins anew.
+    async fn drip(&self, source: [u8; 4], begin: &[u8], more: &[u8]) {
+        loop {
+            let Some(mut stream) = self.connect(source).await else { continue };
+            drop(stream.write_all(begin).await);
+            let mut answer = [0; 2048];
+            loop {
+                tokio::select! {
+                    read = stream.read(&mut answer) => if matches!(read, Ok(0) | Err(_)) { break },
+                    () = tokio::time::sleep(Duration::from_secs(1)) => drop(stream.write_all(more).await),
+                }
+            }
+        }
+    }
+
+    /// Asks and asks, and reads nothing.
+    async fn deaf(&self, source: [u8; 4]) {
+        loop {
+            self.tally.connections.fetch_add(1, Ordering::Relaxed);
+            let Ok(mut stream) = connect_deaf(&self.host, source).await else {
+                tokio::time::sleep(Duration::from_millis(100)).await;
+                continue;
+            };
+            while stream.write_all(&self.unread).await.is_ok() {
+                self.tally.requests.fetch_add(64, Ordering::Relaxed);
+            }
+        }
+    }
+
+    /// Sends each of these on a connection of its own, again and again, and reads what comes.
+    async fn repeat(&self, source: [u8; 4], requests: &[Vec<u8>]) {
+        for request in requests.iter().cycle() {
+            let Some(stream) = self.connect(source).await else { continue };
+            let (mut reader, mut writer) = stream.into_split();
+            self.tally.requests.fetch_add(1, Ordering::Relaxed);
+            let mut room = [0; 4096];
+            let read = async { while reader.read(&mut room).await.is_ok_and(|read| read > 0) {} };
+            let both = async { tokio::join!(read, async { drop(writer.write_all(request).await) }) };
+            // Whoever is kept alive goes by itself.
+            drop(tokio::time::timeout(Duration::from_secs(3), both).await);
+        }
+    }
+
+    /// Asks and leaves before it is answered.
+    async fn leave(&self, source: [u8; 4]) {
+        let request = &self.payment;
+        for cut in [request.len(), request.len() / 2].into_iter().cycle() {
+            let Some(mut stream) = self.connect(source).await else { continue };
+            self.tally.requests.fetch_add(1, Ordering::Relaxed);
+            drop(stream.write_all(&request[..cut]).await);
+            // Nothing else makes room for the others.
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+    }
+}
