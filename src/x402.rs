@@ -3,13 +3,17 @@
 //! A body that gets through here is well formed and means one thing only. Whether the payment is any good is decided
 //! elsewhere: by the flow (is the network offered?) and by the rules of the chain (did the payer sign this?).
 
+pub mod bazaar;
 pub mod exact_evm;
 pub mod exact_solana;
+pub mod extension_responses;
 mod identifier;
 pub mod json;
+mod json_schema;
 pub mod links;
 mod members;
 pub mod networks;
+mod percent;
 pub mod request;
 pub mod response;
 pub mod supported;
