@@ -9,6 +9,7 @@
 //! secret.
 
 mod answer;
+mod discovery;
 mod network;
 mod problem;
 mod receipts;
@@ -23,6 +24,7 @@ mod webhooks;
 
 use std::path::Path;
 
+pub use discovery::{Discovery, Listing};
 pub use network::{CostLimits, EvmConfig, FamilyConfig, Finality, NetworkConfig, SignerConfig, SolanaConfig, Watch};
 pub use problem::{ConfigErrors, ConfigProblem, Fault};
 pub use receipts::Receipts;
@@ -48,6 +50,8 @@ pub struct Config {
     pub receipts: Receipts,
     /// Where accounts may be told of events.
     pub webhooks: Webhooks,
+    /// How paid resources are listed for others to find.
+    pub discovery: Discovery,
     /// How networks are compared with the ledger.
     pub reconcile: Reconcile,
     /// What is written down.
@@ -85,6 +89,7 @@ fn config(root: &Table) -> Result<Config, Reported> {
     let database = root.table("database").and_then(|table| server::database(&table));
     let receipts = root.table("receipts").and_then(|table| receipts::receipts(&table));
     let webhooks = root.table("webhooks").and_then(|table| webhooks::webhooks(&table));
+    let discovery = root.table("discovery").and_then(|table| discovery::discovery(&table));
     let reconcile = root.table("reconcile").and_then(|table| reconcile::reconcile(&table));
     let log = root.table("log").and_then(|table| server::log(&table));
     let networks = network::networks(root);
@@ -94,6 +99,7 @@ fn config(root: &Table) -> Result<Config, Reported> {
         networks: networks?,
         receipts: receipts?,
         webhooks: webhooks?,
+        discovery: discovery?,
         reconcile: reconcile?,
         log: log?,
     })

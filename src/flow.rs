@@ -25,6 +25,7 @@ pub mod address_list;
 pub mod availability;
 mod credit;
 pub mod deliver;
+pub mod discovery;
 pub mod dispatch;
 pub mod ingest;
 pub mod invoice;
@@ -70,6 +71,8 @@ pub struct Flows {
     pub errands: turns::Turns,
     /// Payments of the same payer that are to be recorded.
     pub reservations: turns::Turns,
+    /// How paid resources are listed.
+    pub discovery: discovery::Discovery,
     /// How accounts are told what happened.
     pub telling: telling::Telling,
     /// What the outside calls this service. It stands in what is signed for us.

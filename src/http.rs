@@ -23,6 +23,7 @@ mod addresses;
 mod auth;
 mod body;
 mod csv;
+mod discovery;
 mod events;
 mod exports;
 mod facilitator;
@@ -107,6 +108,7 @@ pub fn api(service: Arc<Service>) -> std::io::Result<(actix_web::dev::Server, st
             .wrap(from_fn(observe))
             .wrap(from_fn(plain_targets_only))
             .configure(facilitator::routes)
+            .configure(discovery::routes)
             .configure(payments::routes)
             .configure(addresses::routes)
             .configure(address_lists::routes)
@@ -154,12 +156,14 @@ async fn observe(
 }
 
 /// The routes by which requests are counted. A path that somebody invents counts as none of them.
-const ROUTES: [&str; 37] = [
+const ROUTES: [&str; 39] = [
     "/verify",
     "/settle",
     "/supported",
     "/health",
     "/",
+    "/discovery/resources",
+    "/discovery/search",
     "/v1/payments",
     "/v1/payments/{id}",
     "/v1/addresses",

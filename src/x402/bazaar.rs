@@ -14,7 +14,7 @@ use sha2::{Digest, Sha256};
 use super::json_schema::{self, SchemaFault};
 use crate::domain::address::Address;
 use crate::domain::network::Network;
-use crate::domain::payment::PaymentRequest;
+use crate::domain::payment::{PaymentRequest, SCHEME_TRANSFER};
 use crate::domain::reason::Version;
 use metadata::Metadata;
 
@@ -162,9 +162,13 @@ impl Rejection {
 }
 
 impl Declaration {
-    /// Finds the declaration in a request. A resource of version 1 that does not want to be found has none.
+    /// Finds the declaration in a request. A resource of version 1 that does not want to be found has none, and neither has a transfer that
+    /// pays an invoice: it was made without us.
     #[must_use]
     pub fn find(payload: &Value, requirements: &Value, request: &PaymentRequest) -> Option<Self> {
+        if request.scheme == SCHEME_TRANSFER {
+            return None;
+        }
         let (extension, resource) = match request.version {
             Version::V1 => (v1::extension(requirements)?, requirements),
             Version::V2 => {

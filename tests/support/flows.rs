@@ -5,9 +5,11 @@ use std::sync::Arc;
 
 use chrono::TimeDelta;
 use quittance::chain::Chains;
+use quittance::config::{Discovery as Settings, Listing};
 use quittance::domain::clock::SystemClock;
 use quittance::domain::network::Network;
 use quittance::flow::availability::Availability;
+use quittance::flow::discovery::Discovery;
 use quittance::flow::telling::Telling;
 use quittance::flow::turns::Turns;
 use quittance::flow::waiting::Waiting;
@@ -30,6 +32,7 @@ pub fn over(ledger: Ledger, policies: HashMap<Network, Policy>) -> Flows {
         patience: Patience { v1: TimeDelta::zero(), v2: TimeDelta::zero() },
         errands: Turns::default(),
         reservations: Turns::default(),
+        discovery: Discovery::new(Settings { list: Listing::Accounts, per_account_max: 2, forget_after: TimeDelta::days(90) }),
         telling: Telling::new(Reach::Public, 20),
         public_url: "http://localhost".to_owned(),
         issuer: None,
