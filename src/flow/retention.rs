@@ -14,7 +14,8 @@ use crate::domain::reason::Reason;
 use crate::ledger::events::{self, NewEvent};
 use crate::ledger::leases::{self, Lease};
 use crate::ledger::{
-    Db, LedgerError, addresses, budgets, commit, deliveries, idempotency, payments, reconciliations, resources, submissions, webhooks,
+    Db, LedgerError, addresses, budgets, commit, deliveries, idempotency, payments, reconciliations, resources, submissions,
+    webhooks,
 };
 use crate::telemetry::ErrorChain;
 

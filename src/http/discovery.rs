@@ -227,5 +227,8 @@ async fn search(service: Data<Service>, wanted: Parameters<Wanted>, query: Param
 
 fn words(query: Option<&str>) -> Result<&str, Problem> {
     let is_fine = |words: &&str| (1..=QUERY_CHARS_MAX).contains(&words.chars().count()) && !words.contains('\0');
-    query.map(str::trim).filter(is_fine).ok_or_else(|| Problem::BadParameter(format!("query: 1 to {QUERY_CHARS_MAX} characters are needed")))
+    query
+        .map(str::trim)
+        .filter(is_fine)
+        .ok_or_else(|| Problem::BadParameter(format!("query: 1 to {QUERY_CHARS_MAX} characters are needed")))
 }

@@ -250,7 +250,8 @@ impl Declaration {
             Version::V1 => &V1,
             Version::V2 => &V2,
         };
-        let member = |name: &&str| Some(((*name).to_owned(), self.requirements.get(name).filter(|value| !value.is_null())?.clone()));
+        let member =
+            |name: &&str| Some(((*name).to_owned(), self.requirements.get(name).filter(|value| !value.is_null())?.clone()));
         let mut public: Map<_, _> = names.iter().filter_map(member).collect();
         if self.version == Version::V1 {
             public.insert("resource".to_owned(), url.into());
@@ -299,7 +300,13 @@ impl Resource {
     #[must_use]
     pub fn digest(&self) -> [u8; 32] {
         let shown = json!([
-            self.description, self.mime_type, self.service_name, self.tags, self.icon_url, self.bazaar, self.requirements
+            self.description,
+            self.mime_type,
+            self.service_name,
+            self.tags,
+            self.icon_url,
+            self.bazaar,
+            self.requirements
         ]);
         Sha256::digest(shown.to_string()).into()
     }

@@ -25,8 +25,7 @@ const PATTERN_STEPS: u32 = 1_000;
 const PATTERN_BYTES_MAX: usize = 256 << 10;
 
 /// Keywords that would change the verdict, and that this judge does not know.
-const UNSUPPORTED: [&str; 5] =
-    ["$dynamicRef", "$dynamicAnchor", "$recursiveRef", "unevaluatedProperties", "unevaluatedItems"];
+const UNSUPPORTED: [&str; 5] = ["$dynamicRef", "$dynamicAnchor", "$recursiveRef", "unevaluatedProperties", "unevaluatedItems"];
 
 /// Why a value was not found to fit its schema.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -154,7 +153,9 @@ impl<'a> Judge<'a> {
     fn equal(&mut self, one: &Value, other: &Value) -> Verdict {
         self.spend(1)?;
         match (one, other) {
-            (Value::Number(one), Value::Number(other)) => Ok(one == other || one.as_f64() == other.as_f64() && !is_whole_pair(one, other)),
+            (Value::Number(one), Value::Number(other)) => {
+                Ok(one == other || one.as_f64() == other.as_f64() && !is_whole_pair(one, other))
+            }
             (Value::String(one), Value::String(other)) => {
                 self.spend(one.len().min(other.len()) / 64)?;
                 Ok(one == other)
@@ -283,13 +284,7 @@ impl<'a> Judge<'a> {
         names.iter().try_fold(true, |all, name| Some(has(name)? && all)).ok_or(SchemaFault::Keyword(keyword))
     }
 
-    fn fits_dependencies(
-        &mut self,
-        keywords: &Keywords<'a>,
-        whole: &Value,
-        members: &Map<String, Value>,
-        depth: u32,
-    ) -> Verdict {
+    fn fits_dependencies(&mut self, keywords: &Keywords<'a>, whole: &Value, members: &Map<String, Value>, depth: u32) -> Verdict {
         const REQUIRED: &str = "dependentRequired";
         for (name, needed) in keywords.object(REQUIRED)?.into_iter().flatten() {
             self.spend(1)?;

@@ -349,9 +349,7 @@ async fn what_nobody_pays_for_any_more_is_forgotten() {
     let resource = |place: &str, recipient: u8| {
         finding::resource(&format!("https://api.example.com/{place}"), &format!("0x{}", format!("{recipient:02x}").repeat(20)))
     };
-    for (place, recipient, days) in
-        [("gone", 1, 91), ("kept", 2, 200), ("kept", 3, 89), ("young", 4, 0)]
-    {
+    for (place, recipient, days) in [("gone", 1, 91), ("kept", 2, 200), ("kept", 3, 89), ("young", 4, 0)] {
         let mut db = ledger.begin().await.expect("the database answers");
         let account = None;
         let put = resources::put(&mut db, account, &resource(place, recipient), 10, now - TimeDelta::days(days)).await;
@@ -370,9 +368,8 @@ async fn what_nobody_pays_for_any_more_is_forgotten() {
 
     let left = "SELECT r.url || ' ' || t.pay_to FROM resources r JOIN resource_terms t ON t.resource_id = r.id ORDER BY 1";
     let left = sqlx::query_scalar::<_, String>(left).fetch_all(ledger.pool()).await.expect("the database answers");
-    let expected = [("kept", 3), ("young", 4)].map(|(place, recipient)| {
-        format!("https://api.example.com/{place} {}", resource(place, recipient).terms.pay_to)
-    });
+    let expected = [("kept", 3), ("young", 4)]
+        .map(|(place, recipient)| format!("https://api.example.com/{place} {}", resource(place, recipient).terms.pay_to));
     assert_eq!(left, expected);
 }
 

@@ -88,7 +88,9 @@ mod tests {
         for name in ["a", "Weather of the world", &"x".repeat(32), " ~"] {
             assert_eq!(of(name.into()).as_deref(), Some(name));
         }
-        for bad in [json!(""), json!("x".repeat(33)), json!("tab\t"), json!("Wetter für alle"), json!("\u{7f}"), json!(7), json!(null)] {
+        for bad in
+            [json!(""), json!("x".repeat(33)), json!("tab\t"), json!("Wetter für alle"), json!("\u{7f}"), json!(7), json!(null)]
+        {
             assert_eq!(of(bad.clone()), None, "{bad}");
         }
     }
@@ -107,7 +109,8 @@ mod tests {
     fn an_icon_stands_where_everybody_can_reach_it() {
         let of = |url: &str| Metadata::of(&json!({"iconUrl": url})).icon_url;
         let longest = format!("https://example.com/{}", "a".repeat(2048 - 20));
-        for url in ["https://example.com/icon.png", "http://cdn.example:8080/i?x=1#y", "https://münchen.example/i.svg", &longest] {
+        for url in ["https://example.com/icon.png", "http://cdn.example:8080/i?x=1#y", "https://münchen.example/i.svg", &longest]
+        {
             assert_eq!(of(url).as_deref(), Some(url));
         }
         let longer = format!("{longest}a");

@@ -70,7 +70,10 @@ fn what_a_server_declares_is_what_the_catalogue_has() {
     assert_eq!((resource.url.as_str(), resource.operation.as_str()), ("https://api.example.com/weather", "GET"));
     assert_eq!(resource.description.as_deref(), Some("The weather"));
     assert_eq!((resource.mime_type.as_deref(), resource.service_name.as_deref()), (Some("application/json"), Some("Weather")));
-    assert_eq!((resource.tags, resource.icon_url.as_deref()), (vec!["weather".to_owned(), "maps".to_owned()], Some("https://example.com/i.png")));
+    assert_eq!(
+        (resource.tags, resource.icon_url.as_deref()),
+        (vec!["weather".to_owned(), "maps".to_owned()], Some("https://example.com/i.png"))
+    );
     assert_eq!(resource.bazaar, extension(), "and no other extension");
     assert_eq!(resource.requirements, body["paymentRequirements"]);
     assert_eq!((resource.terms.scheme.as_str(), resource.terms.network.as_str()), ("exact", "eip155:84532"));
@@ -210,7 +213,8 @@ fn version_1_declares_in_its_requirements() {
     let requirements = &mut body["paymentRequirements"];
     requirements["resource"] = "https://api.example.com/weather?city=Oslo".into();
     requirements["description"] = "The weather".into();
-    requirements["outputSchema"] = json!({"input": {"type": "http", "method": "GET", "queryParams": {"city": "string"}}, "output": {"degrees": "number"}});
+    requirements["outputSchema"] =
+        json!({"input": {"type": "http", "method": "GET", "queryParams": {"city": "string"}}, "output": {"degrees": "number"}});
 
     let resource = declared(&body).unwrap().read().unwrap();
 

@@ -116,7 +116,11 @@ mod tests {
 
     #[test]
     fn what_it_answers_is_an_example() {
-        let requirements = json!({"outputSchema": {"input": {"type": "http", "method": "GET"}, "output": {"temperature": "number"}}});
-        assert_eq!(extension(&requirements).unwrap()["info"]["output"], json!({"type": "json", "example": {"temperature": "number"}}));
+        let requirements =
+            json!({"outputSchema": {"input": {"type": "http", "method": "GET"}, "output": {"temperature": "number"}}});
+        assert_eq!(
+            extension(&requirements).unwrap()["info"]["output"],
+            json!({"type": "json", "example": {"temperature": "number"}})
+        );
     }
 }
