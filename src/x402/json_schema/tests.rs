@@ -145,7 +145,7 @@ fn a_schema_that_is_meant_to_cost_is_stopped() {
     let chain: Map<_, _> = (0..500).map(|level| (level.to_string(), json!({"$ref": format!("#/$defs/{}", level + 1)}))).collect();
     let patterns: Vec<_> = (0..200).map(|number| json!({"pattern": format!("^.*{number}")})).collect();
     let many: Vec<_> = (0..2_000).collect();
-    for (schema, value) in [
+    for (number, (schema, value)) in [
         (json!({"$ref": "#"}), json!(1)),
         (json!({"allOf": [{"$ref": "#"}, {"$ref": "#"}]}), json!(1)),
         (json!({"anyOf": [{"not": {"$ref": "#/anyOf/0"}}]}), json!(1)),
@@ -153,8 +153,11 @@ fn a_schema_that_is_meant_to_cost_is_stopped() {
         (json!({"$defs": chain, "$ref": "#/$defs/0"}), json!(1)),
         (json!({"anyOf": patterns}), json!("a")),
         (json!({"uniqueItems": true}), json!(many)),
-        (json!({"items": {"enum": many}}), json!(vec![-1; 2_000])),
-    ] {
-        assert_eq!(judged(&schema, &value), Err(SchemaFault::Costly), "{schema:.120?}");
+        (json!({"items": {"not": {"enum": many}}}), json!(vec![-1; 2_000])),
+    ]
+    .iter()
+    .enumerate()
+    {
+        assert_eq!(judged(schema, value), Err(SchemaFault::Costly), "schema {number}");
     }
 }
