@@ -75,7 +75,7 @@ async fn resources_are_listed_by_what_is_wanted_of_them() {
     put(&world.ledger, &[here("a", &one), sei(here("a", &one)), here("b", &other), tool, sei(here("c", &one))]).await;
 
     for (query, expected) in [
-        ("".to_owned(), vec!["a", "b", "mcp", "c"]),
+        (String::new(), vec!["a", "b", "mcp", "c"]),
         ("?type=http".to_owned(), vec!["a", "b", "c"]),
         ("?type=mcp".to_owned(), vec!["mcp"]),
         ("?type=gopher".to_owned(), vec![]),
