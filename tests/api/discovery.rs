@@ -207,7 +207,7 @@ async fn a_bad_declaration_is_rejected_and_its_payment_settled() {
     }
     // A repetition is the same answer and nothing else.
     let body = declared(&world.payment(10), &declaration());
-    let headers = [("authorization", bearer(&provider.key)), ("idempotency-key", "of one purchase only".to_owned())];
+    let headers = [("authorization", bearer(&provider.key)), ("idempotency-key", "of-one-purchase-only".to_owned())];
     let headers = headers.each_ref().map(|(name, value)| (*name, value.as_str()));
     let (first, again) = (world.ask("/settle", &body, &headers).await, world.ask("/settle", &body, &headers).await);
     assert_eq!((first.1, again.1), (Some(json!({"bazaar": {"status": "processing"}})), None));
@@ -384,7 +384,12 @@ async fn the_official_packages_declare_pay_and_find() {
     command.args(["--network", &world.chain.network(), "--key", &key, "--pay-to", &merchant]).stdin(Stdio::null());
     let output = command.output().await.expect("node runs");
     assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
-    let seen: Value = serde_json::from_slice(&output.stdout).expect("one line of JSON");
+    let said = String::from_utf8(output.stdout).expect("UTF-8");
+    let (log, seen) = said.trim_end().rsplit_once('\n').expect("the server's log and a line of JSON");
+    let seen: Value = serde_json::from_str(seen).expect("JSON");
+    // What the server understood of our header: at /verify, and at /settle.
+    let understood = "[x402] extension responses: {\"bazaar\":{\"status\":\"processing\"}}";
+    assert_eq!(log.lines().collect::<Vec<_>>(), [understood; 2]);
 
     assert_eq!(seen["purchase"], json!({"status": 200, "body": {"city": "oslo", "degrees": 7}}));
     let item = &seen["listed"]["items"][0];

@@ -135,7 +135,7 @@ async fn resources_are_found_by_words() {
         // Names and tags count for more than descriptions; words are found in any of their forms.
         ("weather", vec!["forecast", "v1/air-quality", "old"]),
         ("WEATHER forecast", vec!["forecast"]),
-        ("weather -past", vec!["forecast", "v1/air-quality"]),
+        ("weather -skies", vec!["v1/air-quality", "old"]),
         ("\"air of a city\"", vec!["v1/air-quality"]),
         ("quality", vec!["v1/air-quality"]),
         ("translating", vec!["mcp"]),
