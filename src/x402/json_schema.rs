@@ -19,10 +19,10 @@ const STEPS_MAX: u32 = 50_000;
 const DEPTH_MAX: u32 = 64;
 
 /// What it costs to read a pattern, in steps.
-const PATTERN_STEPS: u32 = 1_000;
+const PATTERN_STEPS: u32 = 5_000;
 
 /// Largest program that a pattern may become, in bytes. Classes of Unicode letters take some ten thousand.
-const PATTERN_BYTES_MAX: usize = 256 << 10;
+const PATTERN_BYTES_MAX: usize = 128 << 10;
 
 /// Keywords that would change the verdict, and that this judge does not know.
 const UNSUPPORTED: [&str; 5] = ["$dynamicRef", "$dynamicAnchor", "$recursiveRef", "unevaluatedProperties", "unevaluatedItems"];
