@@ -16,6 +16,7 @@ use crate::config::{Config, FamilyConfig, NetworkConfig, SignerConfig};
 use crate::domain::clock::{Clock, SystemClock};
 use crate::flow::availability::Availability;
 use crate::flow::limits::RateLimits;
+use crate::flow::discovery::Discovery;
 use crate::flow::telling::Telling;
 use crate::flow::turns::Turns;
 use crate::flow::waiting::Waiting;
@@ -314,6 +315,7 @@ pub fn flows(config: &Config, ledger: Ledger, metrics: Arc<Metrics>) -> Result<F
         errands: Turns::default(),
         reservations: Turns::default(),
         limits: RateLimits::new(config.limits),
+        discovery: Discovery::new(config.discovery),
         telling: Telling::new(reach(config), config.webhooks.per_account_max),
         public_url: config.server.public_url.clone(),
         issuer: receipt_keys::issuer(config, SystemClock.now())?.map(Arc::new),
@@ -364,6 +366,11 @@ fn start_tasks(config: &Config, roles: &BTreeSet<Role>, flows: &Arc<Flows>, supe
         supervisor.run("waiting", move |stop| {
             let flows = Arc::clone(&waiting);
             async move { flows.waiting.run(&flows.ledger, flows.clock.as_ref(), flows.issuer.is_some(), &stop).await }
+        });
+        let listing = Arc::clone(flows);
+        supervisor.run("catalogue", move |stop| {
+            let flows = Arc::clone(&listing);
+            async move { flows.keep_catalogue(&stop).await }
         });
         let listening = Arc::clone(flows);
         supervisor.run("listener", move |stop| {

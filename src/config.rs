@@ -10,6 +10,7 @@
 
 mod answer;
 mod limits;
+mod discovery;
 mod network;
 mod problem;
 mod proxies;
@@ -26,6 +27,7 @@ mod webhooks;
 use std::path::Path;
 
 pub use limits::Limits;
+pub use discovery::{Discovery, Listing};
 pub use network::{CostLimits, EvmConfig, FamilyConfig, Finality, NetworkConfig, SignerConfig, SolanaConfig, Watch};
 pub use problem::{ConfigErrors, ConfigProblem, Fault};
 pub use proxies::{Proxies, ProxyHeader};
@@ -54,6 +56,8 @@ pub struct Config {
     pub webhooks: Webhooks,
     /// How often somebody may ask.
     pub limits: Limits,
+    /// How paid resources are listed for others to find.
+    pub discovery: Discovery,
     /// How networks are compared with the ledger.
     pub reconcile: Reconcile,
     /// What is written down.
@@ -92,6 +96,7 @@ fn config(root: &Table) -> Result<Config, Reported> {
     let receipts = root.table("receipts").and_then(|table| receipts::receipts(&table));
     let webhooks = root.table("webhooks").and_then(|table| webhooks::webhooks(&table));
     let limits = root.table("limits").and_then(|table| limits::limits(&table));
+    let discovery = root.table("discovery").and_then(|table| discovery::discovery(&table));
     let reconcile = root.table("reconcile").and_then(|table| reconcile::reconcile(&table));
     let log = root.table("log").and_then(|table| server::log(&table));
     let networks = network::networks(root);
@@ -102,6 +107,7 @@ fn config(root: &Table) -> Result<Config, Reported> {
         receipts: receipts?,
         webhooks: webhooks?,
         limits: limits?,
+        discovery: discovery?,
         reconcile: reconcile?,
         log: log?,
     })

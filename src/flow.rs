@@ -25,6 +25,7 @@ pub mod address_list;
 pub mod availability;
 mod credit;
 pub mod deliver;
+pub mod discovery;
 pub mod dispatch;
 pub mod ingest;
 pub mod invoice;
@@ -73,6 +74,8 @@ pub struct Flows {
     pub reservations: turns::Turns,
     /// How often somebody may ask.
     pub limits: limits::RateLimits,
+    /// How paid resources are listed.
+    pub discovery: discovery::Discovery,
     /// How accounts are told what happened.
     pub telling: telling::Telling,
     /// What the outside calls this service. It stands in what is signed for us.

@@ -32,6 +32,7 @@ mod auth;
 mod body;
 mod connection;
 mod csv;
+mod discovery;
 mod events;
 mod exports;
 mod facilitator;
@@ -241,12 +242,14 @@ async fn observe(
 }
 
 /// The routes by which requests are counted. A path that somebody invents counts as none of them.
-const ROUTES: [&str; 37] = [
+const ROUTES: [&str; 39] = [
     "/verify",
     "/settle",
     "/supported",
     "/health",
     "/",
+    "/discovery/resources",
+    "/discovery/search",
     "/v1/payments",
     "/v1/payments/{id}",
     "/v1/addresses",

@@ -33,6 +33,7 @@ pub mod payments;
 pub mod private;
 pub mod receipts;
 pub mod reconciliations;
+pub mod resources;
 pub mod settings;
 pub mod signers;
 pub mod submissions;

@@ -15,7 +15,7 @@ use prometheus::{Gauge, GaugeVec, Registry, TextEncoder};
 
 pub use catalogue::{CATALOGUE, MetricDoc, MetricKind};
 pub use outcome::{
-    Broadcast, ConnectionState, DeliveryState, LimitedBy, PaidBy, RpcOutcome, Settlement, StatusClass, SubmissionKind,
+    Broadcast, ConnectionState, DeliveryState, LimitedBy, ListingOutcome, PaidBy, RpcOutcome, Settlement, StatusClass, SubmissionKind,
     TransferOutcome, Verification, WebhookAttempt,
 };
 
@@ -249,6 +249,11 @@ impl Metrics {
         self.series.receipts_unsigned.with_label_values::<&str>(&[]).set(whole(revisions));
     }
 
+    /// A settled payment declared a resource.
+    pub fn listing(&self, outcome: ListingOutcome) {
+        self.series.listings.with_label_values(&[outcome.label()]).inc();
+    }
+
     /// A node was called. `node` is its position in the configuration, which bounds it.
     pub fn rpc_request(&self, network: &Network, node: usize, method: &'static str, outcome: RpcOutcome, took: Duration) {
         let network = self.network(network);
@@ -335,6 +340,9 @@ impl Metrics {
         self.database_connections(0, 0);
         for change in outcome::CHANGES {
             self.series.invoice_changes.with_label_values(&[outcome::change(change)]);
+        }
+        for outcome in ListingOutcome::ALL {
+            self.series.listings.with_label_values(&[outcome.label()]);
         }
         self.start_telling_at_zero();
         for (network, signers) in &self.signers {

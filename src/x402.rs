@@ -4,14 +4,18 @@
 //! elsewhere: by the flow (is the network offered?) and by the rules of the chain (did the payer sign this?).
 
 pub mod builder_code;
+pub mod bazaar;
 pub mod exact_evm;
 pub mod exact_solana;
+pub mod extension_responses;
 mod identifier;
 pub mod json;
+mod json_schema;
 pub mod links;
 mod members;
 pub mod networks;
 pub mod permit2;
+mod percent;
 pub mod request;
 pub mod response;
 pub mod supported;

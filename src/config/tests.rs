@@ -77,6 +77,8 @@ fn two_networks_with_a_node_and_a_key_each_are_enough() {
     assert_eq!(config.server.public_url, "http://127.0.0.1:4020");
     assert_eq!(config.server.access, Access::Keys);
     assert_eq!(config.server.answer_within_v1, TimeDelta::seconds(60));
+    let days = TimeDelta::days(90);
+    assert_eq!(config.discovery, Discovery { list: Listing::Accounts, per_account_max: 100, forget_after: days });
     assert!(config.database.url.is_none());
     assert_eq!(config.log, Log { format: LogFormat::Json, filter: "info".to_owned() });
     assert_eq!((base.network.as_str(), base.rpc[0].host()), ("eip155:8453", "mainnet.base.org"));

@@ -81,6 +81,11 @@ id!(
     "sub_"
 );
 id!(
+    /// A paid resource that can be found.
+    ResourceId,
+    "rsc_"
+);
+id!(
     /// Something that an account is told.
     EventId,
     "evt_"

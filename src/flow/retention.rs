@@ -14,7 +14,8 @@ use crate::domain::reason::Reason;
 use crate::ledger::events::{self, NewEvent};
 use crate::ledger::leases::{self, Lease};
 use crate::ledger::{
-    Db, LedgerError, addresses, budgets, commit, deliveries, idempotency, payments, reconciliations, submissions, webhooks,
+    Db, LedgerError, addresses, budgets, commit, deliveries, idempotency, payments, reconciliations, resources, submissions,
+    webhooks,
 };
 use crate::telemetry::ErrorChain;
 
@@ -52,12 +53,14 @@ enum Chore {
     Webhooks,
     Events,
     Reconciliations,
+    Resources,
+    ResourceTerms,
     Challenges,
     SignedBytes,
     ExpiredPayments,
 }
 
-const CHORES: [Chore; 9] = [
+const CHORES: [Chore; 11] = [
     Chore::Budgets,
     Chore::Answers,
     Chore::Deliveries,
@@ -65,13 +68,16 @@ const CHORES: [Chore; 9] = [
     Chore::Webhooks,
     Chore::Events,
     Chore::Reconciliations,
+    Chore::Resources,
+    // Of those that are left.
+    Chore::ResourceTerms,
     Chore::Challenges,
     Chore::SignedBytes,
     Chore::ExpiredPayments,
 ];
 
 impl Flows {
-    /// Removes old budgets, answers, deliveries, webhooks, events, comparisons and challenges, erases signed bytes that nobody will send
+    /// Removes old budgets, answers, deliveries, webhooks, events, comparisons, resources and challenges, erases signed bytes that nobody will send
     /// again, and ends payments that were never made and never can be.
     ///
     /// # Errors
@@ -105,6 +111,8 @@ impl Flows {
             | Chore::Webhooks
             | Chore::Events
             | Chore::Reconciliations
+            | Chore::Resources
+            | Chore::ResourceTerms
             | Chore::Challenges
             | Chore::SignedBytes => Vec::new(),
         };
@@ -118,6 +126,10 @@ impl Flows {
                 Chore::Webhooks => webhooks::forget(&mut db, now - DELIVERIES_KEPT, ROWS_AT_ONCE).await?,
                 Chore::Events => events::forget(&mut db, now - EVENTS_KEPT, ROWS_AT_ONCE).await?,
                 Chore::Reconciliations => reconciliations::forget(&mut db, now - COMPARISONS_KEPT, ROWS_AT_ONCE).await?,
+                Chore::Resources => resources::forget(&mut db, self.discovery.forgotten_before(now), ROWS_AT_ONCE).await?,
+                Chore::ResourceTerms => {
+                    resources::forget_terms(&mut db, self.discovery.forgotten_before(now), ROWS_AT_ONCE).await?
+                }
                 Chore::Challenges => addresses::forget_challenges(&mut db, now - CHALLENGES_KEPT, ROWS_AT_ONCE).await?,
                 Chore::SignedBytes => submissions::erase_bytes(&mut db, now, ROWS_AT_ONCE).await?,
                 Chore::ExpiredPayments => expire(&mut db, &unmade, now).await?,

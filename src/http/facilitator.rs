@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use actix_web::http::StatusCode;
-use actix_web::http::header::{RETRY_AFTER, WWW_AUTHENTICATE};
+use actix_web::http::header::{HeaderName, HeaderValue, RETRY_AFTER, WWW_AUTHENTICATE};
 use actix_web::web::{Data, Payload, ServiceConfig};
 use actix_web::{HttpRequest, HttpResponse, web};
 use serde::Serialize;
@@ -31,6 +31,8 @@ use crate::ledger::idempotency::{Binding, StorageKey, StoredAnswer};
 use crate::metrics::{Settlement, Verification};
 use crate::signing::offer;
 use crate::telemetry::ErrorChain;
+use crate::x402::bazaar;
+use crate::x402::extension_responses::{self, ExtensionResponses};
 use crate::x402::request::{FacilitatorRequest, parse_request};
 use crate::x402::response::{
     Echo, RECEIPT_EXTENSION, SettleResponse, UNEXPECTED_SETTLE_ERROR, UNEXPECTED_VERIFY_ERROR, VerifyResponse,
@@ -112,6 +114,14 @@ fn respond(status: StatusCode, body: &impl Serialize) -> HttpResponse {
         _ => {}
     }
     response.json(body)
+}
+
+/// Adds what extensions say of the request to its answer.
+fn with_extensions(mut response: HttpResponse, extensions: &ExtensionResponses) -> HttpResponse {
+    if let Some(value) = extensions.encode().and_then(|text| HeaderValue::try_from(text).ok()) {
+        response.headers_mut().insert(HeaderName::from_static(extension_responses::HEADER), value);
+    }
+    response
 }
 
 fn verify_obstacle(obstacle: &Obstacle) -> HttpResponse {
@@ -224,7 +234,8 @@ async fn verify(service: Data<Service>, request: HttpRequest, payload: Payload) 
     let (outcome, response) = match verdict {
         Ok(payer) => {
             count_payer(&service, counted);
-            (Verification::Valid, respond(StatusCode::OK, &VerifyResponse::valid(&payer)))
+            let extensions = service.flows.foresee(asked.declaration.as_ref(), &caller);
+            (Verification::Valid, with_extensions(respond(StatusCode::OK, &VerifyResponse::valid(&payer)), &extensions))
         }
         Err(Verdict::Refused(refusal)) => {
             let answer = VerifyResponse::invalid(echo, &refusal);
@@ -260,7 +271,8 @@ async fn try_settle(service: &Service, request: &HttpRequest, payload: Payload) 
     let Some(key) = storage_key(request, &caller, fingerprint)? else {
         let answer = settle_now(service, &asked, caller, None).await;
         answer.count(service, counted);
-        return Ok(answer.into_response());
+        let extensions = extensions_of(service, &asked, &caller, &answer);
+        return Ok(with_extensions(answer.into_response(), &extensions));
     };
     match bind(service, &key, fingerprint, &caller).await.map_err(Obstacle::Access)? {
         Some(bound) if bound.fingerprint != fingerprint => return Err(Obstacle::KeyReused),
@@ -270,12 +282,19 @@ async fn try_settle(service: &Service, request: &HttpRequest, payload: Payload) 
     let known = caller.account().is_some();
     let answer = settle_now(service, &asked, caller, Some(format!("key:{}:{}", key.scope, key.key))).await;
     answer.count(service, counted);
+    let extensions = extensions_of(service, &asked, &caller, &answer);
     // What costs a stranger nothing to ask must leave nothing behind here.
-    if answer.terminal && (known || answer.of_payment) {
-        keep(service, key, fingerprint, answer).await
+    let response = if answer.terminal && (known || answer.of_payment) {
+        keep(service, key, fingerprint, answer).await?
     } else {
-        Ok(answer.into_response())
-    }
+        answer.into_response()
+    };
+    Ok(with_extensions(response, &extensions))
+}
+
+/// What extensions say of a payment that was just made.
+fn extensions_of(service: &Service, asked: &FacilitatorRequest, caller: &Caller, answer: &Answer) -> ExtensionResponses {
+    service.flows.list_paid(asked.declaration.as_ref().filter(|_| answer.success), caller)
 }
 
 /// Where the name counts that the payer gives its payment: within the account that asks, or strangers could use up each other's.
@@ -461,6 +480,7 @@ async fn list_supported(service: Data<Service>, request: HttpRequest) -> HttpRes
         Err(crashed) => return supported_obstacle(&Obstacle::Access(crashed.into())),
     };
     let mut supported = Supported::of(&offered, |network| service.flows.records_transfers(network));
+    supported.extensions.extend(service.flows.discovery.is_on().then_some(bazaar::EXTENSION));
     supported.extensions.extend(service.flows.issuer.as_ref().map(|_| RECEIPT_EXTENSION));
     HttpResponse::Ok().json(supported)
 }

@@ -25,7 +25,15 @@ const SEPARATOR: char = '.';
 /// # Errors
 /// None, or more than [`PAGE`].
 pub fn page_size(limit: Option<u32>) -> Result<u32, Problem> {
-    match limit.unwrap_or(PAGE) {
+    page_size_or(limit, PAGE)
+}
+
+/// The same where a page has `usual` things unless the caller says how many.
+///
+/// # Errors
+/// None, or more than [`PAGE`].
+pub fn page_size_or(limit: Option<u32>, usual: u32) -> Result<u32, Problem> {
+    match limit.unwrap_or(usual) {
         limit @ 1..=PAGE => Ok(limit),
         _ => Err(Problem::BadParameter(format!("limit is between 1 and {PAGE}"))),
     }

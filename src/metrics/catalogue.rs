@@ -174,6 +174,8 @@ catalogue! {
     receipts_signed: IntCounterVec, "receipts_signed_total", [], "Revisions of receipts that the worker has signed.";
     receipts_unsigned: GaugeVec, "receipts_unsigned", [], "Revisions of receipts that no key can sign, as the worker saw it last.";
 
+    listings: IntCounterVec, "listings_total", ["outcome"], "Settled payments that declared a resource, by what became of the declaration.";
+
     rpc_requests: IntCounterVec, "rpc_requests_total", ["network", "node", "method", "outcome"], "Calls to nodes; a node is called by its position in the configuration.";
     rpc_request_duration: HistogramVec(REQUEST_SECONDS), "rpc_request_duration_seconds", ["network", "method"], "Time that nodes took to answer.";
 

@@ -181,6 +181,22 @@ label! {
 }
 
 label! {
+    /// What became of what a paid resource says of itself.
+    ListingOutcome {
+        /// It was written into the catalogue.
+        Listed = "listed",
+        /// It stood there already.
+        Known = "known",
+        /// It was not as it should be, or its caller may not list.
+        Rejected = "rejected",
+        /// Its owner has as many as it may have.
+        Full = "full",
+        /// It could not be written; the next payment lists it.
+        Lost = "lost",
+    }
+}
+
+label! {
     /// Whether a transfer to a registered address pays something.
     TransferOutcome {
         /// A payment, an invoice, or both.

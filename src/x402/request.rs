@@ -9,6 +9,7 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use serde_json::{Map, Value};
 
+use super::bazaar::Declaration;
 use super::members::Members;
 use super::{builder_code, identifier, json, networks, permit2};
 use crate::domain::address::Address;
@@ -30,6 +31,8 @@ pub struct FacilitatorRequest {
     pub payer_hint: String,
     /// The name that the payer gives its payment (`payment-identifier`).
     pub identifier: Option<String>,
+    /// What the resource says of itself (`bazaar`).
+    pub declaration: Option<Declaration>,
 }
 
 /// Why a body is no request that we take, with what could be read of it for a typed answer.
@@ -69,9 +72,9 @@ pub fn parse_request(bytes: &[u8]) -> Result<FacilitatorRequest, RequestError> {
     let known = Known::of(payload.as_ref().ok().and_then(Option::as_ref), requirements.as_ref());
 
     match payload.and_then(|payload| read(outer_version.as_ref(), payload.as_ref(), requirements.as_ref())) {
-        Ok((request, identifier)) => {
+        Ok((request, identifier, declaration)) => {
             let network_text = known.network.unwrap_or_default();
-            Ok(FacilitatorRequest { request, network_text, payer_hint: known.payer, identifier })
+            Ok(FacilitatorRequest { request, network_text, payer_hint: known.payer, identifier, declaration })
         }
         Err(refusal) => Err(RequestError { refusal, version: known.version, network: known.network, payer: known.payer }),
     }
@@ -134,14 +137,16 @@ fn read(
     outer: Option<&Value>,
     payload: Option<&Value>,
     requirements: Option<&Value>,
-) -> Result<(PaymentRequest, Option<String>), Refusal> {
-    let (Some(payload), Some(requirements)) = (payload, requirements) else {
+) -> Result<(PaymentRequest, Option<String>, Option<Declaration>), Refusal> {
+    let (Some(payload), Some(required)) = (payload, requirements) else {
         return Err(Refusal::because(Reason::MissingParameters, "paymentPayload and paymentRequirements are both required"));
     };
     let members = Members::of(payload, "paymentPayload", Reason::InvalidPayload)?;
-    let requirements = Members::of(requirements, "paymentRequirements", Reason::InvalidPaymentRequirements)?;
+    let requirements = Members::of(required, "paymentRequirements", Reason::InvalidPaymentRequirements)?;
     let version = agreed_version(outer, members.get("x402Version"))?;
-    Ok((read_members(version, &members, &requirements)?, identifier::read(payload)?))
+    let request = read_members(version, &members, &requirements)?;
+    let declaration = Declaration::find(payload, required, &request);
+    Ok((request, identifier::read(payload)?, declaration))
 }
 
 /// The payload's version is the one that counts. The outer one is a copy that clients add and may leave out.

@@ -346,7 +346,7 @@ async fn a_get_says_what_to_post_and_what_is_offered() {
             {"x402Version": 1, "scheme": "exact", "network": "base-sepolia"},
             {"x402Version": 2, "scheme": "transfer", "network": "eip155:84532"},
         ],
-        "extensions": [],
+        "extensions": ["bazaar"],
         "signers": {"eip155:*": [chain.text("/accounts/signers/0/address")]},
     });
     assert_eq!((status, supported), (200, expected));

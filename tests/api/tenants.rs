@@ -23,7 +23,7 @@ const PATIENCE: std::time::Duration = std::time::Duration::from_secs(30);
 /// nobody in particular, to another provider, to another merchant, and to an operator.
 type Route = (&'static str, &'static str, &'static str, [u16; 4]);
 
-const ROUTES: [Route; 64] = [
+const ROUTES: [Route; 66] = [
     ("GET", "/", "", [200; 4]),
     ("GET", "/health", "", [200; 4]),
     ("GET", "/supported", "", [401, 200, 403, 200]),
@@ -32,6 +32,8 @@ const ROUTES: [Route; 64] = [
     // A refusal: the transfer is not theirs to present.
     ("POST", "/verify", "{proof}", [401, 200, 403, 200]),
     ("POST", "/settle", "{proof}", [401, 200, 403, 200]),
+    ("GET", "/discovery/resources", "", [200; 4]),
+    ("GET", "/discovery/search?query=weather", "", [200; 4]),
     ("GET", "/v1/payments", "", [401, 200, 200, 200]),
     ("GET", "/v1/payments?transaction={transaction}", "", [401, 200, 200, 200]),
     ("GET", "/v1/payments?authorization={authorization}", "", [401, 200, 200, 200]),

@@ -10,6 +10,8 @@ use quittance::domain::clock::SystemClock;
 use quittance::domain::network::Network;
 use quittance::flow::availability::Availability;
 use quittance::flow::limits::RateLimits;
+use quittance::config::{Discovery as Settings, Listing};
+use quittance::flow::discovery::Discovery;
 use quittance::flow::telling::Telling;
 use quittance::flow::turns::Turns;
 use quittance::flow::waiting::Waiting;
@@ -33,6 +35,7 @@ pub fn over(ledger: Ledger, policies: HashMap<Network, Policy>) -> Flows {
         errands: Turns::default(),
         reservations: Turns::default(),
         limits: RateLimits::new(Limits::default()),
+        discovery: Discovery::new(Settings { list: Listing::Accounts, per_account_max: 2, forget_after: TimeDelta::days(90) }),
         telling: Telling::new(Reach::Public, 20),
         public_url: "http://localhost".to_owned(),
         issuer: None,

@@ -1,4 +1,4 @@
-//! What a provider sends us: the body of a request, and the payment in it.
+//! What a provider sends us: the body of a request, the payment in it, and what its resource declares.
 
 use quittance::chain::evm::exact::{Authorization, signature};
 use quittance::domain::network::Family;
@@ -16,6 +16,9 @@ pub fn request(bytes: &[u8]) -> bool {
     let read = parse_request(bytes);
     assert_eq!(read, parse_request(bytes));
     let Ok(asked) = read else { return false };
+    if let Some(Ok(resource)) = asked.declaration.map(|declaration| declaration.read()) {
+        assert!(resource.url.len() <= 2048 && !resource.url.contains(['?', '#']), "{}", resource.url);
+    }
     let request = asked.request;
     if request.scheme == SCHEME_TRANSFER {
         drop(TransferPayload::parse(request.network.family(), &request.payload));
