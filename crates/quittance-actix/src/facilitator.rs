@@ -1,6 +1,7 @@
 //! The facilitator, as a seller speaks to it: is this payment good, make it, what can be paid with, and with which keys do you sign.
 
 mod kept;
+mod used;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -14,6 +15,7 @@ use reqwest::{Method, Response, Url};
 use serde::de::DeserializeOwned;
 
 use self::kept::Kept;
+use self::used::Used;
 use crate::receipt::{Asked, Keys, Receipt, ReceiptError};
 use crate::wire::{SettleAnswer, Supported, VerifyAnswer};
 
@@ -47,6 +49,7 @@ pub struct Facilitator {
     issuer: Option<Arc<str>>,
     supported: Arc<Kept<Supported>>,
     keys: Arc<Kept<Keys>>,
+    used: Arc<Used>,
 }
 
 /// Why there is nobody to ask.
@@ -127,6 +130,7 @@ impl Facilitator {
             issuer: None,
             supported: Arc::new(Kept::new(SUPPORTED_FOR)),
             keys: Arc::new(Kept::new(KEYS_FOR)),
+            used: Arc::new(Used::default()),
         })
     }
 
@@ -201,14 +205,15 @@ impl Facilitator {
         }
     }
 
-    /// Whether a receipt is the facilitator's and says what was asked for. `Ok(Err(_))` is the verdict that it does not.
-    pub(crate) async fn check_receipt(&self, jws: &str, asked: Asked<'_>) -> Result<Result<(), ReceiptError>, FacilitatorError> {
+    /// Uses a receipt that is the facilitator's, says what was asked for, and was not used before. `Ok(Err(_))` is the verdict that it is none.
+    pub(crate) async fn use_receipt(&self, jws: &str, asked: Asked<'_>) -> Result<Result<(), ReceiptError>, FacilitatorError> {
         let receipt = match Receipt::parse(jws) {
             Ok(receipt) => receipt,
             Err(error) => return Ok(Err(error)),
         };
         let keys = self.keys(|keys| keys.has(receipt.kid())).await?;
-        Ok(receipt.check(&keys, &Asked { issuer: self.issuer.as_deref(), ..asked }))
+        let checked = receipt.check(&keys, &Asked { issuer: self.issuer.as_deref(), ..asked });
+        Ok(checked.and_then(|id| if self.used.first_use(&id) { Ok(()) } else { Err(ReceiptError::Used) }))
     }
 
     async fn get<T: DeserializeOwned>(&self, path: &str) -> Result<T, FacilitatorError> {

@@ -49,6 +49,9 @@ pub enum ReceiptError {
     /// It is signed, and says something else than what was asked for and answered.
     #[error("the receipt is for another {0}")]
     Differs(&'static str),
+    /// It is for the same, and has bought something before.
+    #[error("the receipt was used before")]
+    Used,
 }
 
 /// What a receipt says, as far as it is compared.
@@ -63,6 +66,7 @@ struct Claims {
     network: String,
     pay_to: String,
     payer: String,
+    receipt_id: String,
     resource_url: Option<String>,
     transaction: String,
     version: u32,
@@ -124,8 +128,8 @@ impl<'a> Receipt<'a> {
         &self.kid
     }
 
-    /// Verifies the signature, and that the receipt says what was asked for.
-    pub(crate) fn check(&self, keys: &Keys, asked: &Asked<'_>) -> Result<(), ReceiptError> {
+    /// Verifies the signature, and that the receipt says what was asked for. Returns its id.
+    pub(crate) fn check(&self, keys: &Keys, asked: &Asked<'_>) -> Result<String, ReceiptError> {
         let key = keys.named(&self.kid).ok_or(ReceiptError::UnknownKey)?;
         let signature = Signature::from_bytes(&self.signature);
         key.verifying.verify_strict(self.input.as_bytes(), &signature).map_err(|_| ReceiptError::Signature)?;
@@ -136,7 +140,8 @@ impl<'a> Receipt<'a> {
         if !key.was_in_use(claims.issued_at) {
             return Err(ReceiptError::KeyNotInUse);
         }
-        claims.compare(asked)
+        claims.compare(asked)?;
+        Ok(claims.receipt_id)
     }
 }
 
@@ -281,7 +286,7 @@ pub(crate) mod tests {
     }
 
     fn verdict(jws: &str, keys: &Keys) -> Result<(), ReceiptError> {
-        Receipt::parse(jws)?.check(keys, &asked(&claims()))
+        Receipt::parse(jws)?.check(keys, &asked(&claims())).map(drop)
     }
 
     #[test]
@@ -291,10 +296,10 @@ pub(crate) mod tests {
         assert_eq!(verdict(&jws, &keys()), Ok(()));
         let claims = claims();
         let named = Asked { issuer: claims["issuer"].as_str(), ..asked(&claims) };
-        assert_eq!(Receipt::parse(&jws).unwrap().check(&keys(), &named), Ok(()));
+        assert_eq!(Receipt::parse(&jws).unwrap().check(&keys(), &named).unwrap(), "rct_0190a1b2c3d4700080000000000000a1");
         // Nothing but a checksum is in the case of a letter.
         let lower = claims["payTo"].as_str().unwrap().to_lowercase();
-        assert_eq!(Receipt::parse(&jws).unwrap().check(&keys(), &Asked { pay_to: &lower, ..asked(&claims) }), Ok(()));
+        assert!(Receipt::parse(&jws).unwrap().check(&keys(), &Asked { pay_to: &lower, ..asked(&claims) }).is_ok());
     }
 
     #[test]

@@ -10,6 +10,7 @@ use actix_web::http::header::{CACHE_CONTROL, HeaderName, HeaderValue};
 use actix_web::web::Bytes;
 use actix_web::{Error, HttpMessage as _, HttpResponse};
 use serde::Serialize;
+use serde_json::{Map, Value};
 use uuid::Uuid;
 
 use crate::error::PaywallError;
@@ -55,6 +56,7 @@ pub struct Settlement {
 struct Counter {
     resource: Resource,
     offers: Vec<Offer>,
+    extensions: Map<String, Value>,
 }
 
 /// A payment that the facilitator has found good.
@@ -101,7 +103,11 @@ impl Till {
     async fn verified(&self, request: &ServiceRequest) -> Result<Verified, HttpResponse> {
         let away = |error: FacilitatorError| PaywallError::from(error).into_response();
         let supported = self.facilitator.supported().await.map_err(away)?;
-        let counter = Counter { resource: self.terms.resource(self.url(request)), offers: self.terms.offers(&supported) };
+        let counter = Counter {
+            resource: self.terms.resource(self.url(request)),
+            offers: self.terms.offers(&supported),
+            extensions: self.terms.extensions(&supported),
+        };
         if counter.offers.is_empty() {
             return Err(PaywallError::NothingOffered.into_response());
         }
@@ -203,7 +209,7 @@ impl Till {
             let family = order.offer.family;
             let transaction = &answer.transaction;
             let asked = Asked { family, network, asset, pay_to, amount, payer, transaction, resource, issuer: None };
-            self.facilitator.check_receipt(receipt, asked).await??;
+            self.facilitator.use_receipt(receipt, asked).await??;
         }
         Ok(Settlement {
             payer: payer.to_owned(),
@@ -299,6 +305,7 @@ impl Counter {
             error: &code,
             resource: &self.resource,
             accepts: self.offers.iter().map(|offer| &offer.requirements).collect(),
+            extensions: &self.extensions,
         };
         let header = encoded(&offer);
         let mut response = self.with_v1_body(response, &code);

@@ -1,10 +1,28 @@
 //! What is asked for a route: the price, where it may be paid, and how that reads as an offer of x402.
 
-use serde_json::{Map, Value};
+use serde_json::{Map, Value, json};
 
 use crate::price::{Price, PriceError};
 use crate::token::{Family, Token, v1_name};
 use crate::wire::{Accepted, Payment, Requirements, RequirementsV1, Resource, Supported, Version};
+
+/// The extension by which a facilitator takes a payer's permit for Permit2 with the payment.
+const GAS_SPONSORING: &str = "eip2612GasSponsoring";
+
+/// Its declaration: what the payer adds, all of it as texts.
+fn gas_sponsoring() -> Value {
+    let text = |pattern: &str| json!({"type": "string", "pattern": pattern});
+    let (address, number) = (text("^0x[a-fA-F0-9]{40}$"), text("^[0-9]+$"));
+    let properties = json!({
+        "from": address, "asset": address, "spender": address, "amount": number, "nonce": number, "deadline": number,
+        "signature": text("^0x[a-fA-F0-9]+$"), "version": text("^[0-9]+(\\.[0-9]+)*$"),
+    });
+    let required: Vec<_> = properties.as_object().into_iter().flat_map(Map::keys).collect();
+    let schema = json!({
+        "$schema": "https://json-schema.org/draft/2020-12/schema", "type": "object", "required": required, "properties": properties,
+    });
+    json!({"info": {"description": "A permit for Permit2 (EIP-2612) is taken with the payment.", "version": "1"}, "schema": schema})
+}
 
 /// How a price is meant.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -139,6 +157,13 @@ impl Terms {
             extra.insert("assetTransferMethod".to_owned(), "permit2".into());
         }
         extra
+    }
+
+    /// What buyers may use besides. Where the facilitator pays for it, a payer signs a permit (EIP-2612) and needs no gas to let Permit2 move
+    /// its tokens.
+    pub(crate) fn extensions(&self, supported: &Supported) -> Map<String, Value> {
+        let sponsored = self.scheme == Scheme::UpTo && supported.extends(GAS_SPONSORING);
+        sponsored.then(|| (GAS_SPONSORING.to_owned(), gas_sponsoring())).into_iter().collect()
     }
 
     /// What is sold at a URL.
@@ -297,6 +322,17 @@ pub(crate) mod tests {
         assert_eq!(offers.len(), 1, "nobody settles upto on Solana here");
         let extra = json!({"facilitatorAddress": "0xF1", "name": "USDC", "version": "2", "assetTransferMethod": "permit2"});
         assert_eq!((&wire(&offers[0])["extra"], offers[0].v1_network), (&extra, None));
+    }
+
+    #[test]
+    fn a_permit_for_permit2_is_asked_for_where_the_facilitator_takes_it() {
+        let sponsoring = Supported { extensions: vec![GAS_SPONSORING.to_owned()], ..supported() };
+
+        let declared = terms(Scheme::UpTo).extensions(&sponsoring);
+        let schema = &declared[GAS_SPONSORING]["schema"];
+        assert_eq!(schema["required"].as_array().unwrap().len(), 8);
+        assert_eq!(schema["properties"]["version"]["pattern"], r"^[0-9]+(\.[0-9]+)*$");
+        assert!(terms(Scheme::UpTo).extensions(&supported()).is_empty() && terms(Scheme::Exact).extensions(&sponsoring).is_empty());
     }
 
     #[test]

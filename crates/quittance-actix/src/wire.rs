@@ -106,6 +106,8 @@ pub(crate) struct PaymentRequired<'a> {
     pub error: &'a str,
     pub resource: &'a Resource,
     pub accepts: Vec<&'a Requirements>,
+    #[serde(skip_serializing_if = "Map::is_empty")]
+    pub extensions: &'a Map<String, Value>,
 }
 
 /// An offer, as the body of version 1 has it.
@@ -281,6 +283,8 @@ pub(crate) struct Supported {
     pub kinds: Vec<Kind>,
     #[serde(default)]
     pub signers: Map<String, Value>,
+    #[serde(default)]
+    pub extensions: Vec<String>,
 }
 
 /// A combination of version, scheme and network that can be paid with.
@@ -299,6 +303,11 @@ impl Supported {
     pub(crate) fn kind(&self, version: Version, scheme: &str, network: &str) -> Option<&Kind> {
         let fits = |kind: &&Kind| kind.x402_version == version.number() && kind.scheme == scheme && kind.network == network;
         self.kinds.iter().find(fits)
+    }
+
+    /// Whether it takes part in an extension of the protocol.
+    pub(crate) fn extends(&self, key: &str) -> bool {
+        self.extensions.iter().any(|extension| extension == key)
     }
 
     /// Whether an address is one of the facilitator's own, below a pattern such as `solana:*`.
