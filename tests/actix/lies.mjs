@@ -2,7 +2,7 @@
 
 import assert from 'node:assert/strict';
 import { generateKeyPairSync, sign } from 'node:crypto';
-import { asked, assertNotServed, assertNothingSold, bought, customer, decoded, paidRequest, present, watched } from './shop.mjs';
+import { asked, assertNotServed, assertNothingSold, assertSold, bought, customer, decoded, paidRequest, present, watched } from './shop.mjs';
 
 const RECEIPT = 'settlement-receipt';
 const receiptIn = (body) => body.extensions[RECEIPT].info.receipt;
@@ -34,7 +34,13 @@ async function lied(shop, change, error = 'facilitator_receipt_invalid') {
 }
 
 export const LIES = {
-  'a success without a receipt': (shop) => lied(shop, (body) => void delete body.extensions),
+  'a success without a receipt': (shop) => lied(shop, (body) => ({ ...body, extensions: undefined, extra: undefined })),
+
+  'a success whose receipt was not ready in time is sold by the one that is asked for': async (shop) => {
+    const late = { settle: changed((body) => void delete body.extensions) };
+    const seen = await bought(shop, { altered: late });
+    assertSold(seen);
+  },
 
   'a receipt with other claims': (shop) =>
     lied(shop, (body) => {

@@ -115,7 +115,7 @@ impl PaywallError {
 
     fn retry_after(&self) -> Option<HeaderValue> {
         match self {
-            Self::Facilitator(FacilitatorError::RateLimited { retry_after }) => retry_after.clone(),
+            Self::Facilitator(FacilitatorError::RateLimited { retry_after }) => retry_after.as_ref()?.parse().ok(),
             _ => None,
         }
     }
@@ -187,7 +187,7 @@ mod tests {
 
     #[test]
     fn a_seller_asked_to_wait_asks_the_buyer_to_wait() {
-        let limited = PaywallError::from(FacilitatorError::RateLimited { retry_after: Some(HeaderValue::from_static("7")) });
+        let limited = PaywallError::from(FacilitatorError::RateLimited { retry_after: Some("7".to_owned()) });
 
         let response = limited.into_response();
         assert_eq!((response.status().as_u16(), &response.headers()[RETRY_AFTER]), (503, "7"));

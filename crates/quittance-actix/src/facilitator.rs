@@ -12,6 +12,7 @@ use log::warn;
 use reqwest::header::{AUTHORIZATION, CONTENT_TYPE, HeaderName, HeaderValue, RETRY_AFTER};
 use reqwest::redirect::Policy;
 use reqwest::{Method, Response, Url};
+use serde::Deserialize;
 use serde::de::DeserializeOwned;
 
 use self::kept::Kept;
@@ -82,7 +83,7 @@ pub enum FacilitatorError {
     #[error("the facilitator wants to be asked less often")]
     RateLimited {
         /// The header `Retry-After`.
-        retry_after: Option<HeaderValue>,
+        retry_after: Option<String>,
     },
     /// It says that it cannot answer now, as when no node answers it.
     #[error("the facilitator cannot answer: status {status}{}", .code.as_ref().map(|code| format!(", {code}")).unwrap_or_default())]
@@ -216,6 +217,36 @@ impl Facilitator {
         Ok(checked.and_then(|id| if self.used.first_use(&id) { Ok(()) } else { Err(ReceiptError::Used) }))
     }
 
+    /// The receipt of a payment, where the answer to its settlement went without because it was not ready in time. None if it cannot be had
+    /// now.
+    pub(crate) async fn late_receipt(&self, payment: &str) -> Option<String> {
+        #[derive(Deserialize)]
+        struct Payment {
+            receipt: String,
+        }
+        #[derive(Deserialize)]
+        struct Revisions {
+            revisions: Vec<Revision>,
+        }
+        #[derive(Deserialize)]
+        struct Revision {
+            receipt: String,
+        }
+        let read = async {
+            let Payment { receipt } = self.get(&format!("/v1/payments/{payment}")).await?;
+            let named = receipt.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'_');
+            let path = if named { format!("/v1/receipts/{receipt}") } else { return Err(FacilitatorError::Malformed("no id of a receipt")) };
+            self.get::<Revisions>(&path).await
+        };
+        match read.await {
+            Ok(Revisions { mut revisions }) => revisions.pop().map(|revision| revision.receipt),
+            Err(error) => {
+                warn!("the receipt of {payment} cannot be had: {error}");
+                None
+            }
+        }
+    }
+
     async fn get<T: DeserializeOwned>(&self, path: &str) -> Result<T, FacilitatorError> {
         let body = self.ask(Method::GET, path, ANSWER_WITHIN, |request| request).await?.success()?;
         serde_json::from_slice(&body).map_err(|_| FacilitatorError::Malformed("another form than expected"))
@@ -260,14 +291,14 @@ fn client() -> Result<reqwest::Client, reqwest::Error> {
 /// What was answered, whatever it says.
 struct Answer {
     status: StatusCode,
-    retry_after: Option<HeaderValue>,
+    retry_after: Option<String>,
     body: Vec<u8>,
 }
 
 impl Answer {
     async fn of(mut response: Response) -> Result<Self, FacilitatorError> {
         let status = StatusCode::from_u16(response.status().as_u16()).map_err(|_| FacilitatorError::Malformed("no such status"))?;
-        let retry_after = response.headers().get(RETRY_AFTER).cloned();
+        let retry_after = response.headers().get(RETRY_AFTER).and_then(|value| value.to_str().ok()).map(str::to_owned);
         let mut body = Vec::new();
         while let Some(chunk) = response.chunk().await? {
             if body.len() + chunk.len() > ANSWER_BYTES_MAX {

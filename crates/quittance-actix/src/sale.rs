@@ -88,7 +88,7 @@ impl Till {
     {
         let verified = match self.verified(&request).await {
             Ok(verified) => verified,
-            Err(refusal) => return Ok(request.into_response(refusal)),
+            Err(refusal) => return Ok(ServiceResponse::new(request.into_parts().0, refusal)),
         };
         request.extensions_mut().insert(verified.paid.clone());
         let answered = service.call(request).await?;
@@ -200,8 +200,8 @@ impl Till {
         contradiction(order, answer).map_or(Ok(()), |what| Err(FacilitatorError::Malformed(what)))?;
         let told = answer.payer.as_deref().unwrap_or_default();
         let payer = Some(verified.paid.payer()).filter(|payer| !payer.is_empty()).unwrap_or(told);
-        let receipt = if self.receipts && charged > 0 { Some(answer.receipt().ok_or(ReceiptError::Missing)?) } else { None };
-        if let Some(receipt) = receipt {
+        let receipt = if self.receipts && charged > 0 { Some(self.receipt_of(answer).await.ok_or(ReceiptError::Missing)?) } else { None };
+        if let Some(receipt) = &receipt {
             let resource = match order.version {
                 Version::V1 => Some(verified.counter.resource.url.as_str()),
                 Version::V2 => verified.payment.resource.as_deref(),
@@ -218,8 +218,17 @@ impl Till {
             asset: asset.clone(),
             amount: charged,
             transaction: answer.transaction.clone(),
-            receipt: receipt.map(str::to_owned),
+            receipt,
         })
+    }
+
+    /// The receipt in an answer, or the one that it names a payment of.
+    async fn receipt_of(&self, answer: &SettleAnswer) -> Option<String> {
+        match (answer.receipt(), answer.payment_id()) {
+            (Some(receipt), _) => Some(receipt.to_owned()),
+            (None, Some(payment)) => self.facilitator.late_receipt(payment).await,
+            (None, None) => None,
+        }
     }
 
     /// The URL of what is sold, as the buyer sees it.

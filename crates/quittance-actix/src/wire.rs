@@ -264,6 +264,12 @@ impl SettleAnswer {
         self.extensions.as_ref()?.get(RECEIPT_EXTENSION)?.pointer("/info/receipt/signature")?.as_str()
     }
 
+    /// The facilitator's name for the payment, if it has names of this form: a word that can stand in a URL.
+    pub(crate) fn payment_id(&self) -> Option<&str> {
+        let word = |text: &&str| text.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'_');
+        self.extra.as_ref()?.get("paymentId")?.as_str().filter(word)
+    }
+
     /// The header that tells the buyer. What is beyond the protocol is left out if it were too long.
     pub(crate) fn to_header(&self) -> HeaderValue {
         let full = encoded(self);
@@ -394,6 +400,16 @@ mod tests {
         long.extra = Some(Map::from_iter([("hint".to_owned(), json!("x".repeat(9_000)))]));
         let short = decoded(long.to_header());
         assert_eq!((&short["transaction"], short.get("extra"), short.get("extensions")), (&json!("0x1"), None, None));
+    }
+
+    #[test]
+    fn a_payment_is_named_by_a_word() {
+        let named = |name: Value| SettleAnswer { extra: Some(Map::from_iter([("paymentId".to_owned(), name)])), ..answer() };
+        assert_eq!(named(json!("pay_01")).payment_id(), Some("pay_01"));
+        for name in [json!("../settle"), json!("a?b"), json!(1), json!(null)] {
+            assert_eq!(named(name).payment_id(), None);
+        }
+        assert_eq!(answer().payment_id(), None);
     }
 
     #[test]

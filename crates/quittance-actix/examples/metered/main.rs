@@ -77,7 +77,7 @@ async fn main() -> Result<(), Box<dyn Error>> {
     let facilitator = Facilitator::new(&arguments.next().ok_or(USAGE)?)?;
     let recipient = arguments.next().ok_or(USAGE)?;
     let (network, address) = recipient.split_once('=').ok_or(USAGE)?;
-    let port = arguments.next().map_or(Ok(8080), |port| port.parse())?;
+    let port = arguments.next().map_or(Ok(8080), |port| port.parse::<u16>())?;
     let paywall = Paywall::up_to(&facilitator, PRICE_MAX)
         .pay_to(network, address)
         .description("Text, at most 2,000 millionths of a USDC: 5 for a token of the prompt, 20 for one of the answer")

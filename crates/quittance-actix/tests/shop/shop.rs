@@ -46,7 +46,7 @@ async fn long() -> HttpResponse {
 }
 
 async fn streamed() -> HttpResponse {
-    let pieces = ["forty", "-", "two"].map(|piece| Ok::<_, actix_web::Error>(Bytes::from(piece)));
+    let pieces = ["forty", "-", "two"].map(|piece| Ok::<_, std::io::Error>(Bytes::from(piece)));
     HttpResponse::Ok().insert_header(("cache-control", "private, max-age=60")).streaming(futures_util::stream::iter(pieces))
 }
 
@@ -100,5 +100,5 @@ async fn main() -> Result<(), Box<dyn Error>> {
             .service(web::resource("/unsigned").wrap(unsigned.clone()).to(paid))
             .route("/worked", web::get().to(worked))
     });
-    Ok(server.workers(2).bind(("127.0.0.1", told("PORT")?.parse()?))?.run().await?)
+    Ok(server.workers(2).bind(("127.0.0.1", told("PORT")?.parse::<u16>()?))?.run().await?)
 }
