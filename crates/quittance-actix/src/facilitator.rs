@@ -201,12 +201,15 @@ impl Facilitator {
         let read = answer.read::<SettleAnswer>();
         let code = read.as_ref().and_then(|settled| settled.error_reason.clone());
         match answer.verdict(read, code)? {
-            settled if settled.success && !answer.status.is_success() => Err(FacilitatorError::Malformed("success, and an error")),
+            settled if settled.success && !answer.status.is_success() => {
+                Err(FacilitatorError::Malformed("success, and an error"))
+            }
             settled => Ok(settled),
         }
     }
 
-    /// Uses a receipt that is the facilitator's, says what was asked for, and was not used before. `Ok(Err(_))` is the verdict that it is none.
+    /// Uses a receipt that is the facilitator's, says what was asked for, and was not used before. `Ok(Err(_))` is the verdict that it is
+    /// no such one.
     pub(crate) async fn use_receipt(&self, jws: &str, asked: Asked<'_>) -> Result<Result<(), ReceiptError>, FacilitatorError> {
         let receipt = match Receipt::parse(jws) {
             Ok(receipt) => receipt,
@@ -235,7 +238,11 @@ impl Facilitator {
         let read = async {
             let Payment { receipt } = self.get(&format!("/v1/payments/{payment}")).await?;
             let named = receipt.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'_');
-            let path = if named { format!("/v1/receipts/{receipt}") } else { return Err(FacilitatorError::Malformed("no id of a receipt")) };
+            let path = if named {
+                format!("/v1/receipts/{receipt}")
+            } else {
+                return Err(FacilitatorError::Malformed("no id of a receipt"));
+            };
             self.get::<Revisions>(&path).await
         };
         match read.await {
@@ -297,7 +304,8 @@ struct Answer {
 
 impl Answer {
     async fn of(mut response: Response) -> Result<Self, FacilitatorError> {
-        let status = StatusCode::from_u16(response.status().as_u16()).map_err(|_| FacilitatorError::Malformed("no such status"))?;
+        let status =
+            StatusCode::from_u16(response.status().as_u16()).map_err(|_| FacilitatorError::Malformed("no such status"))?;
         let retry_after = response.headers().get(RETRY_AFTER).and_then(|value| value.to_str().ok()).map(str::to_owned);
         let mut body = Vec::new();
         while let Some(chunk) = response.chunk().await? {

@@ -178,7 +178,8 @@ mod tests {
         let requirements = serde_json::from_value(json!({
             "scheme": scheme, "network": "eip155:84532", "amount": "1000", "asset": "0xa", "payTo": "0xb", "maxTimeoutSeconds": 60,
         }));
-        let offer = Offer { family: Family::Evm, decimals: 6, amount: 1_000, requirements: requirements.unwrap(), v1_network: None };
+        let offer =
+            Offer { family: Family::Evm, decimals: 6, amount: 1_000, requirements: requirements.unwrap(), v1_network: None };
         Paid::new("0xc".to_owned(), &Order { version: Version::V2, offer })
     }
 
@@ -195,7 +196,10 @@ mod tests {
     #[actix_web::test]
     async fn a_handler_learns_who_pays_what() {
         let known = Paid::extract(&request(&paid("exact"))).await.unwrap();
-        assert_eq!((known.payer(), known.amount(), known.network(), known.version()), ("0xc", 1_000, "eip155:84532", Version::V2));
+        assert_eq!(
+            (known.payer(), known.amount(), known.network(), known.version()),
+            ("0xc", 1_000, "eip155:84532", Version::V2)
+        );
         let outside = TestRequest::default().to_http_request();
         assert_eq!(Paid::extract(&outside).await.unwrap_err(), NotPaid::NoPaywall);
         assert_eq!(Meter::extract(&outside).await.unwrap_err(), NotPaid::NoPaywall);

@@ -100,7 +100,8 @@ impl FromStr for Price {
             return Err(PriceError::Form);
         }
         let fraction = fraction.unwrap_or_default();
-        let decimals = u8::try_from(fraction.len()).ok().filter(|decimals| *decimals <= DECIMALS_MAX).ok_or(PriceError::TooFine)?;
+        let decimals =
+            u8::try_from(fraction.len()).ok().filter(|decimals| *decimals <= DECIMALS_MAX).ok_or(PriceError::TooFine)?;
         let units = format!("{whole}{fraction}").parse().map_err(|_| PriceError::TooLarge)?;
         Ok(Self { units, decimals })
     }

@@ -368,7 +368,13 @@ pub(crate) mod tests {
 
     #[test]
     fn no_header_but_that_of_a_receipt_is_taken() {
-        for (name, value) in [("alg", json!("none")), ("alg", json!("HS256")), ("typ", json!("JWT")), ("crit", json!(["b64"])), ("jku", json!("https://a"))] {
+        for (name, value) in [
+            ("alg", json!("none")),
+            ("alg", json!("HS256")),
+            ("typ", json!("JWT")),
+            ("crit", json!(["b64"])),
+            ("jku", json!("https://a")),
+        ] {
             let mut other = header();
             other[name] = value;
             assert_eq!(verdict(&signed(&other, &claims()), &keys()), Err(ReceiptError::Header), "{name}");

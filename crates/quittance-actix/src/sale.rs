@@ -19,8 +19,8 @@ use crate::paid::Paid;
 use crate::receipt::{Asked, ReceiptError};
 use crate::terms::{Offer, Order, Terms};
 use crate::wire::{
-    FacilitatorRequest, PAYMENT_REQUIRED, Payment, PaymentRequired, PaymentRequiredV1, Requirements, Resource, SettleAnswer, Version,
-    encoded,
+    FacilitatorRequest, PAYMENT_REQUIRED, Payment, PaymentRequired, PaymentRequiredV1, Requirements, Resource, SettleAnswer,
+    Version, encoded,
 };
 
 /// What a paywall is, seen from one worker.
@@ -160,7 +160,9 @@ impl Till {
         let limit = self.body_bytes_max;
         let within = Duration::from_secs(self.terms.max_timeout_seconds);
         let read = tokio::time::timeout(within, to_bytes_limited(body, limit)).await.map_err(|_| PaywallError::TooSlow)?;
-        let bytes = read.map_err(|_| PaywallError::TooLarge { limit })?.map_err(|error| PaywallError::Broken(error.into().to_string()))?;
+        let bytes = read
+            .map_err(|_| PaywallError::TooLarge { limit })?
+            .map_err(|error| PaywallError::Broken(error.into().to_string()))?;
         Ok((response, Some(bytes)))
     }
 
@@ -195,12 +197,19 @@ impl Till {
         if once_more { self.facilitator.settle(body, &key).await } else { first }
     }
 
-    async fn believed(&self, verified: &Verified, order: &Order, charged: u128, answer: &SettleAnswer) -> Result<Settlement, PaywallError> {
+    async fn believed(
+        &self,
+        verified: &Verified,
+        order: &Order,
+        charged: u128,
+        answer: &SettleAnswer,
+    ) -> Result<Settlement, PaywallError> {
         let Requirements { network, asset, pay_to, amount, .. } = &order.offer.requirements;
         contradiction(order, answer).map_or(Ok(()), |what| Err(FacilitatorError::Malformed(what)))?;
         let told = answer.payer.as_deref().unwrap_or_default();
         let payer = Some(verified.paid.payer()).filter(|payer| !payer.is_empty()).unwrap_or(told);
-        let receipt = if self.receipts && charged > 0 { Some(self.receipt_of(answer).await.ok_or(ReceiptError::Missing)?) } else { None };
+        let receipt =
+            if self.receipts && charged > 0 { Some(self.receipt_of(answer).await.ok_or(ReceiptError::Missing)?) } else { None };
         if let Some(receipt) = &receipt {
             let resource = match order.version {
                 Version::V1 => Some(verified.counter.resource.url.as_str()),

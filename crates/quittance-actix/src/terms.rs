@@ -332,7 +332,9 @@ pub(crate) mod tests {
         let schema = &declared[GAS_SPONSORING]["schema"];
         assert_eq!(schema["required"].as_array().unwrap().len(), 8);
         assert_eq!(schema["properties"]["version"]["pattern"], r"^[0-9]+(\.[0-9]+)*$");
-        assert!(terms(Scheme::UpTo).extensions(&supported()).is_empty() && terms(Scheme::Exact).extensions(&sponsoring).is_empty());
+        assert!(
+            terms(Scheme::UpTo).extensions(&supported()).is_empty() && terms(Scheme::Exact).extensions(&sponsoring).is_empty()
+        );
     }
 
     #[test]
@@ -354,7 +356,9 @@ pub(crate) mod tests {
         loose["payTo"] = json!(MERCHANT.to_lowercase());
         loose["extra"]["more"] = json!(1);
         assert_eq!(order(&loose).unwrap().offer, offers[0]);
-        for (name, value) in [("amount", "999"), ("network", "eip155:8453"), ("scheme", "upto"), ("asset", MERCHANT), ("payTo", "0x1")] {
+        for (name, value) in
+            [("amount", "999"), ("network", "eip155:8453"), ("scheme", "upto"), ("asset", MERCHANT), ("payTo", "0x1")]
+        {
             let mut other = wire(&offers[0]);
             other[name] = json!(value);
             assert_eq!(order(&other), None, "{name}");
@@ -399,7 +403,10 @@ pub(crate) mod tests {
         let network = || BASE.to_owned();
 
         assert_eq!(refused(price(), usdc(), "0x1"), TermsError::Address { network: network(), address: "0x1".to_owned() });
-        assert_eq!(refused(price(), usdc(), ON_SOLANA), TermsError::Address { network: network(), address: ON_SOLANA.to_owned() });
+        assert_eq!(
+            refused(price(), usdc(), ON_SOLANA),
+            TermsError::Address { network: network(), address: ON_SOLANA.to_owned() }
+        );
         let unnamed = Token { network: "base".to_owned(), ..usdc() };
         assert_eq!(refused(price(), unnamed, MERCHANT), TermsError::Network("base".to_owned()));
         let fine = Price::usdc("0.0000001").unwrap();

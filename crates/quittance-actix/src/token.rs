@@ -36,7 +36,9 @@ impl Family {
     /// The family of a network such as `eip155:8453`.
     pub(crate) fn of(network: &str) -> Option<Self> {
         match network.split_once(':')? {
-            ("eip155", reference) if !reference.is_empty() && reference.bytes().all(|byte| byte.is_ascii_digit()) => Some(Self::Evm),
+            ("eip155", reference) if !reference.is_empty() && reference.bytes().all(|byte| byte.is_ascii_digit()) => {
+                Some(Self::Evm)
+            }
             ("solana", reference) if is_base58(reference) => Some(Self::Solana),
             _ => None,
         }
@@ -53,9 +55,9 @@ impl Family {
     /// Whether a text has the form of an address. Checksums are the facilitator's affair.
     pub(crate) fn has_address(self, text: &str) -> bool {
         match self {
-            Self::Evm => {
-                text.strip_prefix("0x").is_some_and(|digits| digits.len() == 40 && digits.bytes().all(|byte| byte.is_ascii_hexdigit()))
-            }
+            Self::Evm => text
+                .strip_prefix("0x")
+                .is_some_and(|digits| digits.len() == 40 && digits.bytes().all(|byte| byte.is_ascii_hexdigit())),
             Self::Solana => (32..=44).contains(&text.len()) && is_base58(text),
         }
     }
@@ -87,9 +89,10 @@ impl Token {
     /// USDC on a network that this library knows by its identifier (CAIP-2), such as `eip155:8453`.
     #[must_use]
     pub fn usdc(network: &str) -> Option<Self> {
-        let on_evm = USDC_ON_EVM.iter().find(|(id, ..)| *id == network).map(|(_, _, address, name, version)| {
-            Self::eip3009(network, address, USDC_DECIMALS, name, version)
-        });
+        let on_evm = USDC_ON_EVM
+            .iter()
+            .find(|(id, ..)| *id == network)
+            .map(|(_, _, address, name, version)| Self::eip3009(network, address, USDC_DECIMALS, name, version));
         let on_solana = || USDC_ON_SOLANA.iter().find(|(id, ..)| *id == network);
         on_evm.or_else(|| on_solana().map(|(_, _, mint)| Self::spl(network, mint, USDC_DECIMALS)))
     }
@@ -145,6 +148,8 @@ mod tests {
 
         assert!(Family::Evm.has_address(evm) && Family::Solana.has_address(solana));
         assert!(!Family::Evm.has_address(solana) && !Family::Solana.has_address(evm) && !Family::Evm.has_address(&evm[..41]));
-        assert!(Family::Evm.same_address(evm, &evm.to_lowercase()) && !Family::Solana.same_address(solana, &solana.to_lowercase()));
+        assert!(
+            Family::Evm.same_address(evm, &evm.to_lowercase()) && !Family::Solana.same_address(solana, &solana.to_lowercase())
+        );
     }
 }

@@ -164,7 +164,8 @@ pub(crate) struct Accepted {
 impl Payment {
     /// The payment in the headers of a request, if there is one. That of version 2 counts if there are two.
     pub(crate) fn of(headers: &HeaderMap) -> Result<Option<Self>, PaymentError> {
-        let held = [Version::V2, Version::V1].into_iter().find_map(|version| Some((version, headers.get(version.payment_header())?)));
+        let held =
+            [Version::V2, Version::V1].into_iter().find_map(|version| Some((version, headers.get(version.payment_header())?)));
         held.map(|(version, header)| Self::read(version, header)).transpose()
     }
 
@@ -435,8 +436,17 @@ mod tests {
             "signers": {"solana:*": ["A", "B"]}, "extensions": [],
         }))
         .unwrap();
-        assert!(supported.kind(Version::V2, "exact", "solana:x").is_some() && supported.kind(Version::V1, "exact", "solana").is_some());
-        assert!(supported.kind(Version::V2, "upto", "solana:x").is_none() && supported.kind(Version::V2, "exact", "solana").is_none());
-        assert!(supported.signs_with("solana:*", "B") && !supported.signs_with("solana:*", "C") && !supported.signs_with("eip155:*", "A"));
+        assert!(
+            supported.kind(Version::V2, "exact", "solana:x").is_some()
+                && supported.kind(Version::V1, "exact", "solana").is_some()
+        );
+        assert!(
+            supported.kind(Version::V2, "upto", "solana:x").is_none() && supported.kind(Version::V2, "exact", "solana").is_none()
+        );
+        assert!(
+            supported.signs_with("solana:*", "B")
+                && !supported.signs_with("solana:*", "C")
+                && !supported.signs_with("eip155:*", "A")
+        );
     }
 }

@@ -191,7 +191,10 @@ async fn buy(paywall: Paywall, route: fn() -> actix_web::Route) -> Got {
 }
 
 async fn got<B: MessageBody>(response: actix_web::dev::ServiceResponse<B>) -> Got {
-    let told = response.headers().get("payment-response").map(|header| serde_json::from_slice(&STANDARD.decode(header).unwrap()).unwrap());
+    let told = response
+        .headers()
+        .get("payment-response")
+        .map(|header| serde_json::from_slice(&STANDARD.decode(header).unwrap()).unwrap());
     let sold = response.response().extensions().get::<Settlement>().cloned();
     let status = response.status().as_u16();
     let body = serde_json::from_slice(&read_body(response).await).unwrap_or(Value::Null);
@@ -206,7 +209,9 @@ fn plain() -> actix_web::Route {
 fn metered() -> actix_web::Route {
     web::get().to(async |meter: Meter| {
         meter.charge(Price::micro_usdc(300)).unwrap();
-        meter.charge(Price::usdc("0.0000061").unwrap()).map(|total| web::Json(json!({"answer": 42, "charged": total.to_string()})))
+        meter
+            .charge(Price::usdc("0.0000061").unwrap())
+            .map(|total| web::Json(json!({"answer": 42, "charged": total.to_string()})))
     })
 }
 
@@ -223,7 +228,10 @@ fn greedy() -> actix_web::Route {
 fn assert_sold(got: &Got, amount: u128) {
     assert_eq!((got.status, &got.body["answer"]), (200, &json!(42)), "{got:?}");
     let sold = got.sold.as_ref().unwrap();
-    assert_eq!((sold.amount, sold.payer.as_str(), sold.pay_to.as_str(), sold.network.as_str()), (amount, PAYER, MERCHANT, NETWORK));
+    assert_eq!(
+        (sold.amount, sold.payer.as_str(), sold.pay_to.as_str(), sold.network.as_str()),
+        (amount, PAYER, MERCHANT, NETWORK)
+    );
     assert_eq!(got.told.as_ref().unwrap()["amount"], amount.to_string());
 }
 
@@ -250,7 +258,10 @@ async fn a_sale_asks_each_thing_once_and_says_who_asks() {
     let (verified, settled) = (scripted.asked("/verify").remove(0), scripted.asked("/settle").remove(0));
     assert_eq!((&verified.body, verified.idempotency_key), (&settled.body, None));
     assert!(settled.idempotency_key.is_some_and(|key| (16..=128).contains(&key.len())));
-    assert_eq!((&settled.body["x402Version"], &settled.body["paymentPayload"]["payload"]), (&json!(2), &json!({"signature": "0x1"})));
+    assert_eq!(
+        (&settled.body["x402Version"], &settled.body["paymentPayload"]["payload"]),
+        (&json!(2), &json!({"signature": "0x1"}))
+    );
 }
 
 #[actix_web::test]
@@ -273,7 +284,10 @@ async fn what_was_metered_is_what_is_settled() {
 
     assert_sold(&got, 307);
     assert_eq!(got.body["charged"], "307");
-    assert_eq!((amounts(&scripted.asked("/verify")), amounts(&scripted.asked("/settle"))), (vec![&json!("1000")], vec![&json!("307")]));
+    assert_eq!(
+        (amounts(&scripted.asked("/verify")), amounts(&scripted.asked("/settle"))),
+        (vec![&json!("1000")], vec![&json!("307")])
+    );
     let required = &scripted.asked("/settle")[0].body["paymentRequirements"];
     assert_eq!((&required["scheme"], &required["extra"]["facilitatorAddress"]), (&json!("upto"), &json!(PAYER)));
 }
@@ -355,7 +369,8 @@ async fn without_keys_no_work_begins() {
 
 #[actix_web::test]
 async fn an_answer_that_makes_no_sense_is_no_verdict_and_no_success() {
-    let nonsense = [String::new(), "null".to_owned(), "[]".to_owned(), "{}".to_owned(), format!("{{\"a\":\"{}\"}}", "x".repeat(300_000))];
+    let nonsense =
+        [String::new(), "null".to_owned(), "[]".to_owned(), "{}".to_owned(), format!("{{\"a\":\"{}\"}}", "x".repeat(300_000))];
     for text in nonsense {
         for path in ["/verify", "/settle"] {
             let scripted = Scripted::start();

@@ -66,7 +66,8 @@ fn told(name: &str) -> Result<String, Box<dyn Error>> {
 async fn main() -> Result<(), Box<dyn Error>> {
     let facilitator = Facilitator::new(&told("FACILITATOR_URL")?)?;
     let price = Price::usdc("0.001")?;
-    let mut paywall = Paywall::exactly(&facilitator, price).description("An answer").mime_type("application/json").max_body(BODY_MAX);
+    let mut paywall =
+        Paywall::exactly(&facilitator, price).description("An answer").mime_type("application/json").max_body(BODY_MAX);
     // One recipient for each network, both separated by spaces.
     for (network, pay_to) in told("NETWORK")?.split(' ').zip(told("PAY_TO")?.split(' ')) {
         paywall = paywall.pay_to(network, pay_to);
