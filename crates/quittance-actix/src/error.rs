@@ -190,8 +190,11 @@ mod tests {
         let limited = PaywallError::from(FacilitatorError::RateLimited { retry_after: Some("7".to_owned()) });
 
         let response = limited.into_response();
-        assert_eq!((response.status().as_u16(), &response.headers()[RETRY_AFTER]), (503, "7"));
-        assert_eq!(response.headers()[CACHE_CONTROL], "no-store");
+        let header = |name| response.headers().get(name).unwrap();
+        assert_eq!(
+            (response.status().as_u16(), header(RETRY_AFTER), header(CACHE_CONTROL).as_bytes()),
+            (503, &HeaderValue::from_static("7"), &b"no-store"[..])
+        );
         assert!(matches!(response.error().unwrap().as_error(), Some(PaywallError::Facilitator(_))));
     }
 

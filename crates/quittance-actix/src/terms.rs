@@ -219,18 +219,14 @@ impl Offer {
 impl Order {
     /// The offer that a payment takes, if it takes one.
     pub(crate) fn of(payment: &Payment, offers: &[Offer], supported: &Supported) -> Option<Self> {
-        let offer = match &payment.accepted {
-            Some(accepted) => {
-                let mut offer = offers.iter().find(|offer| offer.is_accepted(accepted))?.clone();
-                offer.keep_signer(accepted, supported);
-                offer
-            }
-            None => {
-                let taken = |offer: &&Offer| {
-                    offer.v1_network == Some(payment.network.as_str()) && offer.requirements.scheme == payment.scheme
-                };
-                offers.iter().find(taken)?.clone()
-            }
+        let offer = if let Some(accepted) = &payment.accepted {
+            let mut offer = offers.iter().find(|offer| offer.is_accepted(accepted))?.clone();
+            offer.keep_signer(accepted, supported);
+            offer
+        } else {
+            let taken =
+                |offer: &&Offer| offer.v1_network == Some(payment.network.as_str()) && offer.requirements.scheme == payment.scheme;
+            offers.iter().find(taken)?.clone()
         };
         Some(Self { version: payment.version, offer })
     }
