@@ -224,8 +224,9 @@ impl Order {
             offer.keep_signer(accepted, supported);
             offer
         } else {
-            let taken =
-                |offer: &&Offer| offer.v1_network == Some(payment.network.as_str()) && offer.requirements.scheme == payment.scheme;
+            let taken = |offer: &&Offer| {
+                offer.v1_network == Some(payment.network.as_str()) && offer.requirements.scheme == payment.scheme
+            };
             offers.iter().find(taken)?.clone()
         };
         Some(Self { version: payment.version, offer })

@@ -57,7 +57,7 @@ impl Model {
     }
 }
 
-/// Numbers that look random and are the same for the same seed (SplitMix64).
+/// Numbers that look random and are the same for the same seed (`SplitMix64`).
 struct Dice(u64);
 
 impl Dice {
