@@ -58,16 +58,21 @@ async function main() {
   process.exitCode = result.payment?.success ? 0 : 1;
 }
 
-async function signerFor({ network, key, safe, 'safe-address': address }) {
-  const roles = await rolesOf(network);
+/** The ordinary account of a key. */
+export async function accountOf(network, key) {
   if (isSolana(network)) {
     const { solanaSigner } = await import('./solana/accounts.mjs');
-    return solanaSigner(key ?? roles.buyer.key);
+    return solanaSigner(key);
   }
   const { privateKeyToAccount } = await import('viem/accounts');
-  if (!safe) return privateKeyToAccount(key ?? roles.buyer.key);
+  return privateKeyToAccount(key);
+}
 
-  const owner = privateKeyToAccount(key ?? roles.safeOwner.key);
+async function signerFor({ network, key, safe, 'safe-address': address }) {
+  const roles = await rolesOf(network);
+  if (isSolana(network) || !safe) return accountOf(network, key ?? roles.buyer.key);
+
+  const owner = await accountOf(network, key ?? roles.safeOwner.key);
   const { safesOf } = await import('./chain/safe.mjs');
   const { safeSigner } = await import('./safe-signer.mjs');
   return safeSigner(address ?? safesOf(owner.address).deployed.address, owner);

@@ -1,12 +1,12 @@
 // The part both buyers share: one request through a paying `fetch`, told as one object.
 
-/** `header` names where the merchant puts the settlement's result, `decode` reads it. */
-export async function purchase({ fetchAndPay, url, text, payer, header, decode }) {
+/** `header` names where the merchant puts the settlement's result, `decode` reads it. `order` is what is asked for. */
+export async function purchase({ fetchAndPay, url, text, order = { text }, payer, header, decode }) {
   const started = performance.now();
   const response = await fetchAndPay(url, {
     method: 'POST',
     headers: { 'content-type': 'application/json' },
-    body: JSON.stringify({ text }),
+    body: JSON.stringify(order),
   });
   const body = await response.text();
   const settled = response.headers.get(header);

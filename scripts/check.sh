@@ -8,16 +8,16 @@ say '--- scripts'
 for script in scripts/*.sh .ci/run; do bash -n "$script"; done
 
 say '--- format'
-cargo fmt --check
+cargo fmt --check "${PACKAGES[@]}"
 
 say '--- lints'
-cargo clippy --locked --all-targets -- --deny warnings
+cargo clippy --locked "${PACKAGES[@]}" --all-targets -- --deny warnings
 
 say '--- documentation'
-RUSTDOCFLAGS='--deny warnings' cargo doc --locked --no-deps
+RUSTDOCFLAGS='--deny warnings' cargo doc --locked --no-deps "${PACKAGES[@]}"
 
 say '--- supply chain'
-cargo deny --locked check --hide-inclusion-graph bans licenses sources
+cargo deny --locked --workspace --exclude quittance-fuzz check --hide-inclusion-graph bans licenses sources
 
 say '--- queries'
 scripts/sqlx.sh --check

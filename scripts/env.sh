@@ -14,6 +14,9 @@ export PATH="$TOOLS/bin:$PATH"
 # Queries are checked against .sqlx. Only scripts/sqlx.sh asks a database.
 export SQLX_OFFLINE=true
 
+# What is ours to test and look at; the fuzzer, which is C++ for the most part, is built when it runs.
+PACKAGES=(--package quittance --package quittance-actix)
+
 # The oldest PostgreSQL that the ledger's SQL is written for (src/ledger/private/programs.rs).
 POSTGRES_MIN=15
 

@@ -207,6 +207,7 @@ fn app(
         .wrap(from_fn(observe))
         .wrap(from_fn(plain_targets_only))
         .configure(facilitator::routes)
+        .configure(discovery::routes)
         .configure(payments::routes)
         .configure(addresses::routes)
         .configure(address_lists::routes)

@@ -3,20 +3,24 @@
 import { once } from 'node:events';
 import { createServer } from 'node:http';
 
+// What of a question is passed on beside its body.
+const PASSED_ON = ['content-type', 'authorization', 'idempotency-key'];
+
 /**
- * Resolves to `{ url, calls, alter, clear, stop }`. A call is what a resource server asked for and was told: `{ path, payload, status,
- * success }`. What `alter` takes stands in answers.mjs.
+ * Resolves to `{ url, calls, alter, clear, stop }`. A call is what a resource server asked for and was told: `{ path, payload, request, key,
+ * status, success }`, with its `Idempotency-Key`. What `alter` takes stands in answers.mjs.
  */
-export async function startFacilitator(target) {
+export async function startFacilitator(target, port = 0) {
   const calls = [];
   let altered = {};
   let counts = {};
 
   async function answerTo({ method, path, headers, body }) {
+    const passedOn = Object.fromEntries(PASSED_ON.filter((name) => headers[name]).map((name) => [name, headers[name]]));
     const forward = async (changed = body) => {
       const response = await fetch(target + path, {
         method,
-        headers: { 'content-type': headers['content-type'] ?? 'application/json' },
+        headers: { 'content-type': 'application/json', ...passedOn },
         body: method === 'POST' ? changed : undefined,
       });
       return { status: response.status, headers: {}, body: await response.text() };
@@ -25,7 +29,7 @@ export async function startFacilitator(target) {
     const instead = altered[step];
     if (!instead) return forward();
     counts[step] = (counts[step] ?? 0) + 1;
-    return instead({ request: JSON.parse(body), forward, attempt: counts[step] });
+    return instead({ request: body ? JSON.parse(body) : null, forward, attempt: counts[step] });
   }
 
   const server = createServer(async (incoming, outgoing) => {
@@ -33,7 +37,8 @@ export async function startFacilitator(target) {
     for await (const chunk of incoming) chunks.push(chunk);
     const { method, url: path, headers } = incoming;
     const body = Buffer.concat(chunks).toString();
-    const call = { path, payload: method === 'POST' ? payloadIn(body) : null, status: null, success: false };
+    const key = headers['idempotency-key'] ?? null;
+    const call = { path, payload: method === 'POST' ? payloadIn(body) : null, request: body, key, status: null, success: false };
     if (method === 'POST') calls.push(call);
     try {
       const answer = await answerTo({ method, path, headers, body });
@@ -47,7 +52,7 @@ export async function startFacilitator(target) {
       outgoing.destroy();
     }
   });
-  server.listen(0, '127.0.0.1');
+  server.listen(port, '127.0.0.1');
   await once(server, 'listening');
   return {
     url: `http://127.0.0.1:${server.address().port}`,

@@ -3,16 +3,17 @@
 import { once } from 'node:events';
 import { createServer, request as ask } from 'node:http';
 
-/** Resolves to `{ url, exchanges, clear, stop }`; an exchange is `{ path, payment, status, body }`. */
+/** Resolves to `{ url, exchanges, clear, stop }`; an exchange is `{ path, headers, payment, status, answer, body }`, `answer` being the headers of it. */
 export async function startRecorder(target) {
   const exchanges = [];
   const { hostname, port } = new URL(target);
   const server = createServer((incoming, outgoing) => {
     const { method, url: path, headers } = incoming;
-    const exchange = { path, headers, payment: headers['payment-signature'] ?? headers['x-payment'] ?? null, status: null, body: '' };
+    const exchange = { path, headers, payment: headers['payment-signature'] ?? headers['x-payment'] ?? null, status: null, answer: {}, body: '' };
     exchanges.push(exchange);
     const passed = ask({ hostname, port, method, path, headers }, (answer) => {
       exchange.status = answer.statusCode;
+      exchange.answer = answer.headers;
       answer.on('data', (chunk) => (exchange.body += chunk));
       outgoing.writeHead(answer.statusCode, answer.headers);
       answer.pipe(outgoing);

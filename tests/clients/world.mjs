@@ -13,8 +13,8 @@ const EVM_ACCOUNTS = 600;
 const SOLANA_ACCOUNTS = 100;
 const BLOCK_SECONDS = 0.5;
 
-/** Starts the world; `families` are `evm` and `solana`. */
-export async function startWorld(families) {
+/** Starts the world; `families` are `evm` and `solana`. `accounts` are how many can pay or be paid on each. */
+export async function startWorld(families, accounts = { evm: EVM_ACCOUNTS, solana: SOLANA_ACCOUNTS }) {
   const chains = {};
   const started = [];
   async function stop() {
@@ -22,12 +22,12 @@ export async function startWorld(families) {
   }
   try {
     if (families.includes('evm')) {
-      const chain = await startChain({ payerCount: EVM_ACCOUNTS, blockTime: BLOCK_SECONDS });
+      const chain = await startChain({ payerCount: accounts.evm, blockTime: BLOCK_SECONDS });
       started.push(chain);
       chains.evm = evm(chain);
     }
     if (families.includes('solana')) {
-      const node = await startSolana({ payerCount: SOLANA_ACCOUNTS });
+      const node = await startSolana({ payerCount: accounts.solana });
       started.push(node);
       chains.solana = solana(node);
     }
