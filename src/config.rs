@@ -9,8 +9,8 @@
 //! secret.
 
 mod answer;
-mod limits;
 mod discovery;
+mod limits;
 mod network;
 mod problem;
 mod proxies;
@@ -26,8 +26,8 @@ mod webhooks;
 
 use std::path::Path;
 
-pub use limits::Limits;
 pub use discovery::{Discovery, Listing};
+pub use limits::Limits;
 pub use network::{CostLimits, EvmConfig, FamilyConfig, Finality, NetworkConfig, SignerConfig, SolanaConfig, Watch};
 pub use problem::{ConfigErrors, ConfigProblem, Fault};
 pub use proxies::{Proxies, ProxyHeader};

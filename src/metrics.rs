@@ -15,8 +15,8 @@ use prometheus::{Gauge, GaugeVec, Registry, TextEncoder};
 
 pub use catalogue::{CATALOGUE, MetricDoc, MetricKind};
 pub use outcome::{
-    Broadcast, ConnectionState, DeliveryState, LimitedBy, ListingOutcome, PaidBy, RpcOutcome, Settlement, StatusClass, SubmissionKind,
-    TransferOutcome, Verification, WebhookAttempt,
+    Broadcast, ConnectionState, DeliveryState, LimitedBy, ListingOutcome, PaidBy, RpcOutcome, Settlement, StatusClass,
+    SubmissionKind, TransferOutcome, Verification, WebhookAttempt,
 };
 
 use catalogue::Catalogue;

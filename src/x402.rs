@@ -3,8 +3,8 @@
 //! A body that gets through here is well formed and means one thing only. Whether the payment is any good is decided
 //! elsewhere: by the flow (is the network offered?) and by the rules of the chain (did the payer sign this?).
 
-pub mod builder_code;
 pub mod bazaar;
+pub mod builder_code;
 pub mod exact_evm;
 pub mod exact_solana;
 pub mod extension_responses;
@@ -14,8 +14,8 @@ mod json_schema;
 pub mod links;
 mod members;
 pub mod networks;
-pub mod permit2;
 mod percent;
+pub mod permit2;
 pub mod request;
 pub mod response;
 pub mod supported;

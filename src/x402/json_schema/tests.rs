@@ -69,11 +69,7 @@ fn keywords() -> Vec<(Value, Vec<Value>, Vec<Value>)> {
             vec![json!("ab"), json!(5)],
             vec![json!("a"), json!(4)],
         ),
-        (
-            json!({"$ref": "#/$defs/a~1b%20c", "$defs": {"a/b c": {"type": "string"}}}),
-            vec![json!("x")],
-            vec![json!(1)],
-        ),
+        (json!({"$ref": "#/$defs/a~1b%20c", "$defs": {"a/b c": {"type": "string"}}}), vec![json!("x")], vec![json!(1)]),
         (json!({"format": "email", "title": "mail", "x-anything": 1}), vec![json!("no mail")], vec![]),
         (
             json!({"type": "object", "properties": {"children": {"items": {"$ref": "#"}}}, "additionalProperties": false}),
