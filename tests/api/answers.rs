@@ -344,9 +344,10 @@ async fn a_get_says_what_to_post_and_what_is_offered() {
         "kinds": [
             {"x402Version": 2, "scheme": "exact", "network": "eip155:84532"},
             {"x402Version": 1, "scheme": "exact", "network": "base-sepolia"},
+            {"x402Version": 2, "scheme": "upto", "network": "eip155:84532", "extra": {"facilitatorAddress": chain.text("/accounts/signers/0/address")}},
             {"x402Version": 2, "scheme": "transfer", "network": "eip155:84532"},
         ],
-        "extensions": ["bazaar"],
+        "extensions": ["eip2612GasSponsoring", "builder-code", "bazaar"],
         "signers": {"eip155:*": [chain.text("/accounts/signers/0/address")]},
     });
     assert_eq!((status, supported), (200, expected));

@@ -135,7 +135,8 @@ async fn a_settle_answer_has_a_receipt_that_anybody_verifies_without_us() {
     let names = did["assertionMethod"].as_array().expect("names");
     assert!(names.iter().any(|name| text(name).ends_with(&format!("#{}", kid_of(&jws)))), "{did}");
     assert_eq!(facilitator.get("/did.json").await.1, did);
-    assert_eq!(facilitator.get("/supported").await.1["extensions"], json!(["bazaar", "settlement-receipt"]));
+    let supported = facilitator.get("/supported").await.1;
+    assert!(supported["extensions"].as_array().expect("a list").contains(&json!("settlement-receipt")), "{supported}");
     let (_, again) = facilitator.settle(&signed.v2()).await;
     assert_eq!((&again["errorReason"], &again["extensions"]), (&json!("duplicate_settlement"), &Value::Null), "{again}");
 }
