@@ -1,7 +1,7 @@
 # Everything a person or a machine runs here. Each target is a script in scripts/, which can be run alone.
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-clients differential check sqlx sqlx-check evidence fuzz bench
+.PHONY: help demo test test-clients test-actix differential check sqlx sqlx-check evidence fuzz bench
 
 help: ## Lists the targets.
 	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | while IFS="$$(printf '\t')" read -r name what; do printf '%-12s %s\n' "$$name" "$$what"; done
@@ -14,6 +14,9 @@ test: ## Runs every test.
 
 test-clients: ## Runs other people's clients and servers against the service; FAST=1 runs one of each language.
 	scripts/test-clients.sh $(if $(FAST),--fast)
+
+test-actix: ## Buys from routes behind quittance-actix, with the official client, through the service on local chains.
+	scripts/test-actix.sh
 
 differential: ## Asks this service and the reference facilitator about the same 2,000 payments.
 	scripts/differential.sh

@@ -100,7 +100,7 @@ mod tests {
         text.parse().unwrap()
     }
 
-    /// Who asks, if `peer` is connected and writes these lines, and 10.0.0.0/8 and fd00::/8 are the operator's proxies.
+    /// Who asks, if `peer` is connected and writes these lines, and `10.0.0.0/8` and `fd00::/8` are the operator's proxies.
     fn asks(header: ProxyHeader, peer: &str, lines: &[&'static str]) -> String {
         let trusted = ["10.0.0.0/8", "fd00::/8"].map(|network| network.parse().unwrap()).to_vec();
         let mut headers = HeaderMap::new();
