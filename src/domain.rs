@@ -22,6 +22,7 @@ pub mod proof;
 pub mod reason;
 pub mod receipt;
 pub mod reconciliation;
+pub mod schema;
 pub mod submission;
 pub mod transfer;
 pub mod verification;

@@ -31,6 +31,7 @@ pub mod invoice;
 pub mod naming;
 pub mod once;
 pub mod outbox;
+pub mod particulars;
 pub mod prove;
 pub mod receipt;
 pub mod reconcile;

@@ -12,5 +12,6 @@ mod members;
 pub mod networks;
 pub mod request;
 pub mod response;
+pub mod shape;
 pub mod supported;
 pub mod transfer;
