@@ -1,7 +1,7 @@
 # Everything a person or a machine runs here. Each target is a script in scripts/, which can be run alone.
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-clients check sqlx sqlx-check evidence fuzz bench
+.PHONY: help demo try test test-clients test-contract check openapi sqlx sqlx-check evidence fuzz bench
 
 help: ## Lists the targets.
 	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | while IFS="$$(printf '\t')" read -r name what; do printf '%-12s %s\n' "$$name" "$$what"; done
@@ -9,14 +9,23 @@ help: ## Lists the targets.
 demo: ## Builds the service and shows it at work on local chains; ONCE=1 ends after the payments, SEI=1 adds a second chain.
 	scripts/demo.sh $(if $(ONCE),--once) $(if $(SEI),--sei)
 
+try: ## Builds the service and starts it on a local chain, for the calls of docs/API.md.
+	cargo build --locked && node dev/try.mjs
+
 test: ## Runs every test.
 	scripts/test.sh
 
 test-clients: ## Runs other people's clients and servers against the service; FAST=1 runs one of each language.
 	scripts/test-clients.sh $(if $(FAST),--fast)
 
+test-contract: ## Runs docs/API.md, and strangers' requests, against the service and its OpenAPI document.
+	scripts/test-contract.sh
+
 check: ## Looks at format, lints, documentation, supply chain and queries.
 	scripts/check.sh
+
+openapi: ## Writes docs/openapi.json anew after the API changed.
+	scripts/openapi.sh
 
 sqlx: ## Writes .sqlx anew after a query or a migration changed.
 	scripts/sqlx.sh

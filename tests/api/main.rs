@@ -21,6 +21,7 @@ mod access;
 mod answers;
 mod budgets;
 mod collecting;
+mod contract;
 mod events;
 mod evidence;
 mod exports;

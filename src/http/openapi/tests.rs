@@ -28,7 +28,7 @@ fn the_committed_document_is_what_the_code_says() {
     let file = Path::new(env!("CARGO_MANIFEST_DIR")).join("docs/openapi.json");
     let committed = std::fs::read_to_string(&file).unwrap_or_default();
 
-    assert!(committed == text(), "docs/openapi.json is not what the code says: cargo run -- openapi > docs/openapi.json");
+    assert!(committed == text(), "docs/openapi.json is not what the code says: make openapi writes it anew");
 }
 
 #[test]
