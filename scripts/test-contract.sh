@@ -6,6 +6,7 @@ source "$(dirname "${BASH_SOURCE[0]}")/env.sh"
 
 scripts/setup.sh postgres node contract
 [ -n "${QUITTANCE_BIN:-}" ] || cargo build --locked
+export PATH="$TOOLS/contract/bin:$PATH"
 
 say '--- the document'
 openapi-spec-validator docs/openapi.json

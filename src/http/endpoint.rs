@@ -235,7 +235,7 @@ impl Operation {
 
     /// It reads this query.
     pub fn query<T: JsonSchema>(self) -> Self {
-        Self { query: Some(SchemaGenerator::subschema_for::<T>), ..self }
+        Self { query: Some(T::json_schema), ..self }
     }
 
     /// It reads this header.

@@ -63,10 +63,10 @@ enum Table {
 #[serde(deny_unknown_fields)]
 struct ExportQuery {
     /// The first moment: a time (RFC 3339), or a day, which stands for its beginning in UTC.
-    #[schemars(example = "2026-11-01")]
+    #[schemars(example = &"2026-11-01")]
     from: Option<String>,
     /// The moment behind the last, likewise.
-    #[schemars(example = "2026-12-01")]
+    #[schemars(example = &"2026-12-01")]
     to: Option<String>,
 }
 

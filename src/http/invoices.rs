@@ -90,7 +90,7 @@ const LOOK_AGAIN_SECONDS: u64 = 5;
 #[schemars(rename = "InvoiceOrder")]
 struct OrderBody {
     /// What is owed, in whole tokens.
-    #[schemars(regex(pattern = r"^[0-9]+(\.[0-9]+)?$"), example = "0.25")]
+    #[schemars(regex(pattern = r"^[0-9]+(\.[0-9]+)?$"), example = &"0.25")]
     amount: String,
     /// The symbol of the token.
     #[schemars(length(min = 1, max = 32))]
@@ -123,7 +123,7 @@ struct OrderBody {
     #[schemars(range(min = 0, max = 2_592_000))]
     grace: Option<i64>,
     /// By how much the payments may fall short.
-    #[schemars(regex(pattern = r"^[0-9]+(\.[0-9]+)?$"), example = "0.01")]
+    #[schemars(regex(pattern = r"^[0-9]+(\.[0-9]+)?$"), example = &"0.01")]
     tolerance: Option<String>,
     /// How deep a transfer must stand to count, at least.
     answer_at: Option<Level>,
@@ -252,7 +252,7 @@ pub struct InvoiceView {
     /// Decimal places of the invoice's unit.
     decimals: u8,
     /// The symbol of the token.
-    #[schemars(example = "USDC")]
+    #[schemars(example = &"USDC")]
     asset: String,
     /// What has come in time and stands as deep as `answerAt` asks.
     #[schemars(with = "Decimal")]
@@ -297,7 +297,7 @@ pub struct InvoiceView {
     #[schemars(with = "Map<String, Value>")]
     payment_required: Value,
     /// Headers of a 402 answer for plain HTTP clients.
-    #[schemars(with = "Map<String, String>")]
+    #[schemars(with = "std::collections::BTreeMap<String, String>")]
     headers: Map<String, Value>,
     links: InvoiceLinks,
     /// The ways of paying.

@@ -8,11 +8,10 @@ use std::collections::BTreeMap;
 use actix_web::HttpResponse;
 use actix_web::http::StatusCode;
 use schemars::generate::SchemaSettings;
-use schemars::{JsonSchema, SchemaGenerator};
+use schemars::SchemaGenerator;
 use serde_json::{Map, Value, json};
 
 use self::components::{REQUESTS, SCHEMAS, merge, without_null};
-use self::example::example;
 use super::endpoint::{Answer, Callers, Describe, Errors, Group, Operation, PathItem, Repeats, at};
 use super::problem::{Code, Details, MEDIA_TYPE, RETRY_AFTER_SECONDS};
 use crate::domain::reason::{Reason, Version};
@@ -276,10 +275,6 @@ impl Writer {
         let mut schema = describe(&mut self.answers).to_value();
         without_null(&mut schema);
         schema
-    }
-
-    fn written_as<T: JsonSchema>(&mut self) -> Value {
-        self.written(SchemaGenerator::subschema_for::<T>)
     }
 }
 

@@ -40,7 +40,7 @@ pub fn group() -> Group {
 }
 
 /// Why a transfer that a payer presents does not pay its invoice.
-const REASONS: [Reason; 14] = [
+const REASONS: [Reason; 13] = [
     Reason::DuplicateSettlement,
     Reason::SettlementPending,
     Reason::UnsupportedScheme,
@@ -54,7 +54,6 @@ const REASONS: [Reason; 14] = [
     Reason::TransferOutOfTime,
     Reason::ProofSignatureMissing,
     Reason::ProofSignatureInvalid,
-    Reason::Reversed,
 ];
 
 #[derive(Deserialize, JsonSchema)]

@@ -77,7 +77,7 @@ pub struct PaymentPayloadV1 {
     /// The scheme that the payer accepted.
     pub scheme: Scheme,
     /// The network that the payer accepted, by its name of version 1.
-    #[schemars(example = "base-sepolia")]
+    #[schemars(example = &"base-sepolia")]
     pub network: String,
     /// What the payer signed, or presents.
     pub payload: Payload,
@@ -142,7 +142,7 @@ pub struct PaymentRequirementsV1 {
     /// The scheme.
     pub scheme: Scheme,
     /// The network by its name of version 1, as `GET /supported` has it.
-    #[schemars(example = "base-sepolia")]
+    #[schemars(example = &"base-sepolia")]
     pub network: String,
     /// How much, in atomic units; not zero.
     #[schemars(with = "Amount")]
