@@ -137,7 +137,7 @@ codes! {
 impl Code {
     /// The title of a problem document with it.
     #[must_use]
-    pub const fn title(self) -> &'static str {
+    pub fn title(self) -> &'static str {
         match self {
             Self::BadParameter => "Bad parameter",
             Self::BadBody | Self::IncompleteBody | Self::BodyTooSlow | Self::BodyTooLarge | Self::UnsupportedMediaType => {
@@ -158,8 +158,8 @@ impl Code {
 }
 
 /// What is well-formed and cannot be done, by whether it could be done at another time.
-const fn title_of(status: StatusCode) -> &'static str {
-    if status.as_u16() == StatusCode::CONFLICT.as_u16() { "Not possible now" } else { "Not possible" }
+fn title_of(status: StatusCode) -> &'static str {
+    if status == StatusCode::CONFLICT { "Not possible now" } else { "Not possible" }
 }
 
 /// Why a request to one of our own endpoints has no other answer.

@@ -309,8 +309,8 @@ mod tests {
 
     #[test]
     fn each_scheme_and_each_payload_of_the_shape_is_read() {
-        let scheme = schema_for!(Scheme).to_value();
-        let words = scheme["oneOf"].as_array().unwrap().iter().map(|choice| choice["const"].clone());
+        let schemes = schema_for!(Scheme).to_value();
+        let words = schemes["oneOf"].as_array().unwrap().iter().map(|choice| choice["const"].clone());
         for scheme in words {
             let (_, mut example) = examples().swap_remove(0);
             example["paymentRequirements"]["scheme"] = scheme.clone();

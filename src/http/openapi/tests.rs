@@ -16,11 +16,9 @@ fn walk<'a>(value: &'a Value, look: &mut impl FnMut(&'a Value)) {
 /// Every operation with its path and method.
 fn operations(document: &Value) -> Vec<(String, &Value)> {
     let paths = document["paths"].as_object().unwrap();
-    let of_path = |(path, item): (&'_ String, &'_ Value)| {
-        let path = path.clone();
-        item.as_object().unwrap().iter().map(move |(method, operation)| (format!("{method} {path}"), operation)).collect::<Vec<_>>()
-    };
-    paths.iter().flat_map(of_path).filter(|(name, _)| !name.starts_with("parameters ")).collect()
+    let items = paths.iter().flat_map(|(path, item)| item.as_object().unwrap().iter().map(move |member| (path, member)));
+    let operations = items.filter(|(_, (method, _))| *method != "parameters");
+    operations.map(|(path, (method, operation))| (format!("{method} {path}"), operation)).collect()
 }
 
 #[test]
