@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Every test: the library and the service from the outside, the contracts, and the demo from start to end.
+# Every test: the library and the service from the outside, the contracts, the demo from start to end, and the calls of docs/API.md.
 source "$(dirname "${BASH_SOURCE[0]}")/env.sh"
 
 scripts/setup.sh
@@ -16,3 +16,6 @@ node dev/svm-vectors.mjs --check
 
 say '--- demo'
 QUITTANCE_BIN="$CARGO_TARGET_DIR/debug/quittance" node dev/demo.mjs --once --sei --solana
+
+say '--- docs/API.md'
+QUITTANCE_BIN="$CARGO_TARGET_DIR/debug/quittance" node tests/contract/run.mjs
