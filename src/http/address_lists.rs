@@ -18,23 +18,24 @@ use crate::domain::network::Network;
 
 /// The paths.
 pub fn group() -> Group {
-    let registering = Operation::new("registerAddressList", "Registers up to 1,000 addresses, and asks for one signature over all of them")
-        .of(Callers::Merchants)
-        .repeats(Repeats::Answered)
-        .body::<Registration>(json!({
-            "network": "eip155:84532", "addresses": ["0x209693Bc6afc0C5328bA36FaF03C514EF312287C"],
-            "signedBy": "adr_019cc3f05b2c7d1e8a4f6b7c8d9e0f12",
-        }))
-        .answers::<ListView>(StatusCode::CREATED, "The list, with the text to sign.")
-        .problems(&[
-            Code::NotFound,
-            Code::UnknownNetwork,
-            Code::InvalidAddress,
-            Code::AddressNotPayable,
-            Code::AddressTaken,
-            Code::InvalidAddressList,
-            Code::InvalidSignatory,
-        ]);
+    let registering =
+        Operation::new("registerAddressList", "Registers up to 1,000 addresses, and asks for one signature over all of them")
+            .of(Callers::Merchants)
+            .repeats(Repeats::Answered)
+            .body::<Registration>(json!({
+                "network": "eip155:84532", "addresses": ["0x209693Bc6afc0C5328bA36FaF03C514EF312287C"],
+                "signedBy": "adr_019cc3f05b2c7d1e8a4f6b7c8d9e0f12",
+            }))
+            .answers::<ListView>(StatusCode::CREATED, "The list, with the text to sign.")
+            .problems(&[
+                Code::NotFound,
+                Code::UnknownNetwork,
+                Code::InvalidAddress,
+                Code::AddressNotPayable,
+                Code::AddressTaken,
+                Code::InvalidAddressList,
+                Code::InvalidSignatory,
+            ]);
     let proving = Operation::new("proveAddressList", "Shows the signature over the list")
         .of(Callers::Merchants)
         .repeats(Repeats::Checked)

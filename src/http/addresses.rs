@@ -33,13 +33,7 @@ pub fn group() -> Group {
         .repeats(Repeats::Answered)
         .body::<Registration>(json!({"network": "eip155:84532", "address": "0x209693Bc6afc0C5328bA36FaF03C514EF312287C"}))
         .answers::<AddressView>(StatusCode::CREATED, "The address, with the text that its owner signs.")
-        .problems(&[
-            Code::UnknownNetwork,
-            Code::InvalidAddress,
-            Code::AddressNotPayable,
-            Code::AddressTaken,
-            Code::AddressKnown,
-        ]);
+        .problems(&[Code::UnknownNetwork, Code::InvalidAddress, Code::AddressNotPayable, Code::AddressTaken, Code::AddressKnown]);
     let showing = Operation::new("getAddress", "Shows an address")
         .of(Callers::Merchants)
         .answers::<AddressView>(StatusCode::OK, "The address.");

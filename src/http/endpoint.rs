@@ -105,7 +105,8 @@ impl PathItem {
 
     /// Puts the path in place.
     pub fn serve(self, config: &mut ServiceConfig) {
-        let resource = self.methods.into_iter().fold(web::resource(self.pattern), |resource, (_, route, _)| resource.route(route));
+        let resource =
+            self.methods.into_iter().fold(web::resource(self.pattern), |resource, (_, route, _)| resource.route(route));
         let otherwise = self.otherwise;
         config.service(resource.default_service(web::to(move || async move { otherwise() })));
     }

@@ -2,8 +2,8 @@
 
 use std::time::Duration;
 
-use actix_web::http::header::{ACCEPT, HeaderMap};
 use actix_web::http::StatusCode;
+use actix_web::http::header::{ACCEPT, HeaderMap};
 use actix_web::web::{Data, Query};
 use actix_web::{HttpRequest, HttpResponse};
 use schemars::JsonSchema;

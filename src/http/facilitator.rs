@@ -103,8 +103,11 @@ pub fn group() -> Group {
         )
         .errors(supported_errors);
     let alive = |id| {
-        Operation::constant(id, "Says that the process answers")
-            .answers_like::<Health>(StatusCode::OK, "It does.", json!(Health { status: "ok" }))
+        Operation::constant(id, "Says that the process answers").answers_like::<Health>(
+            StatusCode::OK,
+            "It does.",
+            json!(Health { status: "ok" }),
+        )
     };
     Group {
         name: "x402",

@@ -7,8 +7,8 @@ use std::collections::BTreeMap;
 
 use actix_web::HttpResponse;
 use actix_web::http::StatusCode;
-use schemars::generate::SchemaSettings;
 use schemars::SchemaGenerator;
+use schemars::generate::SchemaSettings;
 use serde_json::{Map, Value, json};
 
 use self::components::{REQUESTS, SCHEMAS, merge, without_null};
@@ -126,9 +126,10 @@ impl Writer {
     fn path(&mut self, tag: &str, path: &PathItem) -> Value {
         let mut item = Map::new();
         if !path.parts.is_empty() {
-            let parts = path.parts.iter().map(|(name, describe)| {
-                json!({"name": name, "in": "path", "required": true, "schema": self.request(*describe)})
-            });
+            let parts = path
+                .parts
+                .iter()
+                .map(|(name, describe)| json!({"name": name, "in": "path", "required": true, "schema": self.request(*describe)}));
             item.insert("parameters".to_owned(), parts.collect());
         }
         for (method, operation) in path.operations() {
@@ -153,7 +154,8 @@ impl Writer {
             described["parameters"] = parameters.into();
         }
         if let Some((describe, required, examples)) = &operation.body {
-            let examples: Map<_, _> = examples.iter().map(|(name, value)| ((*name).to_owned(), json!({"value": value}))).collect();
+            let examples: Map<_, _> =
+                examples.iter().map(|(name, value)| ((*name).to_owned(), json!({"value": value}))).collect();
             let content = json!({"application/json": {"schema": self.request(*describe), "examples": examples}});
             described["requestBody"] = json!({"required": required, "content": content});
         }
@@ -168,7 +170,9 @@ impl Writer {
         let about = match operation.repeats {
             Repeats::Ignored => return parameters,
             Repeats::Checked => "Of no effect, unless it is malformed: to ask for this twice is to ask for it once.",
-            Repeats::Answered => "Names this request: when it comes again under the same key it is not done again, and is answered as before.",
+            Repeats::Answered => {
+                "Names this request: when it comes again under the same key it is not done again, and is answered as before."
+            }
         };
         let schema = json!({"type": "string", "minLength": 16, "maxLength": 128, "pattern": "^[!-~]+$"});
         parameters.push(json!({"name": "Idempotency-Key", "in": "header", "description": about, "schema": schema}));
@@ -183,7 +187,8 @@ impl Writer {
         let members = object["properties"].as_object().cloned().unwrap_or_default();
         let parameter = |(name, mut schema): (String, Value)| {
             let about = schema.as_object_mut().and_then(|schema| schema.remove("description"));
-            let mut parameter = json!({"name": name, "in": "query", "required": required.contains(&name.as_str().into()), "schema": schema});
+            let mut parameter =
+                json!({"name": name, "in": "query", "required": required.contains(&name.as_str().into()), "schema": schema});
             if let Some(about) = about {
                 parameter["description"] = about;
             }
@@ -248,7 +253,8 @@ impl Writer {
                 (JSON, schema, problems.typed(example, unexpected))
             }
         };
-        let about: Vec<_> = examples.iter().map(|(code, example)| format!("- `{code}`: {}", text_of(&example["summary"]))).collect();
+        let about: Vec<_> =
+            examples.iter().map(|(code, example)| format!("- `{code}`: {}", text_of(&example["summary"]))).collect();
         let headers = match status {
             StatusCode::SERVICE_UNAVAILABLE => json!({"Retry-After": {
                 "description": "Seconds after which asking again makes sense.", "schema": {"type": "integer", "minimum": 0},
@@ -303,7 +309,8 @@ impl Problems {
     /// A problem document for each.
     fn documents(&self) -> Map<String, Value> {
         let of_code = |code: &Code| (code.as_str(), code.about(), Details::of(*code, code.about().to_owned()));
-        let of_reason = |reason: &Reason| (reason.code(), reason.about(), Details::of_transfer(*reason, reason.about().to_owned()));
+        let of_reason =
+            |reason: &Reason| (reason.code(), reason.about(), Details::of_transfer(*reason, reason.about().to_owned()));
         let documents = self.codes.iter().map(of_code).chain(self.reasons.iter().map(of_reason));
         documents.map(|(code, about, document)| (code.to_owned(), json!({"summary": about, "value": document}))).collect()
     }

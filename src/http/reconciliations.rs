@@ -20,10 +20,11 @@ use crate::ledger::reconciliations::{Reconciliation, ReconciliationFilter};
 
 /// The paths.
 pub fn group() -> Group {
-    let listing = Operation::new("listReconciliations", "Lists what comparisons of networks with the ledger came to, newest first")
-        .of(Callers::Operators)
-        .query::<ListQuery>()
-        .answers::<Page>(StatusCode::OK, "A page of comparisons.");
+    let listing =
+        Operation::new("listReconciliations", "Lists what comparisons of networks with the ledger came to, newest first")
+            .of(Callers::Operators)
+            .query::<ListQuery>()
+            .answers::<Page>(StatusCode::OK, "A page of comparisons.");
     Group {
         name: "Operators",
         about: "What operators read. Health and metrics are on a listener of their own.",

@@ -33,11 +33,14 @@ pub fn group() -> Group {
         .about("The answer shows the secret this once, and again only under the same `Idempotency-Key`.")
         .of(Callers::Parties)
         .repeats(Repeats::Answered)
-        .body::<WebhookBody>(json!({"url": "https://shop.example.com/hooks/quittance", "events": ["invoice.paid", "invoice.reopened"]}))
+        .body::<WebhookBody>(
+            json!({"url": "https://shop.example.com/hooks/quittance", "events": ["invoice.paid", "invoice.reopened"]}),
+        )
         .answers::<WithSecret>(StatusCode::CREATED, "The webhook, with its secret.")
         .problems(&[Code::InvalidWebhookUrl, Code::UnknownEvent, Code::TooManyWebhooks]);
-    let showing =
-        Operation::new("getWebhook", "Shows a webhook").of(Callers::Parties).answers::<WebhookView>(StatusCode::OK, "The webhook.");
+    let showing = Operation::new("getWebhook", "Shows a webhook")
+        .of(Callers::Parties)
+        .answers::<WebhookView>(StatusCode::OK, "The webhook.");
     let removing = Operation::new("removeWebhook", "Removes a webhook, with everything that it was not told yet")
         .of(Callers::Parties)
         .repeats(Repeats::Answered)

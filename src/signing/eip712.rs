@@ -4,8 +4,8 @@ use alloy::primitives::{B256, Signature, U256};
 use alloy::signers::SignerSync as _;
 use alloy::signers::local::PrivateKeySigner;
 use alloy::sol_types::{Eip712Domain, SolStruct as _, eip712_domain};
-use secrecy::zeroize::Zeroizing;
 use schemars::JsonSchema;
+use secrecy::zeroize::Zeroizing;
 use serde::{Deserialize, Serialize};
 
 use super::claims::{Claims, ClaimsError, Wire};

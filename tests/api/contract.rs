@@ -51,7 +51,11 @@ async fn ask(facilitator: &Facilitator, method: &str, path: &str, key: Option<&s
         request = request.bearer_auth(key);
     }
     let answer = request.send().await.expect("an answer");
-    if method == "HEAD" { (answer.status().as_u16(), String::new()) } else { contract::read_text(method, answer).await.expect("text") }
+    if method == "HEAD" {
+        (answer.status().as_u16(), String::new())
+    } else {
+        contract::read_text(method, answer).await.expect("text")
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -84,7 +88,8 @@ async fn the_document_is_served_printed_and_committed_with_the_same_bytes() {
     let committed = std::fs::read_to_string(crate::support::root().join("docs/openapi.json")).expect("it is there");
 
     let (status, served) = ask(&facilitator, "GET", "/openapi.json", None).await;
-    let printed = tokio::process::Command::new(crate::support::facilitator::binary()).arg("openapi").output().await.expect("it runs");
+    let printed =
+        tokio::process::Command::new(crate::support::facilitator::binary()).arg("openapi").output().await.expect("it runs");
 
     assert_eq!(status, 200);
     assert!(served == committed, "the served document is another one");

@@ -17,9 +17,7 @@ pub fn describe(writer: &mut Writer) -> Map<String, Value> {
 
 fn of_kind(writer: &mut Writer, kind: EventKind) -> Value {
     let schema = json!({"allOf": [writer.written(payload_of(kind))], "properties": {"type": {"const": kind.as_str()}}});
-    let signed = |name: &str, about: &str| {
-        json!({"name": name, "in": "header", "required": true, "description": about, "schema": {"type": "string"}})
-    };
+    let signed = |name: &str, about: &str| json!({"name": name, "in": "header", "required": true, "description": about, "schema": {"type": "string"}});
     let ok = StatusCode::OK.as_str();
     json!({"post": {
         "operationId": kind.as_str(),
