@@ -11,12 +11,9 @@ use actix_web::dev::{ServiceRequest, ServiceResponse};
 use actix_web::http::header::{CACHE_CONTROL, HOST, HeaderValue};
 use actix_web::middleware::{Next, from_fn};
 use actix_web::{App, HttpResponse, HttpServer, web};
-use tokio::runtime::Handle;
-use tokio_util::task::AbortOnDropHandle;
 
 use self::problem::Problem;
-use crate::config::Server;
-use crate::flow::{Flows, Unavailable};
+use crate::api::{Service, page};
 
 mod address_lists;
 mod addresses;
@@ -29,7 +26,6 @@ mod facilitator;
 mod invoices;
 mod merchant;
 mod operations;
-mod page;
 mod payments;
 mod problem;
 mod proofs;
@@ -41,52 +37,6 @@ mod transfers;
 mod webhooks;
 
 pub use operations::Operations;
-
-/// What handlers work with.
-pub struct Service {
-    /// The use cases.
-    pub flows: Arc<Flows>,
-    /// How the service listens and answers.
-    pub server: Server,
-    /// Where flows run.
-    pub runtime: Handle,
-}
-
-impl Service {
-    /// Runs a flow on the service's runtime. If the handler is dropped, because its client left, the flow ends at its next
-    /// pause: nobody would hear what it says.
-    ///
-    /// # Errors
-    /// The flow panicked.
-    async fn run<F>(&self, flow: F) -> Result<F::Output, Crashed>
-    where
-        F: Future + Send + 'static,
-        F::Output: Send + 'static,
-    {
-        match AbortOnDropHandle::new(self.runtime.spawn(flow)).await {
-            Ok(output) => Ok(output),
-            Err(error) if error.is_panic() => Err(Crashed),
-            // The process is ending, and no answer is better than one that may be wrong.
-            Err(_) => std::future::pending().await,
-        }
-    }
-}
-
-/// A flow ended without an answer; what it said last is in the log.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-struct Crashed;
-
-impl From<Crashed> for Unavailable {
-    fn from(_: Crashed) -> Self {
-        Self::Crashed
-    }
-}
-
-impl From<Crashed> for Problem {
-    fn from(_: Crashed) -> Self {
-        Self::Internal
-    }
-}
 
 /// A request line and headers must arrive within this.
 const HEADERS_WITHIN: Duration = Duration::from_secs(10);

@@ -1,6 +1,5 @@
 //! `/v1/address-lists`: many deposit addresses under one statement.
 
-use actix_web::http::StatusCode;
 use actix_web::web::{Data, Path, Payload, ServiceConfig};
 use actix_web::{HttpRequest, HttpResponse, web};
 use chrono::{DateTime, Utc};
@@ -9,6 +8,7 @@ use serde::{Deserialize, Serialize};
 use super::Service;
 use super::merchant::{Begun, Change, Reply, answer, begin, end};
 use super::problem::{Problem, methods};
+use crate::api::status::Status;
 use crate::domain::network::Network;
 
 /// Puts the routes in place.
@@ -69,7 +69,7 @@ async fn register(service: Data<Service>, request: HttpRequest, payload: Payload
             challenge: flows.statement(&listing)?,
             challenge_expires_at: listing.challenged_until,
         };
-        end(&flows, db, keyed.as_ref(), StatusCode::CREATED, &view).await
+        end(&flows, db, keyed.as_ref(), Status::Created, &view).await
     })
     .await
 }

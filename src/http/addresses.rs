@@ -1,6 +1,5 @@
 //! `/v1/addresses`: where a merchant receives money, and the proof that it is the merchant's.
 
-use actix_web::http::StatusCode;
 use actix_web::web::{Data, Path, Payload, Query, ServiceConfig};
 use actix_web::{HttpRequest, HttpResponse, web};
 use chrono::{DateTime, Utc};
@@ -11,6 +10,7 @@ use super::auth;
 use super::merchant::{Begun, Change, Reply, answer, begin, end};
 use super::page::{cursor, next_cursor, page_size};
 use super::problem::{Problem, methods};
+use crate::api::status::Status;
 use crate::domain::address::Address;
 use crate::domain::ids::AddressId;
 use crate::flow::Flows;
@@ -127,7 +127,7 @@ async fn register(service: Data<Service>, request: HttpRequest, payload: Payload
             Begun::Done(reply) => return Ok(reply),
         };
         let address = flows.register_address(&mut db, account, &suitable).await?;
-        end(&flows, db, keyed.as_ref(), StatusCode::CREATED, &view(&flows, &address, &suitable.missing)).await
+        end(&flows, db, keyed.as_ref(), Status::Created, &view(&flows, &address, &suitable.missing)).await
     })
     .await
 }
@@ -186,7 +186,7 @@ async fn remove(service: Data<Service>, request: HttpRequest, id: Path<String>, 
             Begun::Done(reply) => return Ok(reply),
         };
         flows.remove_address(&mut db, account, parse(&id)?).await?;
-        end(&flows, db, keyed.as_ref(), StatusCode::OK, &serde_json::json!({})).await
+        end(&flows, db, keyed.as_ref(), Status::Ok, &serde_json::json!({})).await
     })
     .await
 }

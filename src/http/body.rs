@@ -2,54 +2,14 @@
 
 use std::time::Duration;
 
-use actix_web::http::StatusCode;
 use actix_web::http::header::{CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_TYPE};
 use actix_web::web::{Bytes, Payload};
 use actix_web::{HttpRequest, mime};
 
-/// Why there is no body to look into.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-pub enum BodyError {
-    /// Not `application/json`, in another character set than UTF-8, or compressed.
-    #[error("the body must be application/json in UTF-8, not compressed")]
-    UnsupportedMedia,
-    /// More bytes than the operator allows.
-    #[error("the body is too large")]
-    TooLarge,
-    /// The client stopped in the middle.
-    #[error("the body ended early")]
-    Incomplete,
-    /// The client takes its time, and a connection of ours with it.
-    #[error("the body did not arrive in time")]
-    TooSlow,
-}
+use crate::api::body::BodyError;
 
 /// A body must arrive within this, however many pieces it comes in.
 const BODY_WITHIN: Duration = Duration::from_secs(10);
-
-impl BodyError {
-    /// The HTTP status.
-    #[must_use]
-    pub const fn status(self) -> StatusCode {
-        match self {
-            Self::UnsupportedMedia => StatusCode::UNSUPPORTED_MEDIA_TYPE,
-            Self::TooLarge => StatusCode::PAYLOAD_TOO_LARGE,
-            Self::Incomplete => StatusCode::BAD_REQUEST,
-            Self::TooSlow => StatusCode::REQUEST_TIMEOUT,
-        }
-    }
-
-    /// The code in a typed answer.
-    #[must_use]
-    pub const fn code(self) -> &'static str {
-        match self {
-            Self::UnsupportedMedia => "unsupported_media_type",
-            Self::TooLarge => "body_too_large",
-            Self::Incomplete => "incomplete_body",
-            Self::TooSlow => "body_too_slow",
-        }
-    }
-}
 
 /// Reads a JSON body of at most `bytes_max`.
 ///

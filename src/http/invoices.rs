@@ -1,32 +1,14 @@
-//! `/v1/invoices`: what a merchant expects to be paid, with everything that payers of each kind need.
+//! `/v1/invoices`: what a merchant expects to be paid.
 
-use actix_web::http::StatusCode;
 use actix_web::web::{Data, Path, Payload, Query, ServiceConfig};
 use actix_web::{HttpRequest, HttpResponse, web};
-use chrono::{DateTime, TimeDelta, Utc};
-use serde::{Deserialize, Serialize};
-use serde_json::{Map, Value, json};
+use serde::Deserialize;
 
 use super::Service;
 use super::auth;
-use super::merchant::{Begun, Change, Reply, answer, begin, end};
-use super::page::{PAGE, cursor, next_cursor, page_size};
+use super::merchant::{Change, answer};
 use super::problem::{Problem, methods};
-use super::transfers::TransferView;
-use crate::domain::address::Address;
-use crate::domain::amount::Amount;
-use crate::domain::asset::AssetKind;
-use crate::domain::block::Level;
-use crate::domain::ids::{AccountId, InvoiceId};
-use crate::domain::invoice::{PaymentOption, Status};
-use crate::domain::network::{Family, Network};
-use crate::domain::payment::SCHEME_EXACT;
-use crate::flow::Flows;
-use crate::flow::invoice::{ChangeError, Order, OrderError};
-use crate::flow::receipt::ReceiptLine;
-use crate::ledger::invoices::{Invoice, InvoiceFilter};
-use crate::ledger::transfers::{OwnTransfer, TransferFilter};
-use crate::x402::links::{Links, Offer};
+use crate::api::invoices::{self, ListQuery};
 
 /// Puts the routes in place.
 pub fn routes(config: &mut ServiceConfig) {
@@ -36,336 +18,12 @@ pub fn routes(config: &mut ServiceConfig) {
         .service(methods("/v1/invoices/{id}/cancel").route(web::post().to(cancel)));
 }
 
-/// The token, unless an order names another one.
-const USUAL_TOKEN: &str = "USDC";
-
-/// How long an invoice is open, unless an order says something else.
-const USUAL_EXPIRY: i64 = 3_600;
-
-/// How long after its expiry a transfer still pays, unless an order says something else: a block may take a while to come.
-const USUAL_GRACE: i64 = 600;
-
-/// How long texts may be.
-const DESCRIPTION_CHARS_MAX: usize = 500;
-const REFERENCE_CHARS_MAX: usize = 128;
-const URL_CHARS_MAX: usize = 2_048;
-const METADATA_BYTES_MAX: usize = 4_096;
-
-/// How many networks or addresses an order may name. Each is an option of its invoice.
-const PLACES_MAX: usize = 32;
-
-/// Seconds after which a payer of a 402 answer may look again.
-const LOOK_AGAIN_SECONDS: u64 = 5;
-
-#[derive(Deserialize)]
-#[serde(rename_all = "camelCase", deny_unknown_fields)]
-struct OrderBody {
-    amount: String,
-    asset: Option<String>,
-    #[serde(default)]
-    networks: Vec<String>,
-    #[serde(default)]
-    addresses: Vec<String>,
-    #[serde(default)]
-    reserve_address: bool,
-    payer: Option<String>,
-    #[serde(default)]
-    match_amount: bool,
-    expires_in: Option<i64>,
-    expires_at: Option<DateTime<Utc>>,
-    grace: Option<i64>,
-    tolerance: Option<String>,
-    answer_at: Option<Level>,
-    resource: Option<String>,
-    description: Option<String>,
-    reference: Option<String>,
-    metadata: Option<Map<String, Value>>,
-}
-
-fn unprocessable(detail: &str) -> Problem {
-    Problem::Unprocessable("invalid_invoice", detail.to_owned())
-}
-
-impl OrderBody {
-    fn into_order(self, now: DateTime<Utc>) -> Result<Order, Problem> {
-        for (named, what) in [(&self.networks, "networks"), (&self.addresses, "addresses")] {
-            if named.len() > PLACES_MAX {
-                return Err(unprocessable(&format!("{what}: at most {PLACES_MAX}")));
-            }
-        }
-        let network = |text: &String| text.parse::<Network>().map_err(|_| unprocessable("networks: not CAIP-2 identifiers"));
-        let address = |text: &String| text.parse().map_err(|_| unprocessable("addresses: not identifiers of addresses"));
-        let expires_at = match (self.expires_at, self.expires_in) {
-            (Some(_), Some(_)) => return Err(unprocessable("expiresAt and expiresIn cannot both be given")),
-            (Some(at), None) => at,
-            (None, seconds) => after(now, seconds.unwrap_or(USUAL_EXPIRY)).ok_or_else(|| unprocessable("expiresIn: too long"))?,
-        };
-        let grace = TimeDelta::try_seconds(self.grace.unwrap_or(USUAL_GRACE)).ok_or_else(|| unprocessable("grace: too long"))?;
-        let metadata = Value::Object(self.metadata.unwrap_or_default());
-        if metadata.to_string().len() > METADATA_BYTES_MAX {
-            return Err(unprocessable("metadata: at most 4,096 bytes of JSON"));
-        }
-        Ok(Order {
-            amount: self.amount,
-            symbol: plain(self.asset, 32, "asset")?.unwrap_or_else(|| USUAL_TOKEN.to_owned()),
-            networks: self.networks.iter().map(network).collect::<Result<_, _>>()?,
-            addresses: self.addresses.iter().map(address).collect::<Result<_, _>>()?,
-            reserve: self.reserve_address,
-            payer: self
-                .payer
-                .map(|payer| Address::parse_any(&payer))
-                .transpose()
-                .map_err(|_| unprocessable("payer: not an address"))?,
-            by_amount: self.match_amount,
-            expires_at,
-            ordered_at: now,
-            grace,
-            tolerance: self.tolerance,
-            answer_at: self.answer_at,
-            resource: plain(self.resource, URL_CHARS_MAX, "resource")?,
-            description: plain(self.description, DESCRIPTION_CHARS_MAX, "description")?,
-            reference: plain(self.reference, REFERENCE_CHARS_MAX, "reference")?,
-            metadata,
-        })
-    }
-}
-
-fn after(now: DateTime<Utc>, seconds: i64) -> Option<DateTime<Utc>> {
-    now.checked_add_signed(TimeDelta::try_seconds(seconds)?)
-}
-
-/// A text that is shown to people: it must not upset a terminal, nor hide what it says.
-fn plain(text: Option<String>, chars_max: usize, what: &str) -> Result<Option<String>, Problem> {
-    let Some(text) = text else { return Ok(None) };
-    let length = text.chars().count();
-    if !(1..=chars_max).contains(&length) {
-        return Err(unprocessable(&format!("{what}: between 1 and {chars_max} characters")));
-    }
-    if text.chars().any(is_deceptive) {
-        return Err(unprocessable(&format!("{what}: no control characters and none that turn the direction of writing")));
-    }
-    Ok(Some(text))
-}
-
-const fn is_deceptive(character: char) -> bool {
-    character.is_ascii_control()
-        || matches!(character, '\u{80}'..='\u{9f}' | '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2060}'..='\u{206f}' | '\u{feff}')
-}
-
-impl From<OrderError> for Problem {
-    fn from(error: OrderError) -> Self {
-        match error {
-            OrderError::Ledger(error) => error.into(),
-            error @ (OrderError::NoAddress | OrderError::Unserved(_) | OrderError::NoFreeAddress) => {
-                Self::Unprocessable("no_address", error.to_string())
-            }
-            error => unprocessable(&error.to_string()),
-        }
-    }
-}
-
-impl From<ChangeError> for Problem {
-    fn from(error: ChangeError) -> Self {
-        match error {
-            ChangeError::Ledger(error) => error.into(),
-            ChangeError::NoSuchInvoice | ChangeError::NoSuchTransfer => Self::NotFound,
-            ChangeError::Begun => Self::Conflict("invoice_begun", ChangeError::Begun.to_string()),
-            ChangeError::UnderWay => Self::Conflict("payment_under_way", ChangeError::UnderWay.to_string()),
-            ChangeError::NotFree => Self::Conflict("transfer_not_free", ChangeError::NotFree.to_string()),
-            ChangeError::DoesNotFit => Self::Unprocessable("transfer_does_not_fit", ChangeError::DoesNotFit.to_string()),
-        }
-    }
-}
-
-/// An invoice as its merchant reads it, and as payers need it.
-#[derive(Serialize)]
-#[serde(rename_all = "camelCase")]
-pub struct InvoiceView {
-    id: String,
-    status: &'static str,
-    amount: String,
-    amount_atomic: String,
-    decimals: u8,
-    asset: String,
-    amount_paid: String,
-    amount_pending: String,
-    amount_due: String,
-    amount_surplus: String,
-    amount_late: String,
-    tolerance: String,
-    answer_at: Level,
-    created_at: DateTime<Utc>,
-    expires_at: DateTime<Utc>,
-    closes_at: DateTime<Utc>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    canceled_at: Option<DateTime<Utc>>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    payer: Option<String>,
-    match_amount: bool,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    resource: Option<String>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    description: Option<String>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    reference: Option<String>,
-    metadata: Value,
-    accepts: Vec<Value>,
-    payment_required: Value,
-    headers: Map<String, Value>,
-    links: Map<String, Value>,
-    options: Vec<OptionView>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    transfers: Option<Vec<TransferView>>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    receipts: Option<Vec<ReceiptLine>>,
-}
-
-/// One way of paying, with its links.
-#[derive(Serialize)]
-#[serde(rename_all = "camelCase")]
-struct OptionView {
-    network: String,
-    asset: String,
-    pay_to: String,
-    /// What is due, as in the links.
-    amount: String,
-    reserved: bool,
-    #[serde(flatten)]
-    links: Option<Links>,
-}
-
-#[derive(Serialize)]
-#[serde(rename_all = "camelCase")]
-struct Page {
-    invoices: Vec<InvoiceView>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    next_cursor: Option<String>,
-}
-
-/// Writes an invoice down. What is due is asked for, and not what was asked for once; of what is paid or over, nothing.
-pub fn view(flows: &Flows, invoice: &Invoice, transfers: Option<Vec<OwnTransfer>>) -> InvoiceView {
-    let human = |amount: Amount| amount.to_decimal(invoice.decimals);
-    let told = &invoice.told;
-    let is_over = flows.clock.now() > invoice.terms.closes_at;
-    let is_payable = !is_over && !told.due.is_zero();
-    let due: Vec<_> = invoice.options.iter().map(|option| option.for_due(told.due, invoice.decimals)).collect();
-    let payable = || due.iter().filter(|_| is_payable);
-    let accepts: Vec<_> = payable().filter_map(|option| requirements(flows, invoice, option)).collect();
-    let page = format!("{}/i/{}", flows.public_url, invoice.id);
-    let resource = invoice.resource.clone().unwrap_or_else(|| page.clone());
-    let offers: Vec<_> = payable().map(|option| offer(invoice, option)).collect();
-    let headers = offers.first().map(|offer| offer.headers(&page, LOOK_AGAIN_SECONDS)).into_iter().flatten();
-    let options = due.iter().enumerate().map(|(index, option)| OptionView {
-        network: option.network.to_string(),
-        asset: option.asset.to_string(),
-        pay_to: option.pay_to.to_string(),
-        amount: option.amount.to_string(),
-        reserved: option.reserved,
-        links: offers.get(index).map(Links::of),
-    });
-    InvoiceView {
-        id: invoice.id.to_string(),
-        status: told.status.as_str(),
-        amount: human(invoice.terms.amount),
-        amount_atomic: invoice.terms.amount.to_string(),
-        decimals: invoice.decimals,
-        asset: invoice.symbol.clone(),
-        amount_paid: human(told.paid),
-        amount_pending: human(told.pending),
-        amount_due: human(told.due),
-        amount_surplus: human(told.surplus),
-        amount_late: human(told.late),
-        tolerance: human(invoice.terms.tolerance),
-        answer_at: invoice.terms.answer_at,
-        created_at: invoice.created_at,
-        expires_at: invoice.expires_at,
-        closes_at: invoice.terms.closes_at,
-        canceled_at: invoice.canceled_at,
-        payer: invoice.payer.map(|payer| payer.to_string()),
-        match_amount: invoice.by_amount,
-        resource: invoice.resource.clone(),
-        description: invoice.description.clone(),
-        reference: invoice.reference.clone(),
-        metadata: invoice.metadata.clone(),
-        payment_required: json!({
-            "x402Version": 2, "error": "Payment required", "accepts": accepts,
-            "resource": {"url": resource, "description": invoice.description.clone().unwrap_or_default(), "mimeType": ""},
-        }),
-        accepts,
-        headers: headers.map(|(name, value)| (name.to_owned(), Value::String(value))).collect(),
-        links: Map::from_iter([("page".to_owned(), Value::String(page))]),
-        options: options.collect(),
-        transfers: transfers.map(|transfers| transfers.into_iter().map(TransferView::from).collect()),
-        receipts: None,
-    }
-}
-
-fn offer<'a>(invoice: &'a Invoice, option: &'a PaymentOption) -> Offer<'a> {
-    Offer { invoice: invoice.id, option, symbol: &invoice.symbol, label: None, message: invoice.description.as_deref() }
-}
-
-/// The requirements of x402 (version 2) for one option. `None` for a token that cannot be paid with by x402 here any more.
-fn requirements(flows: &Flows, invoice: &Invoice, option: &PaymentOption) -> Option<Value> {
-    let profile = flows.chains.find(&option.network).ok()?.profile();
-    let mut extra = Map::from_iter([
-        ("invoice".to_owned(), Value::String(invoice.id.to_string())),
-        ("answerAt".to_owned(), Value::String(invoice.terms.answer_at.as_str().to_owned())),
-    ]);
-    match &profile.asset(option.asset)?.kind {
-        AssetKind::Eip3009(domain) => {
-            extra.insert("name".to_owned(), Value::String(domain.name.clone()));
-            extra.insert("version".to_owned(), Value::String(domain.version.clone()));
-        }
-        AssetKind::Spl(_) => {
-            extra.insert("feePayer".to_owned(), Value::String(profile.signers.first()?.address.clone()));
-            extra.insert("memo".to_owned(), Value::String(invoice.id.to_string()));
-        }
-    }
-    Some(json!({
-        "scheme": SCHEME_EXACT, "network": option.network.to_string(), "amount": option.amount.to_string(),
-        "asset": option.asset.to_string(), "payTo": option.pay_to.to_string(), "maxTimeoutSeconds": timeout(option.network.family()),
-        "extra": extra,
-    }))
-}
-
-/// For how long what a payer signs is good: on Solana a blockhash lasts about a minute.
-const fn timeout(family: Family) -> u64 {
-    match family {
-        Family::Eip155 => 300,
-        Family::Solana => 60,
-    }
-}
-
 async fn create(service: Data<Service>, request: HttpRequest, payload: Payload) -> HttpResponse {
-    let change = match Change::<OrderBody>::read(&service, &request, payload).await {
+    let change = match Change::read(&service, &request, payload).await {
         Ok(change) => change,
         Err(problem) => return problem.response(),
     };
-    answer(&service, |flows| async move {
-        let Change { account, body, keyed } = change;
-        let order = body.into_order(flows.clock.now())?;
-        let mut db = match begin(&flows, keyed.as_ref()).await? {
-            Begun::New(db) => db,
-            Begun::Done(reply) => return Ok(reply),
-        };
-        let invoice = flows.open_invoice(&mut db, account, order).await?;
-        end(&flows, db, keyed.as_ref(), StatusCode::CREATED, &view(&flows, &invoice, None)).await
-    })
-    .await
-}
-
-async fn cancel(service: Data<Service>, request: HttpRequest, id: Path<String>, payload: Payload) -> HttpResponse {
-    let change = match Change::<Nothing>::read(&service, &request, payload).await {
-        Ok(change) => change,
-        Err(problem) => return problem.response(),
-    };
-    answer(&service, |flows| async move {
-        let id = parse(&id)?;
-        flows.cancel_invoice(change.account, id).await?;
-        // To call off twice is to call off once, so a key has nothing to add here.
-        own(&flows, change.account, id).await
-    })
-    .await
+    answer(&service, |flows| async move { invoices::create(&flows, change).await }).await
 }
 
 /// A body without members.
@@ -373,14 +31,12 @@ async fn cancel(service: Data<Service>, request: HttpRequest, id: Path<String>, 
 #[serde(deny_unknown_fields)]
 struct Nothing {}
 
-async fn own(flows: &Flows, account: AccountId, id: InvoiceId) -> Result<Reply, Problem> {
-    let found = flows.ledger.find_invoice(id).await?.filter(|invoice| invoice.account == account);
-    let invoice = found.ok_or(Problem::NotFound)?;
-    let filter = TransferFilter { invoice: Some(id), limit: PAGE, ..TransferFilter::default() };
-    let transfers = flows.ledger.list_transfers(account, &filter).await?;
-    let receipts = flows.signed(flows.ledger.receipts_of_invoice(id, PAGE).await?).await;
-    let receipts = Some(receipts.into_iter().map(ReceiptLine::from).collect());
-    Reply::ok(&InvoiceView { receipts, ..view(flows, &invoice, Some(transfers)) })
+async fn cancel(service: Data<Service>, request: HttpRequest, id: Path<String>, payload: Payload) -> HttpResponse {
+    let change = match Change::<Nothing>::read(&service, &request, payload).await {
+        Ok(change) => change,
+        Err(problem) => return problem.response(),
+    };
+    answer(&service, |flows| async move { invoices::cancel(&flows, change.account, &id).await }).await
 }
 
 async fn show(service: Data<Service>, request: HttpRequest, id: Path<String>) -> HttpResponse {
@@ -388,32 +44,7 @@ async fn show(service: Data<Service>, request: HttpRequest, id: Path<String>) ->
         Ok(account) => account,
         Err(problem) => return problem.response(),
     };
-    answer(&service, |flows| async move { own(&flows, account, parse(&id)?).await }).await
-}
-
-#[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
-struct ListQuery {
-    status: Option<String>,
-    reference: Option<String>,
-    address: Option<String>,
-    limit: Option<u32>,
-    cursor: Option<String>,
-}
-
-impl ListQuery {
-    fn into_filter(self, account: AccountId) -> Result<InvoiceFilter, Problem> {
-        let status =
-            |text: String| Status::parse(&text).ok_or_else(|| Problem::BadParameter("status: not one of an invoice".to_owned()));
-        let address = |text: String| Address::parse_any(&text).map_err(|_| Problem::BadParameter("address: not one".to_owned()));
-        Ok(InvoiceFilter {
-            status: self.status.map(status).transpose()?,
-            reference: self.reference,
-            address: self.address.map(address).transpose()?,
-            after: cursor(&account, self.cursor.as_deref())?,
-            limit: page_size(self.limit)?,
-        })
-    }
+    answer(&service, |flows| async move { invoices::show(&flows, account, &id).await }).await
 }
 
 async fn list(service: Data<Service>, request: HttpRequest, query: Result<Query<ListQuery>, actix_web::Error>) -> HttpResponse {
@@ -422,34 +53,5 @@ async fn list(service: Data<Service>, request: HttpRequest, query: Result<Query<
         Err(problem) => return problem.response(),
     };
     let Ok(query) = query else { return Problem::BadParameter("unknown or malformed parameter".to_owned()).response() };
-    answer(&service, |flows| async move {
-        let filter = query.into_inner().into_filter(account)?;
-        let found = flows.ledger.list_invoices(account, &filter).await?;
-        let next_cursor = next_cursor(&account, &found, filter.limit, |invoice| invoice.id);
-        let invoices = found.iter().map(|invoice| view(&flows, invoice, None)).collect();
-        Reply::ok(&Page { invoices, next_cursor })
-    })
-    .await
-}
-
-fn parse(id: &str) -> Result<InvoiceId, Problem> {
-    id.parse().map_err(|_| Problem::NotFound)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn texts_that_deceive_are_refused() {
-        let check = |text: &str| plain(Some(text.to_owned()), 10, "description").is_ok();
-
-        for good in ["a", "Überraschung".get(..10).unwrap(), "日本", "a b"] {
-            assert!(check(good), "{good:?}");
-        }
-        for bad in ["", "12345678901", "a\nb", "a\u{1b}[31m", "a\u{202e}b", "a\u{200b}", "\u{feff}", "\u{85}"] {
-            assert!(!check(bad), "{bad:?}");
-        }
-        assert_eq!(plain(None, 10, "description").unwrap(), None);
-    }
+    answer(&service, |flows| async move { invoices::list(&flows, account, query.into_inner()).await }).await
 }

@@ -14,7 +14,6 @@ use crate::domain::reason::{Reason, Refusal};
 use crate::flow::Flows;
 use crate::flow::prove::{Presented, Proven};
 use crate::flow::verify::Verdict;
-use crate::x402::json;
 
 /// Puts the routes in place.
 pub fn routes(config: &mut ServiceConfig) {
@@ -57,8 +56,7 @@ async fn prove(service: Data<Service>, request: HttpRequest, id: Path<String>, p
 
 async fn read(service: &Service, request: &HttpRequest, payload: Payload) -> Result<Presented, Problem> {
     let bytes = body::read(request, payload, service.server.body_bytes_max).await?;
-    let value = json::parse(&bytes, json::DEPTH_MAX).map_err(|refusal| Problem::BadBody(refusal.to_string()))?;
-    let body: ProofBody = serde_json::from_value(value).map_err(|error| Problem::BadBody(error.to_string()))?;
+    let body: ProofBody = crate::api::body::read(&bytes)?;
     let network = body.network.map(|text| text.parse::<Network>()).transpose();
     let network = network.map_err(|_| Problem::BadBody("network: not a CAIP-2 identifier".to_owned()))?;
     Ok(Presented { transaction: body.transaction, signature: body.signature, network })

@@ -2,70 +2,22 @@
 
 use actix_web::web::{Data, Path, Payload, Query, ServiceConfig};
 use actix_web::{HttpRequest, HttpResponse, web};
-use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
 
 use super::Service;
 use super::auth;
-use super::merchant::{Begun, Change, Reply, answer, begin};
+use super::merchant::{Begun, Change, Reply, answer, begin, end};
 use super::page::{cursor, next_cursor, page_size};
 use super::problem::{Problem, methods};
-use crate::ledger::transfers::{OwnTransfer, TransferFilter};
+use crate::api::status::Status;
+use crate::api::transfers::TransferView;
+use crate::ledger::transfers::TransferFilter;
 
 /// Puts the routes in place.
 pub fn routes(config: &mut ServiceConfig) {
     config
         .service(methods("/v1/transfers").route(web::get().to(list)))
         .service(methods("/v1/transfers/{id}/assign").route(web::post().to(assign)));
-}
-
-/// A transfer as its recipient reads it.
-#[derive(Serialize)]
-#[serde(rename_all = "camelCase")]
-pub struct TransferView {
-    id: String,
-    network: String,
-    transaction: String,
-    index: u32,
-    block_number: u64,
-    block_hash: String,
-    happened_at: DateTime<Utc>,
-    asset: String,
-    from: String,
-    to: String,
-    amount: String,
-    matched: bool,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    invoice: Option<String>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    basis: Option<&'static str>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    payment: Option<String>,
-    marks: Vec<String>,
-}
-
-impl From<OwnTransfer> for TransferView {
-    fn from(own: OwnTransfer) -> Self {
-        let OwnTransfer { block, transfer, .. } = own;
-        Self {
-            id: own.id.to_string(),
-            network: own.network.to_string(),
-            transaction: transfer.transaction,
-            index: transfer.index,
-            block_number: block.number,
-            block_hash: block.hash,
-            happened_at: block.timestamp,
-            asset: transfer.asset.to_string(),
-            from: transfer.from.to_string(),
-            to: transfer.to.to_string(),
-            amount: transfer.amount.unwrap_or_default().to_string(),
-            matched: own.is_claimed,
-            invoice: own.invoice.map(|(invoice, _)| invoice.to_string()),
-            basis: own.invoice.map(|(_, basis)| basis.as_str()),
-            payment: own.payment.map(|payment| payment.to_string()),
-            marks: own.marks,
-        }
-    }
 }
 
 #[derive(Deserialize)]
@@ -127,7 +79,7 @@ async fn assign(service: Data<Service>, request: HttpRequest, id: Path<String>, 
         };
         flows.assign_transfer(&mut db, account, transfer, invoice).await?;
         let assigned = serde_json::json!({"transfer": transfer.to_string(), "invoice": invoice.to_string()});
-        super::merchant::end(&flows, db, keyed.as_ref(), actix_web::http::StatusCode::OK, &assigned).await
+        end(&flows, db, keyed.as_ref(), Status::Ok, &assigned).await
     })
     .await
 }

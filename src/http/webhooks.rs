@@ -1,6 +1,5 @@
 //! `/v1/webhooks`: where an account is told of its events, and what became of each telling.
 
-use actix_web::http::StatusCode;
 use actix_web::web::{Data, Path, Payload, Query, ServiceConfig};
 use actix_web::{HttpRequest, HttpResponse, web};
 use chrono::{DateTime, Utc};
@@ -13,6 +12,7 @@ use super::auth;
 use super::merchant::{Begun, Change, Reply, answer, begin, end};
 use super::page::{cursor, next_cursor, page_size};
 use super::problem::{Problem, methods};
+use crate::api::status::Status;
 use crate::domain::ids::{AccountId, DeliveryId, WebhookId};
 use crate::flow::Flows;
 use crate::flow::webhook::WebhookError;
@@ -186,7 +186,7 @@ async fn create(service: Data<Service>, request: HttpRequest, payload: Payload) 
             Begun::Done(reply) => return repeat(&flows, account, reply).await,
         };
         let (webhook, secret) = flows.create_webhook(&mut db, account, &body.url, body.events).await?;
-        let reply = end(&flows, db, keyed.as_ref(), StatusCode::CREATED, &view(webhook)).await?;
+        let reply = end(&flows, db, keyed.as_ref(), Status::Created, &view(webhook)).await?;
         reply.with("secret", secret.expose_secret())
     })
     .await
@@ -204,7 +204,7 @@ async fn rotate(service: Data<Service>, request: HttpRequest, id: Path<String>, 
             Begun::Done(reply) => return repeat(&flows, account, reply).await,
         };
         let (webhook, secret) = flows.rotate_secret(&mut db, account, parse(&id)?).await?;
-        let reply = end(&flows, db, keyed.as_ref(), StatusCode::OK, &view(webhook)).await?;
+        let reply = end(&flows, db, keyed.as_ref(), Status::Ok, &view(webhook)).await?;
         reply.with("secret", secret.expose_secret())
     })
     .await
@@ -222,7 +222,7 @@ async fn enable(service: Data<Service>, request: HttpRequest, id: Path<String>, 
             Begun::Done(reply) => return Ok(reply),
         };
         let webhook = flows.enable_webhook(&mut db, account, parse(&id)?).await?;
-        end(&flows, db, keyed.as_ref(), StatusCode::OK, &view(webhook)).await
+        end(&flows, db, keyed.as_ref(), Status::Ok, &view(webhook)).await
     })
     .await
 }
@@ -239,7 +239,7 @@ async fn remove(service: Data<Service>, request: HttpRequest, id: Path<String>, 
             Begun::Done(reply) => return Ok(reply),
         };
         flows.remove_webhook(&mut db, account, parse(&id)?).await?;
-        end(&flows, db, keyed.as_ref(), StatusCode::OK, &serde_json::json!({})).await
+        end(&flows, db, keyed.as_ref(), Status::Ok, &serde_json::json!({})).await
     })
     .await
 }
@@ -258,7 +258,7 @@ async fn redeliver(service: Data<Service>, request: HttpRequest, ids: Path<(Stri
             Begun::Done(reply) => return Ok(reply),
         };
         let again = flows.redeliver(&mut db, account, (parse(&webhook)?, delivery)).await?;
-        let reply = end(&flows, db, keyed.as_ref(), StatusCode::OK, &DeliveryView::from(again)).await?;
+        let reply = end(&flows, db, keyed.as_ref(), Status::Ok, &DeliveryView::from(again)).await?;
         flows.telling.due.notify_one();
         Ok(reply)
     })

@@ -131,6 +131,9 @@ catalogue! {
     http_requests: IntCounterVec, "http_requests_total", ["route", "method", "status"], "HTTP requests by class of answer.";
     http_request_duration: HistogramVec(REQUEST_SECONDS), "http_request_duration_seconds", ["route"], "Time from a request to its answer.";
     http_requests_in_flight: GaugeVec, "http_requests_in_flight", [], "HTTP requests that are being answered.";
+    grpc_requests: IntCounterVec, "grpc_requests_total", ["method", "code"], "Calls over gRPC by how they ended; one whose client left is CANCELLED.";
+    grpc_request_duration: HistogramVec(REQUEST_SECONDS), "grpc_request_duration_seconds", ["method"], "Time from a call over gRPC to the beginning of its answer.";
+    grpc_requests_in_flight: GaugeVec, "grpc_requests_in_flight", [], "Calls over gRPC that are being answered, open streams among them.";
 
     verifications: IntCounterVec, "verifications_total", ["network", "outcome", "reason"], "Verified payments by verdict.";
     verification_duration: HistogramVec(REQUEST_SECONDS), "verification_duration_seconds", ["network"], "Time from a verify request to its verdict.";
