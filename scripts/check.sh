@@ -19,5 +19,8 @@ RUSTDOCFLAGS='--deny warnings' cargo doc --locked --no-deps
 say '--- supply chain'
 cargo deny --locked check --hide-inclusion-graph bans licenses sources
 
+say '--- contract'
+scripts/buf.sh
+
 say '--- queries'
 scripts/sqlx.sh --check

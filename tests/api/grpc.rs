@@ -243,3 +243,27 @@ async fn a_network_that_cannot_be_read_is_unavailable_and_says_when_to_ask_again
     // The setting for old clients of HTTP changes nothing here: a client of gRPC reads every status.
     assert_eq!(facilitator.settle(&body).await.0, 200);
 }
+
+/// The client that gRPC has for Node.js, with the contract and nothing else of ours.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_client_in_another_language_settles_a_payment() {
+    let (chain, facilitator) = start(KEYS).await;
+    let provider = open_account(&facilitator, "provider").await;
+    let body = chain.payers[0].authorize(&Terms::to(&shop(&chain))).v2();
+    let file = tempfile::NamedTempFile::new().expect("a file");
+    std::fs::write(file.path(), body.to_string()).expect("it is writable");
+    let address = facilitator.grpc.strip_prefix("http://").expect("an address");
+    let script = crate::support::root().join("dev/settle-over-grpc.mjs");
+
+    let run = tokio::process::Command::new("node").arg(script).arg(address).arg(file.path()).arg(&provider.key).output().await;
+    let run = run.expect("node runs");
+    assert!(run.status.success(), "{}", String::from_utf8_lossy(&run.stderr));
+    let told: Value = serde_json::from_slice(&run.stdout).expect("JSON");
+
+    assert_eq!(told["verified"]["is_valid"], true, "{told}");
+    assert_eq!((&told["settled"]["success"], &told["settled"]["amount"]), (&json!(true), &json!("10000")), "{told}");
+    assert_eq!((&told["again"]["success"], &told["again"]["error_reason"]), (&json!(false), &json!("duplicate_settlement")));
+    assert_eq!(told["nonsense"], json!({"code": "INVALID_ARGUMENT", "says": true}));
+    let transfers = chain.transfers_to(&shop(&chain)).await;
+    assert_eq!((transfers.len(), &transfers[0]["transactionHash"]), (1, &told["settled"]["transaction"]));
+}
