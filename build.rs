@@ -6,8 +6,7 @@ use std::path::PathBuf;
 use prost::Message;
 
 /// The files of the contract.
-const FILES: [&str; 3] =
-    ["quittance/v1/facilitator.proto", "quittance/v1/invoices.proto", "quittance/v1/receipts.proto"];
+const FILES: [&str; 3] = ["quittance/v1/facilitator.proto", "quittance/v1/invoices.proto", "quittance/v1/receipts.proto"];
 
 /// Answers, which are read from the JSON that the same answer has over HTTP. The names of their members agree, in the JSON mapping of
 /// protobuf.

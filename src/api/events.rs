@@ -50,7 +50,7 @@ pub enum Ending {
 }
 
 /// Where pieces go.
-pub trait Sink: Send {
+pub trait Sink: Sync {
     /// Takes a piece. Waits while the reader is behind, and returns whether there is still one.
     fn take(&self, piece: Piece) -> impl Future<Output = bool> + Send;
 }

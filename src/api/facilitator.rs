@@ -65,7 +65,9 @@ fn name_payer(service: &Service, mut asked: FacilitatorRequest) -> FacilitatorRe
 const fn unavailable_status(cause: &Unavailable) -> Status {
     match cause {
         Unavailable::Crashed
-        | Unavailable::Ledger(LedgerError::Refused(_) | LedgerError::Inconsistent { .. } | LedgerError::Schema) => Status::Internal,
+        | Unavailable::Ledger(LedgerError::Refused(_) | LedgerError::Inconsistent { .. } | LedgerError::Schema) => {
+            Status::Internal
+        }
         _ => Status::Unavailable,
     }
 }

@@ -389,8 +389,9 @@ pub struct ListQuery {
 
 impl ListQuery {
     fn into_filter(self, account: AccountId) -> Result<InvoiceFilter, Problem> {
-        let status =
-            |text: String| invoice::Status::parse(&text).ok_or_else(|| Problem::BadParameter("status: not one of an invoice".to_owned()));
+        let status = |text: String| {
+            invoice::Status::parse(&text).ok_or_else(|| Problem::BadParameter("status: not one of an invoice".to_owned()))
+        };
         let address = |text: String| Address::parse_any(&text).map_err(|_| Problem::BadParameter("address: not one".to_owned()));
         Ok(InvoiceFilter {
             status: self.status.map(status).transpose()?,

@@ -39,7 +39,7 @@ pub enum Begun {
 }
 
 /// An answer on its way from a flow, which runs on other threads than those that send it.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Clone)]
 pub struct Reply(StoredAnswer);
 
 impl From<StoredAnswer> for Reply {

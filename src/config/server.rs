@@ -115,14 +115,9 @@ fn operations_listen(table: &Table, listen: Result<SocketAddr, Reported>) -> Res
     }
 }
 
-fn grpc_listen(
-    table: &Table,
-    others: [(&'static str, Result<SocketAddr, Reported>); 2],
-) -> Result<Option<SocketAddr>, Reported> {
+fn grpc_listen(table: &Table, others: [(&'static str, Result<SocketAddr, Reported>); 2]) -> Result<Option<SocketAddr>, Reported> {
     let grpc = table.required("grpc_listen", or_none(socket))?;
-    let taken = |(_, other): &(_, Result<SocketAddr, Reported>)| {
-        matches!((grpc, other), (Some(grpc), Ok(other)) if are_one(grpc, *other))
-    };
+    let taken = |(_, other): &(_, Result<SocketAddr, Reported>)| matches!((grpc, other), (Some(grpc), Ok(other)) if are_one(grpc, *other));
     match others.iter().find(|other| taken(other)) {
         Some((key, _)) => table.refuse("grpc_listen", Fault::Duplicate(format!("server.{key}"))),
         None => Ok(grpc),

@@ -430,7 +430,10 @@ fn grpc_can_be_switched_off() {
     let listen = |line: &str| loaded(&format!("[server]\n{line}\n{NETWORK}"), &[]).server.grpc_listen;
 
     assert_eq!(listen(""), Some("127.0.0.1:4021".parse().unwrap()));
-    assert_eq!((listen("grpc_listen = \"0.0.0.0:50051\""), listen("grpc_listen = \"none\"")), (Some("0.0.0.0:50051".parse().unwrap()), None));
+    assert_eq!(
+        (listen("grpc_listen = \"0.0.0.0:50051\""), listen("grpc_listen = \"none\"")),
+        (Some("0.0.0.0:50051".parse().unwrap()), None)
+    );
     let wrong = format!("[server]\ngrpc_listen = \"off\"\n{NETWORK}");
     assert!(matches!(fault(&wrong), (key, Fault::Expected(_)) if key == "server.grpc_listen"));
 }

@@ -70,15 +70,14 @@ impl Service<http::Request<Body>> for Calls {
     }
 
     fn call(&mut self, request: http::Request<Body>) -> Self::Future {
-        let mut call = Call::new(&self.metrics, method(request.uri().path()));
+        let call = Call::new(&self.metrics, method(request.uri().path()));
         let Ok(place) = Arc::clone(&self.places).try_acquire_owned() else {
             let busy = Problem::Busy("too_many_calls", "too many calls are under way".to_owned());
             let response = status::of(busy).into_http();
-            return async move { Ok(call.answered(response)) }.boxed();
+            return async move { Ok(call.answered(response, None)) }.boxed();
         };
-        call.place = Some(place);
         let answering = self.routes.call(request.map(|body| Body::new(Hurried::new(body))));
-        async move { Ok(call.answered(answering.await?)) }.boxed()
+        async move { Ok(call.answered(answering.await?, Some(place))) }.boxed()
     }
 }
 
@@ -89,21 +88,20 @@ struct Call {
     started: Instant,
     took: Option<Duration>,
     code: Code,
-    place: Option<OwnedSemaphorePermit>,
     _in_flight: InFlight,
 }
 
 impl Call {
     fn new(metrics: &Arc<Metrics>, method: &'static str) -> Self {
-        let (metrics, _in_flight) = (Arc::clone(metrics), metrics.grpc_request_started());
-        Self { metrics, method, started: Instant::now(), took: None, code: Code::Cancelled, place: None, _in_flight }
+        let (metrics, in_flight) = (Arc::clone(metrics), metrics.grpc_request_started());
+        Self { metrics, method, started: Instant::now(), took: None, code: Code::Cancelled, _in_flight: in_flight }
     }
 
     /// Goes on with the call until the last of its answer was taken.
-    fn answered(mut self, response: http::Response<Body>) -> http::Response<Body> {
+    fn answered(mut self, response: http::Response<Body>, place: Option<OwnedSemaphorePermit>) -> http::Response<Body> {
         self.took = Some(self.started.elapsed());
         self.note(response.headers());
-        response.map(|body| Body::new(Counted { body, call: self }))
+        response.map(|body| Body::new(Counted { body, call: self, _place: place }))
     }
 
     /// An error without an answer has its code in the headers, and everything else behind its messages.
@@ -147,6 +145,7 @@ const fn name(code: Code) -> &'static str {
 struct Counted {
     body: Body,
     call: Call,
+    _place: Option<OwnedSemaphorePermit>,
 }
 
 impl HttpBody for Counted {

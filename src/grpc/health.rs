@@ -13,8 +13,7 @@ use tonic_health::pb::{HealthCheckRequest, HealthCheckResponse};
 use super::v1::{facilitator_server, invoices_server, receipts_server};
 
 /// What can be asked about; the empty name is the whole server.
-const NAMES: [&str; 4] =
-    ["", facilitator_server::SERVICE_NAME, invoices_server::SERVICE_NAME, receipts_server::SERVICE_NAME];
+const NAMES: [&str; 4] = ["", facilitator_server::SERVICE_NAME, invoices_server::SERVICE_NAME, receipts_server::SERVICE_NAME];
 
 /// The service, on a listener that takes calls until `stop`.
 pub fn service(stop: CancellationToken, bytes_max: usize) -> HealthServer<Endpoint> {

@@ -1,6 +1,13 @@
 //! The messages and services of `proto/quittance/v1`, as build.rs makes them, with clients.
 
-#![allow(clippy::all, clippy::pedantic, clippy::allow_attributes, missing_docs, unused_qualifications, reason = "this code is generated")]
+#![allow(
+    clippy::all,
+    clippy::pedantic,
+    clippy::allow_attributes,
+    missing_docs,
+    unused_qualifications,
+    reason = "this code is generated"
+)]
 
 include!(concat!(env!("OUT_DIR"), "/quittance.v1.rs"));
 

@@ -27,14 +27,20 @@ const PATIENCE: Duration = Duration::from_secs(30);
 
 async fn start(server: &str) -> (Chain, Facilitator) {
     let chain = Chain::start(ChainOptions { block_time: 0.25, ..ChainOptions::default() }).await;
-    let options =
-        Options { server: server.to_owned(), ..Options::new(NetworkOptions::of(&chain), &database::fresh().await) };
+    let options = Options { server: server.to_owned(), ..Options::new(NetworkOptions::of(&chain), &database::fresh().await) };
     let facilitator = Facilitator::start(&options).await;
     (chain, facilitator)
 }
 
 const OPEN: &str = "access = \"open\"\n";
 const KEYS: &str = "access = \"keys\"\n";
+
+fn with<M>(message: M, key: Option<&str>) -> Request<M> {
+    match key {
+        Some(key) => keyed(message, key),
+        None => Request::new(message),
+    }
+}
 
 fn shop(chain: &Chain) -> String {
     chain.text("/accounts/merchant/address")
@@ -123,12 +129,12 @@ async fn where_keys_are_needed_only_a_providers_or_operators_key_opens() {
     let stranger = format!("{}.{}", provider.key.split_once('.').expect("two halves").0, "ab".repeat(32));
     let unauthorized = (Code::Unauthenticated, "unauthorized".to_owned());
     for key in [None, Some(""), Some("nonsense"), Some(stranger.as_str())] {
-        let call = |message| key.map_or_else(|| Request::new(message), |key| keyed(settle(&body), key));
-        assert_eq!(refusal(&client.settle(call(settle(&body))).await.expect_err("a refusal")), unauthorized, "{key:?}");
-        let call = key.map_or_else(|| Request::new(verify(&body)), |key| keyed(verify(&body), key));
-        assert_eq!(refusal(&client.verify(call).await.expect_err("a refusal")), unauthorized, "{key:?}");
-        let call = key.map_or_else(|| Request::new(SupportedRequest {}), |key| keyed(SupportedRequest {}, key));
-        assert_eq!(refusal(&client.supported(call).await.expect_err("a refusal")), unauthorized, "{key:?}");
+        let refused = client.settle(with(settle(&body), key)).await.expect_err("a refusal");
+        assert_eq!(refusal(&refused), unauthorized, "{key:?}");
+        let refused = client.verify(with(verify(&body), key)).await.expect_err("a refusal");
+        assert_eq!(refusal(&refused), unauthorized, "{key:?}");
+        let refused = client.supported(with(SupportedRequest {}, key)).await.expect_err("a refusal");
+        assert_eq!(refusal(&refused), unauthorized, "{key:?}");
     }
     let refused = client.settle(keyed(settle(&body), &merchant.key)).await.expect_err("a refusal");
     assert_eq!(refusal(&refused), (Code::PermissionDenied, "forbidden".to_owned()));
@@ -223,7 +229,8 @@ async fn what_is_malformed_is_refused_with_the_code_of_http() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_network_that_cannot_be_read_is_unavailable_and_says_when_to_ask_again() {
     let chain = Chain::start(ChainOptions { block_time: 0.25, ..ChainOptions::default() }).await;
-    let away = NetworkOptions { id: "eip155:8453".to_owned(), rpc: vec!["http://127.0.0.1:9".to_owned()], ..NetworkOptions::of(&chain) };
+    let away =
+        NetworkOptions { id: "eip155:8453".to_owned(), rpc: vec!["http://127.0.0.1:9".to_owned()], ..NetworkOptions::of(&chain) };
     let mut options = Options::new(NetworkOptions::of(&chain), &database::fresh().await);
     options.networks.push(away);
     options.server.push_str("unavailable_as_ok = true\n");

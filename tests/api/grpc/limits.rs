@@ -88,10 +88,8 @@ async fn there_is_room_for_so_many_calls() {
     assert_eq!(refusal(&refused), (Code::Unavailable, "too_many_calls".to_owned()));
 
     drop(watched);
-    eventually("room", PATIENCE, || async {
-        FacilitatorClient::new(channel.clone()).supported(SupportedRequest {}).await.ok()
-    })
-    .await;
+    eventually("room", PATIENCE, || async { FacilitatorClient::new(channel.clone()).supported(SupportedRequest {}).await.ok() })
+        .await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
