@@ -109,3 +109,23 @@ async fn grpc_can_be_switched_off() {
     assert!(tokio::net::TcpStream::connect(address).await.is_err(), "nobody listens");
     assert_eq!(facilitator.get("/supported").await.0, 200);
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn whoever_says_nothing_is_not_waited_for() {
+    let (_chain, facilitator) = start(OPEN).await;
+    let address = facilitator.grpc.strip_prefix("http://").expect("an address");
+    let mut silent = tokio::net::TcpStream::connect(address).await.expect("a connection");
+    let mut client = ServerReflectionClient::new(connect(&facilitator));
+    let silence = futures_util::stream::pending::<ServerReflectionRequest>();
+    let mut answers = client.server_reflection_info(silence).await.expect("a stream").into_inner();
+
+    let closed = tokio::time::timeout(PATIENCE, async {
+        let mut said = Vec::new();
+        drop(tokio::io::AsyncReadExt::read_to_end(&mut silent, &mut said).await);
+    });
+    let ended = tokio::time::timeout(PATIENCE, answers.message());
+
+    let (closed, ended) = tokio::join!(closed, ended);
+    assert!(closed.is_ok(), "a connection that says nothing is closed");
+    assert!(!matches!(ended.expect("a call whose message does not come ends"), Ok(Some(_))));
+}
