@@ -69,6 +69,8 @@ fn main() -> Result<(), Box<dyn Error>> {
     for (member, reader) in TEXTS_OF_JSON {
         builder = builder.field_attribute(path(member), reading(reader));
     }
+    // Beside `pay_to` it cannot have the name that JSON gives it.
+    builder = builder.field_attribute(path("PaymentOption.payto_uri"), "#[serde(rename = \"payto\")]");
     for member in MOMENTS {
         builder = builder.field_attribute(path(member), reading("moment"));
     }

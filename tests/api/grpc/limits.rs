@@ -101,12 +101,12 @@ async fn grpc_can_be_switched_off() {
     assert!(facilitator.terminate().await.success());
     let file = facilitator.config_file();
     let text = std::fs::read_to_string(&file).expect("it is there");
-    let address = facilitator.grpc.strip_prefix("http://").expect("an address");
+    let address = facilitator.grpc.strip_prefix("http://").expect("an address").to_owned();
     std::fs::write(&file, text.replace(&format!("{address:?}"), "\"none\"")).expect("it is writable");
 
     facilitator.restart().await;
 
-    assert!(tokio::net::TcpStream::connect(address).await.is_err(), "nobody listens");
+    assert!(tokio::net::TcpStream::connect(&address).await.is_err(), "nobody listens");
     assert_eq!(facilitator.get("/supported").await.0, 200);
 }
 
