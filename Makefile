@@ -15,7 +15,7 @@ test: ## Runs every test.
 test-clients: ## Runs other people's clients and servers against the service; FAST=1 runs one of each language.
 	scripts/test-clients.sh $(if $(FAST),--fast)
 
-check: ## Looks at format, lints, documentation, supply chain and queries.
+check: ## Looks at format, lints, documentation, supply chain, the gRPC contract and queries.
 	scripts/check.sh
 
 sqlx: ## Writes .sqlx anew after a query or a migration changed.

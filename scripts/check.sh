@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# What can be said without running anything: format, lints, documentation, supply chain, and whether .sqlx is up to date.
+# What can be said without running anything: format, lints, documentation, supply chain, the gRPC contract, and whether .sqlx is up to date.
 source "$(dirname "${BASH_SOURCE[0]}")/env.sh"
 
 scripts/setup.sh postgres deny
