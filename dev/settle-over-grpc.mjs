@@ -15,6 +15,7 @@ function connect() {
   const contract = loader.loadSync('quittance/v1/facilitator.proto', {
     includeDirs: [fileURLToPath(new URL('../proto', import.meta.url))],
     keepCase: true,
+    defaults: true,
   });
   const { Facilitator } = grpc.loadPackageDefinition(contract).quittance.v1;
   return new Facilitator(address, grpc.credentials.createInsecure());

@@ -70,7 +70,8 @@ async fn a_payment_is_verified_and_settled_once_and_its_receipt_holds() {
     assert_eq!((settled.payer.as_str(), settled.network.as_str()), (signed.payer.as_str(), chain.network().as_str()));
     assert_eq!((settled.amount.as_deref(), settled.finality.as_deref()), (Some("10000"), Some("included")));
     assert_eq!((again.success, again.error_reason.as_deref()), (false, Some("duplicate_settlement")), "{again:?}");
-    assert_eq!((&again.transaction, &again.payment_id), (&settled.transaction, &settled.payment_id));
+    assert_eq!(again.transaction, settled.transaction);
+    assert!(settled.payment_id.is_some_and(|payment| payment.starts_with("pay_")));
     let transfers = chain.transfers_to(&shop(&chain)).await;
     assert_eq!((transfers.len(), &transfers[0]["transactionHash"]), (1, &json!(settled.transaction)));
 
