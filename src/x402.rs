@@ -20,3 +20,4 @@ pub mod request;
 pub mod response;
 pub mod supported;
 pub mod transfer;
+pub mod uint256;

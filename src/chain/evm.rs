@@ -187,7 +187,7 @@ impl EvmChain {
         Ok(if Permit2Payload::is_in(payload) {
             Signed::Permit(Box::new(Permit::read_back(payload, amount)?.examined(self.permit2_separator)))
         } else {
-            Signed::Authorization(Authorization::new(asset, token.separator, Eip3009Payload::parse(payload)?)?)
+            Signed::Authorization(Box::new(Authorization::new(asset, token.separator, Eip3009Payload::parse(payload)?)?))
         })
     }
 

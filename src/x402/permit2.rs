@@ -1,12 +1,12 @@
 //! What the payer signed for Permit2, as it travels and as the ledger stores it: schemes `exact` and `upto` on EVM networks.
 
-use alloy::primitives::U256;
 use serde_json::{Value, json};
 
 use super::exact_evm::{address, signature, time};
 use super::members::Members;
+use super::uint256::{self, Uint256};
 use crate::domain::address::{Address, encode_hex};
-use crate::domain::amount::{Amount, is_decimal_integer};
+use crate::domain::amount::Amount;
 use crate::domain::reason::{Reason, Refusal};
 
 /// The member that only payloads for Permit2 have.
@@ -37,7 +37,7 @@ pub struct Permit2Payload {
     /// Which contract may ask Permit2 for it.
     pub spender: Address,
     /// What makes it unique among the payer's, as 256 bits from the most significant on.
-    pub nonce: [u8; 32],
+    pub nonce: Uint256,
     /// The last second in which it can be used; beyond 64 bits as in [`super::exact_evm::Eip3009Payload::valid_after`].
     pub deadline: u64,
     /// Who is paid.
@@ -70,7 +70,7 @@ impl Permit2Payload {
             token: permitted.parsed("token", address)?,
             permitted: permitted.parsed("amount", str::parse)?,
             spender: authorization.parsed("spender", address)?,
-            nonce: authorization.parsed("nonce", nonce)?,
+            nonce: authorization.parsed("nonce", uint256::parse)?,
             deadline: authorization.parsed("deadline", time)?,
             to: witness.parsed("to", address)?,
             facilitator: match witness.get("facilitator") {
@@ -94,7 +94,7 @@ impl Permit2Payload {
                 "from": self.from.to_string(),
                 "permitted": {"token": self.token.to_string(), "amount": self.permitted.to_string()},
                 "spender": self.spender.to_string(),
-                "nonce": U256::from_be_bytes(self.nonce).to_string(),
+                "nonce": uint256::text(self.nonce),
                 "deadline": self.deadline.to_string(),
                 "witness": witness,
             },
@@ -137,7 +137,7 @@ impl TokenPermit {
             return Ok(None);
         }
         // The token knows its own nonce and version, and refuses a word that was given under others.
-        info.parsed("nonce", nonce)?;
+        info.parsed("nonce", uint256::parse)?;
         info.parsed("version", version)?;
         Self::of(&info).map(Some)
     }
@@ -172,13 +172,6 @@ impl TokenPermit {
             "signature": encode_hex(&self.signature),
         })
     }
-}
-
-fn nonce(text: &str) -> Result<[u8; 32], &'static str> {
-    if !is_decimal_integer(text) {
-        return Err("not a decimal integer without sign, spaces or leading zeros");
-    }
-    text.parse::<U256>().map(|nonce| nonce.to_be_bytes()).map_err(|_| "larger than 2^256 - 1")
 }
 
 /// Numbers with dots between them.
@@ -230,7 +223,7 @@ mod tests {
         let payload = Permit2Payload::parse(&wire()).unwrap();
 
         assert_eq!(payload.permitted, Amount::new(10_000));
-        assert_eq!(U256::from_be_bytes(payload.nonce), U256::from(1));
+        assert_eq!(payload.nonce[31], 1);
         assert_eq!(payload.facilitator, None);
         assert_eq!(payload.to_json(None), wire());
     }

@@ -65,7 +65,8 @@ async fn of_many_variants_of_one_message_one_is_paid() {
     let callers = (0..100_u8).map(|number| {
         let body = payment.variant(number).v2();
         let replica = &replicas[usize::from(number) % replicas.len()];
-        async move { replica.settle(&body).await.1 }
+        // Whoever gets no verdict, because a busy machine keeps the database waiting, asks again.
+        async move { replica.settle_patiently(&body, Duration::from_secs(60)).await }
     });
     let answers = join_all(callers).await;
 

@@ -10,7 +10,7 @@ use super::permit2::Permit;
 #[derive(Debug, Clone, PartialEq)]
 pub enum Signed {
     /// For the token.
-    Authorization(Authorization),
+    Authorization(Box<Authorization>),
     /// For Permit2.
     Permit(Box<Permit>),
 }
