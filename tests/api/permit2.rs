@@ -253,7 +253,7 @@ async fn a_stranger_who_lands_it_first_pays_it() {
         };
         // Both wait for one block, in which the stranger's offers more.
         let theirs = chain.send_as(&stranger, &to, &alloy::hex::encode_prefixed(call), 1_000_000_000).await;
-        let settled = world.facilitator.settle_patiently(&signed.v2(), std::time::Duration::from_secs(60)).await;
+        let settled = world.facilitator.settle_patiently(&signed.v2(), std::time::Duration::from_mins(1)).await;
 
         assert_eq!(settled["success"], true, "{settled}");
         assert_eq!(settled["transaction"], theirs.as_str(), "{index}");
