@@ -9,7 +9,7 @@ import { parseAbi, encodeFunctionData } from 'viem';
 import { generatePrivateKey, privateKeyToAddress } from 'viem/accounts';
 import { startChain } from './chain/start.mjs';
 import { startQuittance } from './demo/service.mjs';
-import { faultsOf } from './differential/faults.mjs';
+import { faultsOf, mayMeet } from './differential/faults.mjs';
 import { KNOWN, reasonFor } from './differential/known.mjs';
 import { KINDS, body } from './differential/payments.mjs';
 import { writeDocument } from './differential/document.mjs';
@@ -88,9 +88,9 @@ function plan(count, random) {
     const kind = random.pick(kinds);
     if (random.below(4) === 0) return { kind, faults: [] };
     const faults = faultsOf(kind);
-    const first = random.below(faults.length);
-    const second = (first + 1 + random.below(faults.length - 1)) % faults.length;
-    return { kind, faults: [faults[first], faults[second]] };
+    const first = random.pick(faults);
+    const second = random.pick(faults.filter((fault) => mayMeet(first, fault)));
+    return { kind, faults: [first, second] };
   });
   return [...singles, ...rest];
 }

@@ -101,5 +101,8 @@ export const FAULTS = [
   { name: 'an extension of another form', kinds: ['permit2-sponsored'], send: ({ paymentPayload: { extensions } }) => (extensions.eip2612GasSponsoring.info.amount = 'all') },
 ];
 
+/** Two changes of a signature can make a good one again. */
+export const mayMeet = (one, other) => one !== other && !(/signature/.test(one.name) && /signature/.test(other.name));
+
 /** Those that can happen to a kind of payment. */
 export const faultsOf = (kind) => FAULTS.filter(({ kinds }) => !kinds || kinds.includes(kind));
