@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Every test: the libraries and the service from the outside, the contracts, and the demo from start to end.
+# Every test: the libraries and the service from the outside, the contracts, shops behind quittance-actix, and the demo from start to end.
 source "$(dirname "${BASH_SOURCE[0]}")/env.sh"
 
 scripts/setup.sh
@@ -14,5 +14,11 @@ node contracts/check-simulator.mjs
 say '--- vectors'
 node dev/svm-vectors.mjs --check
 
+export QUITTANCE_BIN="$CARGO_TARGET_DIR/debug/quittance"
+
+say '--- paid routes of actix-web'
+node tests/actix/run.mjs
+node tests/actix/metered.mjs
+
 say '--- demo'
-QUITTANCE_BIN="$CARGO_TARGET_DIR/debug/quittance" node dev/demo.mjs --once --sei --solana
+node dev/demo.mjs --once --sei --solana
