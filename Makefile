@@ -1,13 +1,16 @@
 # Everything a person or a machine runs here. Each target is a script in scripts/, which can be run alone.
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-clients test-actix differential check sqlx sqlx-check evidence fuzz bench
+.PHONY: help demo try test test-clients test-actix test-contract differential check openapi sqlx sqlx-check evidence fuzz bench
 
 help: ## Lists the targets.
 	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | while IFS="$$(printf '\t')" read -r name what; do printf '%-12s %s\n' "$$name" "$$what"; done
 
 demo: ## Builds the service and shows it at work on local chains; ONCE=1 ends after the payments, SEI=1 adds a second chain.
 	scripts/demo.sh $(if $(ONCE),--once) $(if $(SEI),--sei)
+
+try: ## Builds the service and starts it on a local chain, for the calls of docs/API.md.
+	cargo build --locked && node dev/try.mjs
 
 test: ## Runs every test.
 	scripts/test.sh
@@ -20,9 +23,14 @@ test-actix: ## Buys from routes behind quittance-actix, with the official client
 
 differential: ## Asks this service and the reference facilitator about the same 2,000 payments.
 	scripts/differential.sh
+test-contract: ## Runs docs/API.md, and strangers' requests, against the service and its OpenAPI document.
+	scripts/test-contract.sh
 
 check: ## Looks at format, lints, documentation, supply chain and queries.
 	scripts/check.sh
+
+openapi: ## Writes docs/openapi.json anew after the API changed.
+	scripts/openapi.sh
 
 sqlx: ## Writes .sqlx anew after a query or a migration changed.
 	scripts/sqlx.sh

@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Installs what is missing: setup.sh [postgres] [node] [deny]; without arguments the first two. Does nothing where all is there.
+# Installs what is missing: setup.sh [postgres] [node] [deny] [contract]; without arguments the first two. Does nothing where all is there.
 source "$(dirname "${BASH_SOURCE[0]}")/env.sh"
 
 # Newer versions may judge differently, so everybody runs this one.
@@ -44,10 +44,23 @@ setup_deny() {
   return "$status"
 }
 
+# What judges the OpenAPI document and makes up requests from it, in an environment of Python's own.
+setup_contract() {
+  local environment="$TOOLS/contract" wanted=tests/contract/requirements.txt
+  if ! cmp --silent "$wanted" "$environment/installed.txt"; then
+    python3 -c 'import venv, sys; sys.exit(sys.version_info < (3, 10))' || fail "Python 3.10 or newer is needed, with venv"
+    say "installing schemathesis and openapi-spec-validator into $environment"
+    rm -rf "$environment"
+    python3 -m venv "$environment"
+    "$environment/bin/pip" install --quiet --disable-pip-version-check --require-hashes --requirement "$wanted"
+    cp "$wanted" "$environment/installed.txt"
+  fi
+}
+
 [ $# -gt 0 ] || set -- postgres node
 for part in "$@"; do
   case $part in
-    postgres | node | deny) "setup_$part" ;;
-    *) fail "setup.sh [postgres] [node] [deny]" ;;
+    postgres | node | deny | contract) "setup_$part" ;;
+    *) fail "setup.sh [postgres] [node] [deny] [contract]" ;;
   esac
 done

@@ -1,5 +1,6 @@
 #!/usr/bin/env bash
-# Every test: the libraries and the service from the outside, the contracts, shops behind quittance-actix, and the demo from start to end.
+# Every test: the libraries and the service from the outside, the contracts, shops behind quittance-actix, the demo from start to end,
+# and the calls of docs/API.md.
 source "$(dirname "${BASH_SOURCE[0]}")/env.sh"
 
 scripts/setup.sh
@@ -22,3 +23,6 @@ node tests/actix/metered.mjs
 
 say '--- demo'
 node dev/demo.mjs --once --sei --solana
+
+say '--- docs/API.md'
+node tests/contract/run.mjs

@@ -77,6 +77,8 @@ enum Command {
     /// Verifies receipts.
     #[command(subcommand)]
     Receipt(ReceiptCommand),
+    /// Prints the OpenAPI document that describes the API.
+    Openapi,
 }
 
 #[derive(Debug, Subcommand)]
@@ -224,6 +226,7 @@ impl Command {
             }
             Self::Keys(command) => command.run()?,
             Self::Receipt(command) => command.run().await?,
+            Self::Openapi => print!("{}", crate::http::openapi::text()),
             Self::Network(NetworkCommand::Resume { config, network, accept_history }) => {
                 with_ledger(&config, async |ledger| {
                     if !ledger.resume(&network, accept_history).await? {

@@ -24,6 +24,7 @@ pub mod rate;
 pub mod reason;
 pub mod receipt;
 pub mod reconciliation;
+pub mod schema;
 pub mod submission;
 pub mod transfer;
 pub mod verification;

@@ -33,6 +33,7 @@ pub mod limits;
 pub mod naming;
 pub mod once;
 pub mod outbox;
+pub mod particulars;
 pub mod prove;
 pub mod receipt;
 pub mod reconcile;

@@ -20,6 +20,7 @@ use tokio::runtime::Handle;
 use tokio_util::task::AbortOnDropHandle;
 
 use self::connection::{Connection, HEAD_WITHIN};
+use self::endpoint::Group;
 use self::places::Places;
 use self::problem::Problem;
 use crate::config::Server;
@@ -33,6 +34,7 @@ mod body;
 mod connection;
 mod csv;
 mod discovery;
+mod endpoint;
 mod events;
 mod exports;
 mod facilitator;
@@ -40,6 +42,7 @@ mod framing;
 mod invoices;
 mod limits;
 mod merchant;
+pub mod openapi;
 mod operations;
 mod page;
 mod payments;
@@ -206,21 +209,29 @@ fn app(
         .wrap(from_fn(limits::gate))
         .wrap(from_fn(observe))
         .wrap(from_fn(plain_targets_only))
-        .configure(facilitator::routes)
-        .configure(discovery::routes)
-        .configure(payments::routes)
-        .configure(addresses::routes)
-        .configure(address_lists::routes)
-        .configure(invoices::routes)
-        .configure(transfers::routes)
-        .configure(receipts::routes)
-        .configure(webhooks::routes)
-        .configure(events::routes)
-        .configure(exports::routes)
-        .configure(proofs::routes)
-        .configure(reconciliations::routes)
-        .configure(settings::routes)
+        .configure(|config| groups().into_iter().flat_map(|group| group.paths).for_each(|path| path.serve(config)))
         .default_service(web::to(|| async { problem::not_found() }))
+}
+
+/// Everything that the API serves: what is routed, counted and described is this.
+fn groups() -> Vec<Group> {
+    vec![
+        facilitator::group(),
+        discovery::group(),
+        payments::group(),
+        addresses::group(),
+        address_lists::group(),
+        invoices::group(),
+        transfers::group(),
+        proofs::group(),
+        receipts::group(),
+        webhooks::group(),
+        events::group(),
+        exports::group(),
+        settings::group(),
+        reconciliations::group(),
+        openapi::group(),
+    ]
 }
 
 /// Counts every request under its route's pattern, and keeps answers out of caches: they are about money.
@@ -235,58 +246,13 @@ async fn observe(
     let mut response = next.call(request).await?;
     response.headers_mut().insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
     if let Some(service) = service {
-        let route = route(response.request().match_pattern().as_deref());
+        // A path that somebody invents counts as none.
+        let route = response.request().match_pattern();
+        let route = route.as_deref().unwrap_or("none");
         service.flows.metrics.http_request(route, method.as_str(), response.status().as_u16(), started.elapsed());
     }
     drop(in_flight);
     Ok(response)
-}
-
-/// The routes by which requests are counted. A path that somebody invents counts as none of them.
-const ROUTES: [&str; 39] = [
-    "/verify",
-    "/settle",
-    "/supported",
-    "/health",
-    "/",
-    "/discovery/resources",
-    "/discovery/search",
-    "/v1/payments",
-    "/v1/payments/{id}",
-    "/v1/addresses",
-    "/v1/addresses/{id}",
-    "/v1/addresses/{id}/proof",
-    "/v1/address-lists",
-    "/v1/address-lists/{id}/proof",
-    "/v1/invoices",
-    "/v1/invoices/{id}",
-    "/v1/invoices/{id}/cancel",
-    "/v1/transfers",
-    "/v1/transfers/{id}/assign",
-    "/v1/receipts/verify",
-    "/v1/receipts/{id}",
-    "/v1/receipts/{id}/status",
-    "/v1/receipts/{id}/redeem",
-    "/.well-known/jwks.json",
-    "/.well-known/did.json",
-    "/did.json",
-    "/v1/webhooks",
-    "/v1/webhooks/{id}",
-    "/v1/webhooks/{id}/rotate-secret",
-    "/v1/webhooks/{id}/enable",
-    "/v1/webhooks/{id}/deliveries",
-    "/v1/webhooks/{id}/deliveries/{delivery}/redeliver",
-    "/v1/events",
-    "/v1/export/payments.csv",
-    "/v1/export/transfers.csv",
-    "/v1/export/invoices.csv",
-    "/v1/reconciliations",
-    "/v1/settings",
-    "/i/{invoice}/proof",
-];
-
-fn route(pattern: Option<&str>) -> &'static str {
-    ROUTES.into_iter().find(|route| Some(*route) == pattern).unwrap_or("none")
 }
 
 /// Our paths need no escapes, and a request for another host is none for us. Whoever writes such a thing wants two parts of a system to

@@ -89,7 +89,7 @@ impl Metrics {
     }
 
     /// A request was answered. `route` is the pattern, never the path.
-    pub fn http_request(&self, route: &'static str, method: &str, status: u16, took: Duration) {
+    pub fn http_request(&self, route: &str, method: &str, status: u16, took: Duration) {
         self.series.http_requests.with_label_values(&[route, outcome::method(method), StatusClass::of(status).label()]).inc();
         self.series.http_request_duration.with_label_values(&[route]).observe(took.as_secs_f64());
     }

@@ -18,6 +18,7 @@ mod percent;
 pub mod permit2;
 pub mod request;
 pub mod response;
+pub mod shape;
 pub mod supported;
 pub mod transfer;
 pub mod uint256;

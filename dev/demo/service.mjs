@@ -39,7 +39,7 @@ assets = [
 `
     : '';
 
-function configuration({ api, operations, dataDir, chains }) {
+function configuration({ api, operations, dataDir, chains, access }) {
   const networks = chains.map(
     (chain) => `
 [[networks]]
@@ -53,7 +53,7 @@ ${ofSolana(chain)}signers = [{ name = "demo-${reference(chain).slice(0, 8).toLow
 listen = "127.0.0.1:${api}"
 operations_listen = "127.0.0.1:${operations}"
 public_url = "http://127.0.0.1:${api}"
-access = "open"
+access = "${access}"
 
 [database]
 data_dir = ${JSON.stringify(dataDir)}
@@ -64,7 +64,7 @@ ${networks.join('')}`;
 }
 
 /** Starts `quittance serve` on the chains and resolves when it says that it is ready. */
-export async function startQuittance({ chains, keyOf }) {
+export async function startQuittance({ chains, keyOf, access = 'open' }) {
   const executable = binary();
   // A ledger remembers its chain, and every run has a new chain, so every run has a new ledger. It lies where the user that root
   // runs PostgreSQL as can reach it; a checkout below root's home is closed to everybody else.
@@ -73,7 +73,7 @@ export async function startQuittance({ chains, keyOf }) {
   const configFile = join(directory, 'quittance.toml');
   const logFile = join(directory, 'quittance.log');
   const [api, operations] = [await freePort(4020), await freePort(9464)];
-  writeFileSync(configFile, configuration({ api, operations, dataDir: join(directory, 'data'), chains }));
+  writeFileSync(configFile, configuration({ api, operations, dataDir: join(directory, 'data'), chains, access }));
 
   const log = openSync(logFile, 'w');
   const environment = { ...process.env, ...Object.fromEntries(chains.map((chain) => [keyVariable(chain), keyOf(chain)])) };

@@ -216,6 +216,7 @@ impl EvmChain {
             valid_after: exact::window::time(permit.message.valid_after),
             expires_at: exact::window::time(permit.message.deadline),
             signer: permit.message.facilitator,
+            waivable: true,
             payload,
             request,
         })
@@ -429,6 +430,7 @@ impl Chain for EvmChain {
             valid_after: exact::window::time(payment.message.valid_after),
             expires_at: exact::window::time(payment.message.valid_before),
             signer: None,
+            waivable: false,
             payload,
             request,
         })

@@ -1,5 +1,6 @@
 //! The level at which a settlement is answered with success, by the amount at stake.
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::amount::Amount;
@@ -16,7 +17,7 @@ pub struct AnswerPolicy {
 }
 
 /// What is asked for amounts below a bound.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Tier {
     /// A decimal number of tokens. Absent: every amount.

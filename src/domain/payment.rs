@@ -219,6 +219,9 @@ pub enum State {
 }
 
 impl State {
+    /// Every word by which a state goes on the wire.
+    pub const WORDS: [&str; 7] = ["queued", "withdrawn", "submitted", "included", "final", "waived", "failed"];
+
     /// The word on the wire.
     #[must_use]
     pub const fn as_str(&self) -> &'static str {

@@ -21,11 +21,11 @@ impl Version {
 }
 
 macro_rules! reasons {
-    ($($(#[$doc:meta])* $name:ident = $code:literal $(/ $v1_code:literal)?,)*) => {
+    ($($(#[doc = $doc:literal])* $name:ident = $code:literal $(/ $v1_code:literal)?,)*) => {
         /// Why a payment is not accepted. The payer, or the server that asked, can act on every one of these.
         #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
         pub enum Reason {
-            $($(#[$doc])* $name,)*
+            $($(#[doc = $doc])* $name,)*
         }
 
         impl Reason {
@@ -37,6 +37,14 @@ macro_rules! reasons {
             pub const fn code(self) -> &'static str {
                 match self {
                     $(Self::$name => $code,)*
+                }
+            }
+
+            /// What it says, in a sentence for people who read about codes.
+            #[must_use]
+            pub const fn about(self) -> &'static str {
+                match self {
+                    $(Self::$name => concat!($($doc,)*).trim_ascii(),)*
                 }
             }
 

@@ -27,6 +27,9 @@ pub enum Finality {
 }
 
 impl Finality {
+    /// Every one.
+    pub const ALL: [Self; 3] = [Self::Included, Self::Final, Self::Revoked];
+
     /// The word on the wire and in the ledger.
     #[must_use]
     pub const fn as_str(self) -> &'static str {
@@ -40,7 +43,7 @@ impl Finality {
     /// Reads the word back.
     #[must_use]
     pub fn parse(text: &str) -> Option<Self> {
-        [Self::Included, Self::Final, Self::Revoked].into_iter().find(|finality| finality.as_str() == text)
+        Self::ALL.into_iter().find(|finality| finality.as_str() == text)
     }
 
     /// Whether a revision may say this right after one that said `former`; `None` stands before the first.

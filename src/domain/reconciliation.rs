@@ -46,6 +46,9 @@ pub enum DifferenceKind {
 }
 
 impl DifferenceKind {
+    /// Every kind.
+    pub const ALL: [Self; 3] = [Self::Missing, Self::Unfounded, Self::Balance];
+
     /// The word on the wire and in the ledger.
     #[must_use]
     pub const fn as_str(self) -> &'static str {

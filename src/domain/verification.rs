@@ -32,6 +32,8 @@ pub struct ExaminedPayment {
     pub expires_at: DateTime<Utc>,
     /// The only signer of ours that can send it, where the payer has chosen one.
     pub signer: Option<Address>,
+    /// Whether a settlement of nothing can have used up the key, which leaves no trace on the chain.
+    pub waivable: bool,
     /// The scheme's payload in the one form that is stored and sent from.
     pub payload: Value,
 }

@@ -5,6 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use chrono::{DateTime, Utc};
 use serde_json::{Value, json};
 
+use super::particulars::InvoiceStands;
 use super::{Flows, Unavailable};
 use crate::domain::address::Address;
 use crate::domain::block::Block;
@@ -236,13 +237,17 @@ async fn derive(
     Ok(events)
 }
 
-/// The particulars of an event, in the words of the invoice's own answer.
+/// The particulars of an event.
 fn told_of(invoice: &LockedInvoice, standing: &Standing) -> Value {
     let amount = |amount: crate::domain::amount::Amount| amount.to_decimal(invoice.decimals);
-    json!({
-        "invoice": invoice.id.to_string(), "status": standing.status.as_str(), "amount": amount(invoice.terms.amount),
-        "amountPaid": amount(standing.paid), "amountPending": amount(standing.pending), "amountDue": amount(standing.due),
-        "amountSurplus": amount(standing.surplus), "amountLate": amount(standing.late),
+    json!(InvoiceStands {
+        status: standing.status.as_str(),
+        amount: amount(invoice.terms.amount),
+        amount_paid: amount(standing.paid),
+        amount_pending: amount(standing.pending),
+        amount_due: amount(standing.due),
+        amount_surplus: amount(standing.surplus),
+        amount_late: amount(standing.late),
     })
 }
 

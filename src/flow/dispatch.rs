@@ -5,6 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use serde_json::json;
 
 use super::Flows;
+use super::particulars::Failed;
 use crate::domain::budget::{Beneficiaries, covered, share};
 use crate::domain::event::{EventKind, Subject};
 use crate::domain::ids::{PaymentId, SubmissionId};
@@ -79,7 +80,7 @@ impl Flows {
         let mut db = self.ledger.begin().await?;
         leases::require(&mut db, lease).await?;
         let Some((payment, account)) = payments::give_up(&mut db, id, refusal.reason, now).await? else { return Ok(()) };
-        let data = json!({"reason": refusal.reason.code(), "detail": refusal.detail});
+        let data = json!(Failed::from(refusal.clone()));
         events::insert(
             &mut db,
             &[NewEvent { kind: EventKind::PaymentFailed, about: Subject::Payment(payment), account, data }],
@@ -138,7 +139,7 @@ impl Flows {
         let mut told = Vec::new();
         for unpaid in submissions::mark_messages_spent(&mut db, slots, height).await? {
             if let Some((payment, account)) = payments::give_up(&mut db, unpaid, reason, now).await? {
-                let data = json!({"reason": reason.code()});
+                let data = json!(Failed::from(reason));
                 told.push(NewEvent { kind: EventKind::PaymentFailed, about: Subject::Payment(payment), account, data });
             }
         }

@@ -8,6 +8,7 @@ use std::sync::Arc;
 use serde_json::json;
 
 use super::credit::{credit, owners, settle_standings};
+use super::particulars::{Failed, Finalized, Landed};
 use super::{Flows, Unavailable};
 use crate::chain::{Chain, ChainError, Observed, Outcomes};
 use crate::domain::address::Address;
@@ -315,7 +316,7 @@ async fn settle_findings(
     for (payment, transfer) in &findings.paid {
         // A failure had been answered: the owner must hear that the money moved after all.
         let kind = if payment.given_up.is_some() { EventKind::PaymentRecovered } else { EventKind::PaymentIncluded };
-        let data = json!({"transaction": transfer.transaction, "blockNumber": block.number, "blockHash": block.hash});
+        let data = json!(Landed::new(&transfer.transaction, block));
         told.push(NewEvent { kind, about: Subject::Payment(payment.id), account: payment.provider, data });
     }
     if !findings.spoilt.is_empty() {
@@ -325,7 +326,7 @@ async fn settle_findings(
             kind: EventKind::PaymentFailed,
             about: Subject::Payment(payment.id),
             account: payment.provider,
-            data: json!({"reason": reason.code()}),
+            data: json!(Failed::from(*reason)),
         }));
     }
     Ok(told)
@@ -343,7 +344,7 @@ async fn finalize(
         kind: EventKind::PaymentFinalized,
         about: Subject::Payment(payment),
         account,
-        data: json!({}),
+        data: json!(Finalized {}),
     };
     Ok(payments.into_iter().map(event).collect())
 }

@@ -7,14 +7,17 @@ use std::collections::HashMap;
 use std::time::Duration;
 
 use chrono::SubsecRound;
+use schemars::JsonSchema;
 use serde::Serialize;
 use serde_json::Value;
 
 use super::Flows;
 use super::prove::Proven;
+use crate::domain::amount::Amount;
 use crate::domain::ids::{AccountId, PaymentId, ReceiptId};
 use crate::domain::payment::Claim;
 use crate::domain::receipt::{Finality, Statement};
+use crate::domain::schema::Transaction;
 use crate::ledger::receipts::{self, Redemption, Revision};
 use crate::ledger::{Ledger, LedgerError, commit};
 use crate::signing::Issuer;
@@ -57,14 +60,19 @@ pub struct SignedReceipt {
 }
 
 /// One receipt among others, as its newest revision has it.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct ReceiptLine {
+    #[schemars(with = "ReceiptId")]
     id: String,
     revision: u32,
+    #[schemars(with = "Finality")]
     finality: &'static str,
+    #[schemars(with = "Transaction")]
     transaction: String,
+    #[schemars(with = "Amount")]
     amount: String,
+    /// The signed form, as a compact JWS.
     receipt: String,
 }
 

@@ -11,7 +11,9 @@ use std::time::Duration;
 
 use chrono::TimeDelta;
 use futures_util::future::try_join_all;
-use serde_json::{Value, json};
+use schemars::JsonSchema;
+use serde::Serialize;
+use serde_json::json;
 use tokio::time::Instant;
 
 use super::{Flows, Unavailable};
@@ -22,6 +24,7 @@ use crate::domain::block::BlockHash;
 use crate::domain::ids::{AddressId, ReconciliationId};
 use crate::domain::network::Network;
 use crate::domain::reconciliation::{Difference, DifferenceKind, Movement, compare_balance, compare_credits};
+use crate::domain::schema::Transaction;
 use crate::ledger::commit;
 use crate::ledger::leases::{self, Lease};
 use crate::ledger::reconciliations::{self, Basis, Compared, Reconciliation};
@@ -123,7 +126,7 @@ impl Flows {
             credits: found.credits,
             begun: found.begun,
             differences: found.differences.len() as u64,
-            report: found.differences.iter().take(TOLD_MAX).map(tell).collect(),
+            report: found.differences.iter().take(TOLD_MAX).map(|difference| json!(ToldDifference::from(difference))).collect(),
         };
         let mut db = self.ledger.begin().await?;
         leases::require(&mut db, lease).await?;
@@ -292,14 +295,36 @@ async fn holding<'a>(
 }
 
 /// A difference as it is stored and told.
-fn tell(difference: &Difference) -> Value {
-    let Difference { kind, address, asset, ref transaction, network, ledger } = *difference;
-    json!({
-        "kind": kind.as_str(),
-        "address": address.to_string(),
-        "asset": asset.to_string(),
-        "transaction": transaction,
-        "network": network.to_string(),
-        "ledger": ledger.to_string(),
-    })
+#[derive(Debug, Clone, Serialize, JsonSchema)]
+#[schemars(rename = "Difference")]
+pub struct ToldDifference {
+    #[schemars(with = "DifferenceKind")]
+    kind: &'static str,
+    #[schemars(with = "Address")]
+    address: String,
+    #[schemars(with = "Address")]
+    asset: String,
+    /// The transaction, unless it is the balance that is wrong.
+    #[schemars(with = "Option<Transaction>")]
+    transaction: Option<String>,
+    /// What the network says.
+    #[schemars(with = "Amount")]
+    network: String,
+    /// What follows from the ledger.
+    #[schemars(with = "Amount")]
+    ledger: String,
+}
+
+impl From<&Difference> for ToldDifference {
+    fn from(difference: &Difference) -> Self {
+        let Difference { kind, address, asset, ref transaction, network, ledger } = *difference;
+        Self {
+            kind: kind.as_str(),
+            address: address.to_string(),
+            asset: asset.to_string(),
+            transaction: transaction.clone(),
+            network: network.to_string(),
+            ledger: ledger.to_string(),
+        }
+    }
 }

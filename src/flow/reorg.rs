@@ -4,6 +4,7 @@ use serde_json::json;
 
 use super::Flows;
 use super::credit::settle_standings;
+use super::particulars::Undone;
 use crate::domain::block::{BlockHash, Heights};
 use crate::domain::event::{EventKind, Subject};
 use crate::domain::network::Network;
@@ -52,7 +53,7 @@ impl Flows {
                 kind: EventKind::PaymentReversed,
                 about: Subject::Payment(claim.payment),
                 account: claim.provider,
-                data: json!({"transaction": claim.transaction}),
+                data: json!(Undone { transaction: claim.transaction.clone() }),
             })
             .collect();
         let reversed = told.len();

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use chrono::{DateTime, TimeDelta, Utc};
 use tokio::time::Instant;
 
+use super::particulars::Failed;
 use super::tenure::TURN_LASTS_MAX;
 use super::{Flows, Unavailable};
 use crate::chain::Chain;
@@ -196,7 +197,7 @@ async fn expire(db: &mut Db, unmade: &[PaymentId], now: DateTime<Utc>) -> Result
             kind: EventKind::PaymentFailed,
             about: Subject::Payment(expired.payment),
             account: expired.provider,
-            data: serde_json::json!({"reason": Reason::Expired.code()}),
+            data: serde_json::json!(Failed::from(Reason::Expired)),
         })
         .collect();
     events::insert(db, &told, now).await?;

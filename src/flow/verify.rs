@@ -8,7 +8,7 @@ use crate::domain::account::Caller;
 use crate::domain::address::Address;
 use crate::domain::block::Sight;
 use crate::domain::network::Network;
-use crate::domain::payment::{Fingerprint, PaymentRequest, SCHEME_TRANSFER, SCHEME_UPTO};
+use crate::domain::payment::{Fingerprint, PaymentRequest, SCHEME_TRANSFER};
 use crate::domain::reason::{Reason, Refusal};
 use crate::domain::verification::{ExaminedPayment, Purpose};
 use crate::ledger::idempotency::StorageKey;
@@ -91,7 +91,7 @@ impl Flows {
 
     /// Whether what was signed was used up by a payment of nothing.
     async fn is_waived(&self, examined: &ExaminedPayment) -> Result<bool, Verdict> {
-        if examined.request.scheme != SCHEME_UPTO {
+        if !examined.waivable {
             return Ok(false);
         }
         let holder = self.ledger.find_holder(&examined.request.network, &examined.key).await?;

@@ -1,49 +1,98 @@
 //! `/v1/address-lists`: many deposit addresses under one statement.
 
 use actix_web::http::StatusCode;
-use actix_web::web::{Data, Path, Payload, ServiceConfig};
-use actix_web::{HttpRequest, HttpResponse, web};
+use actix_web::web::{Data, Path, Payload};
+use actix_web::{HttpRequest, HttpResponse};
 use chrono::{DateTime, Utc};
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
+use serde_json::json;
 
 use super::Service;
+use super::endpoint::{Callers, Group, Operation, Repeats, at};
 use super::merchant::{Begun, Change, Reply, answer, begin, end};
-use super::problem::{Problem, methods};
+use super::problem::{Code, Problem};
+use crate::domain::address::Address;
+use crate::domain::ids::AddressId;
 use crate::domain::network::Network;
 
-/// Puts the routes in place.
-pub fn routes(config: &mut ServiceConfig) {
-    config
-        .service(methods("/v1/address-lists").route(web::post().to(register)))
-        .service(methods("/v1/address-lists/{id}/proof").route(web::post().to(prove)));
+/// The paths.
+pub fn group() -> Group {
+    let registering =
+        Operation::new("registerAddressList", "Registers up to 1,000 addresses, and asks for one signature over all of them")
+            .of(Callers::Merchants)
+            .repeats(Repeats::Answered)
+            .body::<Registration>(json!({
+                "network": "eip155:84532", "addresses": ["0x209693Bc6afc0C5328bA36FaF03C514EF312287C"],
+                "signedBy": "adr_019cc3f05b2c7d1e8a4f6b7c8d9e0f12",
+            }))
+            .answers::<ListView>(StatusCode::CREATED, "The list, with the text to sign.")
+            .problems(&[
+                Code::NotFound,
+                Code::UnknownNetwork,
+                Code::InvalidAddress,
+                Code::AddressNotPayable,
+                Code::AddressTaken,
+                Code::InvalidAddressList,
+                Code::InvalidSignatory,
+            ]);
+    let proving = Operation::new("proveAddressList", "Shows the signature over the list")
+        .of(Callers::Merchants)
+        .repeats(Repeats::Checked)
+        .body::<ProofBody>(json!({"signature": "0x2d6a7588…1c"}))
+        .answers::<Proven>(StatusCode::OK, "The addresses that are the account's by it.")
+        .problems(&[Code::InvalidSignature, Code::ChallengeExpired, Code::InvalidSignatory, Code::AddressTaken]);
+    Group {
+        name: "Address lists",
+        about: "Many deposit addresses under one statement.",
+        paths: vec![
+            at("/v1/address-lists").post(register, registering),
+            at("/v1/address-lists/{id}/proof").part::<AddressId>("id").post(prove, proving),
+        ],
+    }
 }
 
-#[derive(Deserialize)]
+#[derive(Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
+#[schemars(rename = "AddressListRegistration")]
 struct Registration {
+    #[schemars(with = "Network")]
     network: String,
+    #[schemars(with = "Vec<Address>")]
+    #[schemars(length(min = 1, max = 1_000))]
     addresses: Vec<String>,
+    /// An address of the account that was proven by its own signature, and that signs for the list.
+    #[schemars(with = "AddressId")]
     signed_by: String,
 }
 
-#[derive(Deserialize)]
+#[derive(Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
+#[schemars(rename = "AddressListProof")]
 struct ProofBody {
+    /// Of the address in `signedBy`, over the text of the challenge.
     signature: String,
 }
 
-#[derive(Serialize)]
+#[derive(Serialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
+#[schemars(rename = "AddressList")]
 struct ListView {
+    #[schemars(with = "AddressId")]
     id: String,
+    #[schemars(with = "Network")]
     network: String,
+    #[schemars(with = "Vec<Address>")]
     addresses: Vec<String>,
+    /// The text to sign.
     challenge: String,
     challenge_expires_at: DateTime<Utc>,
 }
 
-#[derive(Serialize)]
+#[derive(Serialize, JsonSchema)]
+#[schemars(rename = "ProvenAddresses")]
 struct Proven {
+    #[schemars(with = "Vec<Address>")]
     active: Vec<String>,
 }
 

@@ -1,72 +1,127 @@
 //! `/v1/addresses`: where a merchant receives money, and the proof that it is the merchant's.
 
 use actix_web::http::StatusCode;
-use actix_web::web::{Data, Path, Payload, Query, ServiceConfig};
-use actix_web::{HttpRequest, HttpResponse, web};
+use actix_web::web::{Data, Path, Payload, Query};
+use actix_web::{HttpRequest, HttpResponse};
 use chrono::{DateTime, Utc};
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
+use serde_json::json;
 
 use super::Service;
 use super::auth;
-use super::merchant::{Begun, Change, Reply, answer, begin, end};
-use super::page::{cursor, next_cursor, page_size};
-use super::problem::{Problem, methods};
+use super::endpoint::{Callers, Group, Operation, Repeats, at};
+use super::merchant::{Begun, Change, Nothing, Reply, answer, begin, end};
+use super::page::{PAGE, cursor, next_cursor, page_size};
+use super::problem::{Code, Problem};
 use crate::domain::address::Address;
 use crate::domain::ids::AddressId;
+use crate::domain::network::Network;
 use crate::flow::Flows;
 use crate::flow::address::AddressError;
-use crate::ledger::addresses::RegisteredAddress;
+use crate::ledger::addresses::{Proof, RegisteredAddress};
 
-/// Puts the routes in place.
-pub fn routes(config: &mut ServiceConfig) {
-    config
-        .service(methods("/v1/addresses").route(web::get().to(list)).route(web::post().to(register)))
-        .service(methods("/v1/addresses/{id}").route(web::get().to(show)).route(web::delete().to(remove)))
-        .service(methods("/v1/addresses/{id}/proof").route(web::post().to(prove)));
+/// The paths.
+pub fn group() -> Group {
+    let listing = Operation::new("listAddresses", "Lists the account's addresses, oldest first")
+        .about("Those that wait for their signature, too.")
+        .of(Callers::Merchants)
+        .query::<PageQuery>()
+        .answers::<Page>(StatusCode::OK, "A page of addresses.");
+    let registering = Operation::new("registerAddress", "Registers an address, and asks for a signature of its owner")
+        .of(Callers::Merchants)
+        .repeats(Repeats::Answered)
+        .body::<Registration>(json!({"network": "eip155:84532", "address": "0x209693Bc6afc0C5328bA36FaF03C514EF312287C"}))
+        .answers::<AddressView>(StatusCode::CREATED, "The address, with the text that its owner signs.")
+        .problems(&[Code::UnknownNetwork, Code::InvalidAddress, Code::AddressNotPayable, Code::AddressTaken, Code::AddressKnown]);
+    let showing = Operation::new("getAddress", "Shows an address")
+        .of(Callers::Merchants)
+        .answers::<AddressView>(StatusCode::OK, "The address.");
+    let removing = Operation::new("removeAddress", "Ends the account's hold on an address")
+        .about("What arrives there later is nobody's.")
+        .of(Callers::Merchants)
+        .repeats(Repeats::Answered)
+        .optional_body::<Nothing>(json!({}))
+        .answers::<Nothing>(StatusCode::OK, "It is removed.")
+        .problems(&[Code::AddressAwaited]);
+    let proving = Operation::new("proveAddress", "Shows the owner's signature over the challenge")
+        .of(Callers::Merchants)
+        .repeats(Repeats::Checked)
+        .body::<ProofBody>(json!({"signature": "0x2d6a7588…1c"}))
+        .answers::<AddressView>(StatusCode::OK, "The address, which is the account's now.")
+        .problems(&[Code::InvalidSignature, Code::ChallengeExpired, Code::AddressTaken]);
+    Group {
+        name: "Addresses",
+        about: "Where a merchant receives money, and the proof that it is the merchant's.",
+        paths: vec![
+            at("/v1/addresses").get(list, listing).post(register, registering),
+            at("/v1/addresses/{id}").part::<AddressId>("id").get(show, showing).delete(remove, removing),
+            at("/v1/addresses/{id}/proof").part::<AddressId>("id").post(prove, proving),
+        ],
+    }
 }
 
-#[derive(Deserialize)]
+#[derive(Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
+#[schemars(rename = "AddressRegistration")]
 struct Registration {
+    #[schemars(with = "Network")]
     network: String,
+    /// The owner's address; on Solana not that of a token account.
+    #[schemars(with = "Address")]
     address: String,
 }
 
-#[derive(Deserialize)]
+#[derive(Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
+#[schemars(rename = "AddressProof")]
 struct ProofBody {
+    /// Over the text of the challenge, byte for byte: EIP-191 or EIP-1271 as hexadecimal digits, Ed25519 in base58 or base64.
     signature: String,
 }
 
-#[derive(Deserialize)]
+#[derive(Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 struct PageQuery {
+    /// How many at most.
+    #[schemars(range(min = 1, max = PAGE))]
     limit: Option<u32>,
+    /// `nextCursor` of the page before.
     cursor: Option<String>,
 }
 
-#[derive(Serialize)]
+#[derive(Serialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
+#[schemars(rename = "RegisteredAddress")]
 struct AddressView {
+    #[schemars(with = "AddressId")]
     id: String,
+    #[schemars(with = "Network")]
     network: String,
+    #[schemars(with = "Address")]
     address: String,
+    #[schemars(extend("enum" = ["challenged", "active", "removed"]))]
     status: &'static str,
     created_at: DateTime<Utc>,
     #[serde(skip_serializing_if = "Option::is_none")]
     proven_at: Option<DateTime<Utc>>,
+    /// How it was shown to be the account's.
     #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(with = "Option<Proof>")]
     proof: Option<&'static str>,
+    /// The text that the owner signs. Only of an address that waits for its signature.
     #[serde(skip_serializing_if = "Option::is_none")]
     challenge: Option<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
     challenge_expires_at: Option<DateTime<Utc>>,
+    /// What to know before somebody pays there.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     warnings: Vec<String>,
 }
 
-#[derive(Serialize)]
+#[derive(Serialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
+#[schemars(rename = "AddressPage")]
 struct Page {
     addresses: Vec<AddressView>,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -97,17 +152,17 @@ impl From<AddressError> for Problem {
     fn from(error: AddressError) -> Self {
         let detail = error.to_string();
         match error {
-            AddressError::UnknownNetwork(_) => Self::Unprocessable("unknown_network", detail),
-            AddressError::Malformed(_) => Self::Unprocessable("invalid_address", detail),
-            AddressError::NotPayable(_) => Self::Unprocessable("address_not_payable", detail),
-            AddressError::Taken => Self::Unprocessable("address_taken", detail),
-            AddressError::Known => Self::Conflict("address_known", detail),
-            AddressError::Awaited => Self::Conflict("address_awaited", detail),
+            AddressError::UnknownNetwork(_) => Self::Refused(Code::UnknownNetwork, detail),
+            AddressError::Malformed(_) => Self::Refused(Code::InvalidAddress, detail),
+            AddressError::NotPayable(_) => Self::Refused(Code::AddressNotPayable, detail),
+            AddressError::Taken => Self::Refused(Code::AddressTaken, detail),
+            AddressError::Known => Self::Refused(Code::AddressKnown, detail),
+            AddressError::Awaited => Self::Refused(Code::AddressAwaited, detail),
             AddressError::NoSuchAddress => Self::NotFound,
-            AddressError::List(_) => Self::Unprocessable("invalid_address_list", detail),
-            AddressError::Signatory => Self::Unprocessable("invalid_signatory", detail),
-            AddressError::Expired => Self::Unprocessable("challenge_expired", detail),
-            AddressError::SignatureMalformed | AddressError::SignatureInvalid => Self::Unprocessable("invalid_signature", detail),
+            AddressError::List(_) => Self::Refused(Code::InvalidAddressList, detail),
+            AddressError::Signatory => Self::Refused(Code::InvalidSignatory, detail),
+            AddressError::Expired => Self::Refused(Code::ChallengeExpired, detail),
+            AddressError::SignatureMalformed | AddressError::SignatureInvalid => Self::Refused(Code::InvalidSignature, detail),
             AddressError::Unavailable(cause) => cause.into(),
         }
     }
@@ -186,15 +241,10 @@ async fn remove(service: Data<Service>, request: HttpRequest, id: Path<String>, 
             Begun::Done(reply) => return Ok(reply),
         };
         flows.remove_address(&mut db, account, parse(&id)?).await?;
-        end(&flows, db, keyed.as_ref(), StatusCode::OK, &serde_json::json!({})).await
+        end(&flows, db, keyed.as_ref(), StatusCode::OK, &Nothing {}).await
     })
     .await
 }
-
-/// A body without members.
-#[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
-struct Nothing {}
 
 fn parse(id: &str) -> Result<AddressId, Problem> {
     id.parse().map_err(|_| Problem::NotFound)

@@ -10,6 +10,8 @@ use actix_web::{HttpRequest, mime};
 use futures_util::StreamExt;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
+use super::problem::Code;
+
 /// Why there is no body to look into.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum BodyError {
@@ -34,28 +36,28 @@ pub enum BodyError {
 const BODY_WITHIN: Duration = Duration::from_secs(10);
 
 impl BodyError {
+    /// What kind of problem it is.
+    #[must_use]
+    pub const fn kind(self) -> Code {
+        match self {
+            Self::UnsupportedMedia => Code::UnsupportedMediaType,
+            Self::TooLarge => Code::BodyTooLarge,
+            Self::Incomplete => Code::IncompleteBody,
+            Self::TooSlow => Code::BodyTooSlow,
+            Self::NoRoom => Code::TooManyBodies,
+        }
+    }
+
     /// The HTTP status.
     #[must_use]
     pub const fn status(self) -> StatusCode {
-        match self {
-            Self::UnsupportedMedia => StatusCode::UNSUPPORTED_MEDIA_TYPE,
-            Self::TooLarge => StatusCode::PAYLOAD_TOO_LARGE,
-            Self::Incomplete => StatusCode::BAD_REQUEST,
-            Self::TooSlow => StatusCode::REQUEST_TIMEOUT,
-            Self::NoRoom => StatusCode::SERVICE_UNAVAILABLE,
-        }
+        self.kind().status()
     }
 
     /// The code in a typed answer.
     #[must_use]
     pub const fn code(self) -> &'static str {
-        match self {
-            Self::UnsupportedMedia => "unsupported_media_type",
-            Self::TooLarge => "body_too_large",
-            Self::Incomplete => "incomplete_body",
-            Self::TooSlow => "body_too_slow",
-            Self::NoRoom => "too_many_bodies",
-        }
+        self.kind().as_str()
     }
 }
 

@@ -1,15 +1,18 @@
 //! `/discovery`: the paid resources that want to be found, for everybody.
 
-use actix_web::web::{Data, Query, ServiceConfig};
-use actix_web::{HttpResponse, web};
-use chrono::SecondsFormat;
+use actix_web::HttpResponse;
+use actix_web::http::StatusCode;
+use actix_web::web::{Data, Query};
+use chrono::{DateTime, SecondsFormat, Utc};
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
-use serde_json::{Value, json};
+use serde_json::{Map, Value, json};
 
 use super::Service;
+use super::endpoint::{Group, Operation, at};
 use super::merchant::{Reply, answer};
-use super::page::{cursor, next_cursor, page_size_or};
-use super::problem::{Problem, read_only};
+use super::page::{PAGE as LIMIT_MAX, cursor, next_cursor, page_size_or};
+use super::problem::{Code, Problem};
 use crate::domain::address::Address;
 use crate::domain::network::Network;
 use crate::domain::reason::Version;
@@ -18,11 +21,25 @@ use crate::ledger::resources::{ListedResource, ResourceFilter};
 use crate::x402::bazaar::EXTENSION;
 use crate::x402::networks;
 
-/// Puts the routes in place.
-pub fn routes(config: &mut ServiceConfig) {
-    config
-        .service(read_only("/discovery/resources").route(web::get().to(list)))
-        .service(read_only("/discovery/search").route(web::get().to(search)));
+/// The paths.
+pub fn group() -> Group {
+    let listing = Operation::new("listResources", "Lists what can be bought, last sold first")
+        .about("404 where the operator keeps no catalogue.")
+        .query::<Wanted>()
+        .query::<ListQuery>()
+        .problems(&[Code::NotFound])
+        .answers::<Resources>(StatusCode::OK, "A page of resources.");
+    let searching = Operation::new("searchResources", "Searches what can be bought, by words")
+        .about("404 where the operator keeps no catalogue.")
+        .query::<Wanted>()
+        .query::<SearchQuery>()
+        .problems(&[Code::NotFound])
+        .answers::<Found>(StatusCode::OK, "A page of resources, the best first.");
+    Group {
+        name: "Discovery",
+        about: "Paid resources that want to be found (x402's `bazaar`).",
+        paths: vec![at("/discovery/resources").get(list, listing), at("/discovery/search").get(search, searching)],
+    }
 }
 
 /// Things on a page, unless the caller wants another number.
@@ -35,15 +52,20 @@ const OFFSET_MAX: u32 = 100_000;
 const QUERY_CHARS_MAX: usize = 400;
 
 /// What the resources must be like. Parameters that nobody knows are not read: clients of later versions may send more.
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Deserialize, JsonSchema)]
 struct Wanted {
+    /// Only those of this type, such as `http` or `mcp`.
     #[serde(rename = "type")]
     kind: Option<String>,
+    /// Only those that pay this address.
     #[serde(rename = "payTo")]
+    #[schemars(with = "Option<Address>")]
     pay_to: Option<String>,
+    /// Only those that take this scheme.
     scheme: Option<String>,
+    /// Only those that take money on this network, in the words of either version.
     network: Option<String>,
-    /// The key of an extension that they must have.
+    /// Only those with the extension of this key.
     extensions: Option<String>,
 }
 
@@ -80,27 +102,44 @@ fn network(text: &str) -> Result<Network, Problem> {
     read.map_err(|_| Problem::BadParameter("network: not a CAIP-2 identifier".to_owned()))
 }
 
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Deserialize, JsonSchema)]
 struct ListQuery {
+    /// How many at most; 20 if nothing is said.
+    #[schemars(range(min = 1, max = LIMIT_MAX))]
     limit: Option<u32>,
+    /// How many to leave out.
+    #[schemars(range(max = OFFSET_MAX))]
     offset: Option<u32>,
 }
 
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Deserialize, JsonSchema)]
 struct SearchQuery {
+    /// Words; needed.
+    #[schemars(required, length(min = 1, max = QUERY_CHARS_MAX))]
     query: Option<String>,
+    /// How many at most; 20 if nothing is said.
+    #[schemars(range(min = 1, max = LIMIT_MAX))]
     limit: Option<u32>,
+    /// `pagination.cursor` of the page before.
     cursor: Option<String>,
 }
 
-#[derive(Serialize)]
+#[derive(Serialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
+#[schemars(rename = "ListedResource")]
 struct Item {
+    /// Its URL, or the name of a tool with that of its server.
+    #[schemars(example = &"https://api.example/weather")]
     resource: String,
     #[serde(rename = "type")]
     kind: String,
+    #[schemars(range(min = 1, max = 2))]
     x402_version: i16,
+    /// The requirements by which it was sold.
+    #[schemars(with = "Vec<Map<String, Value>>")]
     accepts: Vec<Value>,
+    /// When it was sold last.
+    #[schemars(with = "DateTime<Utc>")]
     last_updated: String,
     #[serde(skip_serializing_if = "Option::is_none")]
     description: Option<String>,
@@ -112,6 +151,8 @@ struct Item {
     tags: Vec<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
     icon_url: Option<String>,
+    /// `bazaar`, as the resource declared it.
+    #[schemars(with = "Map<String, Value>")]
     extensions: Value,
 }
 
@@ -133,34 +174,41 @@ impl From<ListedResource> for Item {
     }
 }
 
-#[derive(Serialize)]
+#[derive(Serialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
+#[schemars(rename = "ResourcePage")]
 struct Resources {
     x402_version: u8,
     items: Vec<Item>,
     pagination: Page,
 }
 
-#[derive(Serialize)]
+#[derive(Serialize, JsonSchema)]
+#[schemars(rename = "ResourcePagination")]
 struct Page {
     limit: u32,
     offset: u32,
+    /// How many there are on all pages.
     total: i64,
 }
 
-#[derive(Serialize)]
+#[derive(Serialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
+#[schemars(rename = "FoundResources")]
 struct Found {
     x402_version: u8,
     resources: Vec<Item>,
+    /// Whether more was found than can be read by turning pages.
     partial_results: bool,
     pagination: FoundPage,
 }
 
 /// Clients know the end by a cursor that is `null`.
-#[derive(Serialize)]
+#[derive(Serialize, JsonSchema)]
+#[schemars(rename = "FoundPagination")]
 struct FoundPage {
     limit: u32,
+    /// For the next page; `null` on the last one.
     cursor: Option<String>,
 }
 

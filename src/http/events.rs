@@ -2,28 +2,48 @@
 
 use std::time::Duration;
 
+use actix_web::http::StatusCode;
 use actix_web::http::header::{ACCEPT, HeaderMap};
-use actix_web::web::{Data, Query, ServiceConfig};
-use actix_web::{HttpRequest, HttpResponse, web};
+use actix_web::web::{Data, Query};
+use actix_web::{HttpRequest, HttpResponse};
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
-use serde_json::Value;
+use serde_json::{Map, Value};
 use tokio::time::Instant;
 
 use super::Service;
 use super::auth;
+use super::endpoint::{Callers, Group, Operation, at};
 use super::merchant::{Reply, answer};
 use super::page::{PAGE, page_size};
-use super::problem::{Problem, read_only};
+use super::problem::{Code, Problem};
 use super::streaming::{self, Cut, Writer};
 use crate::domain::account::ApiKey;
 use crate::domain::ids::AccountId;
 use crate::flow::Flows;
 use crate::flow::streams::Listener;
 use crate::ledger::outbox::ToldEvent;
+use crate::webhook::payload::Payload;
 
-/// Puts the routes in place.
-pub fn routes(config: &mut ServiceConfig) {
-    config.service(read_only("/v1/events").route(web::get().to(events)));
+/// The paths.
+pub fn group() -> Group {
+    let telling = Operation::new("listenToEvents", "Tells the account of its events, as a stream or as pages")
+        .about(
+            "A stream of server-sent events, with the bodies of webhooks; it begins behind the position in `Last-Event-ID` or `after`, or with \
+             what happens from now on. It ends after an hour, and goes on where it was left. With `Accept: application/json` (and no \
+             `text/event-stream`) a page, from the oldest event on, whose `nextCursor` is the next `after`.",
+        )
+        .of(Callers::Parties)
+        .query::<EventsQuery>()
+        .header(LAST_EVENT_ID, "The position up to which the caller has read; counts for more than `after`.")
+        .answers_text("A stream of events, or a page of them.", "text/event-stream", "id: 12\nevent: invoice.paid\ndata: {…}\n\n")
+        .answers::<Page>(StatusCode::OK, "")
+        .problems(&[Code::TooManyStreams]);
+    Group {
+        name: "Events",
+        about: "What an account is told. Webhooks are told the same.",
+        paths: vec![at("/v1/events").get(events, telling)],
+    }
 }
 
 /// A stream in which nothing happens says so this often, or somebody on the way takes it for dead.
@@ -41,19 +61,37 @@ const COME_BACK_MS: u32 = 1_000;
 /// With this header a reader of server-sent events says up to where it has read.
 const LAST_EVENT_ID: &str = "last-event-id";
 
-#[derive(Deserialize)]
+#[derive(Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 struct EventsQuery {
+    /// The position behind which to read.
+    #[schemars(regex(pattern = "^[0-9]+$"))]
     after: Option<String>,
+    /// How many at most, on a page.
+    #[schemars(range(min = 1, max = PAGE))]
     limit: Option<u32>,
 }
 
-#[derive(Serialize)]
+#[derive(Serialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
+#[schemars(rename = "EventPage")]
 struct Page {
+    #[schemars(with = "Vec<PlacedEvent>")]
     events: Vec<Value>,
+    /// `after` of the next page.
     #[serde(skip_serializing_if = "Option::is_none")]
     next_cursor: Option<String>,
+}
+
+/// An event with its place in the stream.
+#[derive(JsonSchema)]
+#[schemars(rename = "Event")]
+#[expect(dead_code, reason = "what is told is written once and stored; this says what it looks like")]
+struct PlacedEvent {
+    #[schemars(flatten)]
+    payload: Payload<'static, Map<String, Value>>,
+    /// Its place.
+    position: u64,
 }
 
 async fn events(
@@ -125,7 +163,7 @@ async fn stream(
         service.run(async move { flows.ledger.newest_position(account).await }).await??
     };
     let listener = service.flows.telling.streams.join(account, start);
-    let no_room = || Problem::Busy("too_many_streams", "too many streams of events are open".to_owned());
+    let no_room = || Problem::Refused(Code::TooManyStreams, "too many streams of events are open".to_owned());
     let listener = listener.ok_or_else(no_room)?;
     let flows = std::sync::Arc::clone(&service.flows);
     let mut head = HttpResponse::Ok();

@@ -3,14 +3,16 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
-use actix_web::web::{Data, Query, ServiceConfig};
-use actix_web::{HttpRequest, HttpResponse, web};
+use actix_web::web::{Data, Query};
+use actix_web::{HttpRequest, HttpResponse};
 use chrono::{DateTime, NaiveDate, NaiveTime, Utc};
+use schemars::JsonSchema;
 use serde::Deserialize;
 use uuid::Uuid;
 
+use super::endpoint::{Callers, Group, Operation, at};
 use super::places::Places;
-use super::problem::{Problem, read_only};
+use super::problem::{Code, Problem};
 use super::streaming::{self, Cut, Writer};
 use super::{Service, auth, csv};
 use crate::domain::block::Heights;
@@ -24,14 +26,30 @@ use crate::telemetry::ErrorChain;
 
 mod rows;
 
-/// Puts the routes in place.
-pub fn routes(config: &mut ServiceConfig) {
-    config
-        .service(read_only("/v1/export/payments.csv").route(web::get().to(payments)))
-        .service(read_only("/v1/export/transfers.csv").route(web::get().to(transfers)))
-        .service(read_only("/v1/export/invoices.csv").route(web::get().to(invoices)));
+/// The paths.
+pub fn group() -> Group {
+    let exporting = |id, summary, table: Table| {
+        Operation::new(id, summary)
+            .about("All of an account, or of everybody for an operator, of any length. A stream: if it cannot be finished, the connection breaks.")
+            .of(Callers::Accounts)
+            .query::<ExportQuery>()
+            .problems(&[Code::TooManyExports])
+            .answers_text("CSV (RFC 4180) with a line of names. New columns come at the end.", MEDIA_TYPE, &csv::line(table.columns()))
+            .answer_header("Content-Disposition", "The name of a file.")
+    };
+    Group {
+        name: "Exports",
+        about: "What the ledger has of an account, as CSV.",
+        paths: vec![
+            at("/v1/export/payments.csv").get(payments, exporting("exportPayments", "Exports payments", Table::Payments)),
+            at("/v1/export/transfers.csv").get(transfers, exporting("exportTransfers", "Exports transfers", Table::Transfers)),
+            at("/v1/export/invoices.csv").get(invoices, exporting("exportInvoices", "Exports invoices", Table::Invoices)),
+        ],
+    }
 }
 
+/// What is answered (RFC 4180).
+const MEDIA_TYPE: &str = "text/csv; charset=utf-8; header=present";
 /// Exports of one account at a time, or of all operators together.
 const EXPORTS_OF_ACCOUNT_MAX: usize = 4;
 
@@ -57,10 +75,14 @@ enum Table {
     Invoices,
 }
 
-#[derive(Deserialize)]
+#[derive(Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 struct ExportQuery {
+    /// The first moment: a time (RFC 3339), or a day, which stands for its beginning in UTC.
+    #[schemars(example = &"2026-11-01")]
     from: Option<String>,
+    /// The moment behind the last, likewise.
+    #[schemars(example = &"2026-12-01")]
     to: Option<String>,
 }
 
@@ -83,7 +105,7 @@ async fn export(service: &Service, request: &HttpRequest, query: Asked, table: T
     let query = query.map_err(|_| Problem::BadParameter("unknown or malformed parameter".to_owned()))?.into_inner();
     let span = Span { account, from: moment("from", query.from.as_deref())?, until: moment("to", query.to.as_deref())? };
     let running = request.app_data::<Data<Running>>().cloned().ok_or(Problem::Internal)?;
-    let no_room = || Problem::Busy("too_many_exports", "too many exports are being written".to_owned());
+    let no_room = || Problem::Refused(Code::TooManyExports, "too many exports are being written".to_owned());
     let place = running.into_inner().take(account).ok_or_else(no_room)?;
     // What cannot even begin is told with a status; later there is none any more.
     let flows = Arc::clone(&service.flows);
@@ -91,7 +113,7 @@ async fn export(service: &Service, request: &HttpRequest, query: Asked, table: T
     let flows = Arc::clone(&service.flows);
     let mut head = HttpResponse::Ok();
     let file = format!("attachment; filename=\"{}.csv\"", table.name());
-    head.content_type("text/csv; charset=utf-8; header=present").insert_header(("content-disposition", file));
+    head.content_type(MEDIA_TYPE).insert_header(("content-disposition", file));
     Ok(streaming::respond(&mut head, &service.runtime, |writer| async move {
         let _place = place;
         write(&flows, table, &span, first, &writer).await.map_err(|error| {

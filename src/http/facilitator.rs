@@ -8,13 +8,16 @@ use std::time::Instant;
 
 use actix_web::http::StatusCode;
 use actix_web::http::header::{HeaderName, HeaderValue, RETRY_AFTER, WWW_AUTHENTICATE};
-use actix_web::web::{Data, Payload, ServiceConfig};
+use actix_web::web::{Data, Payload};
 use actix_web::{HttpRequest, HttpResponse, web};
+use schemars::{JsonSchema, SchemaGenerator};
 use serde::Serialize;
+use serde_json::json;
 
 use super::body::{self, BodyError};
+use super::endpoint::{Callers, Errors, Group, Operation, Repeats, at};
 use super::limits;
-use super::problem::{Problem, RETRY_AFTER_SECONDS, read_only};
+use super::problem::{Problem, RETRY_AFTER_SECONDS};
 use super::{Crashed, Service};
 use crate::domain::account::Caller;
 use crate::domain::address::Address;
@@ -37,29 +40,121 @@ use crate::x402::request::{FacilitatorRequest, parse_request};
 use crate::x402::response::{
     Echo, RECEIPT_EXTENSION, SettleResponse, UNEXPECTED_SETTLE_ERROR, UNEXPECTED_VERIFY_ERROR, VerifyResponse,
 };
-use crate::x402::supported::{self, Supported};
+use crate::x402::shape;
+use crate::x402::supported::{self, SelfDescription, Supported};
 
-/// Puts the routes in place.
-pub fn routes(config: &mut ServiceConfig) {
-    config
-        .service(
-            web::resource("/verify")
-                .route(web::post().to(verify))
-                .route(web::get().to(|| async { HttpResponse::Ok().json(supported::VERIFY) }))
-                .default_service(web::to(|| async { verify_obstacle(&Obstacle::Method) })),
+/// The paths.
+pub fn group() -> Group {
+    let business = Reason::ALL.iter().map(|reason| (*reason, status_of_reason(*reason)));
+    let verify_errors = Errors::Typed {
+        describe: SchemaGenerator::subschema_for::<VerifyResponse>,
+        example: |code, words| json!(VerifyResponse::fault(Echo::UNKNOWN, code, &words)),
+        member: "invalidReason",
+        unexpected: Some(UNEXPECTED_VERIFY_ERROR),
+    };
+    let settle_errors = Errors::Typed {
+        describe: SchemaGenerator::subschema_for::<SettleResponse>,
+        example: |code, words| json!(SettleResponse::fault(Echo::UNKNOWN, code, &words)),
+        member: "errorReason",
+        unexpected: Some(UNEXPECTED_SETTLE_ERROR),
+    };
+    let supported_errors = Errors::Typed {
+        describe: SchemaGenerator::subschema_for::<Supported>,
+        example: |code, words| json!(Supported::fault(code, words)),
+        member: "errorReason",
+        unexpected: None,
+    };
+    let verifying = Operation::new("verify", "Says whether a payment would settle now")
+        .about("Changes nothing. A refusal is a good answer: 200 with `isValid: false`.")
+        .of(Callers::Providers)
+        .bodies::<shape::Request>(shape::examples())
+        .answers_like::<VerifyResponse>(StatusCode::OK, "The verdict.", json!({"isValid": true, "payer": EXAMPLE_PAYER}))
+        .answer_header("EXTENSION-RESPONSES", EXTENSION_RESPONSES)
+        .errors(verify_errors)
+        .refusals(business.clone());
+    let settling = Operation::new("settle", "Settles a payment, and answers when it is settled")
+        .about(
+            "Success is handed out once: callers with the same payment wait together, one of them is told `success`, the others \
+             `duplicate_settlement`. After `settlement_pending` the same request is sent again. A refusal is a good answer: 200 with \
+             `success: false`.",
         )
-        .service(
-            web::resource("/settle")
-                .route(web::post().to(settle))
-                .route(web::get().to(|| async { HttpResponse::Ok().json(supported::SETTLE) }))
-                .default_service(web::to(|| async { settle_obstacle(&Obstacle::Method) })),
+        .of(Callers::Providers)
+        .repeats(Repeats::Answered)
+        .bodies::<shape::Request>(shape::examples())
+        .answers_like::<SettleResponse>(
+            StatusCode::OK,
+            "The payment is settled, or refused, or under way.",
+            json!({
+                "success": true, "payer": EXAMPLE_PAYER, "network": "eip155:84532", "amount": "10000",
+                "transaction": "0x82ab6d7af75d9c89581f379026bde2695787ba4b6dfc1a2b38b63fbe18c5621b",
+                "extra": {"paymentId": "pay_019cc3f05b2c7d1e8a4f6b7c8d9e0f12", "finality": "included"},
+            }),
         )
-        .service(read_only("/supported").route(web::get().to(list_supported)))
-        .service(read_only("/health").route(web::get().to(health)))
-        .service(read_only("/").route(web::get().to(health)));
+        .answer_header("EXTENSION-RESPONSES", EXTENSION_RESPONSES)
+        .errors(settle_errors)
+        .refusals(business);
+    let offering = Operation::new("getSupported", "Lists what can be paid with now")
+        .of(Callers::Providers)
+        .answers_like::<Supported>(
+            StatusCode::OK,
+            "Kinds, extensions and signers.",
+            json!({
+                "kinds": [
+                    {"x402Version": 2, "scheme": "exact", "network": "eip155:84532"},
+                    {"x402Version": 1, "scheme": "exact", "network": "base-sepolia"},
+                    {"x402Version": 2, "scheme": "transfer", "network": "eip155:84532"},
+                ],
+                "extensions": ["settlement-receipt"],
+                "signers": {"eip155:*": ["0x3C44CdDdB6a900fa2b585dd299e03d12FA4293BC"]},
+            }),
+        )
+        .errors(supported_errors);
+    let alive = |id| {
+        Operation::constant(id, "Says that the process answers").answers_like::<Health>(
+            StatusCode::OK,
+            "It does.",
+            json!(Health { status: "ok" }),
+        )
+    };
+    Group {
+        name: "x402",
+        about: "What x402 asks of a facilitator, versions 1 and 2.",
+        paths: vec![
+            at("/verify")
+                .post(verify, verifying)
+                .get(
+                    || async { HttpResponse::Ok().json(supported::VERIFY) },
+                    Operation::constant("describeVerify", "Says what to post here").answers_like::<SelfDescription>(
+                        StatusCode::OK,
+                        "What to post.",
+                        json!(supported::VERIFY),
+                    ),
+                )
+                .otherwise(|| verify_obstacle(&Obstacle::Method)),
+            at("/settle")
+                .post(settle, settling)
+                .get(
+                    || async { HttpResponse::Ok().json(supported::SETTLE) },
+                    Operation::constant("describeSettle", "Says what to post here").answers_like::<SelfDescription>(
+                        StatusCode::OK,
+                        "What to post.",
+                        json!(supported::SETTLE),
+                    ),
+                )
+                .otherwise(|| settle_obstacle(&Obstacle::Method)),
+            at("/supported").get(list_supported, offering),
+            at("/health").get(health, alive("getHealth")),
+            at("/").get(health, alive("getRoot")),
+        ],
+    }
 }
 
-#[derive(Serialize)]
+const EXTENSION_RESPONSES: &str = "Base64 of a JSON object: what became of `bazaar`, if the payment brought it.";
+
+/// Who pays in examples: the payer of the specification's.
+const EXAMPLE_PAYER: &str = "0x857b06519E91e3A54538791bDbb0E22373e36b66";
+
+#[derive(Serialize, JsonSchema)]
 struct Health {
     status: &'static str,
 }
@@ -170,7 +265,11 @@ fn count_payer(service: &Service, payer: Option<(Origin, Address)>) {
 }
 
 fn status_of(refusal: &Refusal) -> StatusCode {
-    match refusal.reason {
+    status_of_reason(refusal.reason)
+}
+
+const fn status_of_reason(reason: Reason) -> StatusCode {
+    match reason {
         reason if reason.is_malformed() => StatusCode::BAD_REQUEST,
         Reason::PaymentIdentifierReused => StatusCode::CONFLICT,
         _ => StatusCode::OK,

@@ -1,26 +1,29 @@
 //! `/v1/invoices`: what a merchant expects to be paid, with everything that payers of each kind need.
 
 use actix_web::http::StatusCode;
-use actix_web::web::{Data, Path, Payload, Query, ServiceConfig};
-use actix_web::{HttpRequest, HttpResponse, web};
+use actix_web::web::{Data, Path, Payload, Query};
+use actix_web::{HttpRequest, HttpResponse};
 use chrono::{DateTime, TimeDelta, Utc};
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value, json};
 
 use super::Service;
 use super::auth;
-use super::merchant::{Begun, Change, Reply, answer, begin, end};
+use super::endpoint::{Callers, Group, Operation, Repeats, at};
+use super::merchant::{Begun, Change, Nothing, Reply, answer, begin, end};
 use super::page::{PAGE, cursor, next_cursor, page_size};
-use super::problem::{Problem, methods};
+use super::problem::{Code, Problem};
 use super::transfers::TransferView;
 use crate::domain::address::Address;
 use crate::domain::amount::Amount;
 use crate::domain::asset::AssetKind;
 use crate::domain::block::Level;
-use crate::domain::ids::{AccountId, InvoiceId};
+use crate::domain::ids::{AccountId, AddressId, InvoiceId};
 use crate::domain::invoice::{PaymentOption, Status};
 use crate::domain::network::{Family, Network};
 use crate::domain::payment::SCHEME_EXACT;
+use crate::domain::schema::Decimal;
 use crate::flow::Flows;
 use crate::flow::invoice::{ChangeError, Order, OrderError};
 use crate::flow::receipt::ReceiptLine;
@@ -28,12 +31,37 @@ use crate::ledger::invoices::{Invoice, InvoiceFilter};
 use crate::ledger::transfers::{OwnTransfer, TransferFilter};
 use crate::x402::links::{Links, Offer};
 
-/// Puts the routes in place.
-pub fn routes(config: &mut ServiceConfig) {
-    config
-        .service(methods("/v1/invoices").route(web::get().to(list)).route(web::post().to(create)))
-        .service(methods("/v1/invoices/{id}").route(web::get().to(show)))
-        .service(methods("/v1/invoices/{id}/cancel").route(web::post().to(cancel)));
+/// The paths.
+pub fn group() -> Group {
+    let listing = Operation::new("listInvoices", "Lists the account's invoices, newest first")
+        .of(Callers::Merchants)
+        .query::<ListQuery>()
+        .answers::<Page>(StatusCode::OK, "A page of invoices, without their transfers and receipts.");
+    let creating = Operation::new("createInvoice", "Opens an invoice")
+        .about("Without an `Idempotency-Key` a repetition opens a second one.")
+        .of(Callers::Merchants)
+        .repeats(Repeats::Answered)
+        .body::<OrderBody>(json!({"amount": "0.25", "networks": ["eip155:84532"], "reference": "order-417"}))
+        .answers::<InvoiceView>(StatusCode::CREATED, "The invoice, with everything that payers of each kind need.")
+        .problems(&[Code::InvalidInvoice, Code::NoAddress]);
+    let showing = Operation::new("getInvoice", "Shows an invoice, with what has come for it")
+        .of(Callers::Merchants)
+        .answers::<InvoiceView>(StatusCode::OK, "The invoice.");
+    let canceling = Operation::new("cancelInvoice", "Calls an invoice off")
+        .of(Callers::Merchants)
+        .repeats(Repeats::Checked)
+        .optional_body::<Nothing>(json!({}))
+        .answers::<InvoiceView>(StatusCode::OK, "The invoice.")
+        .problems(&[Code::InvoiceBegun, Code::PaymentUnderWay]);
+    Group {
+        name: "Invoices",
+        about: "What a merchant expects to be paid.",
+        paths: vec![
+            at("/v1/invoices").get(list, listing).post(create, creating),
+            at("/v1/invoices/{id}").part::<InvoiceId>("id").get(show, showing),
+            at("/v1/invoices/{id}/cancel").part::<InvoiceId>("id").post(cancel, canceling),
+        ],
+    }
 }
 
 /// The token, unless an order names another one.
@@ -57,33 +85,63 @@ const PLACES_MAX: usize = 32;
 /// Seconds after which a payer of a 402 answer may look again.
 const LOOK_AGAIN_SECONDS: u64 = 5;
 
-#[derive(Deserialize)]
+#[derive(Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
+#[schemars(rename = "InvoiceOrder")]
 struct OrderBody {
+    /// What is owed, in whole tokens.
+    #[schemars(regex(pattern = r"^[0-9]+(\.[0-9]+)?$"), example = &"0.25")]
     amount: String,
+    /// The symbol of the token.
+    #[schemars(length(min = 1, max = 32))]
     asset: Option<String>,
+    /// Where it can be paid. Every network with an address of the account, if none is named.
     #[serde(default)]
+    #[schemars(with = "Vec<Network>")]
+    #[schemars(length(max = PLACES_MAX))]
     networks: Vec<String>,
+    /// At which of the account's addresses. One on each network, if none is named.
     #[serde(default)]
+    #[schemars(with = "Vec<AddressId>")]
+    #[schemars(length(max = PLACES_MAX))]
     addresses: Vec<String>,
+    /// Keeps the addresses for this invoice alone, so that whatever reaches them in time is for it.
     #[serde(default)]
     reserve_address: bool,
+    /// Who is expected to pay: a transfer of exactly the amount from there pays the invoice.
+    #[schemars(with = "Option<Address>")]
     payer: Option<String>,
+    /// A transfer of exactly the amount pays the invoice, if no other open one at the address asks for as much.
     #[serde(default)]
     match_amount: bool,
+    /// Seconds until it expires; an hour, if nothing is said.
+    #[schemars(range(min = 5))]
     expires_in: Option<i64>,
+    /// The same as a time; only one of the two.
     expires_at: Option<DateTime<Utc>>,
+    /// For how many seconds after that a transfer still pays; 600, if nothing is said.
+    #[schemars(range(min = 0, max = 2_592_000))]
     grace: Option<i64>,
+    /// By how much the payments may fall short.
+    #[schemars(regex(pattern = r"^[0-9]+(\.[0-9]+)?$"), example = &"0.01")]
     tolerance: Option<String>,
+    /// How deep a transfer must stand to count, at least.
     answer_at: Option<Level>,
+    /// The URL of what is bought.
+    #[schemars(length(min = 1, max = URL_CHARS_MAX))]
     resource: Option<String>,
+    /// What is bought, for people.
+    #[schemars(length(min = 1, max = DESCRIPTION_CHARS_MAX))]
     description: Option<String>,
+    /// The merchant's own name for it. Invoices may share one.
+    #[schemars(length(min = 1, max = REFERENCE_CHARS_MAX))]
     reference: Option<String>,
+    /// What the merchant wants to find again: at most 4,096 bytes of JSON.
     metadata: Option<Map<String, Value>>,
 }
 
 fn unprocessable(detail: &str) -> Problem {
-    Problem::Unprocessable("invalid_invoice", detail.to_owned())
+    Problem::Refused(Code::InvalidInvoice, detail.to_owned())
 }
 
 impl OrderBody {
@@ -157,7 +215,7 @@ impl From<OrderError> for Problem {
         match error {
             OrderError::Ledger(error) => error.into(),
             error @ (OrderError::NoAddress | OrderError::Unserved(_) | OrderError::NoFreeAddress) => {
-                Self::Unprocessable("no_address", error.to_string())
+                Self::Refused(Code::NoAddress, error.to_string())
             }
             error => unprocessable(&error.to_string()),
         }
@@ -169,37 +227,59 @@ impl From<ChangeError> for Problem {
         match error {
             ChangeError::Ledger(error) => error.into(),
             ChangeError::NoSuchInvoice | ChangeError::NoSuchTransfer => Self::NotFound,
-            ChangeError::Begun => Self::Conflict("invoice_begun", ChangeError::Begun.to_string()),
-            ChangeError::UnderWay => Self::Conflict("payment_under_way", ChangeError::UnderWay.to_string()),
-            ChangeError::NotFree => Self::Conflict("transfer_not_free", ChangeError::NotFree.to_string()),
-            ChangeError::DoesNotFit => Self::Unprocessable("transfer_does_not_fit", ChangeError::DoesNotFit.to_string()),
+            ChangeError::Begun => Self::Refused(Code::InvoiceBegun, ChangeError::Begun.to_string()),
+            ChangeError::UnderWay => Self::Refused(Code::PaymentUnderWay, ChangeError::UnderWay.to_string()),
+            ChangeError::NotFree => Self::Refused(Code::TransferNotFree, ChangeError::NotFree.to_string()),
+            ChangeError::DoesNotFit => Self::Refused(Code::TransferDoesNotFit, ChangeError::DoesNotFit.to_string()),
         }
     }
 }
 
 /// An invoice as its merchant reads it, and as payers need it.
-#[derive(Serialize)]
+#[derive(Serialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
+#[schemars(rename = "Invoice")]
 pub struct InvoiceView {
+    #[schemars(with = "InvoiceId")]
     id: String,
+    #[schemars(with = "Status")]
     status: &'static str,
+    /// What is owed.
+    #[schemars(with = "Decimal")]
     amount: String,
+    #[schemars(with = "Amount")]
     amount_atomic: String,
+    /// Decimal places of the invoice's unit.
     decimals: u8,
+    /// The symbol of the token.
+    #[schemars(example = &"USDC")]
     asset: String,
+    /// What has come in time and stands as deep as `answerAt` asks.
+    #[schemars(with = "Decimal")]
     amount_paid: String,
+    /// What has come in time and does not stand so deep yet.
+    #[schemars(with = "Decimal")]
     amount_pending: String,
+    /// What is still to be sent.
+    #[schemars(with = "Decimal")]
     amount_due: String,
+    /// What was paid beyond `amount`.
+    #[schemars(with = "Decimal")]
     amount_surplus: String,
+    /// What came too late to pay anything.
+    #[schemars(with = "Decimal")]
     amount_late: String,
+    #[schemars(with = "Decimal")]
     tolerance: String,
     answer_at: Level,
     created_at: DateTime<Utc>,
     expires_at: DateTime<Utc>,
+    /// The end of the time in which a transfer pays.
     closes_at: DateTime<Utc>,
     #[serde(skip_serializing_if = "Option::is_none")]
     canceled_at: Option<DateTime<Utc>>,
     #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(with = "Option<Address>")]
     payer: Option<String>,
     match_amount: bool,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -208,34 +288,59 @@ pub struct InvoiceView {
     description: Option<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
     reference: Option<String>,
+    #[schemars(with = "Map<String, Value>")]
     metadata: Value,
+    /// x402 requirements (version 2), one for each network and address. None of what is paid or over.
+    #[schemars(with = "Vec<Map<String, Value>>")]
     accepts: Vec<Value>,
+    /// The whole `PaymentRequired` of x402 version 2, ready for the header `PAYMENT-REQUIRED`.
+    #[schemars(with = "Map<String, Value>")]
     payment_required: Value,
+    /// Headers of a 402 answer for plain HTTP clients.
+    #[schemars(with = "std::collections::BTreeMap<String, String>")]
     headers: Map<String, Value>,
-    links: Map<String, Value>,
+    links: InvoiceLinks,
+    /// The ways of paying.
     options: Vec<OptionView>,
+    /// What has come for it, newest first. Lists do not have it.
     #[serde(skip_serializing_if = "Option::is_none")]
     transfers: Option<Vec<TransferView>>,
+    /// Its receipts, newest first. Lists do not have it.
     #[serde(skip_serializing_if = "Option::is_none")]
     receipts: Option<Vec<ReceiptLine>>,
 }
 
+/// Where an invoice is shown.
+#[derive(Serialize, JsonSchema)]
+struct InvoiceLinks {
+    /// Where the payer presents a transfer, below this URL.
+    #[schemars(extend("format" = "uri"))]
+    page: String,
+}
+
 /// One way of paying, with its links.
-#[derive(Serialize)]
+#[derive(Serialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
+#[schemars(rename = "PaymentOption")]
 struct OptionView {
+    #[schemars(with = "Network")]
     network: String,
+    #[schemars(with = "Address")]
     asset: String,
+    #[schemars(with = "Address")]
     pay_to: String,
     /// What is due, as in the links.
+    #[schemars(with = "Amount")]
     amount: String,
+    /// Whether the address is kept for this invoice alone.
     reserved: bool,
     #[serde(flatten)]
     links: Option<Links>,
 }
 
-#[derive(Serialize)]
+#[derive(Serialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
+#[schemars(rename = "InvoicePage")]
 struct Page {
     invoices: Vec<InvoiceView>,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -293,7 +398,7 @@ pub fn view(flows: &Flows, invoice: &Invoice, transfers: Option<Vec<OwnTransfer>
         }),
         accepts,
         headers: headers.map(|(name, value)| (name.to_owned(), Value::String(value))).collect(),
-        links: Map::from_iter([("page".to_owned(), Value::String(page))]),
+        links: InvoiceLinks { page },
         options: options.collect(),
         transfers: transfers.map(|transfers| transfers.into_iter().map(TransferView::from).collect()),
         receipts: None,
@@ -368,11 +473,6 @@ async fn cancel(service: Data<Service>, request: HttpRequest, id: Path<String>, 
     .await
 }
 
-/// A body without members.
-#[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
-struct Nothing {}
-
 async fn own(flows: &Flows, account: AccountId, id: InvoiceId) -> Result<Reply, Problem> {
     let found = flows.ledger.find_invoice(id).await?.filter(|invoice| invoice.account == account);
     let invoice = found.ok_or(Problem::NotFound)?;
@@ -391,13 +491,21 @@ async fn show(service: Data<Service>, request: HttpRequest, id: Path<String>) ->
     answer(&service, |flows| async move { own(&flows, account, parse(&id)?).await }).await
 }
 
-#[derive(Deserialize)]
+#[derive(Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 struct ListQuery {
+    /// Only those that stand here.
+    #[schemars(with = "Option<Status>")]
     status: Option<String>,
+    /// Only those with this name of the merchant's.
     reference: Option<String>,
+    /// Only those that can be paid here.
+    #[schemars(with = "Option<Address>")]
     address: Option<String>,
+    /// How many at most.
+    #[schemars(range(min = 1, max = PAGE))]
     limit: Option<u32>,
+    /// `nextCursor` of the page before.
     cursor: Option<String>,
 }
 

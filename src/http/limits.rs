@@ -14,12 +14,17 @@ use super::{Service, auth, facilitator};
 use crate::config::{Proxies, ProxyHeader};
 use crate::flow::limits::{Limited, Origin};
 
-/// Lets a request in, or answers it in the words of its path. Whoever asks for health is not counted.
+/// Whether whoever asks for this is not counted: health must be told at any moment.
+pub fn is_exempt(path: &str) -> bool {
+    matches!(path, "/health" | "/")
+}
+
+/// Lets a request in, or answers it in the words of its path.
 pub async fn gate(
     request: ServiceRequest,
     next: Next<impl MessageBody + 'static>,
 ) -> Result<ServiceResponse<impl MessageBody>, actix_web::Error> {
-    let service = request.app_data::<Data<Service>>().filter(|_| !matches!(request.path(), "/health" | "/")).cloned();
+    let service = request.app_data::<Data<Service>>().filter(|_| !is_exempt(request.path())).cloned();
     if let Some(service) = service {
         match admit(&service, request.request()) {
             Ok(origin) => {

@@ -6,8 +6,9 @@ use std::sync::Arc;
 use actix_web::http::StatusCode;
 use actix_web::web::{Bytes, Payload};
 use actix_web::{HttpRequest, HttpResponse};
-use serde::Serialize;
+use schemars::JsonSchema;
 use serde::de::DeserializeOwned;
+use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 use sha2::{Digest, Sha256};
 
@@ -74,6 +75,11 @@ pub async fn read_body<B: DeserializeOwned>(
     let body = serde_json::from_value(value).map_err(|error| Problem::BadBody(error.to_string()))?;
     Ok((bytes, body))
 }
+
+/// A body without members.
+#[derive(Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Nothing {}
 
 /// Binds a key to the method, the path and the very bytes of a request.
 fn fingerprint(request: &HttpRequest, body: &[u8]) -> Fingerprint {

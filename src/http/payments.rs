@@ -2,74 +2,118 @@
 
 use std::sync::Arc;
 
-use actix_web::web::{Data, Path, Query, ServiceConfig};
-use actix_web::{HttpRequest, HttpResponse, web};
+use actix_web::http::StatusCode;
+use actix_web::web::{Data, Path, Query};
+use actix_web::{HttpRequest, HttpResponse};
 use chrono::{DateTime, Utc};
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
+use serde_json::{Map, Value};
 
 use super::Service;
-use super::page::{OPERATORS, cursor, next_cursor, page_size};
-use super::problem::{Problem, read_only};
+use super::endpoint::{Callers, Group, Operation, at};
+use super::page::{OPERATORS, PAGE, cursor, next_cursor, page_size};
+use super::problem::Problem;
 use crate::domain::account::{Caller, Scope};
 use crate::domain::address::{Address, decode_hex};
+use crate::domain::amount::Amount;
 use crate::domain::block::{Heights, Level};
-use crate::domain::ids::AccountId;
+use crate::domain::event::EventKind;
+use crate::domain::ids::{AccountId, InvoiceId, PaymentId, ReceiptId};
 use crate::domain::network::{Family, Network};
 use crate::domain::payment::{AuthorizationKey, Payment, State};
+use crate::domain::reason::Reason;
+use crate::domain::schema::{self, Transaction};
 use crate::flow::Flows;
 use crate::ledger::events::PastEvent;
 use crate::ledger::payments::PaymentFilter;
 
-/// Puts the routes in place.
-pub fn routes(config: &mut ServiceConfig) {
-    config
-        .service(read_only("/v1/payments").route(web::get().to(list)))
-        .service(read_only("/v1/payments/{id}").route(web::get().to(show)));
+/// The paths.
+pub fn group() -> Group {
+    let listing = Operation::new("listPayments", "Lists payments, newest first")
+        .about("Those that the account asked for, and those that it is paid by. Operators read all.")
+        .of(Callers::Accounts)
+        .query::<ListQuery>()
+        .answers::<Page>(StatusCode::OK, "A page of payments.");
+    let showing = Operation::new("getPayment", "Shows a payment, with what has happened to it")
+        .about("One that no account asked for is read by whoever knows its name.")
+        .of(Callers::Readers)
+        .answers::<PaymentView>(StatusCode::OK, "The payment.");
+    Group {
+        name: "Payments",
+        about: "What became of payments, for those who asked for them and those who are paid.",
+        paths: vec![at("/v1/payments").get(list, listing), at("/v1/payments/{id}").part::<PaymentId>("id").get(show, showing)],
+    }
 }
 
 /// A payment as its owner reads it. Never its signature.
-#[derive(Serialize)]
+#[derive(Serialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
+#[schemars(rename = "Payment")]
 struct PaymentView {
+    #[schemars(with = "PaymentId")]
     id: String,
+    #[schemars(with = "State")]
     state: &'static str,
+    /// How deep the transfer stands, if it does.
     #[serde(skip_serializing_if = "Option::is_none")]
     finality: Option<Level>,
+    /// Why it failed.
     #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(with = "Option<Reason>")]
     reason: Option<&'static str>,
+    #[schemars(with = "Network")]
     network: String,
+    #[schemars(with = "Address")]
     asset: String,
+    #[schemars(with = "Address")]
     payer: String,
+    #[schemars(with = "Address")]
     pay_to: String,
+    #[schemars(with = "Amount")]
     amount: String,
+    /// The transaction that paid, that may pay, or that did not.
     #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(with = "Option<Transaction>")]
     transaction: Option<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
     block_number: Option<u64>,
     #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(with = "Option<schema::Block>")]
     block_hash: Option<String>,
+    /// The URL of what was paid for.
     #[serde(skip_serializing_if = "Option::is_none")]
     resource: Option<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(with = "Option<InvoiceId>")]
     invoice: Option<String>,
+    #[schemars(range(min = 1, max = 2))]
     x402_version: u8,
+    /// How deep the transfer must stand before success is answered.
     answer_at: Level,
     created_at: DateTime<Utc>,
     expires_at: DateTime<Utc>,
+    /// When its success was handed out.
     #[serde(skip_serializing_if = "Option::is_none")]
     answered_at: Option<DateTime<Utc>>,
     #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(with = "Option<ReceiptId>")]
     receipt: Option<String>,
+    /// What has happened to it, oldest first. Lists do not have it.
     #[serde(skip_serializing_if = "Option::is_none")]
     events: Option<Vec<EventView>>,
 }
 
-#[derive(Serialize)]
+#[derive(Serialize, JsonSchema)]
+#[schemars(rename = "PaymentEvent")]
 struct EventView {
     #[serde(rename = "type")]
+    #[schemars(with = "EventKind")]
     kind: String,
     at: DateTime<Utc>,
-    data: serde_json::Value,
+    /// The particulars, as in the event of this type.
+    #[schemars(with = "Map<String, Value>")]
+    data: Value,
 }
 
 impl From<PastEvent> for EventView {
@@ -78,8 +122,9 @@ impl From<PastEvent> for EventView {
     }
 }
 
-#[derive(Serialize)]
+#[derive(Serialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
+#[schemars(rename = "PaymentPage")]
 struct Page {
     payments: Vec<PaymentView>,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -160,14 +205,24 @@ async fn present(flows: &Flows, payment: Payment, events: Option<Vec<PastEvent>>
     Ok(view(payment, heights, flows.clock.now(), events))
 }
 
-#[derive(Deserialize)]
+#[derive(Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 struct ListQuery {
+    /// Only those with this transaction.
+    #[schemars(with = "Option<Transaction>")]
     transaction: Option<String>,
+    /// Only the one of this authorization: `network:token:payer:nonce`, on Solana `network:0x` and the SHA-256 of the message.
     authorization: Option<String>,
+    /// Only those for this invoice.
+    #[schemars(with = "Option<InvoiceId>")]
     invoice: Option<String>,
+    /// Only those in this state.
+    #[schemars(with = "Option<State>")]
     state: Option<String>,
+    /// How many at most.
+    #[schemars(range(min = 1, max = PAGE))]
     limit: Option<u32>,
+    /// `nextCursor` of the page before.
     cursor: Option<String>,
 }
 
@@ -196,8 +251,8 @@ async fn try_list(service: &Service, request: &HttpRequest, query: ListQuery) ->
         return Err(Problem::BadParameter("transaction is an id as the network prints it".to_owned()));
     }
     let limit = page_size(query.limit)?;
-    if query.state.as_deref().is_some_and(|state| !STATES.contains(&state)) {
-        return Err(Problem::BadParameter(format!("state is one of {}", STATES.join(", "))));
+    if query.state.as_deref().is_some_and(|state| !State::WORDS.contains(&state)) {
+        return Err(Problem::BadParameter(format!("state is one of {}", State::WORDS.join(", "))));
     }
     let bad_invoice = |_| Problem::BadParameter("invoice is the name of an invoice".to_owned());
     let invoice = query.invoice.map(|invoice| invoice.parse()).transpose().map_err(bad_invoice)?;
@@ -210,9 +265,6 @@ async fn try_list(service: &Service, request: &HttpRequest, query: ListQuery) ->
 fn is_transaction(text: &str) -> bool {
     (1..=128).contains(&text.len()) && text.bytes().all(|byte| byte.is_ascii_alphanumeric())
 }
-
-/// The states by which payments can be listed.
-const STATES: [&str; 7] = ["queued", "withdrawn", "submitted", "included", "final", "waived", "failed"];
 
 /// Whose list it is: an account's, or every operator's.
 fn owner_of(account: Option<AccountId>) -> String {

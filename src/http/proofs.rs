@@ -1,40 +1,84 @@
 //! `/i/{invoice}/proof`: where a payer shows that a transfer of its own pays an invoice. Its signature is its key.
 
-use actix_web::web::{Data, Path, Payload, ServiceConfig};
-use actix_web::{HttpRequest, HttpResponse, web};
+use actix_web::http::StatusCode;
+use actix_web::web::{Data, Path, Payload};
+use actix_web::{HttpRequest, HttpResponse};
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
+use serde_json::json;
 
 use super::Service;
 use super::body;
+use super::endpoint::{Group, Operation, at};
 use super::merchant::{Reply, answer};
-use super::problem::{Problem, methods};
+use super::problem::{Code, Problem, transfer_status};
 use crate::domain::ids::InvoiceId;
+use crate::domain::invoice::Status;
 use crate::domain::network::Network;
 use crate::domain::reason::{Reason, Refusal};
+use crate::domain::schema::Transaction;
 use crate::flow::Flows;
 use crate::flow::prove::{Presented, Proven};
 use crate::flow::verify::Verdict;
 use crate::x402::json;
 
-/// Puts the routes in place.
-pub fn routes(config: &mut ServiceConfig) {
-    config.service(methods("/i/{invoice}/proof").route(web::post().to(prove)));
+/// The paths.
+pub fn group() -> Group {
+    let proving = Operation::new("proveTransfer", "Shows that a transfer of the payer's pays an invoice")
+        .about("Takes no key: the payer's signature over what docs/adr/0031-proofs.md says is its key. The same payer is told the same again.")
+        .body::<ProofBody>(json!({
+            "transaction": "0x82ab6d7af75d9c89581f379026bde2695787ba4b6dfc1a2b38b63fbe18c5621b", "signature": "0x2d6a7588…1c",
+        }))
+        .answers::<ProofView>(StatusCode::OK, "The transfer pays the invoice.")
+        .problems(&[Code::InvoiceCanceled])
+        .refusals(REASONS.map(|reason| (reason, transfer_status(reason))));
+    Group {
+        name: "Proofs",
+        about: "Where a payer shows that a transfer of its own pays an invoice.",
+        paths: vec![at("/i/{invoice}/proof").part::<InvoiceId>("invoice").post(prove, proving)],
+    }
 }
 
-#[derive(Deserialize)]
+/// Why a transfer that a payer presents does not pay its invoice.
+const REASONS: [Reason; 13] = [
+    Reason::DuplicateSettlement,
+    Reason::SettlementPending,
+    Reason::UnsupportedScheme,
+    Reason::InvalidNetwork,
+    Reason::UnsupportedAsset,
+    Reason::TransferNotFound,
+    Reason::TransferFailed,
+    Reason::TransferAssetMismatch,
+    Reason::TransferRecipientMismatch,
+    Reason::TransferAmountMismatch,
+    Reason::TransferOutOfTime,
+    Reason::ProofSignatureMissing,
+    Reason::ProofSignatureInvalid,
+];
+
+#[derive(Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
+#[schemars(rename = "TransferProof")]
 struct ProofBody {
+    #[schemars(with = "Transaction")]
     transaction: String,
+    /// Of the address that paid.
     signature: Option<String>,
+    /// Where the transfer was made, if the invoice can be paid on several networks.
+    #[schemars(with = "Option<Network>")]
     network: Option<String>,
 }
 
 /// What a payer learns of the invoice that it has paid.
-#[derive(Serialize)]
+#[derive(Serialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
+#[schemars(rename = "ProvenTransfer")]
 struct ProofView {
+    #[schemars(with = "InvoiceId")]
     invoice: String,
+    #[schemars(with = "Status")]
     status: &'static str,
+    #[schemars(with = "Transaction")]
     transaction: String,
     /// What the payer can be served for. Absent without keys, or while the receipt cannot be read; asking again shows it.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -86,10 +130,9 @@ impl From<Verdict> for Problem {
                     Reason::InvalidPayload => Self::BadBody(detail),
                     // What is required comes from the invoice itself, so nothing else can be wrong with it.
                     Reason::InvalidPaymentRequirements => {
-                        Self::Conflict("invoice_canceled", "the merchant has called the invoice off".to_owned())
+                        Self::Refused(Code::InvoiceCanceled, "the merchant has called the invoice off".to_owned())
                     }
-                    Reason::DuplicateSettlement | Reason::SettlementPending => Self::Conflict(reason.code(), detail),
-                    reason => Self::Unprocessable(reason.code(), detail),
+                    reason => Self::Transfer(reason, detail),
                 }
             }
         }

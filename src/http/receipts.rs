@@ -3,38 +3,81 @@
 
 use std::sync::Arc;
 
-use actix_web::web::{Data, Path, Payload, Query, ServiceConfig};
-use actix_web::{HttpRequest, HttpResponse, web};
+use actix_web::http::StatusCode;
+use actix_web::web::{Data, Path, Payload, Query};
+use actix_web::{HttpRequest, HttpResponse};
 use chrono::{DateTime, Utc};
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
-use serde_json::Value;
+use serde_json::{Value, json};
 
 use super::Service;
 use super::auth;
+use super::endpoint::{Callers, Group, Operation, at};
 use super::merchant::{Reply, answer, read_body};
-use super::problem::{Problem, methods, read_only};
+use super::problem::{Code, Problem};
 use crate::domain::account::Caller;
-use crate::domain::ids::ReceiptId;
+use crate::domain::ids::{AccountId, ReceiptId};
 use crate::domain::receipt::{Finality, Statement};
+use crate::domain::schema::{self, Transaction};
 use crate::flow::Flows;
 use crate::flow::receipt::RedeemError;
 use crate::ledger::receipts::Receipt;
 use crate::signing::Issuer;
 use crate::signing::claims::Claims;
+use crate::signing::did::DidDocument;
+use crate::signing::eip712::TypedReceipt;
+use crate::signing::key_set::Jwks;
 use crate::signing::verify;
 use crate::telemetry::ErrorChain;
 
-/// Puts the routes in place.
-pub fn routes(config: &mut ServiceConfig) {
-    config
-        .service(read_only("/.well-known/jwks.json").route(web::get().to(jwks)))
-        .service(read_only("/.well-known/did.json").route(web::get().to(did)))
-        // Where the public URL has a path, the method `web` of DID looks for the document right below it.
-        .service(read_only("/did.json").route(web::get().to(did)))
-        .service(methods("/v1/receipts/verify").route(web::post().to(verify_receipt)))
-        .service(read_only("/v1/receipts/{id}").route(web::get().to(show)))
-        .service(read_only("/v1/receipts/{id}/status").route(web::get().to(status)))
-        .service(methods("/v1/receipts/{id}/redeem").route(web::post().to(redeem)));
+/// The paths.
+pub fn group() -> Group {
+    let keys = Operation::constant("getJwks", "Publishes the keys that sign receipts, as JSON Web Keys")
+        .problems(&[Code::NotFound])
+        .answers::<Jwks>(StatusCode::OK, "The keys, retired ones among them.");
+    let document = |id| {
+        Operation::constant(id, "Publishes the same keys as a DID document of the method `did:web`")
+            .problems(&[Code::NotFound])
+            .answers::<DidDocument>(StatusCode::OK, "The document.")
+    };
+    let verifying = Operation::new("verifyReceipt", "Says whether a receipt is this service's, and still holds")
+        .about("Whoever holds a receipt may ask. `quittance receipt verify` does the same offline.")
+        .body::<Presented>(json!({"receipt": "eyJ…"}))
+        .answers_like::<Verdict>(
+            StatusCode::OK,
+            "The verdict.",
+            json!({"valid": false, "reason": INVALID, "detail": "not a receipt: …"}),
+        )
+        .problems(&[Code::ReceiptsNotSigned]);
+    let showing = Operation::new("getReceipt", "Shows a receipt with all its revisions")
+        .about("It is read by who was paid and by who asked for the payment. Where neither has an account, whoever knows its name reads it.")
+        .of(Callers::Readers)
+        .query::<ShowQuery>()
+        .answers::<ReceiptView>(StatusCode::OK, "The receipt.")
+        .problems(&[Code::ReceiptsNotSigned]);
+    let telling = Operation::new("getReceiptStatus", "Says what anybody may know of a receipt")
+        .answers::<Status>(StatusCode::OK, "Where it stands.");
+    let redeeming = Operation::new("redeemReceipt", "Uses a receipt up, exactly once over all its revisions")
+        .about("A repetition with the same `nonce` is told the same again.")
+        .of(Callers::Accounts)
+        .optional_body::<Redeeming>(json!({"nonce": "order-417"}))
+        .answers::<RedemptionView>(StatusCode::OK, "It is used up now.")
+        .problems(&[Code::ReceiptRedeemed, Code::ReceiptRevoked]);
+    Group {
+        name: "Receipts",
+        about: "What was stated about payments, whether it still holds, and the keys with which anybody verifies it alone.",
+        paths: vec![
+            at("/.well-known/jwks.json").get(jwks, keys),
+            at("/.well-known/did.json").get(did, document("getDid")),
+            // Where the public URL has a path, the method `web` of DID looks for the document right below it.
+            at("/did.json").get(did, document("getDidBelowPath")),
+            at("/v1/receipts/verify").post(verify_receipt, verifying),
+            at("/v1/receipts/{id}").part::<ReceiptId>("id").get(show, showing),
+            at("/v1/receipts/{id}/status").part::<ReceiptId>("id").get(status, telling),
+            at("/v1/receipts/{id}/redeem").part::<ReceiptId>("id").post(redeem, redeeming),
+        ],
+    }
 }
 
 /// How long the name of a redemption may be.
@@ -45,14 +88,19 @@ const INVALID: &str = "invalid_receipt";
 /// It is signed by us, and the ledger does not have it.
 const UNKNOWN: &str = "receipt_unknown";
 /// Its transfer was undone.
-const REVOKED: &str = "receipt_revoked";
+const REVOKED: &str = Code::ReceiptRevoked.as_str();
 
 /// What anybody may know of a receipt by its name.
-#[derive(Serialize)]
+#[derive(Serialize, JsonSchema)]
+#[schemars(rename = "ReceiptStatus")]
 struct Status {
+    #[schemars(with = "ReceiptId")]
     id: String,
+    /// The newest.
     revision: u32,
+    #[schemars(with = "Finality")]
     finality: &'static str,
+    /// Whether it was used up.
     redeemed: bool,
 }
 
@@ -68,27 +116,46 @@ impl From<&Receipt> for Status {
 }
 
 /// A receipt with all its revisions.
-#[derive(Serialize)]
+#[derive(Serialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
+#[schemars(rename = "Receipt")]
 struct ReceiptView {
     #[serde(flatten)]
     status: Status,
     #[serde(skip_serializing_if = "Option::is_none")]
     redeemed_at: Option<DateTime<Utc>>,
+    /// Who was paid.
     #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(with = "Option<AccountId>")]
     account: Option<String>,
+    /// Oldest first.
     revisions: Vec<RevisionView>,
 }
 
+/// The two signed forms: a compact JWS, or typed data (EIP-712).
+#[derive(JsonSchema)]
+#[schemars(untagged)]
+#[expect(dead_code, reason = "receipts are read as they come; this says in which forms they do")]
+enum SignedReceipt {
+    Jws(String),
+    Eip712(TypedReceipt),
+}
+
 /// One revision in its signed form.
-#[derive(Serialize)]
+#[derive(Serialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
+#[schemars(rename = "ReceiptRevision")]
 struct RevisionView {
     revision: u32,
+    #[schemars(with = "Finality")]
     finality: &'static str,
+    #[schemars(with = "Transaction")]
     transaction: String,
+    #[schemars(with = "schema::Block")]
     block_hash: String,
     issued_at: DateTime<Utc>,
+    /// The signed form.
+    #[schemars(with = "SignedReceipt")]
     receipt: Value,
 }
 
@@ -106,44 +173,58 @@ impl RevisionView {
 }
 
 /// The forms in which a receipt is signed.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Deserialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
+#[schemars(rename = "ReceiptFormat")]
 enum Format {
     #[default]
     Jws,
     Eip712,
 }
 
-#[derive(Deserialize)]
+#[derive(Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 struct ShowQuery {
+    /// The form in which it is signed.
     #[serde(default)]
     format: Format,
 }
 
-#[derive(Deserialize)]
+#[derive(Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
+#[schemars(rename = "PresentedReceipt")]
 struct Presented {
+    #[schemars(with = "SignedReceipt")]
     receipt: Value,
 }
 
-#[derive(Deserialize)]
+#[derive(Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
+#[schemars(rename = "Redemption")]
 struct Redeeming {
+    /// The caller's name for this use.
+    #[schemars(length(min = 1, max = NONCE_CHARS_MAX), regex(pattern = "^[!-~]+$"))]
     nonce: Option<String>,
 }
 
 /// The verdict on a receipt.
-#[derive(Serialize)]
+#[derive(Serialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
+#[schemars(rename = "ReceiptVerdict")]
 struct Verdict {
     valid: bool,
+    /// Why not, as a code.
     #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(extend("enum" = [INVALID, UNKNOWN, REVOKED]))]
     reason: Option<&'static str>,
+    /// Why not, for people.
     #[serde(skip_serializing_if = "Option::is_none")]
     detail: Option<String>,
+    /// What it says, if it is this service's.
     #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(with = "Option<Claims>")]
     claims: Option<Value>,
+    /// What its newest revision says.
     #[serde(skip_serializing_if = "Option::is_none")]
     latest: Option<Status>,
 }
@@ -155,9 +236,11 @@ impl Verdict {
 }
 
 /// The answer to whoever redeemed a receipt.
-#[derive(Serialize)]
+#[derive(Serialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
+#[schemars(rename = "RedeemedReceipt")]
 struct RedemptionView {
+    #[schemars(with = "ReceiptId")]
     id: String,
     redeemed_at: DateTime<Utc>,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -169,15 +252,15 @@ impl From<RedeemError> for Problem {
         let detail = error.to_string();
         match error {
             RedeemError::NoSuchReceipt => Self::NotFound,
-            RedeemError::Revoked => Self::Conflict(REVOKED, detail),
-            RedeemError::Redeemed => Self::Conflict("receipt_redeemed", detail),
+            RedeemError::Revoked => Self::Refused(Code::ReceiptRevoked, detail),
+            RedeemError::Redeemed => Self::Refused(Code::ReceiptRedeemed, detail),
             RedeemError::Ledger(error) => error.into(),
         }
     }
 }
 
 fn issuer(flows: &Flows) -> Result<&Arc<Issuer>, Problem> {
-    let none = || Problem::Conflict("receipts_not_signed", "there are no keys for receipts here".to_owned());
+    let none = || Problem::Refused(Code::ReceiptsNotSigned, "there are no keys for receipts here".to_owned());
     flows.issuer.as_ref().ok_or_else(none)
 }
 
@@ -324,7 +407,6 @@ fn parse(id: &str) -> Result<ReceiptId, Problem> {
 mod tests {
     use super::*;
     use crate::domain::account::Scope;
-    use crate::domain::ids::AccountId;
     use crate::domain::receipt::tests::statement;
 
     fn latest(revision: u32, finality: Finality) -> Receipt {

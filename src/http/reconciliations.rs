@@ -1,43 +1,72 @@
 //! `/v1/reconciliations`: what comparisons of the networks with the ledger came to, for operators.
 
-use actix_web::web::{Data, Query, ServiceConfig};
-use actix_web::{HttpRequest, HttpResponse, web};
+use actix_web::http::StatusCode;
+use actix_web::web::{Data, Query};
+use actix_web::{HttpRequest, HttpResponse};
 use chrono::{DateTime, Utc};
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
+use super::endpoint::{Callers, Group, Operation, at};
 use super::merchant::{Reply, answer};
-use super::page::{OPERATORS, cursor, next_cursor, page_size};
-use super::problem::{Problem, read_only};
+use super::page::{OPERATORS, PAGE, cursor, next_cursor, page_size};
+use super::problem::Problem;
 use super::{Service, auth};
+use crate::domain::ids::ReconciliationId;
+use crate::domain::network::Network;
+use crate::flow::reconcile::ToldDifference;
 use crate::ledger::reconciliations::{Reconciliation, ReconciliationFilter};
 
-/// Puts the routes in place.
-pub fn routes(config: &mut ServiceConfig) {
-    config.service(read_only("/v1/reconciliations").route(web::get().to(list)));
+/// The paths.
+pub fn group() -> Group {
+    let listing =
+        Operation::new("listReconciliations", "Lists what comparisons of networks with the ledger came to, newest first")
+            .of(Callers::Operators)
+            .query::<ListQuery>()
+            .answers::<Page>(StatusCode::OK, "A page of comparisons.");
+    Group {
+        name: "Operators",
+        about: "What operators read. Health and metrics are on a listener of their own.",
+        paths: vec![at("/v1/reconciliations").get(list, listing)],
+    }
 }
 
-#[derive(Deserialize)]
+#[derive(Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 struct ListQuery {
+    /// Only those of this network.
+    #[schemars(with = "Option<Network>")]
     network: Option<String>,
+    /// How many at most.
+    #[schemars(range(min = 1, max = PAGE))]
     limit: Option<u32>,
+    /// `nextCursor` of the page before.
     cursor: Option<String>,
 }
 
-#[derive(Serialize)]
+#[derive(Serialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
+#[schemars(rename = "Reconciliation")]
 struct ReconciliationView {
+    #[schemars(with = "ReconciliationId")]
     id: String,
+    #[schemars(with = "Network")]
     network: String,
     begun_at: DateTime<Utc>,
     finished_at: DateTime<Utc>,
+    /// The block at which balances were read.
     block_number: u64,
+    /// Addresses that were compared.
     addresses: u64,
+    /// Transfers that the network has.
     credits: u64,
+    /// Addresses and tokens that were looked at for the first time.
     first_looks: u64,
+    /// What does not agree.
     differences: u64,
     /// The first hundred of them.
+    #[schemars(with = "Vec<ToldDifference>")]
     report: Value,
 }
 
@@ -58,8 +87,9 @@ impl From<Reconciliation> for ReconciliationView {
     }
 }
 
-#[derive(Serialize)]
+#[derive(Serialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
+#[schemars(rename = "ReconciliationPage")]
 struct Page {
     reconciliations: Vec<ReconciliationView>,
     #[serde(skip_serializing_if = "Option::is_none")]

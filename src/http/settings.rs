@@ -1,28 +1,50 @@
 //! `/v1/settings`: what a merchant decides for all of its payments.
 
-use actix_web::web::{Data, Payload, ServiceConfig};
-use actix_web::{HttpRequest, HttpResponse, web};
+use actix_web::http::StatusCode;
+use actix_web::web::{Data, Payload};
+use actix_web::{HttpRequest, HttpResponse};
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
+use serde_json::json;
 
 use super::Service;
 use super::auth;
+use super::endpoint::{Callers, Group, Operation, Repeats, at};
 use super::merchant::{Change, Reply, answer};
-use super::problem::{Problem, methods};
+use super::problem::{Code, Problem};
 use crate::domain::answer::{AnswerPolicy, BOUND_PLACES, Tier};
 use crate::domain::block::Level;
 use crate::ledger::settings::{self, Settings};
 
-/// Puts the routes in place.
-pub fn routes(config: &mut ServiceConfig) {
-    config.service(methods("/v1/settings").route(web::get().to(show)).route(web::put().to(replace)));
+/// The paths.
+pub fn group() -> Group {
+    let example = json!({"answerAt": [{"below": "1.00", "at": "included"}, {"at": "final"}], "offerReceipts": true});
+    let showing = Operation::new("getSettings", "Shows what the merchant has decided")
+        .of(Callers::Merchants)
+        .answers_like::<Wire>(StatusCode::OK, "The settings.", example.clone());
+    let replacing = Operation::new("putSettings", "Puts settings in the place of those before")
+        .about("What is left out is as it was before anything was decided.")
+        .of(Callers::Merchants)
+        .repeats(Repeats::Checked)
+        .body::<Wire>(example.clone())
+        .answers_like::<Wire>(StatusCode::OK, "The settings.", example)
+        .problems(&[Code::InvalidSettings]);
+    Group {
+        name: "Settings",
+        about: "What a merchant decides for all of its payments.",
+        paths: vec![at("/v1/settings").get(show, showing).put(replace, replacing)],
+    }
 }
 
 /// What is left out is as it was before anything was decided.
-#[derive(Serialize, Deserialize)]
+#[derive(Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
+#[schemars(rename = "Settings")]
 struct Wire {
+    /// How deep transfers must stand before payments to the merchant are answered with success.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     answer_at: Option<AnswerAt>,
+    /// Whether answers of `/settle` carry the receipt in the shape of the extension `offer-receipt`, too.
     #[serde(default)]
     offer_receipts: bool,
 }
@@ -44,7 +66,7 @@ impl From<&Settings> for Wire {
 const TIERS_MAX: usize = 16;
 
 /// One level, or levels by amount.
-#[derive(Serialize, Deserialize)]
+#[derive(Serialize, Deserialize, JsonSchema)]
 #[serde(untagged)]
 enum AnswerAt {
     Always(Level),
@@ -58,10 +80,10 @@ impl AnswerAt {
             Self::ByAmount(tiers) => tiers,
         };
         if tiers.len() > TIERS_MAX {
-            return Err(Problem::Unprocessable("invalid_settings", format!("answerAt: more than {TIERS_MAX} tiers")));
+            return Err(Problem::Refused(Code::InvalidSettings, format!("answerAt: more than {TIERS_MAX} tiers")));
         }
         let why = "answerAt: amounts rise from tier to tier, levels never fall, and only the last has no `below`";
-        AnswerPolicy::by_amount(tiers, BOUND_PLACES).ok_or_else(|| Problem::Unprocessable("invalid_settings", why.to_owned()))
+        AnswerPolicy::by_amount(tiers, BOUND_PLACES).ok_or_else(|| Problem::Refused(Code::InvalidSettings, why.to_owned()))
     }
 }
 

@@ -1,46 +1,86 @@
 //! `/v1/transfers`: what arrived at a merchant's addresses, and what it pays.
 
-use actix_web::web::{Data, Path, Payload, Query, ServiceConfig};
-use actix_web::{HttpRequest, HttpResponse, web};
+use actix_web::http::StatusCode;
+use actix_web::web::{Data, Path, Payload, Query};
+use actix_web::{HttpRequest, HttpResponse};
 use chrono::{DateTime, Utc};
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
+use serde_json::json;
 
 use super::Service;
 use super::auth;
-use super::merchant::{Begun, Change, Reply, answer, begin};
-use super::page::{cursor, next_cursor, page_size};
-use super::problem::{Problem, methods};
+use super::endpoint::{Callers, Group, Operation, Repeats, at};
+use super::merchant::{Begun, Change, Reply, answer, begin, end};
+use super::page::{PAGE, cursor, next_cursor, page_size};
+use super::problem::{Code, Problem};
+use crate::domain::address::Address;
+use crate::domain::amount::Amount;
+use crate::domain::ids::{InvoiceId, PaymentId, TransferId};
+use crate::domain::matching::Basis;
+use crate::domain::network::Network;
+use crate::domain::schema::{self, Transaction};
 use crate::ledger::transfers::{OwnTransfer, TransferFilter};
 
-/// Puts the routes in place.
-pub fn routes(config: &mut ServiceConfig) {
-    config
-        .service(methods("/v1/transfers").route(web::get().to(list)))
-        .service(methods("/v1/transfers/{id}/assign").route(web::post().to(assign)));
+/// The paths.
+pub fn group() -> Group {
+    let listing = Operation::new("listTransfers", "Lists what arrived at the account's addresses, newest first")
+        .of(Callers::Merchants)
+        .query::<ListQuery>()
+        .answers::<Page>(StatusCode::OK, "A page of transfers.");
+    let assigning = Operation::new("assignTransfer", "Says which invoice a transfer pays")
+        .of(Callers::Merchants)
+        .repeats(Repeats::Answered)
+        .body::<Assignment>(json!({"invoice": "inv_019cc3f05b2c7d1e8a4f6b7c8d9e0f12"}))
+        .answers::<Assigned>(StatusCode::OK, "It pays that.")
+        .problems(&[Code::TransferNotFree, Code::TransferDoesNotFit]);
+    Group {
+        name: "Transfers",
+        about: "What arrived at a merchant's addresses, and what it pays.",
+        paths: vec![
+            at("/v1/transfers").get(list, listing),
+            at("/v1/transfers/{id}/assign").part::<TransferId>("id").post(assign, assigning),
+        ],
+    }
 }
 
 /// A transfer as its recipient reads it.
-#[derive(Serialize)]
+#[derive(Serialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
+#[schemars(rename = "Transfer")]
 pub struct TransferView {
+    #[schemars(with = "TransferId")]
     id: String,
+    #[schemars(with = "Network")]
     network: String,
+    #[schemars(with = "Transaction")]
     transaction: String,
+    /// Its place among the movements of its block or transaction.
     index: u32,
     block_number: u64,
+    #[schemars(with = "schema::Block")]
     block_hash: String,
     happened_at: DateTime<Utc>,
+    #[schemars(with = "Address")]
     asset: String,
+    #[schemars(with = "Address")]
     from: String,
+    #[schemars(with = "Address")]
     to: String,
+    #[schemars(with = "Amount")]
     amount: String,
+    /// Whether it pays something.
     matched: bool,
     #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(with = "Option<InvoiceId>")]
     invoice: Option<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(with = "Option<Basis>")]
     basis: Option<&'static str>,
     #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(with = "Option<PaymentId>")]
     payment: Option<String>,
+    /// What it carries that may say what it is for: nonces, references, memos.
     marks: Vec<String>,
 }
 
@@ -68,17 +108,24 @@ impl From<OwnTransfer> for TransferView {
     }
 }
 
-#[derive(Deserialize)]
+#[derive(Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 struct ListQuery {
+    /// Only those that pay something, or only those that do not.
     matched: Option<bool>,
+    /// Only those that pay this invoice.
+    #[schemars(with = "Option<InvoiceId>")]
     invoice: Option<String>,
+    /// How many at most.
+    #[schemars(range(min = 1, max = PAGE))]
     limit: Option<u32>,
+    /// `nextCursor` of the page before.
     cursor: Option<String>,
 }
 
-#[derive(Serialize)]
+#[derive(Serialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
+#[schemars(rename = "TransferPage")]
 struct Page {
     transfers: Vec<TransferView>,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -106,9 +153,19 @@ async fn list(service: Data<Service>, request: HttpRequest, query: Result<Query<
     .await
 }
 
-#[derive(Deserialize)]
+#[derive(Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 struct Assignment {
+    #[schemars(with = "InvoiceId")]
+    invoice: String,
+}
+
+/// What a transfer pays now.
+#[derive(Serialize, JsonSchema)]
+struct Assigned {
+    #[schemars(with = "TransferId")]
+    transfer: String,
+    #[schemars(with = "InvoiceId")]
     invoice: String,
 }
 
@@ -119,15 +176,15 @@ async fn assign(service: Data<Service>, request: HttpRequest, id: Path<String>, 
     };
     answer(&service, |flows| async move {
         let Change { account, body, keyed } = change;
-        let transfer = id.parse().map_err(|_| Problem::NotFound)?;
-        let invoice = body.invoice.parse().map_err(|_| Problem::NotFound)?;
+        let transfer: TransferId = id.parse().map_err(|_| Problem::NotFound)?;
+        let invoice: InvoiceId = body.invoice.parse().map_err(|_| Problem::NotFound)?;
         let mut db = match begin(&flows, keyed.as_ref()).await? {
             Begun::New(db) => db,
             Begun::Done(reply) => return Ok(reply),
         };
         flows.assign_transfer(&mut db, account, transfer, invoice).await?;
-        let assigned = serde_json::json!({"transfer": transfer.to_string(), "invoice": invoice.to_string()});
-        super::merchant::end(&flows, db, keyed.as_ref(), actix_web::http::StatusCode::OK, &assigned).await
+        let assigned = Assigned { transfer: transfer.to_string(), invoice: invoice.to_string() };
+        end(&flows, db, keyed.as_ref(), StatusCode::OK, &assigned).await
     })
     .await
 }

@@ -1,61 +1,125 @@
 //! `/v1/webhooks`: where an account is told of its events, and what became of each telling.
 
 use actix_web::http::StatusCode;
-use actix_web::web::{Data, Path, Payload, Query, ServiceConfig};
-use actix_web::{HttpRequest, HttpResponse, web};
+use actix_web::web::{Data, Path, Payload, Query};
+use actix_web::{HttpRequest, HttpResponse};
 use chrono::{DateTime, Utc};
+use schemars::JsonSchema;
 use secrecy::ExposeSecret;
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
+use serde_json::json;
 
 use super::Service;
 use super::auth;
-use super::merchant::{Begun, Change, Reply, answer, begin, end};
-use super::page::{cursor, next_cursor, page_size};
-use super::problem::{Problem, methods};
-use crate::domain::ids::{AccountId, DeliveryId, WebhookId};
+use super::endpoint::{Callers, Group, Operation, Repeats, at};
+use super::merchant::{Begun, Change, Nothing, Reply, answer, begin, end};
+use super::page::{PAGE, cursor, next_cursor, page_size};
+use super::problem::{Code, Problem};
+use crate::domain::event::EventKind;
+use crate::domain::ids::{AccountId, DeliveryId, EventId, WebhookId};
 use crate::flow::Flows;
 use crate::flow::webhook::WebhookError;
 use crate::ledger::deliveries::Delivery;
 use crate::ledger::webhooks::Webhook;
 
-/// Puts the routes in place.
-pub fn routes(config: &mut ServiceConfig) {
-    config
-        .service(methods("/v1/webhooks").route(web::get().to(list)).route(web::post().to(create)))
-        .service(methods("/v1/webhooks/{id}").route(web::get().to(show)).route(web::delete().to(remove)))
-        .service(methods("/v1/webhooks/{id}/rotate-secret").route(web::post().to(rotate)))
-        .service(methods("/v1/webhooks/{id}/enable").route(web::post().to(enable)))
-        .service(methods("/v1/webhooks/{id}/deliveries").route(web::get().to(deliveries)))
-        .service(methods("/v1/webhooks/{id}/deliveries/{delivery}/redeliver").route(web::post().to(redeliver)));
+/// The paths.
+pub fn group() -> Group {
+    let listing = Operation::new("listWebhooks", "Lists the account's webhooks, oldest first")
+        .of(Callers::Parties)
+        .query::<PageQuery>()
+        .answers::<Page>(StatusCode::OK, "A page of webhooks, without their secrets.");
+    let creating = Operation::new("createWebhook", "Adds a webhook")
+        .about("The answer shows the secret this once, and again only under the same `Idempotency-Key`.")
+        .of(Callers::Parties)
+        .repeats(Repeats::Answered)
+        .body::<WebhookBody>(
+            json!({"url": "https://shop.example.com/hooks/quittance", "events": ["invoice.paid", "invoice.reopened"]}),
+        )
+        .answers::<WithSecret>(StatusCode::CREATED, "The webhook, with its secret.")
+        .problems(&[Code::InvalidWebhookUrl, Code::UnknownEvent, Code::TooManyWebhooks]);
+    let showing = Operation::new("getWebhook", "Shows a webhook")
+        .of(Callers::Parties)
+        .answers::<WebhookView>(StatusCode::OK, "The webhook.");
+    let removing = Operation::new("removeWebhook", "Removes a webhook, with everything that it was not told yet")
+        .of(Callers::Parties)
+        .repeats(Repeats::Answered)
+        .optional_body::<Nothing>(json!({}))
+        .answers::<Nothing>(StatusCode::OK, "It is removed.");
+    let rotating = Operation::new("rotateWebhookSecret", "Gives a webhook a new secret")
+        .about("The one before signs beside it for 24 hours.")
+        .of(Callers::Parties)
+        .repeats(Repeats::Answered)
+        .optional_body::<Nothing>(json!({}))
+        .answers::<WithSecret>(StatusCode::OK, "The webhook, with its new secret.");
+    let enabling = Operation::new("enableWebhook", "Has a webhook told again whose receiver answered 410")
+        .of(Callers::Parties)
+        .repeats(Repeats::Answered)
+        .optional_body::<Nothing>(json!({}))
+        .answers::<WebhookView>(StatusCode::OK, "The webhook.")
+        .problems(&[Code::InvalidWebhookUrl]);
+    let telling = Operation::new("listDeliveries", "Lists what became of each telling, newest first")
+        .about("For 30 days after each has ended.")
+        .of(Callers::Parties)
+        .query::<PageQuery>()
+        .answers::<DeliveryPage>(StatusCode::OK, "A page of deliveries.");
+    let redelivering = Operation::new("redeliver", "Tells an event again, whether it arrived before or not")
+        .of(Callers::Parties)
+        .repeats(Repeats::Answered)
+        .optional_body::<Nothing>(json!({}))
+        .answers::<DeliveryView>(StatusCode::OK, "The delivery, which begins anew.")
+        .problems(&[Code::WebhookDisabled]);
+    Group {
+        name: "Webhooks",
+        about: "Where an account is told of its events, and what became of each telling.",
+        paths: vec![
+            at("/v1/webhooks").get(list, listing).post(create, creating),
+            at("/v1/webhooks/{id}").part::<WebhookId>("id").get(show, showing).delete(remove, removing),
+            at("/v1/webhooks/{id}/rotate-secret").part::<WebhookId>("id").post(rotate, rotating),
+            at("/v1/webhooks/{id}/enable").part::<WebhookId>("id").post(enable, enabling),
+            at("/v1/webhooks/{id}/deliveries").part::<WebhookId>("id").get(deliveries, telling),
+            at("/v1/webhooks/{id}/deliveries/{delivery}/redeliver")
+                .part::<WebhookId>("id")
+                .part::<DeliveryId>("delivery")
+                .post(redeliver, redelivering),
+        ],
+    }
 }
 
-#[derive(Deserialize)]
+#[derive(Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
+#[schemars(rename = "WebhookOrder")]
 struct WebhookBody {
+    /// A public server, `https` on port 443 or 8443.
+    #[schemars(length(max = 2_048))]
     url: String,
+    /// The types to be told of. All of them, also those that do not exist yet, if none is named.
     #[serde(default)]
+    #[schemars(with = "Vec<EventKind>")]
     events: Vec<String>,
 }
 
-/// A body without members.
-#[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
-struct Nothing {}
-
-#[derive(Deserialize)]
+#[derive(Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 struct PageQuery {
+    /// How many at most.
+    #[schemars(range(min = 1, max = PAGE))]
     limit: Option<u32>,
+    /// `nextCursor` of the page before.
     cursor: Option<String>,
 }
 
-#[derive(Serialize)]
+#[derive(Serialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
+#[schemars(rename = "Webhook")]
 struct WebhookView {
+    #[schemars(with = "WebhookId")]
     id: String,
     url: String,
+    /// The types that it is told of; all if there are none.
+    #[schemars(with = "Vec<EventKind>")]
     events: Vec<String>,
+    #[schemars(extend("enum" = ["active", "failing", "disabled"]))]
     status: &'static str,
     created_at: DateTime<Utc>,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -64,25 +128,32 @@ struct WebhookView {
     disabled_at: Option<DateTime<Utc>>,
     #[serde(skip_serializing_if = "Option::is_none")]
     disabled_reason: Option<String>,
+    /// Until when the secret before signs, too.
     #[serde(skip_serializing_if = "Option::is_none")]
     former_secret_expires_at: Option<DateTime<Utc>>,
 }
 
-#[derive(Serialize)]
+#[derive(Serialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
+#[schemars(rename = "WebhookPage")]
 struct Page {
     webhooks: Vec<WebhookView>,
     #[serde(skip_serializing_if = "Option::is_none")]
     next_cursor: Option<String>,
 }
 
-#[derive(Serialize)]
+#[derive(Serialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
+#[schemars(rename = "Delivery")]
 struct DeliveryView {
+    #[schemars(with = "DeliveryId")]
     id: String,
+    #[schemars(with = "EventId")]
     event: String,
     #[serde(rename = "type")]
+    #[schemars(with = "EventKind")]
     kind: String,
+    #[schemars(extend("enum" = ["pending", "delivered", "failed"]))]
     status: &'static str,
     attempts: u32,
     created_at: DateTime<Utc>,
@@ -92,20 +163,34 @@ struct DeliveryView {
     delivered_at: Option<DateTime<Utc>>,
     #[serde(skip_serializing_if = "Option::is_none")]
     given_up_at: Option<DateTime<Utc>>,
+    /// The HTTP status that was answered last.
     #[serde(skip_serializing_if = "Option::is_none")]
     last_status: Option<u16>,
+    /// What went wrong last, as a word.
     #[serde(skip_serializing_if = "Option::is_none")]
     last_failure: Option<String>,
+    /// The beginning of the last answer that was no success.
     #[serde(skip_serializing_if = "Option::is_none")]
     last_answer: Option<String>,
 }
 
-#[derive(Serialize)]
+#[derive(Serialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 struct DeliveryPage {
     deliveries: Vec<DeliveryView>,
     #[serde(skip_serializing_if = "Option::is_none")]
     next_cursor: Option<String>,
+}
+
+/// A webhook with its secret, which is added to the answer after that was stored.
+#[derive(JsonSchema)]
+#[schemars(rename = "WebhookWithSecret")]
+#[expect(dead_code, reason = "the secret is added to what was written; this says what comes of it")]
+struct WithSecret {
+    #[schemars(flatten)]
+    webhook: WebhookView,
+    /// What signs what the webhook is told. Missing from a repetition if the webhook was removed meanwhile.
+    secret: Option<String>,
 }
 
 /// Writes a webhook down, without its secret.
@@ -156,11 +241,11 @@ impl From<WebhookError> for Problem {
     fn from(error: WebhookError) -> Self {
         let detail = error.to_string();
         match error {
-            WebhookError::Target(_) => Self::Unprocessable("invalid_webhook_url", detail),
-            WebhookError::UnknownEvent(_) => Self::Unprocessable("unknown_event", detail),
-            WebhookError::TooMany(_) => Self::Conflict("too_many_webhooks", detail),
+            WebhookError::Target(_) => Self::Refused(Code::InvalidWebhookUrl, detail),
+            WebhookError::UnknownEvent(_) => Self::Refused(Code::UnknownEvent, detail),
+            WebhookError::TooMany(_) => Self::Refused(Code::TooManyWebhooks, detail),
             WebhookError::NoSuchWebhook | WebhookError::NoSuchDelivery => Self::NotFound,
-            WebhookError::Disabled => Self::Conflict("webhook_disabled", detail),
+            WebhookError::Disabled => Self::Refused(Code::WebhookDisabled, detail),
             WebhookError::Random(_) => {
                 tracing::error!(error = %crate::telemetry::ErrorChain(&error), "a webhook got no secret");
                 Self::Internal
@@ -239,7 +324,7 @@ async fn remove(service: Data<Service>, request: HttpRequest, id: Path<String>, 
             Begun::Done(reply) => return Ok(reply),
         };
         flows.remove_webhook(&mut db, account, parse(&id)?).await?;
-        end(&flows, db, keyed.as_ref(), StatusCode::OK, &serde_json::json!({})).await
+        end(&flows, db, keyed.as_ref(), StatusCode::OK, &Nothing {}).await
     })
     .await
 }

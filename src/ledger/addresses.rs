@@ -19,7 +19,8 @@ const TABLE: &str = "addresses";
 const ONE_OWNER: &str = "addresses_one_owner";
 
 /// How an account showed that an address is its own.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, schemars::JsonSchema)]
+#[schemars(rename = "AddressProofKind", rename_all = "lowercase")]
 pub enum Proof {
     /// The owner of the address signed for it.
     Signature,

@@ -3,12 +3,16 @@
 use std::str::FromStr;
 
 use chrono::DateTime;
+use schemars::{JsonSchema, Schema, SchemaGenerator};
 use serde::{Deserialize, Serialize};
 
 use super::canonical::canonical;
 use crate::domain::address::Address;
+use crate::domain::amount::Amount;
+use crate::domain::ids::ReceiptId;
 use crate::domain::network::Network;
 use crate::domain::receipt::{Finality, Purpose, Statement, StatementFault};
+use crate::domain::schema::{self, Transaction};
 
 /// The version of the claims.
 pub const VERSION: u32 = 1;
@@ -62,31 +66,63 @@ impl Claims {
     }
 }
 
+/// Claims look like [`Wire`] outside.
+impl JsonSchema for Claims {
+    fn inline_schema() -> bool {
+        true
+    }
+
+    fn schema_name() -> std::borrow::Cow<'static, str> {
+        Wire::schema_name()
+    }
+
+    fn json_schema(generator: &mut SchemaGenerator) -> Schema {
+        generator.subschema_for::<Wire>()
+    }
+}
+
 /// The members of the claims, in the order of their names. A member without value is left out.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
+#[schemars(rename = "Claims")]
 pub(super) struct Wire {
+    /// The account that was paid, if it is known. Empty in typed data where there is none.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(super) account: Option<String>,
+    #[schemars(with = "Amount")]
     pub(super) amount: String,
+    #[schemars(with = "Address")]
     pub(super) asset: String,
+    #[schemars(with = "schema::Block")]
     pub(super) block_hash: String,
+    #[schemars(with = "Finality")]
     pub(super) finality: String,
     pub(super) index: u32,
+    /// The invoice that is paid. Empty in typed data where there is none.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(super) invoice: Option<String>,
+    /// Seconds since 1970.
     pub(super) issued_at: u64,
+    /// The service that signed.
     pub(super) issuer: String,
+    #[schemars(with = "Network")]
     pub(super) network: String,
+    #[schemars(with = "Address")]
     pub(super) pay_to: String,
+    #[schemars(with = "Address")]
     pub(super) payer: String,
+    /// The payment that was settled here. Empty in typed data where there is none.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(super) payment_id: Option<String>,
+    #[schemars(with = "ReceiptId")]
     pub(super) receipt_id: String,
+    /// What was paid for. Empty in typed data where there is none.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(super) resource_url: Option<String>,
     pub(super) revision: u32,
+    #[schemars(with = "Transaction")]
     pub(super) transaction: String,
+    #[schemars(extend("const" = VERSION))]
     pub(super) version: u32,
 }
 

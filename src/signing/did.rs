@@ -2,13 +2,14 @@
 
 use std::fmt::Write as _;
 
+use schemars::JsonSchema;
 use serde::Serialize;
 
 use super::jwk::Jwk;
 use super::key_set::KeySet;
 
 /// The document at `/.well-known/did.json`, or at `/did.json` below the path that the public URL may have.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct DidDocument {
     #[serde(rename = "@context")]
@@ -19,8 +20,9 @@ pub struct DidDocument {
 }
 
 /// A key in a DID document.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
+#[schemars(rename = "VerificationMethod")]
 struct Method {
     id: String,
     #[serde(rename = "type")]

@@ -4,6 +4,7 @@ use alloy::primitives::{B256, Signature, U256};
 use alloy::signers::SignerSync as _;
 use alloy::signers::local::PrivateKeySigner;
 use alloy::sol_types::{Eip712Domain, SolStruct as _, eip712_domain};
+use schemars::JsonSchema;
 use secrecy::zeroize::Zeroizing;
 use serde::{Deserialize, Serialize};
 
@@ -71,9 +72,10 @@ impl TypedKey {
 }
 
 /// A receipt as typed data with its signature. `payload` is the message, as `eth_signTypedData_v4` takes it.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct TypedReceipt {
+    #[schemars(extend("const" = FORMAT))]
     format: String,
     payload: Wire,
     signature: String,

@@ -4,6 +4,7 @@
 
 use chrono::{DateTime, Utc};
 use ed25519_dalek::VerifyingKey;
+use schemars::JsonSchema;
 use serde::Serialize;
 use sha2::{Digest as _, Sha256};
 use sha3::Keccak256;
@@ -157,7 +158,7 @@ impl PublicKey {
 }
 
 /// A JSON Web Key as we publish it. `address`, `createdAt` and `retiredAt` are ours; others pass over what they do not know.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct Jwk {
     kty: &'static str,

@@ -2,6 +2,7 @@
 
 use chrono::{DateTime, Utc};
 use ed25519_dalek::VerifyingKey;
+use schemars::JsonSchema;
 use serde::Serialize;
 use serde_json::{Map, Value};
 
@@ -11,7 +12,7 @@ use crate::domain::address::Address;
 use crate::x402::json::{DEPTH_MAX, object};
 
 /// The document at `/.well-known/jwks.json`.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, JsonSchema)]
 pub struct Jwks {
     keys: Vec<Jwk>,
 }

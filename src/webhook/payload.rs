@@ -1,14 +1,19 @@
 //! What a webhook says.
 
 use chrono::{DateTime, Utc};
+use schemars::JsonSchema;
 use serde::Serialize;
+
+use crate::domain::event::EventKind;
 
 /// The body of a webhook, in the shape that Standard Webhooks recommends. It is written once and stored: every attempt sends the same
 /// bytes.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, JsonSchema)]
+#[schemars(rename = "{T}Event")]
 pub struct Payload<'a, T> {
     /// The type of the event, like `invoice.paid`.
     #[serde(rename = "type")]
+    #[schemars(with = "EventKind")]
     pub event: &'a str,
     /// When it happened, not when it is told.
     pub timestamp: DateTime<Utc>,

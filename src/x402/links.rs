@@ -1,5 +1,6 @@
 //! What each kind of payer needs to pay an invoice: URIs for wallets, headers for plain HTTP, and what binds a transfer to it.
 
+use schemars::JsonSchema;
 use serde::Serialize;
 
 use crate::domain::address::{encode_base58, encode_hex};
@@ -27,15 +28,15 @@ pub struct Offer<'a> {
 }
 
 /// The same for programs: everything that the network of the offer has.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct Links {
-    /// See [`Offer::payto`].
+    /// Where to pay, as a URI of RFC 8905: `payto://eip155/8453/<address>?amount=…`.
     pub payto: String,
-    /// See [`Offer::eip681`].
+    /// A transfer for wallets of EVM networks (EIP-681): `ethereum:<token>@<chain id>/transfer?…`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub eip681: Option<String>,
-    /// See [`Offer::solana_pay`].
+    /// A transfer for wallets of Solana (Solana Pay): `solana:<address>?amount=…`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub solana_pay: Option<String>,
     /// The first nonce that binds an authorization (EIP-3009) to the invoice; the last eight bytes are free.

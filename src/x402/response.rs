@@ -3,6 +3,7 @@
 //! Old clients dictate much of their shape: `payer`, `transaction` and `network` are strings in every answer, because
 //! version 1 clients in Go and Python fail without them; everything else is left out where it is empty, never `null`.
 
+use schemars::JsonSchema;
 use serde::Serialize;
 use serde_json::{Map, Value, json};
 
@@ -58,7 +59,7 @@ impl<'a> From<&'a RequestError> for Echo<'a> {
 }
 
 /// The answer of `POST /verify`.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct VerifyResponse {
     /// Whether the payment would settle now.
@@ -107,7 +108,7 @@ impl From<&RequestError> for VerifyResponse {
 }
 
 /// The answer of `POST /settle`.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct SettleResponse {
     /// Whether the payment is made, and this caller is the one who is told.
@@ -126,6 +127,7 @@ pub struct SettleResponse {
     pub network: String,
     /// What was paid, in atomic units; absent unless it was.
     #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(with = "Option<Amount>")]
     pub amount: Option<String>,
     /// What we say beyond the protocol.
     #[serde(skip_serializing_if = "SettleExtra::is_empty")]
@@ -139,11 +141,12 @@ pub struct SettleResponse {
 }
 
 /// What a settle answer says beyond the protocol.
-#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct SettleExtra {
     /// Our name for the payment, under which it can be asked for.
     #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(with = "Option<PaymentId>")]
     pub payment_id: Option<String>,
     /// How deep the transfer stands.
     #[serde(skip_serializing_if = "Option::is_none")]

@@ -4,6 +4,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use schemars::JsonSchema;
 use serde::Serialize;
 
 use super::permit2::GAS_SPONSORING_EXTENSION;
@@ -13,7 +14,7 @@ use crate::domain::payment::{SCHEME_EXACT, SCHEME_TRANSFER, SCHEME_UPTO};
 use crate::domain::reason::Version;
 
 /// The answer of `GET /supported`.
-#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct Supported {
     /// Every combination that can be paid with.
@@ -31,7 +32,7 @@ pub struct Supported {
 }
 
 /// A combination of version, scheme and network that can be paid with.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct Kind {
     /// The version as a number.
@@ -46,7 +47,7 @@ pub struct Kind {
 }
 
 /// What a payer must know of a network beforehand.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub enum KindExtra {
     /// Who pays the fee of a transaction that the payer signs (Solana).
@@ -121,7 +122,7 @@ fn signers(offered: &[Offered]) -> BTreeMap<String, BTreeSet<String>> {
 }
 
 /// What an endpoint says of itself when it is asked with `GET`.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, JsonSchema)]
 pub struct SelfDescription {
     /// The path.
     pub endpoint: &'static str,
@@ -132,7 +133,7 @@ pub struct SelfDescription {
 }
 
 /// The body that an endpoint expects, as names of protocol objects.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct BodyDescription {
     /// The name of the first object.

@@ -7,6 +7,7 @@ use serde_json::{Value, json};
 
 use crate::support::chain::{Chain, ChainOptions};
 use crate::support::cli::{self, open_account};
+use crate::support::contract;
 use crate::support::database;
 use crate::support::facilitator::{Facilitator, NetworkOptions, Options};
 use crate::support::merchant::Merchant;
@@ -35,14 +36,12 @@ async fn post(facilitator: &Facilitator, path: &str, body: &Value, authorization
     if let Some(authorization) = authorization {
         request = request.header("authorization", authorization);
     }
-    let answer = request.send().await.expect("an answer");
-    (answer.status().as_u16(), answer.json().await.expect("JSON"))
+    contract::read("POST", request.send().await.expect("an answer")).await.expect("JSON")
 }
 
 async fn get(facilitator: &Facilitator, path: &str, key: &str) -> (u16, Value) {
     let request = facilitator.client().get(format!("{}{path}", facilitator.url)).header("authorization", bearer(key));
-    let answer = request.send().await.expect("an answer");
-    (answer.status().as_u16(), answer.json().await.expect("JSON"))
+    contract::read("GET", request.send().await.expect("an answer")).await.expect("JSON")
 }
 
 fn ids(page: &Value) -> Vec<String> {

@@ -16,7 +16,7 @@ use crate::support::facilitator::{Facilitator, NetworkOptions, Options};
 use crate::support::payer::Terms;
 use crate::support::proxy::{Act, Proxy};
 use crate::support::typed::Usdc;
-use crate::support::{cli, database, eventually};
+use crate::support::{cli, contract, database, eventually};
 
 async fn start(server: &str) -> (Chain, Facilitator) {
     let chain = Chain::start(ChainOptions { block_time: 0.25, ..ChainOptions::default() }).await;
@@ -36,8 +36,7 @@ async fn settle_raw(facilitator: &Facilitator, body: &Value, headers: &[(&str, &
     for (name, value) in headers {
         request = request.header(*name, *value);
     }
-    let answer = request.send().await.expect("the facilitator answers");
-    (answer.status().as_u16(), answer.text().await.expect("text"))
+    contract::read_text("POST", request.send().await.expect("the facilitator answers")).await.expect("text")
 }
 
 fn parsed(text: &str) -> Value {

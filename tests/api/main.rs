@@ -22,6 +22,7 @@ mod answers;
 mod attribution;
 mod budgets;
 mod collecting;
+mod contract;
 mod discovery;
 mod events;
 mod evidence;

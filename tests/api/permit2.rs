@@ -203,6 +203,11 @@ async fn what_cost_nothing_is_settled_once_without_a_transaction() {
         assert_eq!((&again["success"], &again["errorReason"]), (&json!(false), &json!("duplicate_settlement")), "{amount}");
     }
     assert_eq!(world.verify(&signed.v2()).await["invalidReason"], "duplicate_settlement");
+    // Both schemes use the same numbers, which the chain knows nothing of here.
+    let same_nonce = Order { nonce: signed.order.nonce, ..Order::exact(&world.chain, payer, &signed.order.terms) };
+    let exact = same_nonce.sign(&world.chain, payer.signer()).v2();
+    assert_eq!(world.verify(&exact).await["invalidReason"], "duplicate_settlement");
+    assert_eq!(world.settle(&exact).await["errorReason"], "duplicate_settlement");
     // What nobody settled is free still.
     assert_eq!(world.settle(&forged.v2_of(7)).await["success"], true);
     assert_eq!(world.received().await, [7]);

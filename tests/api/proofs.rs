@@ -11,12 +11,11 @@ use serde_json::{Value, json};
 use sqlx::{Connection, PgConnection};
 
 use crate::support::chain::{Chain, ChainOptions, hex};
-use crate::support::cli;
-use crate::support::database;
 use crate::support::facilitator::{Facilitator, NetworkOptions, Options, replicas};
 use crate::support::merchant::{Merchant, pay, sign};
 use crate::support::payer::{Payer, Terms, landings_call, transfer_call};
 use crate::support::typed;
+use crate::support::{cli, contract, database};
 
 mod at_once;
 mod page;
@@ -122,8 +121,7 @@ async fn post(facilitator: &Facilitator, path: &str, body: &Value, key: Option<&
     if let Some(repeat) = repeat {
         request = request.header("idempotency-key", repeat);
     }
-    let answer = request.send().await.expect("an answer");
-    (answer.status().as_u16(), answer.json().await.expect("JSON"))
+    contract::read("POST", request.send().await.expect("an answer")).await.expect("JSON")
 }
 
 /// How many rows the ledger has where a presentation can leave one.

@@ -12,7 +12,7 @@ use crate::support::merchant::{Merchant, pay};
 use crate::support::payer::Terms;
 use crate::support::receipts::{Keys, claims_of, receipt_in};
 use crate::support::receiver::Receiver;
-use crate::support::{database, eventually, root};
+use crate::support::{contract, database, eventually};
 
 mod absent;
 mod stream;
@@ -23,10 +23,11 @@ const PATIENCE: std::time::Duration = std::time::Duration::from_secs(30);
 /// nobody in particular, to another provider, to another merchant, and to an operator.
 type Route = (&'static str, &'static str, &'static str, [u16; 4]);
 
-const ROUTES: [Route; 66] = [
+const ROUTES: [Route; 67] = [
     ("GET", "/", "", [200; 4]),
     ("GET", "/health", "", [200; 4]),
     ("GET", "/supported", "", [401, 200, 403, 200]),
+    ("GET", "/openapi.json", "", [200; 4]),
     ("GET", "/verify", "", [200; 4]),
     ("GET", "/settle", "", [200; 4]),
     // A refusal: the transfer is not theirs to present.
@@ -109,41 +110,12 @@ fn pattern(path: &str) -> String {
     path.split('/').map(part).collect::<Vec<_>>().join("/")
 }
 
-/// The methods and paths in the `routes` of a file.
-fn routes_in(source: &str) -> Vec<(String, String)> {
-    let Some((_, rest)) = source.split_once("pub fn routes(") else { return Vec::new() };
-    let body = rest.split_once("\n}\n").expect("a function ends").0;
-    let mut parts = body.split('"').skip(1);
-    let mut routes = Vec::new();
-    while let (Some(path), Some(code)) = (parts.next(), parts.next()) {
-        let methods =
-            ["get", "post", "put", "patch", "delete"].map(|method| (method, code.matches(&format!("web::{method}()")).count()));
-        assert!(methods.iter().any(|(_, count)| *count > 0), "{path} takes no method that this test knows");
-        let of_path = methods.into_iter().filter(|(_, count)| *count > 0);
-        routes.extend(of_path.map(|(method, _)| (method.to_uppercase(), path.to_owned())));
-    }
-    routes
-}
-
-fn sources() -> Vec<String> {
-    let files =
-        std::fs::read_dir(root().join("src/http")).expect("the sources are there").map(|file| file.expect("a file").path());
-    let sources = files.filter(|file| file.is_file());
-    sources.map(|file| std::fs::read_to_string(file).expect("UTF-8")).collect()
-}
-
 #[test]
-fn every_route_of_the_service_is_asked_and_counted() {
-    let served: BTreeSet<_> = sources().iter().flat_map(|source| routes_in(source)).collect();
+fn every_route_of_the_service_is_asked() {
+    let served: BTreeSet<_> = contract::operations().into_iter().map(|(method, path)| (method, pattern(&path))).collect();
     let asked: BTreeSet<_> = ROUTES.iter().map(|(method, path, ..)| ((*method).to_owned(), pattern(path))).collect();
-    let served_patterns: BTreeSet<_> = served.iter().map(|(method, path)| (method.clone(), pattern(path))).collect();
-    assert!(served.len() > 40, "the routes were found");
-    assert_eq!(asked, served_patterns, "each route is in the table of this test, and no other");
 
-    let http = std::fs::read_to_string(root().join("src/http.rs")).expect("it is there");
-    let counted = http.split_once("const ROUTES").and_then(|(_, rest)| rest.split_once("];")).expect("a list").0;
-    let uncounted: Vec<_> = served.iter().filter(|(_, path)| !counted.contains(&format!("\"{path}\""))).collect();
-    assert!(uncounted.is_empty(), "not counted under their own names: {uncounted:?}");
+    assert_eq!(asked, served, "each route is in the table of this test, and no other");
 }
 
 /// What belongs to somebody, by the words of the table, and what nobody else may ever read.
@@ -273,18 +245,17 @@ async fn settle_down(chain: &Chain, facilitator: &Facilitator, receiver: &Receiv
 
 /// Asks as the holder of a key, or as nobody; status and text.
 async fn ask(facilitator: &Facilitator, (method, path, body): (&str, &str, &str), key: Option<&str>) -> (u16, String) {
-    let method = method.parse().expect("a method");
+    let verb = method.parse().expect("a method");
     // Of events pages and not a stream that does not end.
     let mut request =
-        facilitator.client().request(method, format!("{}{path}", facilitator.url)).header("accept", "application/json");
+        facilitator.client().request(verb, format!("{}{path}", facilitator.url)).header("accept", "application/json");
     if let Some(key) = key {
         request = request.bearer_auth(key);
     }
     if !body.is_empty() {
         request = request.header("content-type", "application/json").body(body.to_owned());
     }
-    let answer = request.send().await.expect("an answer");
-    (answer.status().as_u16(), answer.text().await.expect("text"))
+    contract::read_text(method, request.send().await.expect("an answer")).await.expect("text")
 }
 
 /// Everything that the owner reads of what is its own.

@@ -11,7 +11,7 @@ use serde_json::Value;
 use tokio::process::{Child, Command};
 
 use super::chain::Chain;
-use super::eventually;
+use super::{contract, eventually};
 
 /// A running `quittance serve`. It is killed when this is dropped.
 pub struct Facilitator {
@@ -255,7 +255,8 @@ impl Facilitator {
     /// A GET; status and answer.
     pub async fn get(&self, path: &str) -> (u16, Value) {
         let answer = self.client.get(format!("{}{path}", self.url)).send().await.expect("the facilitator answers");
-        (answer.status().as_u16(), answer.json().await.unwrap_or(Value::Null))
+        let (status, text) = contract::read_text("GET", answer).await.expect("an answer ends");
+        (status, serde_json::from_str(&text).unwrap_or(Value::Null))
     }
 
     /// Settles as the servers of the SDKs do: asks once more, with the same body, after a pending answer; and again while the
@@ -289,9 +290,7 @@ impl Caller {
     /// The same with a body of any form.
     pub async fn try_post_text(&self, path: &str, body: String) -> Result<(u16, Value), reqwest::Error> {
         let request = self.client.post(format!("{}{path}", self.url)).header("content-type", "application/json").body(body);
-        let answer = request.send().await?;
-        let status = answer.status().as_u16();
-        Ok((status, answer.json().await?))
+        contract::read("POST", request.send().await?).await
     }
 
     /// See [`Facilitator::settle_patiently`].

@@ -11,7 +11,7 @@ use super::chain::Chain;
 use super::cli::{Account, open_account};
 use super::facilitator::Facilitator;
 use super::payer::{Payer, transfer_call};
-use super::{database, eventually};
+use super::{contract, database, eventually};
 
 /// How long something may take that needs a block or two.
 const PATIENCE: Duration = Duration::from_secs(30);
@@ -51,17 +51,15 @@ impl<'a> Merchant<'a> {
     /// Sends a request and returns status and answer.
     pub async fn send(&self, method: &str, path: &str, body: Option<&Value>, idempotency: Option<&str>) -> (u16, Value) {
         let url = format!("{}{path}", self.facilitator.url);
-        let method = method.parse().expect("a method");
-        let mut request = self.facilitator.client().request(method, url).bearer_auth(&self.account.key);
+        let verb = method.parse().expect("a method");
+        let mut request = self.facilitator.client().request(verb, url).bearer_auth(&self.account.key);
         if let Some(body) = body {
             request = request.json(body);
         }
         if let Some(key) = idempotency {
             request = request.header("idempotency-key", key);
         }
-        let answer = request.send().await.expect("an answer");
-        let status = answer.status().as_u16();
-        (status, answer.json().await.expect("JSON"))
+        contract::read(method, request.send().await.expect("an answer")).await.expect("JSON")
     }
 
     /// Reads.

@@ -5,6 +5,7 @@
 
 pub mod chain;
 pub mod cli;
+pub mod contract;
 pub mod database;
 pub mod facilitator;
 pub mod flows;

@@ -113,6 +113,7 @@ pub fn examine(
         valid_after: DateTime::UNIX_EPOCH,
         expires_at: now + LANDS_WITHIN,
         signer: Some(Address::Solana(*transaction.fee_payer())),
+        waivable: false,
         // What came in the fee payer's place is nobody's, and is not kept.
         payload: TransactionPayload { transaction: transaction.unsigned() }.to_json(),
         request,

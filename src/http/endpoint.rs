@@ -1,0 +1,355 @@
+//! What is served: each path with its methods, what they take, and what they answer.
+//!
+//! There is one list of these, [`super::groups`]. Requests are routed by it and counted under its patterns, and the OpenAPI document is
+//! written from it. So what is served is described, and what is described is served.
+
+use actix_web::http::{Method, StatusCode};
+use actix_web::web::ServiceConfig;
+use actix_web::{FromRequest, Handler, HttpResponse, Responder, Route, web};
+use schemars::{JsonSchema, Schema, SchemaGenerator};
+use serde_json::Value;
+
+use super::problem::{Code, method_not_allowed};
+use crate::domain::reason::Reason;
+
+/// Describes a type in JSON Schema.
+pub type Describe = fn(&mut SchemaGenerator) -> Schema;
+
+/// Paths about one subject.
+pub struct Group {
+    /// What the subject is called.
+    pub name: &'static str,
+    /// What it is.
+    pub about: &'static str,
+    /// The paths.
+    pub paths: Vec<PathItem>,
+}
+
+/// A path with its methods.
+pub struct PathItem {
+    /// The path, with parts in braces that stand for any text.
+    pub pattern: &'static str,
+    /// What those parts are.
+    pub parts: Vec<(&'static str, Describe)>,
+    methods: Vec<(Method, Route, Operation)>,
+    otherwise: fn() -> HttpResponse,
+}
+
+/// Begins a path.
+pub fn at(pattern: &'static str) -> PathItem {
+    PathItem { pattern, parts: Vec::new(), methods: Vec::new(), otherwise: method_not_allowed }
+}
+
+impl PathItem {
+    /// Says what the part `{name}` of the path is.
+    pub fn part<T: JsonSchema>(mut self, name: &'static str) -> Self {
+        self.parts.push((name, SchemaGenerator::subschema_for::<T>));
+        self
+    }
+
+    /// Takes GET.
+    pub fn get<F, Args>(self, handler: F, operation: Operation) -> Self
+    where
+        F: Handler<Args>,
+        Args: FromRequest + 'static,
+        F::Output: Responder + 'static,
+    {
+        self.takes(Method::GET, web::get().to(handler), operation)
+    }
+
+    /// Takes POST.
+    pub fn post<F, Args>(self, handler: F, operation: Operation) -> Self
+    where
+        F: Handler<Args>,
+        Args: FromRequest + 'static,
+        F::Output: Responder + 'static,
+    {
+        self.takes(Method::POST, web::post().to(handler), operation)
+    }
+
+    /// Takes PUT.
+    pub fn put<F, Args>(self, handler: F, operation: Operation) -> Self
+    where
+        F: Handler<Args>,
+        Args: FromRequest + 'static,
+        F::Output: Responder + 'static,
+    {
+        self.takes(Method::PUT, web::put().to(handler), operation)
+    }
+
+    /// Takes DELETE.
+    pub fn delete<F, Args>(self, handler: F, operation: Operation) -> Self
+    where
+        F: Handler<Args>,
+        Args: FromRequest + 'static,
+        F::Output: Responder + 'static,
+    {
+        self.takes(Method::DELETE, web::delete().to(handler), operation)
+    }
+
+    fn takes(mut self, method: Method, route: Route, operation: Operation) -> Self {
+        self.methods.push((method, route, operation));
+        self
+    }
+
+    /// Answers every other method in another way than with a problem document.
+    pub fn otherwise(mut self, answer: fn() -> HttpResponse) -> Self {
+        self.otherwise = answer;
+        self
+    }
+
+    /// The methods, with what they do.
+    pub fn operations(&self) -> impl Iterator<Item = (&Method, &Operation)> {
+        self.methods.iter().map(|(method, _, operation)| (method, operation))
+    }
+
+    /// Puts the path in place.
+    pub fn serve(self, config: &mut ServiceConfig) {
+        let resource =
+            self.methods.into_iter().fold(web::resource(self.pattern), |resource, (_, route, _)| resource.route(route));
+        let otherwise = self.otherwise;
+        config.service(resource.default_service(web::to(move || async move { otherwise() })));
+    }
+}
+
+/// Who may call. Each of these is a function of [`super::auth`].
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Callers {
+    /// Everybody; a key is not looked at.
+    Everybody,
+    /// Providers and operators, and where the service is open everybody without a key.
+    Providers,
+    /// Every account, and where the service is open everybody without a key.
+    Readers,
+    /// Every account.
+    Accounts,
+    /// Merchants.
+    Merchants,
+    /// Merchants and providers: who is told of events.
+    Parties,
+    /// Operators.
+    Operators,
+}
+
+/// What an `Idempotency-Key` does to a request.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Repeats {
+    /// Nothing; it is not looked at.
+    Ignored,
+    /// Nothing, but a malformed one is refused: to do it twice is to do it once.
+    Checked,
+    /// The request is done once, and answered as it was the first time.
+    Answered,
+}
+
+/// A good answer.
+pub struct Answer {
+    /// The status.
+    pub status: StatusCode,
+    /// When it is given.
+    pub about: &'static str,
+    /// Its headers besides those of every answer, with what they say.
+    pub headers: Vec<(&'static str, &'static str)>,
+    /// What it may be made of, by media type. A text that is no JSON has no schema.
+    pub content: Vec<(&'static str, Option<Describe>, Option<Value>)>,
+}
+
+/// In which form problems are told.
+#[derive(Clone, Copy)]
+pub enum Errors {
+    /// As problem documents (RFC 9457).
+    Documents,
+    /// In the endpoint's own answer.
+    Typed {
+        /// The answer.
+        describe: Describe,
+        /// An answer with a code.
+        example: fn(&'static str, String) -> Value,
+        /// The member that holds the code.
+        member: &'static str,
+        /// The code of what is nobody's fault, in the place of `internal` and `unavailable`.
+        unexpected: Option<&'static str>,
+    },
+}
+
+/// What a method does.
+pub struct Operation {
+    /// Its name, for programs that are made from the description.
+    pub id: &'static str,
+    /// What it does, in a line.
+    pub summary: &'static str,
+    /// What else there is to know.
+    pub about: &'static str,
+    /// Who may call it.
+    pub callers: Callers,
+    /// The query, as objects that it is read into.
+    pub query: Vec<Describe>,
+    /// Headers that it reads, with what they say.
+    pub headers: Vec<(&'static str, &'static str)>,
+    /// What a key for repetitions does.
+    pub repeats: Repeats,
+    /// The body, whether it must be there, and what it may look like by the names of examples.
+    pub body: Option<(Describe, bool, Vec<(&'static str, Value)>)>,
+    /// The good answers.
+    pub answers: Vec<Answer>,
+    /// How it tells of problems.
+    pub errors: Errors,
+    /// What problems it has beyond those of its callers, its query and its body.
+    pub problems: Vec<Code>,
+    /// Why it refuses payments, each with the status of the answer.
+    pub refusals: Vec<(Reason, StatusCode)>,
+}
+
+impl Operation {
+    /// An operation that everybody may call and that asks the ledger.
+    pub fn new(id: &'static str, summary: &'static str) -> Self {
+        Self {
+            id,
+            summary,
+            about: "",
+            callers: Callers::Everybody,
+            query: Vec::new(),
+            headers: Vec::new(),
+            repeats: Repeats::Ignored,
+            body: None,
+            answers: Vec::new(),
+            errors: Errors::Documents,
+            problems: vec![Code::Internal, Code::Unavailable],
+            refusals: Vec::new(),
+        }
+    }
+
+    /// One that answers from memory, and always.
+    pub fn constant(id: &'static str, summary: &'static str) -> Self {
+        Self { problems: Vec::new(), ..Self::new(id, summary) }
+    }
+
+    /// Says more about it.
+    pub fn about(self, about: &'static str) -> Self {
+        Self { about, ..self }
+    }
+
+    /// Only these may call it.
+    pub fn of(self, callers: Callers) -> Self {
+        Self { callers, ..self }
+    }
+
+    /// It reads this of its query.
+    pub fn query<T: JsonSchema>(mut self) -> Self {
+        self.query.push(T::json_schema);
+        self
+    }
+
+    /// It reads this header.
+    pub fn header(mut self, name: &'static str, about: &'static str) -> Self {
+        self.headers.push((name, about));
+        self
+    }
+
+    /// Says what an `Idempotency-Key` does.
+    pub fn repeats(self, repeats: Repeats) -> Self {
+        Self { repeats, ..self }
+    }
+
+    /// It reads this body.
+    pub fn body<T: JsonSchema>(self, example: Value) -> Self {
+        self.bodies::<T>(vec![("example", example)])
+    }
+
+    /// The same with several examples.
+    pub fn bodies<T: JsonSchema>(self, examples: Vec<(&'static str, Value)>) -> Self {
+        Self { body: Some((SchemaGenerator::subschema_for::<T>, true, examples)), ..self }
+    }
+
+    /// It reads this body, which may be left out.
+    pub fn optional_body<T: JsonSchema>(self, example: Value) -> Self {
+        Self { body: Some((SchemaGenerator::subschema_for::<T>, false, vec![("example", example)])), ..self }
+    }
+
+    /// It answers with this.
+    pub fn answers<T: JsonSchema>(self, status: StatusCode, about: &'static str) -> Self {
+        self.gives(status, about, "application/json", Some(SchemaGenerator::subschema_for::<T>), None)
+    }
+
+    /// The same with an example of its own.
+    pub fn answers_like<T: JsonSchema>(self, status: StatusCode, about: &'static str, example: Value) -> Self {
+        self.gives(status, about, "application/json", Some(SchemaGenerator::subschema_for::<T>), Some(example))
+    }
+
+    /// It answers with a text that is no JSON.
+    pub fn answers_text(self, about: &'static str, media: &'static str, example: &str) -> Self {
+        self.gives(StatusCode::OK, about, media, None, Some(Value::from(example)))
+    }
+
+    fn gives(
+        mut self,
+        status: StatusCode,
+        about: &'static str,
+        media: &'static str,
+        describe: Option<Describe>,
+        example: Option<Value>,
+    ) -> Self {
+        let content = (media, describe, example);
+        if let Some(known) = self.answers.iter_mut().find(|answer| answer.status == status) {
+            known.content.push(content);
+        } else {
+            self.answers.push(Answer { status, about, headers: Vec::new(), content: vec![content] });
+        }
+        self
+    }
+
+    /// Its good answer has this header.
+    pub fn answer_header(mut self, name: &'static str, about: &'static str) -> Self {
+        if let Some(answer) = self.answers.last_mut() {
+            answer.headers.push((name, about));
+        }
+        self
+    }
+
+    /// It tells of problems in an answer of its own.
+    pub fn errors(self, errors: Errors) -> Self {
+        Self { errors, ..self }
+    }
+
+    /// It has these problems, too.
+    pub fn problems(mut self, codes: &[Code]) -> Self {
+        self.problems.extend(codes);
+        self
+    }
+
+    /// It refuses payments for these reasons.
+    pub fn refusals(mut self, reasons: impl IntoIterator<Item = (Reason, StatusCode)>) -> Self {
+        self.refusals.extend(reasons);
+        self
+    }
+
+    /// Every code that a problem of it can have, in the order of their statuses.
+    pub fn codes(&self) -> Vec<Code> {
+        let mut codes = self.problems.clone();
+        match self.callers {
+            Callers::Everybody => {}
+            Callers::Readers | Callers::Accounts => codes.push(Code::Unauthorized),
+            Callers::Providers | Callers::Merchants | Callers::Parties | Callers::Operators => {
+                codes.extend([Code::Unauthorized, Code::Forbidden]);
+            }
+        }
+        if !self.query.is_empty() {
+            codes.push(Code::BadParameter);
+        }
+        if self.body.is_some() {
+            codes.extend([Code::IncompleteBody, Code::BodyTooSlow, Code::BodyTooLarge, Code::UnsupportedMediaType]);
+            codes.push(Code::TooManyBodies);
+            if matches!(self.errors, Errors::Documents) {
+                codes.push(Code::BadBody);
+            }
+        }
+        match self.repeats {
+            Repeats::Ignored => {}
+            Repeats::Checked => codes.push(Code::InvalidIdempotencyKey),
+            Repeats::Answered => codes.extend([Code::InvalidIdempotencyKey, Code::IdempotencyKeyReused]),
+        }
+        codes.sort_unstable();
+        codes.dedup();
+        codes
+    }
+}
