@@ -1,7 +1,7 @@
 # Everything a person or a machine runs here. Each target is a script in scripts/, which can be run alone.
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-clients test-actix differential check sqlx sqlx-check evidence fuzz bench
+.PHONY: help demo test test-clients test-actix differential check check-deploy sqlx sqlx-check evidence fuzz bench
 
 help: ## Lists the targets.
 	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | while IFS="$$(printf '\t')" read -r name what; do printf '%-12s %s\n' "$$name" "$$what"; done
@@ -23,6 +23,9 @@ differential: ## Asks this service and the reference facilitator about the same 
 
 check: ## Looks at format, lints, documentation, supply chain and queries.
 	scripts/check.sh
+
+check-deploy: ## Looks at chart, alerts, runbook, dashboards and compose.yaml; LIVE=1 also asks every query of a running service.
+	scripts/check-deploy.sh $(if $(LIVE),--live)
 
 sqlx: ## Writes .sqlx anew after a query or a migration changed.
 	scripts/sqlx.sh
