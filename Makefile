@@ -21,10 +21,10 @@ test-actix: ## Buys from routes behind quittance-actix, with the official client
 differential: ## Asks this service and the reference facilitator about the same 2,000 payments.
 	scripts/differential.sh
 
-check: ## Looks at format, lints, documentation, supply chain and queries.
+check: ## Looks at format, lints, documentation, supply chain, deployment and queries.
 	scripts/check.sh
 
-check-deploy: ## Looks at chart, alerts, runbook, dashboards and compose.yaml; LIVE=1 also asks every query of a running service.
+check-deploy: ## Looks at chart, alerts, runbook, dashboards and compose.yaml; LIVE=1 gives all of it to a running service.
 	scripts/check-deploy.sh $(if $(LIVE),--live)
 
 sqlx: ## Writes .sqlx anew after a query or a migration changed.

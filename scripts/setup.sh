@@ -6,6 +6,7 @@ source "$(dirname "${BASH_SOURCE[0]}")/env.sh"
 DENY_VERSION=0.20.2
 HELM_VERSION=v3.22.0
 KUBECONFORM_VERSION=v0.7.0
+COMPOSE_VERSION=v2.16.2
 
 as_root() {
   if [ "$(id -u)" = 0 ]; then "$@"
@@ -46,12 +47,16 @@ setup_deny() {
   return "$status"
 }
 
-# Installs a program of Go's in exactly this version, unless it is there.
+# Installs a program of Go's in exactly this version, unless it is there: setup_go_program NAME PACKAGE VERSION.
 setup_go_program() {
-  local package=$1 version=$2 name=${1##*/}
-  if go version -m "$TOOLS/bin/$name" 2>/dev/null | grep -q "[[:space:]]mod[[:space:]].*[[:space:]]$version\b"; then return; fi
-  say "installing $name $version into $TOOLS"
-  GOBIN="$TOOLS/bin" nice go install "$package@$version"
+  local built
+  if go version -m "$TOOLS/bin/$1" 2>/dev/null | grep -qE "^[[:space:]]mod[[:space:]].*[[:space:]]$3[[:space:]]"; then return; fi
+  say "installing $1 $3 into $TOOLS"
+  built=$(mktemp -d)
+  GOBIN="$built" nice go install "$2@$3"
+  mkdir -p "$TOOLS/bin"
+  mv "$built"/* "$TOOLS/bin/$1"
+  rmdir "$built"
 }
 
 # What checks the chart, the alerts and the dashboards.
@@ -62,9 +67,11 @@ setup_deploy() {
     as_root apt-get update
     as_root env DEBIAN_FRONTEND=noninteractive apt-get install --yes --no-install-recommends prometheus
   fi
-  command -v go >/dev/null || fail "Go 1.26 or newer is needed, to build helm and kubeconform"
-  setup_go_program helm.sh/helm/v3/cmd/helm "$HELM_VERSION"
-  setup_go_program github.com/yannh/kubeconform/cmd/kubeconform "$KUBECONFORM_VERSION"
+  command -v go >/dev/null || fail "Go 1.26 or newer is needed, to build helm and what else judges"
+  setup_go_program helm helm.sh/helm/v3/cmd/helm "$HELM_VERSION"
+  setup_go_program kubeconform github.com/yannh/kubeconform/cmd/kubeconform "$KUBECONFORM_VERSION"
+  # The reader of Docker Compose, by itself.
+  setup_go_program compose-spec github.com/compose-spec/compose-go/v2/cmd "$COMPOSE_VERSION"
   # The schemas of Kubernetes come with a package of Python's.
   if ! cmp -s tests/deploy/requirements.txt "$TOOLS/deploy/requirements.txt"; then
     say "installing the packages of tests/deploy into $TOOLS"

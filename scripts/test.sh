@@ -1,5 +1,6 @@
 #!/usr/bin/env bash
-# Every test: the libraries and the service from the outside, the contracts, shops behind quittance-actix, and the demo from start to end.
+# Every test: the libraries and the service from the outside, the contracts, shops behind quittance-actix, the
+# chart, alerts and dashboards with a running service, and the demo from start to end.
 source "$(dirname "${BASH_SOURCE[0]}")/env.sh"
 
 scripts/setup.sh
@@ -19,6 +20,9 @@ export QUITTANCE_BIN="$CARGO_TARGET_DIR/debug/quittance"
 say '--- paid routes of actix-web'
 node tests/actix/run.mjs
 node tests/actix/metered.mjs
+
+say '--- chart, alerts and dashboards'
+scripts/check-deploy.sh --live
 
 say '--- demo'
 node dev/demo.mjs --once --sei --solana

@@ -1,11 +1,14 @@
 """What the chart, compose.yaml and the runbook give to the binary and to the database, given to them: QUITTANCE_BIN python -m unittest."""
 
+import json
 import os
 import re
 import secrets
 import subprocess
 import tempfile
 import unittest
+import urllib.error
+import urllib.request
 from pathlib import Path
 
 import yaml
@@ -27,6 +30,14 @@ def base58(data):
         number, digit = divmod(number, 58)
         text = ALPHABET[digit] + text
     return text
+
+
+def status(url):
+    try:
+        with urllib.request.urlopen(url, timeout=10) as response:
+            return response.status
+    except urllib.error.HTTPError as error:
+        return error.code
 
 
 class Binary(unittest.TestCase):
@@ -55,6 +66,10 @@ class Binary(unittest.TestCase):
         text = re.sub(r"/run/secrets/(quittance/)?", f"{self.secrets}/", text)
         return text.replace("/etc/quittance/quittance.toml", str(self.secrets / "quittance.toml"))
 
+    @staticmethod
+    def config_of(name):
+        return next(found["data"]["quittance.toml"] for found in of_kind(name, "ConfigMap") if "quittance.toml" in found["data"])
+
     def runs(self, args, environment, config):
         (self.secrets / "quittance.toml").write_text(self.here(config))
         environment = {name: self.here(value) for name, value in environment.items()}
@@ -65,8 +80,7 @@ class Binary(unittest.TestCase):
             with self.subTest(values=name):
                 container = of_kind(name, "Job")[0]["spec"]["template"]["spec"]["containers"][0]
                 environment = {variable["name"]: variable["value"] for variable in container["env"]}
-                config = next(found["data"]["quittance.toml"] for found in of_kind(name, "ConfigMap") if "quittance.toml" in found["data"])
-                result = self.runs(container["args"], environment, config)
+                result = self.runs(container["args"], environment, self.config_of(name))
                 self.assertEqual(result.returncode, 0, result.stderr)
 
     def test_the_migration_of_compose_succeeds(self):
@@ -74,31 +88,34 @@ class Binary(unittest.TestCase):
         result = self.runs(service["command"], service["environment"], (ROOT / "deploy/quittance.toml").read_text())
         self.assertEqual(result.returncode, 0, result.stderr)
 
-    def test_every_deployment_starts_and_ends(self):
-        """With its own roles, until its database has answered and it listens; its nodes do not exist."""
+    def test_every_deployment_starts_answers_its_probes_and_ends(self):
+        """With its own roles and the real database; its nodes do not exist, so it is alive and not ready."""
+        self.test_the_migration_of_each_values_file_succeeds()
         for name in VALUES:
             for deployment in of_kind(name, "Deployment"):
-                container = deployment["spec"]["template"]["spec"]["containers"][0]
                 with self.subTest(values=name, deployment=deployment["metadata"]["name"]):
-                    environment = {variable["name"]: variable["value"] for variable in container["env"]}
-                    environment |= {"QUITTANCE_SERVER__LISTEN": "127.0.0.1:0", "QUITTANCE_SERVER__OPERATIONS_LISTEN": "127.0.0.1:0"}
-                    config = of_kind(name, "ConfigMap")
-                    config = next(found["data"]["quittance.toml"] for found in config if "quittance.toml" in found["data"])
-                    self.runs(["migrate", "--config=/etc/quittance/quittance.toml"], environment, config)
-                    environment = {key: self.here(value) for key, value in environment.items()}
-                    process = subprocess.Popen([QUITTANCE, *map(self.here, container["args"])], env=environment, text=True,
-                                               stdout=subprocess.DEVNULL, stderr=subprocess.PIPE)
-                    try:
-                        lines = []
-                        for line in process.stderr:
-                            lines.append(line)
-                            if "Operations listening" in line:
-                                break
-                        self.assertIn("Operations listening", "".join(lines[-1:]), "".join(lines))
-                    finally:
-                        process.terminate()
-                        process.communicate(timeout=60)
-                    self.assertEqual(process.returncode, 0)
+                    self.lives(deployment["spec"]["template"]["spec"]["containers"][0], self.config_of(name))
+
+    def lives(self, container, config):
+        (self.secrets / "quittance.toml").write_text(self.here(config))
+        environment = {variable["name"]: self.here(variable["value"]) for variable in container["env"]}
+        environment |= {"QUITTANCE_SERVER__LISTEN": "127.0.0.1:0", "QUITTANCE_SERVER__OPERATIONS_LISTEN": "127.0.0.1:0"}
+        process = subprocess.Popen([QUITTANCE, *map(self.here, container["args"])], env=environment, text=True,
+                                   stdout=subprocess.DEVNULL, stderr=subprocess.PIPE)
+        try:
+            lines = []
+            for line in process.stderr:
+                lines.append(line)
+                if "Operations listening" in line:
+                    break
+            self.assertTrue(lines and "Operations listening" in lines[-1], "".join(lines))
+            address = json.loads(lines[-1])["listen"]
+            answers = {probe: status(f"http://{address}{container[probe]['httpGet']['path']}") for probe in container if probe.endswith("Probe")}
+            self.assertEqual(answers, {"startupProbe": 200, "livenessProbe": 200, "readinessProbe": 503})
+        finally:
+            process.terminate()
+            process.communicate(timeout=60)
+        self.assertEqual(process.returncode, 0)
 
     def test_every_query_of_the_runbook_runs(self):
         self.test_the_migration_of_compose_succeeds()

@@ -18,6 +18,10 @@ DOCKERFILE = (ROOT / "Dockerfile").read_text()
 
 
 class Compose(unittest.TestCase):
+    def test_compose_itself_reads_it(self):
+        result = run("compose-spec", ROOT / "compose.yaml")
+        self.assertEqual(result.returncode, 0, result.stderr)
+
     def test_what_is_mounted_exists(self):
         for name, service in SERVICES.items():
             for volume in service.get("volumes", []):
