@@ -48,6 +48,11 @@ def objects(name):
     return [document for document in yaml.safe_load_all(rendered(name)) if document]
 
 
+def read_with_their_types(files):
+    """What the types of those who read such files say about them."""
+    return run("go", "run", ".", *files, cwd=ROOT / "tests/deploy/types")
+
+
 def of_kind(name, kind):
     return [found for found in objects(name) if found["kind"] == kind]
 

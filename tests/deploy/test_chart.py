@@ -8,7 +8,7 @@ from pathlib import Path
 
 import yaml
 
-from support import ALERTS, CHART, DASHBOARDS, KUBERNETES, ROOT, SCHEMAS, VALUES, alerts, objects, of_kind, pods, rendered, run, template
+from support import ALERTS, CHART, DASHBOARDS, KUBERNETES, SCHEMAS, VALUES, alerts, objects, of_kind, pods, read_with_their_types, rendered, run, template
 
 # Kinds that come with the Prometheus operator; its own types judge them.
 OF_OPERATOR = ("ServiceMonitor", "PrometheusRule")
@@ -124,7 +124,7 @@ class Rendering(unittest.TestCase):
             for document in found:
                 files.append(Path(directory) / f"{document['kind']}.yaml")
                 files[-1].write_text(yaml.safe_dump(document))
-            result = run("go", "run", ".", *files, cwd=ROOT / "tests/deploy/operator")
+            result = read_with_their_types(files)
         self.assertEqual(result.returncode, 0, result.stdout + result.stderr)
 
     def test_what_is_optional_is_off_until_it_is_wanted(self):

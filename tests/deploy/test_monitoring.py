@@ -6,7 +6,7 @@ import unittest
 
 import yaml
 
-from support import ALERTS, DASHBOARDS, ROOT, alerts, check_rules, documented, rules, run
+from support import DASHBOARDS, ROOT, alerts, check_rules, documented, read_with_their_types, rules
 
 RUNBOOK = ROOT / "docs/RUNBOOK.md"
 TESTS = sorted((ROOT / "tests/deploy/alerts").glob("*.yaml"))
@@ -90,6 +90,10 @@ class Dashboards(unittest.TestCase):
     def test_prometheus_reads_every_query(self):
         result = check_rules([text for _, text in queries()])
         self.assertEqual(result.returncode, 0, result.stdout + result.stderr)
+
+    def test_grafana_knows_every_field(self):
+        result = read_with_their_types(DASHBOARDS)
+        self.assertEqual(result.returncode, 0, result.stderr)
 
     def test_they_are_whole(self):
         uids = set()
