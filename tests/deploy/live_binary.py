@@ -4,6 +4,7 @@ import json
 import os
 import re
 import secrets
+import shutil
 import subprocess
 import tempfile
 import unittest
@@ -59,6 +60,7 @@ class Binary(unittest.TestCase):
     @classmethod
     def tearDownClass(cls):
         run(ROOT / "scripts/postgres.sh", "stop", cls.server)
+        shutil.rmtree(cls.server)
         cls.directory.cleanup()
 
     def here(self, text):

@@ -61,10 +61,6 @@ helm.sh/chart: {{ printf "%s-%s" .Chart.Name .Chart.Version | replace "+" "_" }}
 
 {{/* What the pods of the service and of its jobs share. Takes the context and the name of the config map. */}}
 {{- define "quittance.pod" -}}
-{{- with .context.Values.imagePullSecrets }}
-imagePullSecrets:
-  {{- toYaml . | nindent 2 }}
-{{- end }}
 automountServiceAccountToken: false
 # Kubernetes would add variables for every service of the namespace, and ours are settings.
 enableServiceLinks: false
@@ -91,6 +87,10 @@ volumes:
               - key: {{ $from.key }}
                 path: {{ $file }}
         {{- end }}
+{{- with .context.Values.imagePullSecrets }}
+imagePullSecrets:
+  {{- toYaml . | nindent 2 }}
+{{- end }}
 {{- end }}
 
 {{/* A container of the service. What differs (name, args, ports, probes) stands beside it. */}}
