@@ -24,8 +24,8 @@ differential: ## Asks this service and the reference facilitator about the same 
 check: ## Looks at format, lints, documentation, supply chain, deployment and queries.
 	scripts/check.sh
 
-check-deploy: ## Looks at chart, alerts, runbook, dashboards and compose.yaml; LIVE=1 gives all of it to a running service.
-	scripts/check-deploy.sh $(if $(LIVE),--live)
+check-deploy: ## Looks at chart, alerts, runbook, dashboards and compose.yaml; LIVE=1 gives all of it to a running service, DRILL=1 makes alerts fire.
+	scripts/check-deploy.sh $(if $(LIVE),--live) $(if $(DRILL),--drill)
 
 sqlx: ## Writes .sqlx anew after a query or a migration changed.
 	scripts/sqlx.sh

@@ -1,23 +1,19 @@
 // Has a real Prometheus watch the service on a local chain while payments and invoices are made, and asks it every query of the
 // dashboards: node tests/deploy/live.mjs. The binary is QUITTANCE_BIN.
 
-import { execFile, spawn } from 'node:child_process';
-import { mkdtempSync, readFileSync, readdirSync, rmSync, writeFileSync } from 'node:fs';
-import { tmpdir } from 'node:os';
+import { execFile } from 'node:child_process';
+import { readFileSync, readdirSync } from 'node:fs';
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
-import { fileURLToPath } from 'node:url';
 import { promisify } from 'node:util';
-import { freePort } from '../../dev/chain/anvil.mjs';
 import { startChain } from '../../dev/chain/start.mjs';
 import { payInvoices } from '../../dev/demo/invoices.mjs';
 import { startQuittance } from '../../dev/demo/service.mjs';
-import { closeWhenAsked, endWithUs } from '../../dev/lifetime.mjs';
+import { closeWhenAsked } from '../../dev/lifetime.mjs';
 import { startMerchant } from '../../dev/merchant.mjs';
 import { PATH } from '../../dev/shop.mjs';
+import { CHART, ROOT, startPrometheus } from './prometheus.mjs';
 
-const ROOT = fileURLToPath(new URL('../..', import.meta.url));
-const CHART = join(ROOT, 'helm/quittance');
 const PURCHASES = 5;
 const DEADLINE_MS = 120_000;
 
@@ -45,39 +41,6 @@ function queries() {
 }
 
 const filled = (expr) => expr.replaceAll('$__rate_interval', '30s').replaceAll(/\$\w+/g, '.*');
-
-/** Starts Prometheus on what compose.yaml gives it, with quicker scrapes and the service at another address. */
-async function startPrometheus(target) {
-  const directory = mkdtempSync(join(tmpdir(), 'quittance-prometheus-'));
-  const config = readFileSync(join(ROOT, 'deploy/prometheus.yaml'), 'utf8')
-    .replaceAll('15s', '1s')
-    .replace('alerts/*.yaml', `${CHART}/alerts/*.yaml`)
-    .replace('quittance:9464', target);
-  writeFileSync(join(directory, 'prometheus.yaml'), config);
-  const port = await freePort(9090);
-  const server = spawn(
-    'prometheus',
-    [`--config.file=${directory}/prometheus.yaml`, `--storage.tsdb.path=${directory}/data`, `--web.listen-address=127.0.0.1:${port}`],
-    { stdio: 'ignore' },
-  );
-  endWithUs(server);
-  const exited = new Promise((resolve) => server.once('close', resolve));
-  const get = async (path) => {
-    const response = await fetch(`http://127.0.0.1:${port}/api/v1/${path}`);
-    const body = await response.json();
-    if (body.status !== 'success') throw new Error(`${path}: ${body.error}`);
-    return body.data;
-  };
-  return {
-    rules: async () => (await get('rules')).groups.flatMap((group) => group.rules),
-    ask: async (expr) => (await get(`query?query=${encodeURIComponent(expr)}`)).result,
-    async stop() {
-      server.kill('SIGTERM');
-      await exited;
-      rmSync(directory, { recursive: true, force: true });
-    },
-  };
-}
 
 async function until(what, holds) {
   const deadline = Date.now() + DEADLINE_MS;
