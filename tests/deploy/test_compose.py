@@ -32,6 +32,13 @@ class Compose(unittest.TestCase):
                 else:
                     self.assertIn(source, COMPOSE["volumes"])
 
+    def test_versions_are_those_of_the_binary(self):
+        version = tomllib.loads((ROOT / "Cargo.toml").read_text())["package"]["version"]
+        chart = yaml.safe_load((ROOT / "helm/quittance/Chart.yaml").read_text())
+        self.assertEqual(chart["appVersion"], version)
+        self.assertEqual(SERVICES["quittance"]["image"], f"quittance:{version}")
+        self.assertIn(f"quittance:{version}", (ROOT / "deploy/secrets.sh").read_text())
+
     def test_nothing_listens_on_other_machines(self):
         ports = [port for service in SERVICES.values() for port in service.get("ports", [])]
         self.assertTrue(all(port.startswith("127.0.0.1:") for port in ports), ports)
