@@ -77,6 +77,13 @@ class Alerts(unittest.TestCase):
                     shown.setdefault(name, set()).add(bool(case["exp_samples"]))
         self.assertEqual(shown, {name: {False, True} for name in alerts()})
 
+    def test_lines_that_the_runbook_looks_for_are_written(self):
+        written = " ".join(path.read_text() for path in ROOT.glob("src/**/*.rs"))
+        for words in re.findall(r"grep (?:-E )?'([^']*)'", RUNBOOK.read_text()):
+            for line in words.split("|"):
+                if " " in line:
+                    self.assertIn(line.strip('"'), written)
+
     def test_links_of_the_runbook_lead_somewhere(self):
         for file, target in re.findall(r"\]\(([\w.]*)#([\w-]+)\)", RUNBOOK.read_text()):
             self.assertIn(target, map(anchor, headings(ROOT / "docs" / file if file else RUNBOOK)))
