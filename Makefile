@@ -1,7 +1,7 @@
 # Everything a person or a machine runs here. Each target is a script in scripts/, which can be run alone.
 
 .DEFAULT_GOAL := help
-.PHONY: help demo try test test-clients test-actix test-contract differential check openapi sqlx sqlx-check evidence fuzz bench
+.PHONY: help demo try test test-clients test-actix test-contract differential check check-deploy openapi sqlx sqlx-check evidence fuzz bench
 
 help: ## Lists the targets.
 	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | while IFS="$$(printf '\t')" read -r name what; do printf '%-12s %s\n' "$$name" "$$what"; done
@@ -23,14 +23,18 @@ test-actix: ## Buys from routes behind quittance-actix, with the official client
 
 differential: ## Asks this service and the reference facilitator about the same 2,000 payments.
 	scripts/differential.sh
+
 test-contract: ## Runs docs/API.md, and strangers' requests, against the service and its OpenAPI document.
 	scripts/test-contract.sh
 
-check: ## Looks at format, lints, documentation, supply chain and queries.
+check: ## Looks at format, lints, documentation, supply chain, deployment and queries.
 	scripts/check.sh
 
 openapi: ## Writes docs/openapi.json anew after the API changed.
 	scripts/openapi.sh
+
+check-deploy: ## Looks at chart, alerts, runbook, dashboards and compose.yaml; LIVE=1 gives all of it to a running service, DRILL=1 makes alerts fire.
+	scripts/check-deploy.sh $(if $(LIVE),--live) $(if $(DRILL),--drill)
 
 sqlx: ## Writes .sqlx anew after a query or a migration changed.
 	scripts/sqlx.sh

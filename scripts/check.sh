@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# What can be said without running anything: format, lints, documentation, supply chain, and whether .sqlx is up to date.
+# What can be said without running anything: format, lints, documentation, supply chain, chart and alerts, and whether .sqlx is up to date.
 source "$(dirname "${BASH_SOURCE[0]}")/env.sh"
 
 scripts/setup.sh postgres deny
@@ -18,6 +18,9 @@ RUSTDOCFLAGS='--deny warnings' cargo doc --locked --no-deps "${PACKAGES[@]}"
 
 say '--- supply chain'
 cargo deny --locked --workspace --exclude quittance-fuzz check --hide-inclusion-graph bans licenses sources
+
+say '--- deployment'
+scripts/check-deploy.sh
 
 say '--- queries'
 scripts/sqlx.sh --check

@@ -1,9 +1,13 @@
 #!/usr/bin/env bash
-# Installs what is missing: setup.sh [postgres] [node] [deny] [contract]; without arguments the first two. Does nothing where all is there.
+# Installs what is missing: setup.sh [postgres] [node] [deny] [contract] [deploy]; without arguments the first two. Does nothing where all is
+# there.
 source "$(dirname "${BASH_SOURCE[0]}")/env.sh"
 
 # Newer versions may judge differently, so everybody runs this one.
 DENY_VERSION=0.20.2
+HELM_VERSION=v3.22.0
+KUBECONFORM_VERSION=v0.7.0
+COMPOSE_VERSION=v2.16.2
 
 as_root() {
   if [ "$(id -u)" = 0 ]; then "$@"
@@ -57,10 +61,46 @@ setup_contract() {
   fi
 }
 
+# Installs a program of Go's in exactly this version, unless it is there: setup_go_program NAME PACKAGE VERSION.
+setup_go_program() {
+  local built
+  if go version -m "$TOOLS/bin/$1" 2>/dev/null | grep -qE "^[[:space:]]mod[[:space:]].*[[:space:]]$3[[:space:]]"; then return; fi
+  say "installing $1 $3 into $TOOLS"
+  built=$(mktemp -d)
+  GOBIN="$built" nice go install "$2@$3"
+  mkdir -p "$TOOLS/bin"
+  mv "$built"/* "$TOOLS/bin/$1"
+  rmdir "$built"
+}
+
+# What checks the chart, the alerts and the dashboards.
+setup_deploy() {
+  if ! command -v promtool >/dev/null || ! command -v prometheus >/dev/null; then
+    command -v apt-get >/dev/null || fail "prometheus and promtool are needed in PATH; install them with your system's packages"
+    say "installing Prometheus; its programs are used, not the server that Debian may start"
+    as_root apt-get update
+    as_root env DEBIAN_FRONTEND=noninteractive apt-get install --yes --no-install-recommends prometheus
+  fi
+  command -v go >/dev/null || fail "Go 1.26 or newer is needed, to build helm and what else judges"
+  setup_go_program helm helm.sh/helm/v3/cmd/helm "$HELM_VERSION"
+  setup_go_program kubeconform github.com/yannh/kubeconform/cmd/kubeconform "$KUBECONFORM_VERSION"
+  # The reader of Docker Compose, by itself.
+  setup_go_program compose-spec github.com/compose-spec/compose-go/v2/cmd "$COMPOSE_VERSION"
+  # The schemas of Kubernetes come with a package of Python's.
+  if ! cmp -s tests/deploy/requirements.txt "$TOOLS/deploy/requirements.txt"; then
+    say "installing the packages of tests/deploy into $TOOLS"
+    rm -rf "$TOOLS/deploy"
+    python3 -m venv "$TOOLS/deploy" || fail "Python 3.11 or newer is needed, with venv"
+    "$TOOLS/deploy/bin/pip" install --quiet --disable-pip-version-check --require-hashes --requirement tests/deploy/requirements.txt
+    "$TOOLS/deploy/bin/python" tests/deploy/schemas.py
+    cp tests/deploy/requirements.txt "$TOOLS/deploy/requirements.txt"
+  fi
+}
+
 [ $# -gt 0 ] || set -- postgres node
 for part in "$@"; do
   case $part in
-    postgres | node | deny | contract) "setup_$part" ;;
-    *) fail "setup.sh [postgres] [node] [deny] [contract]" ;;
+    postgres | node | deny | contract | deploy) "setup_$part" ;;
+    *) fail "setup.sh [postgres] [node] [deny] [contract] [deploy]" ;;
   esac
 done

@@ -1,0 +1,32 @@
+#!/usr/bin/env bash
+# Looks at what people run the service with: the alerts and their runbook, the dashboards, the chart and compose.yaml. With --live it gives
+# all of it to the service instead, which a real Prometheus watches on a local chain. With --drill it takes away what the service needs, and
+# waits for the alerts: check-deploy.sh [--live | --drill].
+source "$(dirname "${BASH_SOURCE[0]}")/env.sh"
+
+scripts/setup.sh deploy
+python() { "$TOOLS/deploy/bin/python" "$@"; }
+
+have_binary() {
+  scripts/setup.sh
+  [ -n "${QUITTANCE_BIN:-}" ] || cargo build --locked
+  export QUITTANCE_BIN="${QUITTANCE_BIN:-$CARGO_TARGET_DIR/debug/quittance}"
+}
+
+case ${1-} in
+  '')
+    promtool check rules helm/quittance/alerts/*.yaml
+    promtool test rules tests/deploy/alerts/*.yaml
+    python -m unittest discover --start-directory tests/deploy
+    ;;
+  --live)
+    have_binary
+    python -m unittest discover --start-directory tests/deploy --pattern 'live*.py'
+    node tests/deploy/live.mjs
+    ;;
+  --drill)
+    have_binary
+    node tests/deploy/drill.mjs
+    ;;
+  *) fail "check-deploy.sh [--live | --drill]" ;;
+esac

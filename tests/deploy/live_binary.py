@@ -1,0 +1,136 @@
+"""What the chart, compose.yaml and the runbook give to the binary and to the database, given to them: QUITTANCE_BIN python -m unittest."""
+
+import json
+import os
+import re
+import secrets
+import shutil
+import subprocess
+import tempfile
+import unittest
+import urllib.error
+import urllib.request
+from pathlib import Path
+
+import yaml
+
+from support import ROOT, VALUES, of_kind, run
+
+QUITTANCE = os.environ["QUITTANCE_BIN"]
+
+ALPHABET = "123456789ABCDEFGHJKLMNPQRSTUVWXYZabcdefghijkmnopqrstuvwxyz"
+
+# The keys of RFC 8032's first test, as a wallet exports them: a key of Solana must fit its public half.
+SOLANA_KEY = bytes.fromhex("9d61b19deffd5a60ba844af492ec2cc44449c5697b326919703bac031cae7f60"
+                           "d75a980182b10ab7d54bfed3c964073a0ee172f3daa62325af021a68f707511a")
+
+
+def base58(data):
+    number, text = int.from_bytes(data), ""
+    while number:
+        number, digit = divmod(number, 58)
+        text = ALPHABET[digit] + text
+    return text
+
+
+def status(url):
+    try:
+        with urllib.request.urlopen(url, timeout=10) as response:
+            return response.status
+    except urllib.error.HTTPError as error:
+        return error.code
+
+
+class Binary(unittest.TestCase):
+    @classmethod
+    def setUpClass(cls):
+        cls.directory = tempfile.TemporaryDirectory()
+        cls.server = Path(tempfile.mkdtemp(prefix="pg"))
+        started = run(ROOT / "scripts/postgres.sh", "start", cls.server)
+        assert started.returncode == 0, started.stderr
+        cls.url = started.stdout.strip()
+        cls.secrets = Path(cls.directory.name)
+        ring = cls.secrets / "receipt-keys"
+        assert run(QUITTANCE, "keys", "generate", "--out", ring).returncode == 0
+        files = {"database-url": cls.url, "base-1": secrets.token_hex(32), "base-2": secrets.token_hex(32), "solana-1": base58(SOLANA_KEY),
+                 "base-nodes": "https://one.example\nhttps://two.example", "solana-nodes": "https://one.example\nhttps://two.example"}
+        for name, text in files.items():
+            (cls.secrets / name).write_text(text)
+
+    @classmethod
+    def tearDownClass(cls):
+        run(ROOT / "scripts/postgres.sh", "stop", cls.server)
+        shutil.rmtree(cls.server)
+        cls.directory.cleanup()
+
+    def here(self, text):
+        """The same text with the paths of this machine."""
+        text = re.sub(r"/run/secrets/(quittance/)?", f"{self.secrets}/", text)
+        return text.replace("/etc/quittance/quittance.toml", str(self.secrets / "quittance.toml"))
+
+    @staticmethod
+    def config_of(name):
+        return next(found["data"]["quittance.toml"] for found in of_kind(name, "ConfigMap") if "quittance.toml" in found["data"])
+
+    def runs(self, args, environment, config):
+        (self.secrets / "quittance.toml").write_text(self.here(config))
+        environment = {name: self.here(value) for name, value in environment.items()}
+        return run(QUITTANCE, *map(self.here, args), env=environment)
+
+    def test_the_migration_of_each_values_file_succeeds(self):
+        for name in VALUES:
+            with self.subTest(values=name):
+                container = of_kind(name, "Job")[0]["spec"]["template"]["spec"]["containers"][0]
+                environment = {variable["name"]: variable["value"] for variable in container["env"]}
+                result = self.runs(container["args"], environment, self.config_of(name))
+                self.assertEqual(result.returncode, 0, result.stderr)
+
+    def test_the_migration_of_compose_succeeds(self):
+        service = yaml.safe_load((ROOT / "compose.yaml").read_text())["services"]["migration"]
+        result = self.runs(service["command"], service["environment"], (ROOT / "deploy/quittance.toml").read_text())
+        self.assertEqual(result.returncode, 0, result.stderr)
+
+    def test_every_deployment_starts_answers_its_probes_and_ends(self):
+        """With its own roles and the real database; its nodes do not exist, so it is alive and not ready."""
+        self.test_the_migration_of_each_values_file_succeeds()
+        for name in VALUES:
+            for deployment in of_kind(name, "Deployment"):
+                with self.subTest(values=name, deployment=deployment["metadata"]["name"]):
+                    self.lives(deployment["spec"]["template"]["spec"]["containers"][0], self.config_of(name))
+
+    def lives(self, container, config):
+        (self.secrets / "quittance.toml").write_text(self.here(config))
+        environment = {variable["name"]: self.here(variable["value"]) for variable in container["env"]}
+        environment |= {"QUITTANCE_SERVER__LISTEN": "127.0.0.1:0", "QUITTANCE_SERVER__OPERATIONS_LISTEN": "127.0.0.1:0"}
+        process = subprocess.Popen([QUITTANCE, *map(self.here, container["args"])], env=environment, text=True,
+                                   stdout=subprocess.DEVNULL, stderr=subprocess.PIPE)
+        try:
+            lines = []
+            for line in process.stderr:
+                lines.append(line)
+                if "Operations listening" in line:
+                    break
+            self.assertTrue(lines and "Operations listening" in lines[-1], "".join(lines))
+            address = json.loads(lines[-1])["listen"]
+            answers = {probe: status(f"http://{address}{container[probe]['httpGet']['path']}") for probe in container if probe.endswith("Probe")}
+            self.assertEqual(answers, {"startupProbe": 200, "livenessProbe": 200, "readinessProbe": 503})
+        finally:
+            process.terminate()
+            process.communicate(timeout=60)
+        self.assertEqual(process.returncode, 0)
+
+    def test_every_query_of_the_runbook_runs(self):
+        self.test_the_migration_of_compose_succeeds()
+        text = (ROOT / "docs/RUNBOOK.md").read_text()
+        queries = re.findall(r"```sql\n(.*?)```", text, re.DOTALL) + re.findall(r"`(SELECT [^`]*)`", text)
+        self.assertGreater(len(queries), 10)
+        psql = run("bash", "-c", "source scripts/env.sh; postgres_bin", cwd=ROOT).stdout.strip() + "/psql"
+        for query in queries:
+            if "pg_cancel_backend" in query:
+                continue
+            result = run(psql, self.url, "--no-psqlrc", "--quiet", "--set", "ON_ERROR_STOP=1", "--command", query)
+            self.assertEqual(result.returncode, 0, query + result.stderr)
+
+
+if __name__ == "__main__":
+    unittest.main()
