@@ -1,5 +1,6 @@
 #!/usr/bin/env bash
-# Every test: the libraries and the service from the outside, the contracts, shops behind quittance-actix, and the demo from start to end.
+# Every test: the libraries and the service from the outside, the contracts, shops behind quittance-actix, one of other people's clients in
+# each language, and the demo from start to end.
 source "$(dirname "${BASH_SOURCE[0]}")/env.sh"
 
 scripts/setup.sh
@@ -19,6 +20,9 @@ export QUITTANCE_BIN="$CARGO_TARGET_DIR/debug/quittance"
 say '--- paid routes of actix-web'
 node tests/actix/run.mjs
 node tests/actix/metered.mjs
+
+say "--- other people's clients"
+scripts/test-clients.sh --fast
 
 say '--- demo'
 node dev/demo.mjs --once --sei --solana
