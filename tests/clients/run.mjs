@@ -120,11 +120,11 @@ function chosen({ fast, only }) {
   });
 }
 
-/** Altered answers are tried on EVM until every server and every client has met them, in each version of the protocol. */
+/** Altered answers are tried on EVM, by EIP-3009, until every server and every client has met them, in each version of the protocol. */
 function withAlteredAnswers(list) {
   const met = new Set();
   return list.map(({ stand, family }) => {
-    if (family !== 'evm') return { stand, family, altered: [] };
+    if (family !== 'evm' || stand.way !== 'exact') return { stand, family, altered: [] };
     const key = ({ name }) => `${name} ${stand.x402}`;
     const server = `server ${key(stand.server)}`;
     const altered = stand.clients.filter((client) => {
