@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# Every test: the libraries and the service from the outside, the contracts, shops behind quittance-actix, the chart, alerts and
-# dashboards with a running service, the demo from start to end, and the calls of docs/API.md.
+# Every test: the libraries and the service from the outside, the contracts, shops behind quittance-actix, one of other people's clients in
+# each language, the chart, alerts and dashboards with a running service, the demo from start to end, and the calls of docs/API.md.
 source "$(dirname "${BASH_SOURCE[0]}")/env.sh"
 
 scripts/setup.sh
@@ -23,6 +23,9 @@ node tests/actix/metered.mjs
 
 say '--- chart, alerts and dashboards'
 scripts/check-deploy.sh --live
+
+say "--- other people's clients"
+scripts/test-clients.sh --fast
 
 say '--- demo'
 node dev/demo.mjs --once --sei --solana

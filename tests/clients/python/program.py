@@ -8,6 +8,8 @@ NETWORK = os.environ["NETWORK"]
 PAY_TO = os.environ.get("PAY_TO")
 PORT = int(os.environ.get("PORT", "0"))
 PRICE = "$0.001"
+# One of those in list.mjs.
+WAY = os.environ.get("WAY", "exact")
 
 URL = os.environ.get("URL")
 KEY = os.environ.get("PAYER_KEY")

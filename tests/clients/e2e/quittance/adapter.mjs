@@ -15,6 +15,7 @@ const {
   EVM_RPC_URL = 'https://sepolia.base.org',
   SVM_NETWORK = 'solana:EtWTRABZaYq6iMfeYKouRu166VU2xqa1',
   SVM_RPC_URL = 'https://api.devnet.solana.com',
+  SVM_GENESIS,
   QUITTANCE_BIN = 'quittance',
 } = process.env;
 const READY_WITHIN_MS = 90_000;
@@ -29,12 +30,12 @@ const freePort = () =>
     });
   });
 
-const network = (id, rpc, key) => `
+const network = (id, rpc, key, genesis) => `
 [[networks]]
 id = ${JSON.stringify(id)}
 rpc = [${JSON.stringify(rpc)}]
 signers = [{ key = "env:${key}" }]
-`;
+${genesis ? `genesis = ${JSON.stringify(genesis)}\n` : ''}`;
 
 // A user other than root runs the database and must be able to reach it.
 const directory = mkdtempSync(join(tmpdir(), 'quittance-e2e-'));
@@ -47,7 +48,7 @@ access = "open"
 
 [database]
 data_dir = ${JSON.stringify(join(directory, 'data'))}
-${network(EVM_NETWORK, EVM_RPC_URL, 'EVM_PRIVATE_KEY')}${network(SVM_NETWORK, SVM_RPC_URL, 'SVM_PRIVATE_KEY')}`;
+${network(EVM_NETWORK, EVM_RPC_URL, 'EVM_PRIVATE_KEY')}${network(SVM_NETWORK, SVM_RPC_URL, 'SVM_PRIVATE_KEY', SVM_GENESIS)}`;
 const file = join(directory, 'quittance.toml');
 writeFileSync(file, configuration);
 

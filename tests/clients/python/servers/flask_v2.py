@@ -10,7 +10,7 @@ from x402.http.middleware.flask import payment_middleware
 server = x402ResourceServerSync(HTTPFacilitatorClientSync({"url": FACILITATOR}))
 with_server_scheme(server)
 shop = Flask(__name__)
-payment_middleware(shop, {"GET /paid": {"accepts": OFFER}}, server)
+payment_middleware(shop, {"GET /paid": OFFER}, server)
 
 
 @shop.get("/paid")
