@@ -45,6 +45,17 @@ const UNASKED_MAX: usize = HEAD_BYTES_MAX + PIECE;
 /// Goes before a body that its client sends only then, and is no answer.
 const CONTINUE: &[u8] = b"HTTP/1.1 100 Continue\r\n\r\n";
 
+/// What is known of the answer to the request that was handed on last.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Answer {
+    /// Nothing was written of it while the request is being read, or it was answered and no other one has begun.
+    Open,
+    /// Something was written before the request has ended, as where its body does not matter.
+    Early,
+    /// The request has ended, and nothing was written of its answer.
+    Owed,
+}
+
 /// A client's connection.
 pub struct Connection<S = TcpStream> {
     stream: S,
@@ -54,10 +65,7 @@ pub struct Connection<S = TcpStream> {
     head: Option<Pin<Box<Sleep>>>,
     /// Ends the patience with a client that takes nothing.
     reader: Option<Pin<Box<Sleep>>>,
-    /// Whether a request was handed on to its end of whose answer nothing was written.
-    unanswered: bool,
-    /// Whether something was written before the request that is being read has ended, as where its body does not matter.
-    answered_early: bool,
+    answer: Answer,
     /// How much of the present request was handed on.
     handed_on: usize,
     /// Whether somebody wants its body.
@@ -84,8 +92,7 @@ impl<S> Connection<S> {
             patience: Patience::USUAL,
             head: None,
             reader: None,
-            unanswered: false,
-            answered_early: false,
+            answer: Answer::Open,
             handed_on: 0,
             demand: Demand::default(),
             ahead: Vec::new(),
@@ -111,7 +118,8 @@ impl<S> Connection<S> {
         self.handed_on += passed;
         self.handed = true;
         if self.framing.is_between_requests() {
-            (self.unanswered, self.handed_on) = (!std::mem::take(&mut self.answered_early), 0);
+            self.answer = if self.answer == Answer::Early { Answer::Open } else { Answer::Owed };
+            self.handed_on = 0;
         }
         if !self.framing.is_in_head() {
             self.head = None;
@@ -125,8 +133,7 @@ impl<S> Connection<S> {
     fn note_written(&mut self, bytes: &[u8], context: &Context<'_>) {
         self.reader = None;
         if bytes != CONTINUE {
-            self.answered_early |= !self.unanswered && !self.framing.is_between_requests();
-            self.unanswered = false;
+            self.answer = if self.framing.is_between_requests() { Answer::Open } else { Answer::Early };
         }
         if let Some(head) = &mut self.head {
             head.as_mut().reset(Instant::now() + self.patience.head);
@@ -138,7 +145,7 @@ impl<S> Connection<S> {
 
     /// Whether more of the body may be handed on than anybody has asked for.
     fn is_wanted(&self, context: &Context<'_>) -> bool {
-        self.handed_on < UNASKED_MAX || self.answered_early || self.demand.is_there(context)
+        self.handed_on < UNASKED_MAX || self.answer == Answer::Early || self.demand.is_there(context)
     }
 
     /// Hands on what has run ahead, when its turn has come.
@@ -208,7 +215,7 @@ impl<S: AsyncRead + Unpin> AsyncRead for Connection<S> {
             this.holds_back = true;
             return Poll::Pending;
         }
-        if this.unanswered {
+        if this.answer == Answer::Owed {
             // While a request waits for its answer, its client is not waited for.
             this.handed = false;
             return this.poll_gone(context);
