@@ -8,7 +8,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use actix_http::error::DispatchError;
-use actix_http::{HttpService, Protocol};
+use actix_http::{Extensions, HttpService, Protocol};
 use actix_service::{ServiceFactoryExt, fn_service, map_config};
 use actix_web::body::MessageBody;
 use actix_web::dev::{AppConfig, ServiceFactory, ServiceRequest, ServiceResponse};
@@ -23,6 +23,7 @@ use self::connection::{Connection, HEAD_WITHIN};
 use self::endpoint::Group;
 use self::places::Places;
 use self::problem::Problem;
+use self::turns::Turns;
 use crate::config::Server;
 use crate::flow::limits::Prefix;
 use crate::flow::{Flows, Unavailable};
@@ -33,6 +34,7 @@ mod auth;
 mod body;
 mod connection;
 mod csv;
+mod demand;
 mod discovery;
 mod endpoint;
 mod events;
@@ -54,6 +56,7 @@ mod reconciliations;
 mod settings;
 mod streaming;
 mod transfers;
+mod turns;
 mod webhooks;
 
 pub use operations::Operations;
@@ -110,6 +113,9 @@ const WORKERS: usize = 2;
 /// Connections that wait to be accepted.
 const BACKLOG: u32 = 1024;
 
+/// What the system keeps of answers that a client does not take, of which it would keep megabytes.
+const SEND_BUFFER: u32 = 64 * 1024;
+
 /// Open files that are kept for other things than callers: the database, nodes, receivers of webhooks.
 const FILES_FOR_THE_REST: usize = 512;
 
@@ -126,6 +132,7 @@ pub fn api(service: Arc<Service>) -> std::io::Result<(actix_web::dev::Server, So
     let address = listener.local_addr()?;
     let grace = service.server.shutdown_within.num_seconds().unsigned_abs();
     let places = Places::new(service.server.connections_per_address_max, usize::MAX);
+    let turns = Arc::<Turns>::default();
     let builder = actix_web::dev::Server::build()
         .workers(WORKERS)
         // The limit is for each worker.
@@ -147,9 +154,10 @@ pub fn api(service: Arc<Service>) -> std::io::Result<(actix_web::dev::Server, So
             // A client that has closed its side is gone. Were it answered all the same, a success would be told to nobody and not be
             // told again.
             .h1_allow_half_closed(false)
+            .on_connect_ext(|connection: &Connection, data: &mut Extensions| drop(data.insert(connection.demand().clone())))
             .local_addr(address)
             .finish(map_config(app(Arc::clone(&service), bodies.clone(), running.clone()), |()| AppConfig::default()));
-        accept(Arc::clone(&service), Arc::clone(&places)).and_then(http)
+        accept(Arc::clone(&service), Arc::clone(&places), Arc::clone(&turns)).and_then(http)
     })?;
     Ok((server.run(), address))
 }
@@ -157,6 +165,8 @@ pub fn api(service: Arc<Service>) -> std::io::Result<(actix_web::dev::Server, So
 fn listen(address: SocketAddr) -> std::io::Result<TcpListener> {
     let socket = if address.is_ipv4() { TcpSocket::new_v4() } else { TcpSocket::new_v6() }?;
     socket.set_reuseaddr(true)?;
+    // Connections have what their listener has.
+    socket.set_send_buffer_size(SEND_BUFFER)?;
     socket.bind(address)?;
     socket.listen(BACKLOG)?.into_std()
 }
@@ -174,14 +184,17 @@ fn connections_max(server: &Server) -> usize {
 fn accept(
     service: Arc<Service>,
     places: Arc<Places<Prefix>>,
+    turns: Arc<Turns>,
 ) -> impl ServiceFactory<TcpStream, Config = (), Response = Accepted, Error = DispatchError, InitError = ()> {
     fn_service(move |stream: TcpStream| {
         let peer = stream.peer_addr().ok();
         let stranger = peer.map(|peer| peer.ip()).filter(|address| !service.server.proxies.trusts(*address));
         let place = stranger.map(|address| places.take(address.into()).ok_or(std::io::ErrorKind::ConnectionRefused));
         let place = place.transpose().inspect_err(|_| service.flows.metrics.connection_refused());
+        let turns = Arc::clone(&turns);
         async move {
-            Ok::<Accepted, DispatchError>((Connection::new(stream, place.map_err(std::io::Error::from)?), Protocol::Http1, peer))
+            let place = place.map_err(std::io::Error::from)?;
+            Ok::<Accepted, DispatchError>((Connection::new(stream, place, turns), Protocol::Http1, peer))
         }
     })
 }

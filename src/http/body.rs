@@ -10,6 +10,7 @@ use actix_web::{HttpRequest, mime};
 use futures_util::StreamExt;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
+use super::demand::Demand;
 use super::problem::Code;
 
 /// Why there is no body to look into.
@@ -86,6 +87,7 @@ async fn collect(request: &HttpRequest, payload: Payload, bytes_max: usize) -> R
     if announced_bytes(request).is_some_and(|bytes| bytes > bytes_max) {
         return Err(BodyError::TooLarge);
     }
+    Demand::of(request);
     let room = request.app_data::<Data<Room>>().map(|room| Room::clone(room)).unwrap_or_default();
     tokio::time::timeout(BODY_WITHIN, gather(payload, bytes_max, room)).await.unwrap_or(Err(BodyError::TooSlow))
 }
@@ -94,12 +96,10 @@ async fn gather(mut payload: Payload, bytes_max: usize, room: Room) -> Result<By
     let mut body = Body { bytes: BytesMut::new(), room, share: None };
     while let Some(piece) = payload.next().await {
         let piece = piece.map_err(|_| BodyError::Incomplete)?;
-        let bytes = body.bytes.len() + piece.len();
-        if bytes > bytes_max {
+        if body.bytes.len() + piece.len() > bytes_max {
             return Err(BodyError::TooLarge);
         }
-        body.make_room(bytes)?;
-        body.bytes.extend_from_slice(&piece);
+        body.push(&piece)?;
     }
     Ok(Bytes::from_owner(body))
 }
@@ -128,6 +128,18 @@ struct Body {
 }
 
 impl Body {
+    /// Adds a piece. What is counted is what is reserved, which would grow to twice of what is needed if it were left to itself.
+    fn push(&mut self, piece: &[u8]) -> Result<(), BodyError> {
+        let bytes = self.bytes.len() + piece.len();
+        if bytes > self.bytes.capacity() {
+            let capacity = bytes.next_power_of_two();
+            self.make_room(capacity)?;
+            self.bytes.reserve(capacity - self.bytes.len());
+        }
+        self.bytes.extend_from_slice(piece);
+        Ok(())
+    }
+
     fn make_room(&mut self, bytes: usize) -> Result<(), BodyError> {
         let wanted = bytes.saturating_sub(SMALL).div_ceil(1024);
         let missing = wanted.saturating_sub(self.share.as_ref().map_or(0, OwnedSemaphorePermit::num_permits));
@@ -188,5 +200,18 @@ mod tests {
         assert_eq!(body(&room).make_room(SMALL), Ok(()));
         large.truncate(kept - 1);
         assert_eq!(body(&room).make_room(LARGE), Ok(()), "whoever is gone has made room");
+    }
+
+    #[test]
+    fn a_body_counts_for_what_it_reserves() {
+        let room = Room::default();
+        let mut body = body(&room);
+
+        for _ in 0..9 {
+            assert_eq!(body.push(&[b' '; 1024]), Ok(()));
+        }
+
+        assert_eq!(body.bytes.capacity(), 16 * 1024);
+        assert_eq!(ROOM_KIB - room.0.available_permits(), 8);
     }
 }

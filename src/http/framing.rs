@@ -59,15 +59,6 @@ enum State {
 #[error("chunks end with a trailer")]
 pub struct Trailer;
 
-/// What some bytes have brought to an end.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub struct Passed {
-    /// Whether a request ended in them.
-    pub ended: bool,
-    /// How many bytes came behind the end of the first that did.
-    pub beyond: usize,
-}
-
 /// The beginning of a line, and how long all of it is.
 #[derive(Debug)]
 struct Line {
@@ -83,24 +74,24 @@ impl Default for Framing {
 }
 
 impl Framing {
-    /// Looks at the next bytes of the connection, and spoils the first that does not fit.
+    /// Looks at the next bytes of the connection up to the end of a request, spoils the first that does not fit, and returns at how many
+    /// it has looked.
     ///
     /// # Errors
     /// A trailer, which the parser behind would read to an end of its own.
-    pub fn pass(&mut self, bytes: &mut [u8]) -> Result<Passed, Trailer> {
-        let (mut at, mut passed) = (0, Passed::default());
+    pub fn pass(&mut self, bytes: &mut [u8]) -> Result<usize, Trailer> {
+        let mut at = 0;
         while at < bytes.len() && self.state != State::Spoilt {
             let left = &mut bytes[at..];
-            let taken = match self.skippable() {
+            at += match self.skippable() {
                 0 => self.step(&mut left[0]).map(|()| 1)?,
                 skippable => self.skip(usize::try_from(skippable).unwrap_or(usize::MAX).min(left.len())),
             };
-            at += taken;
-            if self.is_between_requests() && !passed.ended {
-                passed = Passed { ended: true, beyond: bytes.len() - at };
+            if self.is_between_requests() {
+                return Ok(at);
             }
         }
-        Ok(passed)
+        Ok(bytes.len())
     }
 
     /// Whether the head of a request has begun and not ended.
@@ -264,9 +255,12 @@ mod tests {
     /// What comes out, in pieces of this size, and the place behind it.
     fn pass(bytes: &[u8], piece: usize) -> (Vec<u8>, Result<bool, Trailer>) {
         let (mut framing, mut bytes) = (Framing::default(), bytes.to_vec());
-        for piece in bytes.chunks_mut(piece) {
-            if let Err(trailer) = framing.pass(piece) {
-                return (bytes, Err(trailer));
+        for mut piece in bytes.chunks_mut(piece) {
+            while !piece.is_empty() {
+                match framing.pass(piece) {
+                    Ok(passed) => piece = &mut piece[passed..],
+                    Err(trailer) => return (bytes, Err(trailer)),
+                }
             }
         }
         let whole = framing.is_between_requests();
@@ -344,14 +338,16 @@ mod tests {
     }
 
     #[test]
-    fn what_comes_behind_a_request_is_counted() {
-        let (mut framing, text) = (Framing::default(), format!("{POST}Content-Length: 2\r\n\r\n{{}}GET / H"));
+    fn what_comes_behind_a_request_is_not_looked_at() {
+        let (mut framing, text) = (Framing::default(), format!("{POST}Content-Length: 2\r\n\r\n{{}}\nGET / H"));
         let (first, second) = text.split_at(40);
+        let mut second = second.as_bytes().to_vec();
 
-        assert_eq!(framing.pass(&mut first.as_bytes().to_vec()), Ok(Passed::default()));
+        assert_eq!(framing.pass(&mut first.as_bytes().to_vec()), Ok(40));
         assert!(framing.is_in_head());
-        assert_eq!(framing.pass(&mut second.as_bytes().to_vec()), Ok(Passed { ended: true, beyond: 7 }));
-        assert!(framing.is_in_head());
+        assert_eq!(framing.pass(&mut second), Ok(second.len() - 8));
+        assert!(framing.is_between_requests());
+        assert!(second.ends_with(b"\nGET / H"));
     }
 
     /// The requests that the parser behind finds, each with its body, and whether it refused the rest.

@@ -32,7 +32,6 @@ const MEMORY_MIB_MAX: f64 = 256.0;
 /// How much longer than without strangers the good client may wait, of a hundred requests the slowest left out.
 const RATIO_MAX: f64 = 3.0;
 
-#[ignore = "the service takes up 800 MiB and the good client waits for seconds: not within the limits yet"]
 #[tokio::test(flavor = "multi_thread")]
 async fn strangers_with_a_fifth_of_a_core_neither_fill_the_service_nor_hold_up_a_good_client() {
     let (crowd, seconds) = (scale(50, 500), scale(5, 60));
