@@ -172,6 +172,16 @@ pub enum Errors {
     },
 }
 
+/// What is sent with a request.
+pub struct Body {
+    /// What it is.
+    pub describe: Describe,
+    /// Whether it must be there.
+    pub required: bool,
+    /// What it may look like, by the names of examples.
+    pub examples: Vec<(&'static str, Value)>,
+}
+
 /// What a method does.
 pub struct Operation {
     /// Its name, for programs that are made from the description.
@@ -188,8 +198,8 @@ pub struct Operation {
     pub headers: Vec<(&'static str, &'static str)>,
     /// What a key for repetitions does.
     pub repeats: Repeats,
-    /// The body, whether it must be there, and what it may look like by the names of examples.
-    pub body: Option<(Describe, bool, Vec<(&'static str, Value)>)>,
+    /// The body.
+    pub body: Option<Body>,
     /// The good answers.
     pub answers: Vec<Answer>,
     /// How it tells of problems.
@@ -258,12 +268,17 @@ impl Operation {
 
     /// The same with several examples.
     pub fn bodies<T: JsonSchema>(self, examples: Vec<(&'static str, Value)>) -> Self {
-        Self { body: Some((SchemaGenerator::subschema_for::<T>, true, examples)), ..self }
+        self.reads(Body { describe: SchemaGenerator::subschema_for::<T>, required: true, examples })
     }
 
     /// It reads this body, which may be left out.
     pub fn optional_body<T: JsonSchema>(self, example: Value) -> Self {
-        Self { body: Some((SchemaGenerator::subschema_for::<T>, false, vec![("example", example)])), ..self }
+        let examples = vec![("example", example)];
+        self.reads(Body { describe: SchemaGenerator::subschema_for::<T>, required: false, examples })
+    }
+
+    fn reads(self, body: Body) -> Self {
+        Self { body: Some(body), ..self }
     }
 
     /// It answers with this.

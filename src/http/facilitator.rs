@@ -45,34 +45,73 @@ use crate::x402::supported::{self, SelfDescription, Supported};
 
 /// The paths.
 pub fn group() -> Group {
-    let business = Reason::ALL.iter().map(|reason| (*reason, status_of_reason(*reason)));
-    let verify_errors = Errors::Typed {
+    let alive = |id| {
+        Operation::constant(id, "Says that the process answers").answers_like::<Health>(
+            StatusCode::OK,
+            "It does.",
+            json!(Health { status: "ok" }),
+        )
+    };
+    Group {
+        name: "x402",
+        about: "What x402 asks of a facilitator, versions 1 and 2.",
+        paths: vec![
+            at("/verify")
+                .post(verify, verifying())
+                .get(
+                    || async { HttpResponse::Ok().json(supported::VERIFY) },
+                    Operation::constant("describeVerify", "Says what to post here").answers_like::<SelfDescription>(
+                        StatusCode::OK,
+                        "What to post.",
+                        json!(supported::VERIFY),
+                    ),
+                )
+                .otherwise(|| verify_obstacle(&Obstacle::Method)),
+            at("/settle")
+                .post(settle, settling())
+                .get(
+                    || async { HttpResponse::Ok().json(supported::SETTLE) },
+                    Operation::constant("describeSettle", "Says what to post here").answers_like::<SelfDescription>(
+                        StatusCode::OK,
+                        "What to post.",
+                        json!(supported::SETTLE),
+                    ),
+                )
+                .otherwise(|| settle_obstacle(&Obstacle::Method)),
+            at("/supported").get(list_supported, offering()),
+            at("/health").get(health, alive("getHealth")),
+            at("/").get(health, alive("getRoot")),
+        ],
+    }
+}
+
+/// `POST /verify`.
+fn verifying() -> Operation {
+    let errors = Errors::Typed {
         describe: SchemaGenerator::subschema_for::<VerifyResponse>,
         example: |code, words| json!(VerifyResponse::fault(Echo::UNKNOWN, code, &words)),
         member: "invalidReason",
         unexpected: Some(UNEXPECTED_VERIFY_ERROR),
     };
-    let settle_errors = Errors::Typed {
-        describe: SchemaGenerator::subschema_for::<SettleResponse>,
-        example: |code, words| json!(SettleResponse::fault(Echo::UNKNOWN, code, &words)),
-        member: "errorReason",
-        unexpected: Some(UNEXPECTED_SETTLE_ERROR),
-    };
-    let supported_errors = Errors::Typed {
-        describe: SchemaGenerator::subschema_for::<Supported>,
-        example: |code, words| json!(Supported::fault(code, words)),
-        member: "errorReason",
-        unexpected: None,
-    };
-    let verifying = Operation::new("verify", "Says whether a payment would settle now")
+    Operation::new("verify", "Says whether a payment would settle now")
         .about("Changes nothing. A refusal is a good answer: 200 with `isValid: false`.")
         .of(Callers::Providers)
         .bodies::<shape::Request>(shape::examples())
         .answers_like::<VerifyResponse>(StatusCode::OK, "The verdict.", json!({"isValid": true, "payer": EXAMPLE_PAYER}))
         .answer_header("EXTENSION-RESPONSES", EXTENSION_RESPONSES)
-        .errors(verify_errors)
-        .refusals(business.clone());
-    let settling = Operation::new("settle", "Settles a payment, and answers when it is settled")
+        .errors(errors)
+        .refusals(refusals())
+}
+
+/// `POST /settle`.
+fn settling() -> Operation {
+    let errors = Errors::Typed {
+        describe: SchemaGenerator::subschema_for::<SettleResponse>,
+        example: |code, words| json!(SettleResponse::fault(Echo::UNKNOWN, code, &words)),
+        member: "errorReason",
+        unexpected: Some(UNEXPECTED_SETTLE_ERROR),
+    };
+    Operation::new("settle", "Settles a payment, and answers when it is settled")
         .about(
             "Success is handed out once: callers with the same payment wait together, one of them is told `success`, the others \
              `duplicate_settlement`. After `settlement_pending` the same request is sent again. A refusal is a good answer: 200 with \
@@ -91,9 +130,19 @@ pub fn group() -> Group {
             }),
         )
         .answer_header("EXTENSION-RESPONSES", EXTENSION_RESPONSES)
-        .errors(settle_errors)
-        .refusals(business);
-    let offering = Operation::new("getSupported", "Lists what can be paid with now")
+        .errors(errors)
+        .refusals(refusals())
+}
+
+/// `GET /supported`.
+fn offering() -> Operation {
+    let errors = Errors::Typed {
+        describe: SchemaGenerator::subschema_for::<Supported>,
+        example: |code, words| json!(Supported::fault(code, words)),
+        member: "errorReason",
+        unexpected: None,
+    };
+    Operation::new("getSupported", "Lists what can be paid with now")
         .of(Callers::Providers)
         .answers_like::<Supported>(
             StatusCode::OK,
@@ -108,45 +157,12 @@ pub fn group() -> Group {
                 "signers": {"eip155:*": ["0x3C44CdDdB6a900fa2b585dd299e03d12FA4293BC"]},
             }),
         )
-        .errors(supported_errors);
-    let alive = |id| {
-        Operation::constant(id, "Says that the process answers").answers_like::<Health>(
-            StatusCode::OK,
-            "It does.",
-            json!(Health { status: "ok" }),
-        )
-    };
-    Group {
-        name: "x402",
-        about: "What x402 asks of a facilitator, versions 1 and 2.",
-        paths: vec![
-            at("/verify")
-                .post(verify, verifying)
-                .get(
-                    || async { HttpResponse::Ok().json(supported::VERIFY) },
-                    Operation::constant("describeVerify", "Says what to post here").answers_like::<SelfDescription>(
-                        StatusCode::OK,
-                        "What to post.",
-                        json!(supported::VERIFY),
-                    ),
-                )
-                .otherwise(|| verify_obstacle(&Obstacle::Method)),
-            at("/settle")
-                .post(settle, settling)
-                .get(
-                    || async { HttpResponse::Ok().json(supported::SETTLE) },
-                    Operation::constant("describeSettle", "Says what to post here").answers_like::<SelfDescription>(
-                        StatusCode::OK,
-                        "What to post.",
-                        json!(supported::SETTLE),
-                    ),
-                )
-                .otherwise(|| settle_obstacle(&Obstacle::Method)),
-            at("/supported").get(list_supported, offering),
-            at("/health").get(health, alive("getHealth")),
-            at("/").get(health, alive("getRoot")),
-        ],
-    }
+        .errors(errors)
+}
+
+/// Why payments are refused, each with its status.
+fn refusals() -> impl Iterator<Item = (Reason, StatusCode)> {
+    Reason::ALL.iter().map(|reason| (*reason, status_of_reason(*reason)))
 }
 
 const EXTENSION_RESPONSES: &str = "Base64 of a JSON object: what became of `bazaar`, if the payment brought it.";

@@ -13,8 +13,8 @@ use schemars::generate::SchemaSettings;
 use serde_json::{Map, Value, json};
 
 use self::components::{REQUESTS, SCHEMAS, merge, without_null};
+use super::endpoint::{Answer, Body, Callers, Describe, Errors, Group, Operation, PathItem, Repeats, at};
 use super::limits;
-use super::endpoint::{Answer, Callers, Describe, Errors, Group, Operation, PathItem, Repeats, at};
 use super::problem::{Code, Details, MEDIA_TYPE, RETRY_AFTER_SECONDS};
 use crate::domain::reason::{Reason, Version};
 
@@ -156,7 +156,7 @@ impl Writer {
         if !parameters.is_empty() {
             described["parameters"] = parameters.into();
         }
-        if let Some((describe, required, examples)) = &operation.body {
+        if let Some(Body { describe, required, examples }) = &operation.body {
             let examples: Map<_, _> =
                 examples.iter().map(|(name, value)| ((*name).to_owned(), json!({"value": value}))).collect();
             let content = json!({"application/json": {"schema": self.request(*describe), "examples": examples}});

@@ -138,7 +138,7 @@ struct ReceiptView {
 #[expect(dead_code, reason = "receipts are read as they come; this says in which forms they do")]
 enum SignedReceipt {
     Jws(String),
-    Eip712(TypedReceipt),
+    Eip712(Box<TypedReceipt>),
 }
 
 /// One revision in its signed form.

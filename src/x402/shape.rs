@@ -410,6 +410,10 @@ mod tests {
     }
 
     fn is_read(payload: &Value) -> bool {
-        if Permit2Payload::is_in(payload) { Permit2Payload::parse(payload).is_ok() } else { Eip3009Payload::parse(payload).is_ok() }
+        if Permit2Payload::is_in(payload) {
+            Permit2Payload::parse(payload).is_ok()
+        } else {
+            Eip3009Payload::parse(payload).is_ok()
+        }
     }
 }

@@ -521,9 +521,9 @@ async fn an_answer_may_be_as_long_as_was_said_and_no_longer() {
         let paywall = paywall.public_url("https://shop.example").max_body(bytes).build().unwrap();
         let got = buy(paywall, plain).await;
         if fits {
-            assert_sold(&got, 1_000)
+            assert_sold(&got, 1_000);
         } else {
-            assert_not_sold(&got, 500, "answer_too_large")
+            assert_not_sold(&got, 500, "answer_too_large");
         }
         assert_eq!(scripted.asked("/settle").len(), usize::from(fits));
     }
