@@ -3,6 +3,7 @@
 //! There is one list of these, [`super::groups`]. Requests are routed by it and counted under its patterns, and the OpenAPI document is
 //! written from it. So what is served is described, and what is described is served.
 
+use actix_web::http::header::{ALLOW, HeaderValue};
 use actix_web::http::{Method, StatusCode};
 use actix_web::web::ServiceConfig;
 use actix_web::{FromRequest, Handler, HttpResponse, Responder, Route, web};
@@ -105,10 +106,18 @@ impl PathItem {
 
     /// Puts the path in place.
     pub fn serve(self, config: &mut ServiceConfig) {
+        let methods: Vec<_> = self.methods.iter().map(|(method, ..)| method.as_str()).collect();
+        let (otherwise, allowed) = (self.otherwise, methods.join(", "));
+        let refuse = move || {
+            let mut response = otherwise();
+            // RFC 9110 wants it, section 15.5.6.
+            let allowed = HeaderValue::try_from(allowed.as_str()).ok();
+            allowed.map(|allowed| response.headers_mut().insert(ALLOW, allowed));
+            std::future::ready(response)
+        };
         let resource =
             self.methods.into_iter().fold(web::resource(self.pattern), |resource, (_, route, _)| resource.route(route));
-        let otherwise = self.otherwise;
-        config.service(resource.default_service(web::to(move || async move { otherwise() })));
+        config.service(resource.default_service(web::to(refuse)));
     }
 }
 

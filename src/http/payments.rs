@@ -209,7 +209,7 @@ async fn present(flows: &Flows, payment: Payment, events: Option<Vec<PastEvent>>
 #[serde(deny_unknown_fields)]
 struct ListQuery {
     /// Only those with this transaction.
-    #[schemars(with = "Option<Transaction>")]
+    #[schemars(regex(pattern = "^[0-9A-Za-z]{1,128}$"))]
     transaction: Option<String>,
     /// Only the one of this authorization: `network:token:payer:nonce`, on Solana `network:0x` and the SHA-256 of the message.
     authorization: Option<String>,

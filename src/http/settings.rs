@@ -1,6 +1,7 @@
 //! `/v1/settings`: what a merchant decides for all of its payments.
 
 use actix_web::http::StatusCode;
+use actix_web::http::header::CONTENT_TYPE;
 use actix_web::web::{Data, Payload};
 use actix_web::{HttpRequest, HttpResponse};
 use schemars::JsonSchema;
@@ -9,6 +10,7 @@ use serde_json::json;
 
 use super::Service;
 use super::auth;
+use super::body::BodyError;
 use super::endpoint::{Callers, Group, Operation, Repeats, at};
 use super::merchant::{Change, Reply, answer};
 use super::problem::{Code, Problem};
@@ -113,6 +115,10 @@ async fn replace(service: Data<Service>, request: HttpRequest, payload: Payload)
         Ok(change) => change,
         Err(problem) => return problem.response(),
     };
+    // Elsewhere no body is an empty one. Here that would undo whatever was decided.
+    if !request.headers().contains_key(CONTENT_TYPE) {
+        return Problem::from(BodyError::UnsupportedMedia).response();
+    }
     answer(&service, |flows| async move {
         // To set twice is to set once, so a key has nothing to add here.
         let settings = change.body.into_settings()?;

@@ -73,6 +73,18 @@ async fn a_path_takes_the_methods_that_the_document_says_and_no_others() {
                 faults.push(format!("{method} {pattern}: {status} {answer}"));
             }
         }
+        // Whoever asks in another way is told what is possible (RFC 9110, section 15.5.6).
+        let refused =
+            facilitator.client().patch(format!("{}{}", facilitator.url, filled(pattern))).send().await.expect("an answer");
+        let allowed = refused.headers().get("allow").map(|allowed| allowed.to_str().expect("text").to_owned());
+        let mut methods: Vec<_> =
+            documented.iter().filter(|(_, path)| path == pattern).map(|(method, _)| method.as_str()).collect();
+        methods.sort_unstable();
+        let mut told: Vec<_> = allowed.as_deref().unwrap_or_default().split(", ").collect();
+        told.sort_unstable();
+        if told != methods {
+            faults.push(format!("{pattern} allows {allowed:?}"));
+        }
     }
     assert!(documented.len() > 45, "the operations were found");
     assert!(faults.is_empty(), "{}", faults.join("\n"));

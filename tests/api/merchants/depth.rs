@@ -86,6 +86,7 @@ async fn what_a_merchant_wants_by_amount_counts_wherever_it_is_paid() {
     for malformed in [json!({"offerReceipts": "yes"}), json!({"answerAt": "soon"}), json!({"answerAt": "safe", "color": 1})] {
         assert_eq!(put(malformed.clone()).await.0, 400, "{malformed}");
     }
+    assert_eq!(merchant.send("PUT", "/v1/settings", None, None).await.0, 415);
     assert_eq!(merchant.get("/v1/settings").await, (200, wanted), "what was refused has changed nothing");
     assert_eq!(other.get("/v1/settings").await.1, undecided);
 
