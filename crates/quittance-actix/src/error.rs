@@ -62,9 +62,9 @@ pub enum PaywallError {
     /// The handler's answer was not complete before the payment ran out.
     #[error("the answer was not complete before the payment ran out")]
     TooSlow,
-    /// The handler's answer broke off.
-    #[error("the answer broke off: {0}")]
-    Broken(String),
+    /// The handler's answer broke off. Why is for the log, and not for the buyer.
+    #[error("the answer broke off")]
+    Broken(#[source] Box<dyn Error>),
     /// The handler wants to speak another protocol, of which nothing can be kept back.
     #[error("a paid route cannot switch protocols")]
     Upgrade,

@@ -99,15 +99,21 @@ pub enum FacilitatorError {
 }
 
 impl FacilitatorError {
-    /// Whether the question may have been heard although the answer was not.
+    /// Whether the question may have been heard although the answer was not. Of those that say that they cannot answer, only 503 says that
+    /// nothing was done; the others may come from somebody in between, or be the end of somebody who did it.
     pub(crate) const fn lost_the_answer(&self) -> bool {
-        matches!(self, Self::Unreachable(_))
+        match self {
+            Self::Unreachable(_) | Self::Slow => true,
+            Self::Unavailable { status, .. } => *status >= 500 && *status != 503,
+            Self::Unauthorized | Self::RateLimited { .. } | Self::Malformed(_) => false,
+        }
     }
 }
 
 impl From<reqwest::Error> for FacilitatorError {
     fn from(error: reqwest::Error) -> Self {
-        if error.is_timeout() { Self::Slow } else { Self::Unreachable(Arc::new(error)) }
+        // Its URL is left out, because some have a key in it.
+        if error.is_timeout() { Self::Slow } else { Self::Unreachable(Arc::new(error.without_url())) }
     }
 }
 
@@ -344,6 +350,8 @@ impl Answer {
         match self.status {
             StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN => Some(FacilitatorError::Unauthorized),
             StatusCode::TOO_MANY_REQUESTS => Some(FacilitatorError::RateLimited { retry_after: self.retry_after.clone() }),
+            // It has not read the question to its end.
+            StatusCode::REQUEST_TIMEOUT => Some(self.unavailable(code)),
             status if status.is_server_error() => Some(self.unavailable(code)),
             _ => None,
         }
@@ -377,11 +385,23 @@ mod tests {
     }
 
     #[test]
+    fn an_answer_is_lost_unless_somebody_says_that_nothing_was_done() {
+        let unavailable = |status| FacilitatorError::Unavailable { status, code: None };
+        for lost in [FacilitatorError::Slow, unavailable(500), unavailable(502), unavailable(504)] {
+            assert!(lost.lost_the_answer(), "{lost}");
+        }
+        let limited = FacilitatorError::RateLimited { retry_after: None };
+        for heard in [unavailable(503), unavailable(408), FacilitatorError::Unauthorized, limited] {
+            assert!(!heard.lost_the_answer(), "{heard}");
+        }
+    }
+
+    #[test]
     fn a_verdict_is_only_what_says_so_with_a_status_for_it() {
         let (valid, invalid) = (r#"{"isValid":true,"payer":"0x1"}"#, r#"{"isValid":false,"invalidReason":"x","payer":null}"#);
         assert!(verdict(200, valid).unwrap().is_valid);
         assert!(!verdict(200, invalid).unwrap().is_valid && !verdict(400, invalid).unwrap().is_valid);
-        for status in [500, 502, 503] {
+        for status in [408, 500, 502, 503] {
             assert!(matches!(verdict(status, valid), Err(FacilitatorError::Unavailable { .. })), "{status}");
         }
         for status in [401, 403] {

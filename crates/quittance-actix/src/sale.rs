@@ -160,9 +160,7 @@ impl Till {
         let limit = self.body_bytes_max;
         let within = Duration::from_secs(self.terms.max_timeout_seconds);
         let read = tokio::time::timeout(within, to_bytes_limited(body, limit)).await.map_err(|_| PaywallError::TooSlow)?;
-        let bytes = read
-            .map_err(|_| PaywallError::TooLarge { limit })?
-            .map_err(|error| PaywallError::Broken(error.into().to_string()))?;
+        let bytes = read.map_err(|_| PaywallError::TooLarge { limit })?.map_err(|error| PaywallError::Broken(error.into()))?;
         Ok((response, Some(bytes)))
     }
 
@@ -298,11 +296,7 @@ impl Verified {
     /// offered would sign a second payment while the first may still be made.
     fn fail(&self, Failure { error, answer }: Failure) -> HttpResponse {
         let version = self.order.version;
-        let code = error.code().to_owned();
         let mut response = error.into_response();
-        if version == Version::V1 && response.status() == StatusCode::PAYMENT_REQUIRED {
-            response = self.counter.with_v1_body(response, &code);
-        }
         if let Some(answer) = answer {
             response.headers_mut().insert(HeaderName::from_static(version.response_header()), answer.to_header());
         }

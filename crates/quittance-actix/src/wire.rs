@@ -271,10 +271,13 @@ impl SettleAnswer {
         self.extra.as_ref()?.get("paymentId")?.as_str().filter(word)
     }
 
-    /// The header that tells the buyer. What is beyond the protocol is left out if it were too long.
+    /// The header that tells the buyer. What is beyond the protocol, and words for people, are left out if it were too long.
     pub(crate) fn to_header(&self) -> HeaderValue {
         let full = encoded(self);
-        if full.len() <= HEADER_BYTES_MAX { full } else { encoded(&Self { extra: None, extensions: None, ..self.clone() }) }
+        if full.len() <= HEADER_BYTES_MAX {
+            return full;
+        }
+        encoded(&Self { error_message: None, extra: None, extensions: None, ..self.clone() })
     }
 }
 
@@ -397,10 +400,14 @@ mod tests {
         assert_eq!(answer().receipt(), Some("a.b.c"));
         assert_eq!(decoded(answer().to_header())["extensions"]["settlement-receipt"]["info"]["receipt"]["signature"], "a.b.c");
 
-        let mut long = answer();
-        long.extra = Some(Map::from_iter([("hint".to_owned(), json!("x".repeat(9_000)))]));
-        let short = decoded(long.to_header());
-        assert_eq!((&short["transaction"], short.get("extra"), short.get("extensions")), (&json!("0x1"), None, None));
+        let hint = Map::from_iter([("hint".to_owned(), json!("x".repeat(9_000)))]);
+        for long in
+            [SettleAnswer { extra: Some(hint), ..answer() }, SettleAnswer { error_message: Some("x".repeat(9_000)), ..answer() }]
+        {
+            let short = decoded(long.to_header());
+            assert_eq!((&short["transaction"], short.get("extra"), short.get("extensions")), (&json!("0x1"), None, None));
+            assert_eq!(short.get("errorMessage"), None);
+        }
     }
 
     #[test]

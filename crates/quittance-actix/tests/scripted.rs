@@ -4,6 +4,7 @@
 
 use std::collections::VecDeque;
 use std::sync::{Arc, Mutex};
+use std::time::Duration;
 
 use actix_web::body::MessageBody;
 use actix_web::dev::ServerHandle;
@@ -17,6 +18,7 @@ use quittance_actix::{Facilitator, Meter, Paid, Paywall, Price, Settlement};
 use serde_json::{Value, json};
 
 const NETWORK: &str = "eip155:84532";
+const NETWORK_V1: &str = "base-sepolia";
 const MERCHANT: &str = "0xfB6916095ca1df60bB79Ce92cE3Ea74c37c5d359";
 const PAYER: &str = "0x5aAeb6053F3E94C9b9A09f33669435E7Ef1BeAed";
 const TRANSACTION: &str = "0x1a1a1a1a1a1a1a1a1a1a1a1a1a1a1a1a1a1a1a1a1a1a1a1a1a1a1a1a1a1a1a1a";
@@ -136,6 +138,7 @@ fn truth(path: &str, request: &Value, keys: &[u8]) -> Value {
     match path {
         "/supported" => json!({"kinds": [
             {"x402Version": 2, "scheme": "exact", "network": NETWORK},
+            {"x402Version": 1, "scheme": "exact", "network": NETWORK_V1},
             {"x402Version": 2, "scheme": "upto", "network": NETWORK, "extra": {"facilitatorAddress": PAYER}},
         ], "extensions": [], "signers": {"eip155:*": [PAYER]}}),
         "/.well-known/jwks.json" => json!({"keys": keys.iter().map(jwk).collect::<Vec<_>>()}),
@@ -244,6 +247,17 @@ fn assert_not_sold(got: &Got, status: u16, error: &str) {
 
 fn amounts(asked: &[Asked]) -> Vec<&Value> {
     asked.iter().map(|asked| &asked.body["paymentRequirements"]["amount"]).collect()
+}
+
+/// A payment under way by this transaction.
+fn pending(transaction: &str) -> Say {
+    failed(&json!({"errorReason": "settlement_pending", "transaction": transaction, "network": NETWORK}))
+}
+
+fn failed(more: &Value) -> Say {
+    let mut answer = json!({"success": false, "payer": PAYER});
+    answer.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
+    Say::Else(200, answer.to_string())
 }
 
 #[actix_web::test]
@@ -380,6 +394,174 @@ async fn an_answer_that_makes_no_sense_is_no_verdict_and_no_success() {
             assert_not_sold(&buy(exactly(&scripted.facilitator()), plain).await, 502, "facilitator_malformed");
             assert_eq!(scripted.asked("/settle").len(), usize::from(path == "/settle"));
         }
+    }
+}
+
+#[actix_web::test]
+async fn an_answer_that_was_lost_or_is_not_known_yet_is_asked_for_once_more() {
+    for word in
+        [Say::Else(500, String::new()), Say::Else(502, "<html>".to_owned()), Say::Else(504, String::new()), pending("0x1")]
+    {
+        let scripted = Scripted::start();
+        scripted.say("/settle", [word.clone()]);
+
+        assert_sold(&buy(exactly(&scripted.facilitator()), plain).await, 1_000);
+
+        let asked = scripted.asked("/settle");
+        assert_eq!(asked.len(), 2, "{word:?}");
+        assert_eq!((&asked[0].body, &asked[0].idempotency_key), (&asked[1].body, &asked[1].idempotency_key), "{word:?}");
+    }
+}
+
+#[actix_web::test]
+async fn what_is_not_known_the_second_time_either_is_no_refusal() {
+    for (word, status, error) in
+        [(Say::Else(504, String::new()), 503, "facilitator_unavailable"), (pending("0x1"), 402, "settlement_pending")]
+    {
+        let scripted = Scripted::start();
+        scripted.say("/settle", [word.clone(), word]);
+        assert_not_sold(&buy(exactly(&scripted.facilitator()), plain).await, status, error);
+        assert_eq!(scripted.asked("/settle").len(), 2);
+    }
+}
+
+#[actix_web::test]
+async fn where_nothing_was_done_nothing_is_asked_for_again() {
+    for (word, status, error) in [
+        (Say::Else(503, String::new()), 503, "facilitator_unavailable"),
+        (Say::Else(429, String::new()), 503, "facilitator_unavailable"),
+        (Say::Else(401, String::new()), 502, "facilitator_unauthorized"),
+        (failed(&json!({"errorReason": "insufficient_funds", "transaction": "", "network": NETWORK})), 402, "insufficient_funds"),
+    ] {
+        let scripted = Scripted::start();
+        scripted.say("/settle", [word]);
+        assert_not_sold(&buy(exactly(&scripted.facilitator()), plain).await, status, error);
+        assert_eq!(scripted.asked("/settle").len(), 1);
+    }
+}
+
+#[actix_web::test]
+async fn a_settlement_that_bought_nothing_offers_nothing_in_either_version() {
+    let failed =
+        |network: &str| failed(&json!({"errorReason": "duplicate_settlement", "transaction": TRANSACTION, "network": network}));
+    let scripted = Scripted::start();
+    scripted.say("/settle", [failed(NETWORK), failed(NETWORK_V1)]);
+    let shop = web::resource("/answer").wrap(exactly(&scripted.facilitator())).route(plain());
+    let shop = init_service(App::new().service(shop)).await;
+    let unpaid = call_service(&shop, TestRequest::get().uri("/answer").to_request()).await;
+    let offer: Value =
+        serde_json::from_slice(&STANDARD.decode(unpaid.headers().get("payment-required").unwrap()).unwrap()).unwrap();
+    let offered: Value = serde_json::from_slice(&read_body(unpaid).await).unwrap();
+    assert_eq!(offered["accepts"][0]["network"], NETWORK_V1);
+
+    let v2 = json!({"x402Version": 2, "accepted": offer["accepts"][0], "payload": {}});
+    let v1 = json!({"x402Version": 1, "scheme": "exact", "network": NETWORK_V1, "payload": {}});
+    for (payment, header, told) in [(v2, "payment-signature", "payment-response"), (v1, "x-payment", "x-payment-response")] {
+        let request = TestRequest::get().uri("/answer").insert_header((header, STANDARD.encode(payment.to_string())));
+        let response = call_service(&shop, request.to_request()).await;
+        assert_eq!((response.status().as_u16(), response.headers().get("payment-required")), (402, None), "{header}");
+        assert!(response.headers().contains_key(told), "{header}");
+        let body: Value = serde_json::from_slice(&read_body(response).await).unwrap();
+        assert_eq!((&body["error"], body.get("accepts")), (&json!("duplicate_settlement"), None), "{header}");
+    }
+}
+
+/// Fails, and says so.
+fn failing() -> actix_web::Route {
+    web::get().to(async |_: Paid| HttpResponse::NotFound().json(json!({"error": "out_of_stock"})))
+}
+
+#[actix_web::test]
+async fn a_handler_that_fails_costs_nothing() {
+    let scripted = Scripted::start();
+
+    assert_not_sold(&buy(exactly(&scripted.facilitator()), failing).await, 404, "out_of_stock");
+    assert!(scripted.asked("/settle").is_empty());
+}
+
+#[actix_web::test]
+async fn what_contradicts_the_question_is_no_success() {
+    for (name, value) in [("network", json!("eip155:8453")), ("amount", json!("1")), ("transaction", json!(""))] {
+        let scripted = Scripted::start();
+        let mut lie = settled(&json!({"paymentRequirements": {"amount": "1000", "network": NETWORK}}), 1);
+        lie[name] = value;
+        scripted.say("/settle", [Say::Else(200, lie.to_string())]);
+        assert_not_sold(&buy(exactly(&scripted.facilitator()), plain).await, 502, "facilitator_malformed");
+    }
+}
+
+#[actix_web::test]
+async fn a_receipt_that_was_sold_by_sells_nothing_more() {
+    let scripted = Scripted::start();
+    let facilitator = scripted.facilitator();
+    assert_sold(&buy(exactly(&facilitator), plain).await, 1_000);
+    let asked = &scripted.asked("/settle")[0].body;
+    let repeated = settled(asked, 1).to_string();
+    scripted.say("/settle", [Say::Else(200, repeated.clone()), Say::Else(200, repeated)]);
+
+    assert_sold(&buy(exactly(&facilitator), plain).await, 1_000);
+    assert_not_sold(&buy(exactly(&facilitator), plain).await, 502, "facilitator_receipt_invalid");
+}
+
+#[actix_web::test]
+async fn a_payment_that_is_not_good_has_nothing_done_for_it() {
+    let scripted = Scripted::start();
+    scripted.say("/verify", [Say::Else(200, json!({"isValid": false, "invalidReason": "insufficient_funds"}).to_string())]);
+
+    assert_not_sold(&buy(exactly(&scripted.facilitator()), plain).await, 402, "insufficient_funds");
+    assert!(scripted.asked("/settle").is_empty());
+}
+
+#[actix_web::test]
+async fn an_answer_may_be_as_long_as_was_said_and_no_longer() {
+    let length = json!({"answer": 42}).to_string().len();
+    for (bytes, fits) in [(length, true), (length - 1, false)] {
+        let scripted = Scripted::start();
+        let paywall = Paywall::exactly(&scripted.facilitator(), Price::usdc("0.001").unwrap()).pay_to(NETWORK, MERCHANT);
+        let paywall = paywall.public_url("https://shop.example").max_body(bytes).build().unwrap();
+        let got = buy(paywall, plain).await;
+        if fits {
+            assert_sold(&got, 1_000);
+        } else {
+            assert_not_sold(&got, 500, "answer_too_large");
+        }
+        assert_eq!(scripted.asked("/settle").len(), usize::from(fits));
+    }
+}
+
+/// Breaks off, for a reason that is nobody's business.
+fn broken() -> actix_web::Route {
+    web::get().to(async |_: Paid| {
+        let pieces = [Ok(web::Bytes::from("{")), Err(std::io::Error::other("postgres://shop:secret@db"))];
+        HttpResponse::Ok().streaming(futures_util::stream::iter(pieces))
+    })
+}
+
+/// Never comes to an end.
+fn endless() -> actix_web::Route {
+    web::get()
+        .to(async |_: Paid| HttpResponse::Ok().streaming(futures_util::stream::pending::<Result<web::Bytes, std::io::Error>>()))
+}
+
+/// Wants to speak another protocol.
+fn upgrading() -> actix_web::Route {
+    web::get().to(async |_: Paid| HttpResponse::SwitchingProtocols().finish())
+}
+
+#[actix_web::test]
+async fn an_answer_that_cannot_be_kept_back_costs_nothing() {
+    for (route, error) in
+        [(broken as fn() -> _, "answer_broken"), (endless, "answer_too_slow"), (upgrading, "answer_not_payable")]
+    {
+        let scripted = Scripted::start();
+        let paywall = Paywall::exactly(&scripted.facilitator(), Price::usdc("0.001").unwrap()).pay_to(NETWORK, MERCHANT);
+        let paywall = paywall.public_url("https://shop.example").max_timeout(Duration::from_secs(1)).build().unwrap();
+
+        let got = buy(paywall, route).await;
+
+        assert_not_sold(&got, 500, error);
+        assert!(!got.body.to_string().contains("secret"), "{got:?}");
+        assert!(scripted.asked("/settle").is_empty());
     }
 }
 
