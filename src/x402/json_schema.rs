@@ -18,11 +18,17 @@ const STEPS_MAX: u32 = 50_000;
 /// Deepest nesting of schemas, references included.
 const DEPTH_MAX: u32 = 64;
 
-/// What it costs to read a pattern, in steps.
-const PATTERN_STEPS: u32 = 5_000;
+/// What it costs to read a pattern, in steps, and how much more for each of its bytes and each of its classes of Unicode.
+const PATTERN_STEPS: usize = 2_000;
+const PATTERN_STEPS_A_BYTE: usize = 4;
+const PATTERN_STEPS_A_CLASS: usize = 500;
 
-/// Largest program that a pattern may become, in bytes. Classes of Unicode letters take some ten thousand.
-const PATTERN_BYTES_MAX: usize = 128 << 10;
+/// What the program of a pattern may take up, in bytes. The least that it fits in says what a text costs: each of its bytes may meet every
+/// state of the program. Classes of Unicode letters take some ten thousand.
+const PROGRAM_BYTES: [usize; 4] = [2 << 10, 8 << 10, 32 << 10, 128 << 10];
+
+/// So much of a program meets a byte in one step.
+const PROGRAM_BYTES_A_STEP: usize = 512;
 
 /// Keywords that would change the verdict, and that this judge does not know.
 const UNSUPPORTED: [&str; 5] = ["$dynamicRef", "$dynamicAnchor", "$recursiveRef", "unevaluatedProperties", "unevaluatedItems"];
@@ -73,7 +79,46 @@ fn refers_outside(node: &Value) -> bool {
 struct Judge<'a> {
     root: &'a Value,
     steps_left: u32,
-    patterns: HashMap<&'a str, Regex>,
+    patterns: HashMap<&'a str, Pattern>,
+}
+
+/// A pattern that was read.
+struct Pattern {
+    program: Regex,
+    steps_a_byte: usize,
+}
+
+impl Pattern {
+    fn read(text: &str) -> Option<Self> {
+        let text = in_our_words(text)?;
+        PROGRAM_BYTES.into_iter().find_map(|bytes| {
+            let program = RegexBuilder::new(&text).size_limit(bytes).dfa_size_limit(bytes).build().ok()?;
+            Some(Self { program, steps_a_byte: bytes / PROGRAM_BYTES_A_STEP })
+        })
+    }
+}
+
+/// A pattern of ECMA-262 as the library reads it. There digits and letters of words are those of ASCII, and nothing sets flags, of which one
+/// makes a class of Unicode very costly to read.
+fn in_our_words(pattern: &str) -> Option<String> {
+    let (mut words, mut rest) = (String::with_capacity(pattern.len()), pattern);
+    while let Some(letter) = rest.chars().next() {
+        let behind = &rest[letter.len_utf8()..];
+        if letter == '(' && behind.starts_with('?') && !behind.starts_with("?:") && !behind.starts_with("?<") {
+            return None;
+        }
+        let escaped = behind.chars().next().filter(|_| letter == '\\');
+        let class = match escaped {
+            Some('d') => "[0-9]",
+            Some('D') => "[^0-9]",
+            Some('w') => "[0-9A-Za-z_]",
+            Some('W') => "[^0-9A-Za-z_]",
+            _ => &rest[..letter.len_utf8() + escaped.map_or(0, char::len_utf8)],
+        };
+        words.push_str(class);
+        rest = &behind[escaped.map_or(0, char::len_utf8)..];
+    }
+    Some(words)
 }
 
 type Verdict = Result<bool, SchemaFault>;
@@ -117,6 +162,7 @@ impl<'a> Judge<'a> {
     fn fits_reference(&mut self, keywords: &Keywords<'a>, value: &Value, depth: u32) -> Verdict {
         const NAME: &str = "$ref";
         let Some(reference) = keywords.text(NAME)? else { return Ok(true) };
+        self.spend(reference.len() / 16)?;
         let pointer = reference.strip_prefix('#').and_then(percent::decode);
         let target = pointer.and_then(|pointer| self.root.pointer(&pointer));
         self.fits(target.ok_or(SchemaFault::Keyword(NAME))?, value, depth)
@@ -194,21 +240,23 @@ impl<'a> Judge<'a> {
     }
 
     fn matches(&mut self, keyword: &'static str, pattern: &'a str, text: &str) -> Verdict {
-        self.spend(1 + text.len() / 16)?;
+        self.spend(1 + pattern.len() / 16)?;
         if !self.patterns.contains_key(pattern) {
-            self.spend(PATTERN_STEPS as usize)?;
-            let mut builder = RegexBuilder::new(pattern);
-            builder.size_limit(PATTERN_BYTES_MAX).dfa_size_limit(PATTERN_BYTES_MAX);
-            let read = builder.build().map_err(|_| SchemaFault::Keyword(keyword))?;
-            self.patterns.insert(pattern, read);
+            let classes = pattern.matches("\\p").count() + pattern.matches("\\P").count();
+            self.spend(PATTERN_STEPS + PATTERN_STEPS_A_BYTE * pattern.len() + PATTERN_STEPS_A_CLASS * classes)?;
+            self.patterns.insert(pattern, Pattern::read(pattern).ok_or(SchemaFault::Keyword(keyword))?);
         }
-        Ok(self.patterns.get(pattern).is_some_and(|pattern| pattern.is_match(text)))
+        let Some(Pattern { program, steps_a_byte }) = self.patterns.get(pattern) else { return Ok(false) };
+        let (program, steps) = (program.clone(), text.len().saturating_mul(*steps_a_byte));
+        self.spend(steps)?;
+        Ok(program.is_match(text))
     }
 
     fn fits_array(&mut self, keywords: &Keywords<'a>, items: &[Value], depth: u32) -> Verdict {
         if !keywords.within("minItems", "maxItems", items.len() as u64)? {
             return Ok(false);
         }
+        self.spend(items.len())?;
         let first = keywords.array("prefixItems")?.unwrap_or_default();
         let rest = keywords.0.get("items");
         for (index, item) in items.iter().enumerate() {
@@ -232,7 +280,7 @@ impl<'a> Judge<'a> {
     }
 
     fn fits_uniqueness(&mut self, keywords: &Keywords<'a>, items: &[Value]) -> Verdict {
-        if keywords.0.get("uniqueItems") != Some(&Value::Bool(true)) {
+        if keywords.read("uniqueItems", Value::as_bool)? != Some(true) {
             return Ok(true);
         }
         for (index, one) in items.iter().enumerate() {

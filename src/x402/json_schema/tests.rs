@@ -31,6 +31,12 @@ fn keywords() -> Vec<(Value, Vec<Value>, Vec<Value>)> {
         (json!({"multipleOf": 0.01}), vec![json!(4.35), json!(0), json!(75)], vec![json!(0.005)]),
         (json!({"minLength": 2, "maxLength": 3}), vec![json!("éé"), json!("éée")], vec![json!("é"), json!("éééé")]),
         (json!({"pattern": "^a+$"}), vec![json!("aaa"), json!(1)], vec![json!("ab"), json!("")]),
+        // Letters and digits are those of ASCII, in classes and outside.
+        (json!({"pattern": "^\\w\\d$"}), vec![json!("a1"), json!("_0")], vec![json!("é1"), json!("a٣"), json!("-1")]),
+        (json!({"pattern": "^\\W\\D$"}), vec![json!("é٣")], vec![json!("aa"), json!("-1")]),
+        (json!({"pattern": "^[\\w.-]{1,64}$"}), vec![json!("a.b-c")], vec![json!(""), json!("a b"), json!("a".repeat(65))]),
+        (json!({"pattern": "^\\\\w\\($"}), vec![json!("\\w(")], vec![json!("\\a(")]),
+        (json!({"pattern": "^(?:\\p{L}|(?<mark>!))+$"}), vec![json!("où!")], vec![json!("1")]),
         (json!({"items": {"type": "string"}}), vec![json!([]), json!(["a"])], vec![json!(["a", 1])]),
         (
             json!({"prefixItems": [{"type": "string"}], "items": {"type": "integer"}}),
@@ -119,13 +125,18 @@ fn what_cannot_be_judged_is_a_fault_and_no_verdict() {
         (json!({"properties": []}), "properties"),
         (json!({"properties": {"a": 1}}), "a part"),
         (json!({"minProperties": "1"}), "minProperties"),
+        (json!({"properties": {"a": {"const": "b"}, "c": {"uniqueItems": 1}}}), "uniqueItems"),
         (json!({"unevaluatedProperties": false}), "unevaluatedProperties"),
         (json!({"patternProperties": {"(": true}}), "patternProperties"),
         // Patterns that need backtracking.
         (json!({"properties": {"a": {"pattern": "^(?=a)"}}}), "pattern"),
         (json!({"properties": {"a": {"pattern": "(\\w{100}){100}"}}}), "pattern"),
+        // Flags, which patterns of JSON Schema do not have.
+        (json!({"properties": {"a": {"pattern": "(?i)B"}}}), "pattern"),
+        (json!({"properties": {"a": {"pattern": "(?s-i:B)"}}}), "pattern"),
+        (json!({"properties": {"a": {"pattern": "b\\"}}}), "pattern"),
     ] {
-        assert_eq!(judged(&schema, &json!({"a": "b"})), Err(SchemaFault::Keyword(keyword)), "{schema}");
+        assert_eq!(judged(&schema, &json!({"a": "b", "c": []})), Err(SchemaFault::Keyword(keyword)), "{schema}");
     }
 }
 
@@ -141,6 +152,8 @@ fn a_schema_that_is_meant_to_cost_is_stopped() {
     let chain: Map<_, _> = (0..500).map(|level| (level.to_string(), json!({"$ref": format!("#/$defs/{}", level + 1)}))).collect();
     let patterns: Vec<_> = (0..200).map(|number| json!({"pattern": format!("^.*{number}")})).collect();
     let many: Vec<_> = (0..2_000).collect();
+    let long = "a".repeat(4_000);
+    let far = json!({"$ref": format!("#/$defs/{long}")});
     for (number, (schema, value)) in [
         (json!({"$ref": "#"}), json!(1)),
         (json!({"allOf": [{"$ref": "#"}, {"$ref": "#"}]}), json!(1)),
@@ -150,6 +163,17 @@ fn a_schema_that_is_meant_to_cost_is_stopped() {
         (json!({"anyOf": patterns}), json!("a")),
         (json!({"uniqueItems": true}), json!(many)),
         (json!({"items": {"not": {"enum": many}}}), json!(vec![-1; 2_000])),
+        // Texts that meet many states of a pattern, and patterns that are much to read.
+        (
+            json!({"$defs": {"slow": {"pattern": "[ab]*a[ab]{100}c"}}, "allOf": vec![json!({"$ref": "#/$defs/slow"}); 9]}),
+            json!("ab".repeat(2_000)),
+        ),
+        (json!({"pattern": "\\p{L}".repeat(200)}), json!("a")),
+        (json!({"pattern": "\\P{L}".repeat(200)}), json!("a")),
+        (json!({"pattern": "a|".repeat(6_000)}), json!("a")),
+        // What is passed over costs, too, and so does looking for what is far away.
+        (json!({"allOf": vec![json!({}); 30]}), json!(many)),
+        (json!({"allOf": vec![far; 300], "$defs": {long: true}}), json!(1)),
     ]
     .iter()
     .enumerate()
