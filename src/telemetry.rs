@@ -41,11 +41,15 @@ pub fn init(log: &Log) -> Result<(), TelemetryError> {
     Ok(())
 }
 
-/// What the server says of bytes that are no request is left out, unless somebody asks for it by name: it would be an error for each of
-/// them, and strangers could fill the log.
+/// What strangers could fill the log with, unless somebody asks for it by name: what the server says of bytes that are no request, and
+/// the database of a search without words that count.
+const QUIET: [(&str, &str); 2] = [("actix_http", "actix_http::h1::dispatcher=off"), ("sqlx", "sqlx::postgres::notice=warn")];
+
 fn filter(text: &str) -> Result<EnvFilter, ParseError> {
-    let filter = EnvFilter::try_new(text)?;
-    Ok(if text.contains("actix_http") { filter } else { filter.add_directive("actix_http::h1::dispatcher=off".parse()?) })
+    let quiet = QUIET.into_iter().filter(|(library, _)| !text.contains(library));
+    quiet
+        .map(|(_, directive)| directive)
+        .try_fold(EnvFilter::try_new(text)?, |filter, directive| Ok(filter.add_directive(directive.parse()?)))
 }
 
 /// A panic is a line of the log like any other error, so that it is found where people look.
@@ -131,6 +135,17 @@ mod tests {
 
         assert_eq!(ErrorChain(&error).to_string(), "could not settle: connection refused");
         assert_eq!(ErrorChain(&Plain("alone")).to_string(), "alone");
+    }
+
+    #[test]
+    fn strangers_do_not_fill_the_log_unless_somebody_asks_for_it() {
+        let directives = |text: &str| filter(text).unwrap().to_string();
+
+        for (library, directive) in QUIET {
+            assert!(directives("info").contains(directive), "{library}");
+            assert!(!directives(&format!("info,{library}=debug")).contains(directive), "{library}");
+        }
+        assert!(filter("info=loud").is_err());
     }
 
     #[test]
