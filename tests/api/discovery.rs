@@ -21,6 +21,7 @@ use crate::support::chain::{Chain, ChainOptions};
 use crate::support::cli::open_account;
 use crate::support::facilitator::{Facilitator, NetworkOptions, Options};
 use crate::support::payer::{Signed, Terms};
+use crate::support::permit2::{Order, approve};
 use crate::support::{database, eventually, flows, root};
 
 mod finding;
@@ -129,7 +130,10 @@ fn bearer(key: &str) -> String {
 
 /// The body of a payment in version 2 that declares its resource.
 fn declared(signed: &Signed, extension: &Value) -> Value {
-    let mut body = signed.v2();
+    declaring(signed.v2(), extension)
+}
+
+fn declaring(mut body: Value, extension: &Value) -> Value {
     body["paymentPayload"]["extensions"] = json!({"bazaar": extension});
     body["paymentPayload"]["resource"].as_object_mut().expect("an object").extend(
         json!({
@@ -191,6 +195,25 @@ async fn what_was_settled_is_listed_and_what_was_verified_is_not() {
     // Whoever declares nothing hears nothing.
     assert_eq!(world.settle(&world.payment(3).v2(), Some(&provider.key)).await, None);
     assert!(world.is_offered().await);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn of_a_metered_price_the_most_is_listed_and_nothing_for_nothing() {
+    let world = start("").await;
+    let provider = open_account(&world.facilitator, "provider").await;
+    let payer = &world.chain.payers[0];
+    approve(&world.chain, &payer.address()).await;
+    let settled = async |amount: u128| {
+        let terms = Terms { resource: WEATHER.to_owned(), ..Terms::to(&world.chain.text("/accounts/merchant/address")) };
+        let signed = Order::upto(&world.chain, payer, &terms).sign(&world.chain, payer.signer());
+        world.settle(&declaring(signed.v2_of(amount), &declaration()), Some(&provider.key)).await
+    };
+
+    assert_eq!(settled(0).await, None, "an entry costs a payment");
+    assert_eq!(settled(37).await, Some(json!({"status": "processing"})));
+    let items = world.until_listed(1).await;
+    assert_eq!(items[0]["accepts"][0]["amount"], "10000", "what one buyer used is not the price");
+    assert_eq!(settled(41).await, Some(json!({"status": "success"})), "nor a reason to write it anew");
 }
 
 #[tokio::test(flavor = "multi_thread")]
