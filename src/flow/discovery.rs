@@ -13,6 +13,7 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use chrono::{DateTime, TimeDelta, Utc};
 use sha2::{Digest, Sha256};
 use tokio::sync::mpsc::{self, Receiver, Sender};
+use tokio::sync::{Semaphore, SemaphorePermit};
 use tokio_util::sync::CancellationToken;
 
 use super::Flows;
@@ -36,6 +37,10 @@ const REMEMBERED: TimeDelta = TimeDelta::minutes(10);
 /// Entries that a process remembers. With more of them it begins anew.
 const REMEMBERED_MAX: usize = 10_000;
 
+/// Readers of the catalogue at a time. Everybody may read it, a page of a large one takes the ledger a while, and payments need connections
+/// to it, too.
+const READERS_MAX: usize = 4;
+
 /// What was listed a while ago, and what is to be.
 #[derive(Debug)]
 pub struct Discovery {
@@ -43,6 +48,7 @@ pub struct Discovery {
     queue: Sender<Paid>,
     queued: tokio::sync::Mutex<Receiver<Paid>>,
     memory: Mutex<HashMap<[u8; 32], Remembered>>,
+    readers: Semaphore,
 }
 
 /// A resource that was paid for.
@@ -98,7 +104,13 @@ impl Discovery {
     #[must_use]
     pub fn new(settings: Settings) -> Self {
         let (queue, queued) = mpsc::channel(QUEUE_MAX);
-        Self { settings, queue, queued: tokio::sync::Mutex::new(queued), memory: Mutex::default() }
+        let readers = Semaphore::new(READERS_MAX);
+        Self { settings, queue, queued: tokio::sync::Mutex::new(queued), memory: Mutex::default(), readers }
+    }
+
+    /// Waits for a turn to read the catalogue. It ends when it is dropped.
+    pub async fn turn(&self) -> Option<SemaphorePermit<'_>> {
+        self.readers.acquire().await.ok()
     }
 
     /// Whether resources are listed at all.
@@ -221,5 +233,72 @@ impl Flows {
         commit(db).await?;
         self.discovery.remember(paid, put, now);
         Ok(put)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+    use crate::domain::address::Address;
+    use crate::domain::reason::Version;
+    use crate::x402::bazaar::{Kind, Terms};
+
+    fn paid(account: Option<AccountId>, url: &str) -> Paid {
+        let address = Address::Evm([1; 20]);
+        let terms =
+            Terms { network: "eip155:8453".parse().unwrap(), scheme: "exact".to_owned(), asset: address, pay_to: address };
+        let resource = Resource {
+            version: Version::V2,
+            kind: Kind::Http,
+            url: url.to_owned(),
+            operation: "GET".to_owned(),
+            description: None,
+            mime_type: None,
+            service_name: None,
+            tags: Vec::new(),
+            icon_url: None,
+            bazaar: json!({}),
+            terms,
+            requirements: json!({}),
+        };
+        Paid { account, resource: Box::new(resource) }
+    }
+
+    #[test]
+    fn entries_that_are_not_the_same_are_remembered_apart() {
+        let (account, url) = (AccountId::new(), "https://a.example/");
+        let of = |change: fn(&mut Resource)| {
+            let mut paid = paid(Some(account), url);
+            change(&mut paid.resource);
+            paid.key()
+        };
+        let keys = [
+            paid(None, url).key(),
+            paid(Some(AccountId::new()), url).key(),
+            paid(Some(account), "https://b.example/").key(),
+            of(|_| {}),
+            of(|resource| resource.version = Version::V1),
+            of(|resource| resource.kind = Kind::Mcp),
+            of(|resource| resource.operation = "POST".to_owned()),
+            of(|resource| resource.terms.scheme = "upto".to_owned()),
+            of(|resource| resource.terms.network = "eip155:1".parse().unwrap()),
+            of(|resource| resource.terms.asset = Address::Evm([2; 20])),
+            of(|resource| resource.terms.pay_to = Address::Evm([2; 20])),
+        ];
+        assert_eq!(keys.iter().collect::<std::collections::HashSet<_>>().len(), keys.len());
+        // What it says of itself does not tell it from others.
+        assert_eq!(of(|resource| resource.description = Some("new".to_owned())), of(|_| {}));
+    }
+
+    #[test]
+    fn what_a_process_remembers_is_bounded() {
+        let settings = Settings { list: Listing::Everybody, per_account_max: 1, forget_after: TimeDelta::days(1) };
+        let (discovery, now) = (Discovery::new(settings), DateTime::UNIX_EPOCH);
+        for number in 0..=REMEMBERED_MAX {
+            discovery.remember(&paid(None, &number.to_string()), Put::Listed, now);
+        }
+        assert_eq!(discovery.memory().len(), 1, "it began anew");
     }
 }

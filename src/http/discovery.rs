@@ -234,6 +234,7 @@ async fn list(service: Data<Service>, wanted: Parameters<Wanted>, query: Paramet
             if offset > OFFSET_MAX {
                 return Err(Problem::BadParameter(format!("offset is at most {OFFSET_MAX}")));
             }
+            let _turn = flows.discovery.turn().await;
             let (listed, total) = if wanted.is_possible() {
                 (flows.ledger.list_resources(&filter, limit, offset).await?, flows.ledger.count_resources(&filter).await?)
             } else {
@@ -257,6 +258,7 @@ async fn search(service: Data<Service>, wanted: Parameters<Wanted>, query: Param
             // A cursor counts what was read, so it is good for this very search.
             let owner = format!("{words:?} {wanted:?}");
             let offset = cursor::<u32>(&owner, query.cursor.as_deref())?.unwrap_or(0).min(OFFSET_MAX);
+            let _turn = flows.discovery.turn().await;
             let found = if wanted.is_possible() {
                 flows.ledger.search_resources(words, &filter, limit, offset).await?
             } else {

@@ -114,11 +114,10 @@ pub async fn put(
     now: DateTime<Utc>,
 ) -> Result<Put, LedgerError> {
     let owner = owner(account, resource);
-    let id = match renew(&mut *db, &owner, resource, now).await? {
-        Some(id) => id,
-        None if has_room(&mut *db, account, &owner, max).await? => insert(&mut *db, account, &owner, resource, now).await?,
-        None => return Ok(Put::Full),
-    };
+    if !may_stand(&mut *db, account, &owner, resource, max).await? {
+        return Ok(Put::Full);
+    }
+    let id = put_entry(&mut *db, account, &owner, resource, now).await?;
     put_terms(&mut *db, id, resource, now).await?;
     Ok(Put::Listed)
 }
@@ -137,55 +136,54 @@ fn words(resource: &Resource) -> [String; 3] {
     [names, resource.description.clone().unwrap_or_default(), split(&resource.url)]
 }
 
-async fn renew(
+/// Whether it stands there already, or its owner has room for one more. For one that is new nobody else adds one for the same owner until
+/// the transaction ends.
+async fn may_stand(
     db: &mut PgConnection,
+    account: Option<AccountId>,
     owner: &str,
     resource: &Resource,
-    now: DateTime<Utc>,
-) -> Result<Option<ResourceId>, LedgerError> {
-    let [names, description, address] = words(resource);
-    let renewed = sqlx::query_scalar!(
+    max: u32,
+) -> Result<bool, LedgerError> {
+    if stands(&mut *db, owner, resource).await? {
+        return Ok(true);
+    }
+    if let Some(account) = account {
+        accounts::lock(&mut *db, account).await?;
+    } else {
+        sqlx::query!("SELECT pg_advisory_xact_lock($1)", NAMELESS_LOCK).execute(&mut *db).await?;
+    }
+    // Another replica may have added it while this one waited.
+    Ok(stands(&mut *db, owner, resource).await? || has_room(db, account, owner, max).await?)
+}
+
+async fn stands(db: &mut PgConnection, owner: &str, resource: &Resource) -> Result<bool, LedgerError> {
+    let stands = sqlx::query_scalar!(
         r#"
-        UPDATE resources SET
-            description = $6, mime_type = $7, service_name = $8, tags = $9, icon_url = $10, bazaar = $11, paid_at = $12,
-            words = setweight(to_tsvector('english', $13::text), 'A') || setweight(to_tsvector('english', $14::text), 'B')
-                 || setweight(to_tsvector('english', $15::text), 'C')
-        WHERE owner = $1 AND x402_version = $2 AND kind = $3 AND url = $4 AND operation = $5
-        RETURNING id
+        SELECT EXISTS (
+            SELECT FROM resources WHERE owner = $1 AND x402_version = $2 AND kind = $3 AND url = $4 AND operation = $5
+        ) AS "stands!"
         "#,
         owner,
         i16::from(resource.version.number()),
         resource.kind.as_str(),
         resource.url,
         resource.operation,
-        resource.description,
-        resource.mime_type,
-        resource.service_name,
-        &resource.tags,
-        resource.icon_url,
-        resource.bazaar,
-        now,
-        names,
-        description,
-        address,
     );
-    Ok(renewed.fetch_optional(db).await?.map(ResourceId::from_uuid))
+    Ok(stands.fetch_one(db).await?)
 }
 
-/// Whether one more may be added. Until the transaction ends, nobody else adds one for the same owner.
 async fn has_room(db: &mut PgConnection, account: Option<AccountId>, owner: &str, max: u32) -> Result<bool, LedgerError> {
-    let count = sqlx::query_scalar!(r#"SELECT count(*) AS "count!" FROM resources WHERE owner = $1"#, owner);
-    let max = i64::from(max);
-    if let Some(account) = account {
-        accounts::lock(&mut *db, account).await?;
-        return Ok(count.fetch_one(db).await? < max);
+    let own = sqlx::query_scalar!(r#"SELECT count(*) AS "count!" FROM resources WHERE owner = $1"#, owner);
+    let has_room = own.fetch_one(&mut *db).await? < i64::from(max);
+    if account.is_some() || !has_room {
+        return Ok(has_room);
     }
-    sqlx::query!("SELECT pg_advisory_xact_lock($1)", NAMELESS_LOCK).execute(&mut *db).await?;
     let nameless = sqlx::query_scalar!(r#"SELECT count(*) AS "count!" FROM resources WHERE account_id IS NULL"#);
-    Ok(count.fetch_one(&mut *db).await? < max && nameless.fetch_one(db).await? < NAMELESS_MAX)
+    Ok(nameless.fetch_one(db).await? < NAMELESS_MAX)
 }
 
-async fn insert(
+async fn put_entry(
     db: &mut PgConnection,
     account: Option<AccountId>,
     owner: &str,
@@ -193,15 +191,17 @@ async fn insert(
     now: DateTime<Utc>,
 ) -> Result<ResourceId, LedgerError> {
     let [names, description, address] = words(resource);
-    let inserted = sqlx::query_scalar!(
+    let put = sqlx::query_scalar!(
         r#"
         INSERT INTO resources (id, account_id, owner, x402_version, kind, url, operation, description, mime_type, service_name, tags,
                                icon_url, bazaar, created_at, paid_at, words)
         VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $14,
                 setweight(to_tsvector('english', $15::text), 'A') || setweight(to_tsvector('english', $16::text), 'B')
                 || setweight(to_tsvector('english', $17::text), 'C'))
-        -- Another replica may have added it while this one waited.
-        ON CONFLICT ON CONSTRAINT resources_are_listed_once DO UPDATE SET paid_at = excluded.paid_at
+        ON CONFLICT ON CONSTRAINT resources_are_listed_once DO UPDATE SET
+            description = excluded.description, mime_type = excluded.mime_type, service_name = excluded.service_name,
+            tags = excluded.tags, icon_url = excluded.icon_url, bazaar = excluded.bazaar, paid_at = excluded.paid_at,
+            words = excluded.words
         RETURNING id
         "#,
         ResourceId::new().uuid(),
@@ -222,7 +222,7 @@ async fn insert(
         description,
         address,
     );
-    Ok(ResourceId::from_uuid(inserted.fetch_one(db).await?))
+    Ok(ResourceId::from_uuid(put.fetch_one(db).await?))
 }
 
 async fn put_terms(db: &mut PgConnection, id: ResourceId, resource: &Resource, now: DateTime<Utc>) -> Result<(), LedgerError> {
@@ -263,7 +263,12 @@ async fn put_terms(db: &mut PgConnection, id: ResourceId, resource: &Resource, n
 /// The database could not be reached.
 pub async fn forget(db: &mut PgConnection, until: DateTime<Utc>, limit: u32) -> Result<u64, LedgerError> {
     let gone = sqlx::query!(
-        "DELETE FROM resources WHERE id IN (SELECT id FROM resources WHERE paid_at < $1 ORDER BY paid_at LIMIT $2)",
+        r#"
+        DELETE FROM resources
+        WHERE id IN (SELECT id FROM resources WHERE paid_at < $1 ORDER BY paid_at LIMIT $2)
+          -- Nor what is being paid for again at this moment.
+          AND paid_at < $1
+        "#,
         until,
         i64::from(limit),
     );

@@ -13,8 +13,9 @@ use sha2::{Digest, Sha256};
 
 use super::json_schema::{self, SchemaFault};
 use crate::domain::address::Address;
+use crate::domain::amount::Amount;
 use crate::domain::network::Network;
-use crate::domain::payment::{PaymentRequest, SCHEME_TRANSFER};
+use crate::domain::payment::{PaymentRequest, SCHEME_TRANSFER, SCHEME_UPTO};
 use crate::domain::reason::Version;
 use metadata::Metadata;
 
@@ -36,7 +37,7 @@ const BODY_TYPES: [&str; 3] = ["json", "form-data", "text"];
 const TRANSPORTS: [&str; 2] = ["streamable-http", "sse"];
 
 /// Members of `extra` that are about one payment and not about the resource.
-const PASSING_EXTRAS: [&str; 4] = ["invoice", "recentBlockhash", "lastValidBlockHeight", "recentSlot"];
+const PASSING_EXTRAS: [&str; 5] = ["invoice", "memo", "recentBlockhash", "lastValidBlockHeight", "recentSlot"];
 
 /// What a request says of the resource that is paid for, not yet looked at.
 #[derive(Debug, Clone, PartialEq)]
@@ -162,11 +163,11 @@ impl Rejection {
 }
 
 impl Declaration {
-    /// Finds the declaration in a request. A resource of version 1 that does not want to be found has none, and neither has a transfer that
-    /// pays an invoice: it was made without us.
+    /// Finds the declaration in a request. A resource of version 1 that does not want to be found has none. Neither has a transfer that pays
+    /// an invoice, which was made without us, nor a payment of nothing, or an entry would cost nothing.
     #[must_use]
     pub fn find(payload: &Value, requirements: &Value, request: &PaymentRequest) -> Option<Self> {
-        if request.scheme == SCHEME_TRANSFER {
+        if request.scheme == SCHEME_TRANSFER || request.amount.is_zero() {
             return None;
         }
         let (extension, resource) = match request.version {
@@ -182,7 +183,12 @@ impl Declaration {
             asset: request.asset,
             pay_to: request.pay_to,
         };
-        let (resource, requirements) = (resource.clone(), requirements.clone());
+        let (resource, mut requirements) = (resource.clone(), requirements.clone());
+        if request.scheme == SCHEME_UPTO
+            && let Some(most) = most(payload)
+        {
+            requirements["amount"] = most.into();
+        }
         Some(Self { version: request.version, extension, resource, requirements, terms })
     }
 
@@ -261,6 +267,11 @@ impl Declaration {
         }
         Value::Object(public)
     }
+}
+
+/// What was asked for at most, where the requirements say what one buyer's use came to, which is nobody else's business.
+fn most(payload: &Value) -> Option<&str> {
+    payload.pointer("/accepted/amount")?.as_str().filter(|text| text.parse::<Amount>().is_ok())
 }
 
 /// What kind of resource it is, and which of those at one place.

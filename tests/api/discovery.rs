@@ -7,15 +7,21 @@ use std::time::Duration;
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use chrono::{TimeDelta, Utc};
+use futures_util::future::join_all;
+use quittance::domain::account::{Caller, Scope};
+use quittance::domain::ids::AccountId;
 use quittance::ledger::{Ledger, commit, resources};
+use quittance::x402::request::parse_request;
 use serde_json::{Value, json};
 use tokio::process::Command;
 use uuid::Uuid;
 
+use crate::queue::until_waiting;
 use crate::support::chain::{Chain, ChainOptions};
 use crate::support::cli::open_account;
 use crate::support::facilitator::{Facilitator, NetworkOptions, Options};
 use crate::support::payer::{Signed, Terms};
+use crate::support::permit2::{Order, approve};
 use crate::support::{database, eventually, flows, root};
 
 mod finding;
@@ -124,7 +130,10 @@ fn bearer(key: &str) -> String {
 
 /// The body of a payment in version 2 that declares its resource.
 fn declared(signed: &Signed, extension: &Value) -> Value {
-    let mut body = signed.v2();
+    declaring(signed.v2(), extension)
+}
+
+fn declaring(mut body: Value, extension: &Value) -> Value {
     body["paymentPayload"]["extensions"] = json!({"bazaar": extension});
     body["paymentPayload"]["resource"].as_object_mut().expect("an object").extend(
         json!({
@@ -177,9 +186,34 @@ async fn what_was_settled_is_listed_and_what_was_verified_is_not() {
     let count = |outcome: &str| format!("quittance_listings_total{{outcome=\"{outcome}\"}}");
     assert_eq!(world.facilitator.metric(&count("listed")).await, 1.0);
     assert_eq!(world.facilitator.metric(&count("known")).await, 1.0);
+    // What was not paid lists nothing, and nothing is said about it.
+    for path in ["/verify", "/settle"] {
+        let (refused, said) = world.ask(path, &at(&first, "https://api.example.com/unpaid"), &[("authorization", &key)]).await;
+        assert_ne!(refused[if path == "/verify" { "isValid" } else { "success" }], true, "{refused}");
+        assert_eq!(said, None, "{path}");
+    }
     // Whoever declares nothing hears nothing.
     assert_eq!(world.settle(&world.payment(3).v2(), Some(&provider.key)).await, None);
     assert!(world.is_offered().await);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn of_a_metered_price_the_most_is_listed_and_nothing_for_nothing() {
+    let world = start("").await;
+    let provider = open_account(&world.facilitator, "provider").await;
+    let payer = &world.chain.payers[0];
+    approve(&world.chain, &payer.address()).await;
+    let settled = async |amount: u128| {
+        let terms = Terms { resource: WEATHER.to_owned(), ..Terms::to(&world.chain.text("/accounts/merchant/address")) };
+        let signed = Order::upto(&world.chain, payer, &terms).sign(&world.chain, payer.signer());
+        world.settle(&declaring(signed.v2_of(amount), &declaration()), Some(&provider.key)).await
+    };
+
+    assert_eq!(settled(0).await, None, "an entry costs a payment");
+    assert_eq!(settled(37).await, Some(json!({"status": "processing"})));
+    let items = world.until_listed(1).await;
+    assert_eq!(items[0]["accepts"][0]["amount"], "10000", "what one buyer used is not the price");
+    assert_eq!(settled(41).await, Some(json!({"status": "success"})), "nor a reason to write it anew");
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -298,6 +332,49 @@ async fn a_payment_does_not_depend_on_the_catalogue() {
     // The next payment makes up for it.
     world.settle(&declared(&world.payment(1), &declaration()), Some(&provider.key)).await;
     world.until_listed(1).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_waits_to_be_listed_is_bounded() {
+    const QUEUE: usize = 256;
+    let chain = Chain::start(ChainOptions::default()).await;
+    let signed = chain.payers[0].authorize(&Terms::to(&chain.text("/accounts/merchant/address")));
+    let asked = parse_request(at(&signed, WEATHER).to_string().as_bytes()).expect("a payment");
+    let flows = flows::over(database::ledger(&database::fresh().await).await, HashMap::new());
+    let caller = Caller::Account { account: AccountId::new(), scope: Scope::Provider };
+
+    // Nobody takes anything out of the queue.
+    let said: Vec<_> = (0..=QUEUE)
+        .map(|_| flows.list_paid(asked.declaration.as_ref(), &caller).encode().expect("it declares something"))
+        .map(|header| serde_json::from_slice::<Value>(&STANDARD.decode(header).expect("base64")).expect("JSON"))
+        .collect();
+
+    assert!(said[..QUEUE].iter().all(|said| said["bazaar"]["status"] == "processing"));
+    assert_eq!(said[QUEUE]["bazaar"]["rejectedReason"], "busy");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn however_many_read_the_catalogue_others_are_answered() {
+    let world = start("").await;
+    let mut blocker = world.ledger.begin().await.expect("the database answers");
+    let hold = "LOCK TABLE resources IN ACCESS EXCLUSIVE MODE";
+    sqlx::raw_sql(hold).execute(&mut *blocker).await.expect("nobody reads it yet");
+
+    // More than there are connections to the database.
+    let reading = join_all((0..40).map(|number| {
+        let path = if number % 2 == 0 { "/discovery/resources" } else { "/discovery/search?query=weather" };
+        world.facilitator.get(path)
+    }));
+    let others = async {
+        until_waiting(&world.ledger, 4).await;
+        let settled = world.settle(&world.payment(0).v2(), None).await;
+        commit(blocker).await.expect("the database answers");
+        settled
+    };
+    let (read, settled) = tokio::join!(reading, others);
+
+    assert_eq!(settled, None, "it declares nothing");
+    assert_eq!(read.iter().filter(|(status, _)| *status == 200).count(), 40);
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -81,7 +81,11 @@ mod tests {
         let at = |template| http("https://api.example.com/users/123?x=1", Some(template));
         assert_eq!(at("/users/:id").as_deref(), Ok("https://api.example.com/users/:id"));
         assert_eq!(at("/v1.0/a-b_c~d/:e").as_deref(), Ok("https://api.example.com/v1.0/a-b_c~d/:e"));
-        assert_eq!(at("/a%20b/:c").as_deref(), Ok("https://api.example.com/a%20b/:c"));
+        // Escapes of escapes are harmless where they hide nothing, and come to an end.
+        for template in ["/a%20b/:c", "/a%25252520b/:c"] {
+            assert_eq!(at(template), Ok(format!("https://api.example.com{template}")));
+        }
+        assert_eq!(at("/a%2525252520b/:c"), Err(Rejection::RouteTemplate));
     }
 
     #[test]

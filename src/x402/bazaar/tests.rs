@@ -90,11 +90,40 @@ fn a_request_without_a_declaration_has_none() {
 }
 
 #[test]
+fn what_one_buyer_used_is_not_the_price() {
+    let mut body = body(&extension());
+    for (object, amount) in [("paymentRequirements", "37"), ("paymentPayload/accepted", "10000")] {
+        let terms = body.pointer_mut(&format!("/{object}")).unwrap();
+        (terms["scheme"], terms["amount"]) = ("upto".into(), amount.into());
+    }
+    let requirements = |body: &Value| declared(body).unwrap().read().unwrap().requirements;
+    assert_eq!(requirements(&body)["amount"], "10000", "what was asked for at most");
+
+    for nonsense in [json!("much"), json!("-1"), json!(5), json!(null)] {
+        body["paymentPayload"]["accepted"]["amount"] = nonsense;
+        assert_eq!(requirements(&body)["amount"], "37");
+    }
+    body["paymentRequirements"]["amount"] = "0".into();
+    assert_eq!(declared(&body), None, "nothing was paid");
+}
+
+#[test]
+fn an_exact_price_is_what_was_paid_whatever_the_buyer_repeats() {
+    let mut body = body(&extension());
+    let paid = body["paymentRequirements"].clone();
+    body["paymentPayload"]["accepted"]["amount"] = "1".into();
+
+    assert_eq!(declared(&body).unwrap().read().unwrap().requirements, paid);
+}
+
+#[test]
 fn what_is_about_one_payment_is_not_published() {
     let mut with_route = with("/info/input/pathParams", json!({"user": "alice"}));
     with_route["routeTemplate"] = "/users/:user".into();
     let mut body = body(&with_route);
-    body["paymentRequirements"]["extra"]["invoice"] = "inv_1".into();
+    for name in ["invoice", "memo", "recentBlockhash", "lastValidBlockHeight", "recentSlot"] {
+        body["paymentRequirements"]["extra"][name] = "of this payment".into();
+    }
     body["paymentRequirements"]["hint"] = "of this payment".into();
 
     let resource = declared(&body).unwrap().read().unwrap();
@@ -238,6 +267,32 @@ fn two_that_show_the_same_have_the_same_digest() {
     let visitor = with("/info/input/pathParams", json!({"user": "bob"}));
     assert_eq!(digest(&visitor), digest(&extension()), "whoever pays");
     assert_ne!(digest(&with("/info/input/queryParams", json!({"city": "Bergen"}))), digest(&extension()));
+
+    let shown = read(&extension()).unwrap();
+    let other = || Some("another".to_owned());
+    for changed in [
+        Resource { description: other(), ..shown.clone() },
+        Resource { mime_type: other(), ..shown.clone() },
+        Resource { service_name: other(), ..shown.clone() },
+        Resource { tags: Vec::new(), ..shown.clone() },
+        Resource { icon_url: None, ..shown.clone() },
+        Resource { requirements: json!({"amount": "1"}), ..shown.clone() },
+    ] {
+        assert_ne!(changed.digest(), shown.digest(), "{changed:?}");
+    }
+}
+
+#[test]
+fn a_transfer_that_was_made_without_us_lists_nothing() {
+    let body = body(&extension());
+    let request = crate::x402::request::parse_request(body.to_string().as_bytes()).unwrap().request;
+    let of = |scheme: &str| {
+        let request = PaymentRequest { scheme: scheme.to_owned(), ..request.clone() };
+        Declaration::find(&body["paymentPayload"], &body["paymentRequirements"], &request)
+    };
+
+    assert!(of("exact").is_some());
+    assert_eq!(of(SCHEME_TRANSFER), None);
 }
 
 #[test]

@@ -2,12 +2,16 @@
 
 use chrono::Utc;
 use quittance::domain::address::Address;
+use quittance::domain::ids::AccountId;
 use quittance::domain::reason::Version;
-use quittance::ledger::{Ledger, commit, resources};
+use quittance::ledger::resources::{self, Put, ResourceFilter};
+use quittance::ledger::{Ledger, accounts, commit};
 use quittance::x402::bazaar::{Kind, Resource, Terms};
 use serde_json::{Value, json};
 
 use super::{World, start};
+use crate::queue::until_waiting;
+use crate::support::database;
 
 const BASE: &str = "eip155:84532";
 const SEI: &str = "eip155:1329";
@@ -59,6 +63,72 @@ async fn search(world: &World, parameters: &[(&str, &str)]) -> (u16, Value) {
     let url = reqwest::Url::parse_with_params(&url, parameters).expect("an address");
     let answer = world.facilitator.client().get(url).send().await.expect("an answer");
     (answer.status().as_u16(), answer.json().await.expect("JSON"))
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn recipients_without_an_account_fill_no_more_than_their_share() {
+    let ledger = database::ledger(&database::fresh().await).await;
+    let full = "INSERT INTO resources (id, owner, x402_version, kind, url, operation, tags, bazaar, words, created_at, paid_at)
+                SELECT gen_random_uuid(), 'owner ' || number, 2, 'http', 'https://a.example/', 'GET', '{}', '{}', '', now(), now()
+                FROM generate_series(2, 10000) AS number";
+    sqlx::raw_sql(full).execute(ledger.pool()).await.expect("they fit");
+    let mut put = Vec::new();
+    for number in [1, 2, 1] {
+        let mut db = ledger.begin().await.expect("the database answers");
+        let resource = resource("https://api.example.com/", &address(number));
+        put.push(resources::put(&mut db, None, &resource, 10, Utc::now()).await.expect("the database answers"));
+        commit(db).await.expect("the database answers");
+    }
+
+    assert_eq!(put, [Put::Listed, Put::Full, Put::Listed], "who is there stays");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn of_the_ways_to_pay_the_newest_eight_are_shown() {
+    let ledger = database::ledger(&database::fresh().await).await;
+    let account = AccountId::new();
+    let mut db = ledger.begin().await.expect("the database answers");
+    accounts::insert_account(&mut db, account, "somebody", Utc::now()).await.expect("the database answers");
+    commit(db).await.expect("the database answers");
+    for number in 1..=9 {
+        let mut db = ledger.begin().await.expect("the database answers");
+        let resource = resource("https://api.example.com/", &address(number));
+        resources::put(&mut db, Some(account), &resource, 1, Utc::now()).await.expect("the database answers");
+        commit(db).await.expect("the database answers");
+    }
+
+    let listed = ledger.list_resources(&ResourceFilter::default(), 10, 0).await.expect("the database answers");
+    let recipients: Vec<_> = listed[0].accepts.iter().map(|terms| terms["payTo"].as_str().expect("an address")).collect();
+    let newest_first: Vec<_> = (2..=9).rev().map(address).collect();
+    assert_eq!(recipients, newest_first);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_entry_that_two_replicas_add_at_once_is_one_and_takes_one_place() {
+    let ledger = database::ledger(&database::fresh().await).await;
+    let [weather, other] = ["weather", "other"].map(|path| resource(&format!("https://api.example.com/{path}"), &address(1)));
+    let put = async |resource: &Resource| {
+        let mut db = ledger.begin().await.expect("the database answers");
+        let put = resources::put(&mut db, None, resource, 1, Utc::now()).await.expect("the database answers");
+        commit(db).await.expect("the database answers");
+        put
+    };
+
+    let mut first = ledger.begin().await.expect("the database answers");
+    resources::put(&mut first, None, &weather, 1, Utc::now()).await.expect("the database answers");
+    let second = async {
+        let newer = described(weather.clone(), "Skies", &[], "newer");
+        (put(&newer).await, put(&other).await)
+    };
+    let release = async {
+        until_waiting(&ledger, 1).await;
+        commit(first).await.expect("the database answers");
+    };
+    let (put, ()) = tokio::join!(second, release);
+
+    assert_eq!(put, (Put::Listed, Put::Full));
+    let listed = ledger.list_resources(&ResourceFilter::default(), 10, 0).await.expect("the database answers");
+    assert_eq!(listed.iter().map(|one| one.description.as_deref()).collect::<Vec<_>>(), [Some("newer")]);
 }
 
 #[tokio::test(flavor = "multi_thread")]
