@@ -190,6 +190,7 @@ struct WithSecret {
     #[schemars(flatten)]
     webhook: WebhookView,
     /// What signs what the webhook is told. Missing from a repetition if the webhook was removed meanwhile.
+    #[schemars(skip_serializing_if = "Option::is_none")]
     secret: Option<String>,
 }
 
