@@ -1,7 +1,7 @@
 // Takes away what the service needs, and watches who is alarmed and when: node tests/deploy/drill.mjs. The binary is QUITTANCE_BIN.
 //
 // Two replicas, one in the role api and one in all others, as values-ha.yaml has them. The second one is killed and started again; then the
-// database goes away. It takes about six minutes, because alerts wait before they fire.
+// database goes away. It takes about five minutes, because alerts wait before they fire.
 
 import { execFileSync, spawn } from 'node:child_process';
 import { closeSync, mkdtempSync, openSync, rmSync, writeFileSync } from 'node:fs';
