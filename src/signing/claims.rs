@@ -66,7 +66,7 @@ impl Claims {
     }
 }
 
-/// Claims look like [`Wire`] outside.
+/// Claims look like `Wire` outside.
 impl JsonSchema for Claims {
     fn inline_schema() -> bool {
         true
