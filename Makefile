@@ -27,7 +27,7 @@ differential: ## Asks this service and the reference facilitator about the same 
 test-contract: ## Runs docs/API.md, and strangers' requests, against the service and its OpenAPI document.
 	scripts/test-contract.sh
 
-check: ## Looks at format, lints, documentation, supply chain, deployment and queries.
+check: ## Looks at format, lints, documentation, supply chain, deployment, the gRPC contract and queries.
 	scripts/check.sh
 
 openapi: ## Writes docs/openapi.json anew after the API changed.

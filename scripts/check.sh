@@ -1,5 +1,6 @@
 #!/usr/bin/env bash
-# What can be said without running anything: format, lints, documentation, supply chain, chart and alerts, and whether .sqlx is up to date.
+# What can be said without running anything: format, lints, documentation, supply chain, chart and alerts, the gRPC contract, and whether
+# .sqlx is up to date.
 source "$(dirname "${BASH_SOURCE[0]}")/env.sh"
 
 scripts/setup.sh postgres deny
@@ -21,6 +22,9 @@ cargo deny --locked --workspace --exclude quittance-fuzz check --hide-inclusion-
 
 say '--- deployment'
 scripts/check-deploy.sh
+
+say '--- contract'
+scripts/buf.sh
 
 say '--- queries'
 scripts/sqlx.sh --check

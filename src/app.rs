@@ -6,9 +6,11 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use chrono::TimeDelta;
+use futures_util::FutureExt;
 use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 
+use crate::api::Service;
 use crate::chain::evm::EvmChain;
 use crate::chain::solana::SolanaChain;
 use crate::chain::{Chain, ChainError, Chains};
@@ -21,7 +23,7 @@ use crate::flow::telling::Telling;
 use crate::flow::turns::Turns;
 use crate::flow::waiting::Waiting;
 use crate::flow::{Bells, Flows, Patience, Policy};
-use crate::http::{Operations, Service};
+use crate::http::Operations;
 use crate::keys::{KeyError, MessageKey, MessageSigner, NamedMessageSigner, NamedSigner, SettlementKey, SettlementSigner};
 use crate::lane::Lane;
 use crate::ledger::private::{PrivateCluster, PrivateClusterError};
@@ -196,6 +198,9 @@ fn key_error(network: &NetworkConfig, signer: &SignerConfig, source: KeyError) -
     AppError::Key { network: network.network.to_string(), name: signer.name.clone(), source }
 }
 
+/// A listener at work.
+type Listener = tokio::task::JoinHandle<std::io::Result<()>>;
+
 /// Runs the service until SIGTERM or SIGINT.
 ///
 /// # Errors
@@ -220,13 +225,21 @@ async fn serve_on(config: &Config, roles: &BTreeSet<Role>, ledger: Ledger) -> Re
     // The API listens before anybody can be told that it is ready: whoever hears that comes at once.
     let mut api = None;
     let mut api_handle = None;
+    let mut grpc = None;
+    let stop_grpc = CancellationToken::new();
     if roles.contains(&Role::Api) {
-        let service = Service { flows: Arc::clone(&flows), server: config.server.clone(), runtime: runtime.clone() };
+        let service = Arc::new(Service::new(Arc::clone(&flows), config.server.clone(), runtime.clone()));
         let address = config.server.listen;
-        let (server, address) = crate::http::api(Arc::new(service)).map_err(listen_error(address))?;
+        let (server, address) = crate::http::api(Arc::clone(&service)).map_err(listen_error(address))?;
         api_handle = Some(server.handle());
         api = Some(spawn_listener(server));
         tracing::info!(listen = %address, "Facilitator listening");
+        if let Some(address) = config.server.grpc_listen {
+            let listening = crate::grpc::listen(service, address, stop_grpc.clone()).await;
+            let (server, address) = listening.map_err(listen_error(address))?;
+            grpc = Some(spawn_listener(server));
+            tracing::info!(listen = %address, "gRPC listening");
+        }
     }
     let operations = Operations { flows: Arc::clone(&flows), runtime };
     let address = config.server.operations_listen;
@@ -237,14 +250,22 @@ async fn serve_on(config: &Config, roles: &BTreeSet<Role>, ledger: Ledger) -> Re
     let ended = tokio::select! {
         signal = stop_signal() => signal,
         result = &mut operations => listener_ended(result),
-        result = async { match &mut api { Some(api) => api.await, None => std::future::pending().await } } => listener_ended(result),
+        result = end_of(&mut api) => listener_ended(result),
+        result = end_of(&mut grpc) => listener_ended(result),
     };
     tracing::info!("stopping");
     flows.telling.streams.close();
     let within = config.server.shutdown_within.to_std().unwrap_or_default();
     let stopping = Instant::now();
     if let Some(handle) = api_handle {
-        end_requests(&flows.waiting, handle.stop(true), within).await;
+        stop_grpc.cancel();
+        let calls = async {
+            if let Some(grpc) = grpc.take_if(|grpc| !grpc.is_finished()) {
+                drop(grpc.await);
+            }
+        };
+        let requests = futures_util::future::join(handle.stop(true), calls);
+        end_requests(&flows.waiting, requests.map(drop), within).await;
     }
     supervisor.shutdown(within.saturating_sub(stopping.elapsed()).max(TASKS_WITHIN)).await;
     operations_handle.stop(false).await;
@@ -272,8 +293,16 @@ async fn end_requests(waiting: &Waiting, ended: impl Future<Output = ()>, within
     clippy::disallowed_methods,
     reason = "a listener is not restarted: its end is the end of the service, and is waited for"
 )]
-fn spawn_listener(server: actix_web::dev::Server) -> tokio::task::JoinHandle<std::io::Result<()>> {
+fn spawn_listener(server: impl Future<Output = std::io::Result<()>> + Send + 'static) -> Listener {
     tokio::spawn(server)
+}
+
+/// Waits for the end of a listener, which never comes if there is none.
+async fn end_of(listener: &mut Option<Listener>) -> <Listener as Future>::Output {
+    match listener {
+        Some(listener) => listener.await,
+        None => std::future::pending().await,
+    }
 }
 
 fn listener_ended(result: Result<std::io::Result<()>, tokio::task::JoinError>) -> Result<(), AppError> {

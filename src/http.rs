@@ -16,17 +16,13 @@ use actix_web::http::header::{CACHE_CONTROL, HOST, HeaderValue};
 use actix_web::middleware::{Next, from_fn};
 use actix_web::{App, HttpResponse, web};
 use tokio::net::{TcpSocket, TcpStream};
-use tokio::runtime::Handle;
-use tokio_util::task::AbortOnDropHandle;
 
 use self::connection::{Connection, HEAD_WITHIN};
 use self::endpoint::Group;
-use self::places::Places;
 use self::problem::Problem;
 use self::turns::Turns;
-use crate::config::Server;
-use crate::flow::limits::Prefix;
-use crate::flow::{Flows, Unavailable};
+use crate::api::admission::Connections;
+use crate::api::{Service, page};
 
 mod address_lists;
 mod addresses;
@@ -46,9 +42,7 @@ mod limits;
 mod merchant;
 pub mod openapi;
 mod operations;
-mod page;
 mod payments;
-mod places;
 mod problem;
 mod proofs;
 mod receipts;
@@ -61,52 +55,6 @@ mod webhooks;
 
 pub use operations::Operations;
 
-/// What handlers work with.
-pub struct Service {
-    /// The use cases.
-    pub flows: Arc<Flows>,
-    /// How the service listens and answers.
-    pub server: Server,
-    /// Where flows run.
-    pub runtime: Handle,
-}
-
-impl Service {
-    /// Runs a flow on the service's runtime. If the handler is dropped, because its client left, the flow ends at its next
-    /// pause: nobody would hear what it says.
-    ///
-    /// # Errors
-    /// The flow panicked.
-    async fn run<F>(&self, flow: F) -> Result<F::Output, Crashed>
-    where
-        F: Future + Send + 'static,
-        F::Output: Send + 'static,
-    {
-        match AbortOnDropHandle::new(self.runtime.spawn(flow)).await {
-            Ok(output) => Ok(output),
-            Err(error) if error.is_panic() => Err(Crashed),
-            // The process is ending, and no answer is better than one that may be wrong.
-            Err(_) => std::future::pending().await,
-        }
-    }
-}
-
-/// A flow ended without an answer; what it said last is in the log.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-struct Crashed;
-
-impl From<Crashed> for Unavailable {
-    fn from(_: Crashed) -> Self {
-        Self::Crashed
-    }
-}
-
-impl From<Crashed> for Problem {
-    fn from(_: Crashed) -> Self {
-        Self::Internal
-    }
-}
-
 /// Threads that read and write; the work is done elsewhere.
 const WORKERS: usize = 2;
 
@@ -115,9 +63,6 @@ const BACKLOG: u32 = 1024;
 
 /// What the system keeps of answers that a client does not take, of which it would keep megabytes.
 const SEND_BUFFER: u32 = 64 * 1024;
-
-/// Open files that are kept for other things than callers: the database, nodes, receivers of webhooks.
-const FILES_FOR_THE_REST: usize = 512;
 
 /// Between two requests a connection may be idle for this long: longer than proxies and clients keep theirs, so that it is they who close
 /// it and nobody asks on one that is just being closed.
@@ -131,15 +76,14 @@ pub fn api(service: Arc<Service>) -> std::io::Result<(actix_web::dev::Server, So
     let listener = listen(service.server.listen)?;
     let address = listener.local_addr()?;
     let grace = service.server.shutdown_within.num_seconds().unsigned_abs();
-    let places = Places::new(service.server.connections_per_address_max, usize::MAX);
+    let connections = Connections::new(&service);
     let turns = Arc::<Turns>::default();
     let builder = actix_web::dev::Server::build()
         .workers(WORKERS)
         // The limit is for each worker.
-        .max_concurrent_connections(connections_max(&service.server).div_ceil(WORKERS))
+        .max_concurrent_connections(service.connections_max.div_ceil(WORKERS))
         .shutdown_timeout(grace)
         .disable_signals();
-    let bodies = web::Data::new(body::Room::default());
     let running = web::Data::from(exports::running());
     let stopping = builder.graceful_shutdown_signal();
     let server = builder.listen("api", listener, move || {
@@ -156,8 +100,8 @@ pub fn api(service: Arc<Service>) -> std::io::Result<(actix_web::dev::Server, So
             .h1_allow_half_closed(false)
             .on_connect_ext(|connection: &Connection, data: &mut Extensions| drop(data.insert(connection.demand().clone())))
             .local_addr(address)
-            .finish(map_config(app(Arc::clone(&service), bodies.clone(), running.clone()), |()| AppConfig::default()));
-        accept(Arc::clone(&service), Arc::clone(&places), Arc::clone(&turns)).and_then(http)
+            .finish(map_config(app(Arc::clone(&service), running.clone()), |()| AppConfig::default()));
+        accept(Arc::clone(&service), connections.clone(), Arc::clone(&turns)).and_then(http)
     })?;
     Ok((server.run(), address))
 }
@@ -171,31 +115,17 @@ fn listen(address: SocketAddr) -> std::io::Result<TcpListener> {
     socket.listen(BACKLOG)?.into_std()
 }
 
-/// As many connections as the operator allows, and as the system has open files for.
-fn connections_max(server: &Server) -> usize {
-    let files = crate::files::limit().saturating_sub(FILES_FOR_THE_REST).max(1);
-    if files < server.connections_max {
-        tracing::warn!(connections = files, "the system allows fewer open files than server.connections_max needs");
-    }
-    server.connections_max.min(files)
-}
-
-/// Takes a connection in, unless its address has too many. Proxies of the operator's have as many as there are.
+/// Takes a connection in, unless its address has too many.
 fn accept(
     service: Arc<Service>,
-    places: Arc<Places<Prefix>>,
+    connections: Connections,
     turns: Arc<Turns>,
 ) -> impl ServiceFactory<TcpStream, Config = (), Response = Accepted, Error = DispatchError, InitError = ()> {
     fn_service(move |stream: TcpStream| {
         let peer = stream.peer_addr().ok();
-        let stranger = peer.map(|peer| peer.ip()).filter(|address| !service.server.proxies.trusts(*address));
-        let place = stranger.map(|address| places.take(address.into()).ok_or(std::io::ErrorKind::ConnectionRefused));
-        let place = place.transpose().inspect_err(|_| service.flows.metrics.connection_refused());
+        let place = connections.admit(&service, peer.map(|peer| peer.ip()));
         let turns = Arc::clone(&turns);
-        async move {
-            let place = place.map_err(std::io::Error::from)?;
-            Ok::<Accepted, DispatchError>((Connection::new(stream, place, turns), Protocol::Http1, peer))
-        }
+        async move { Ok::<Accepted, DispatchError>((Connection::new(stream, place?, turns), Protocol::Http1, peer)) }
     })
 }
 
@@ -204,7 +134,6 @@ type Accepted = (Connection, Protocol, Option<SocketAddr>);
 /// Every route, and what stands before all of them.
 fn app(
     service: Arc<Service>,
-    bodies: web::Data<body::Room>,
     exports: web::Data<exports::Running>,
 ) -> App<
     impl ServiceFactory<
@@ -217,7 +146,6 @@ fn app(
 > {
     App::new()
         .app_data(web::Data::from(service))
-        .app_data(bodies)
         .app_data(exports)
         .wrap(from_fn(limits::gate))
         .wrap(from_fn(observe))

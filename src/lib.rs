@@ -21,6 +21,9 @@ pub mod webhook;
 
 pub mod flow;
 
+pub mod api;
+
+pub mod grpc;
 pub mod http;
 pub mod lane;
 pub mod watcher;

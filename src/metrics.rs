@@ -104,6 +104,17 @@ impl Metrics {
         self.series.connections_refused.with_label_values::<&str>(&[]).inc();
     }
 
+    /// A call over gRPC has come. Keep the result until it is answered.
+    pub fn grpc_request_started(&self) -> InFlight {
+        InFlight::new(self.series.grpc_requests_in_flight.with_label_values::<&str>(&[]))
+    }
+
+    /// A call was answered, or its client has left. `method` is one of ours, never what somebody invents.
+    pub fn grpc_request(&self, method: &'static str, code: &'static str, took: Duration) {
+        self.series.grpc_requests.with_label_values(&[method, code]).inc();
+        self.series.grpc_request_duration.with_label_values(&[method]).observe(took.as_secs_f64());
+    }
+
     /// A payment was verified.
     pub fn verification(&self, network: &Network, verification: Verification, took: Duration) {
         let network = self.network(network);

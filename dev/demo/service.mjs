@@ -39,7 +39,7 @@ assets = [
 `
     : '';
 
-function configuration({ api, operations, dataDir, chains, access }) {
+function configuration({ api, operations, grpc, dataDir, chains, access }) {
   const networks = chains.map(
     (chain) => `
 [[networks]]
@@ -52,6 +52,7 @@ ${ofSolana(chain)}signers = [{ name = "demo-${reference(chain).slice(0, 8).toLow
 [server]
 listen = "127.0.0.1:${api}"
 operations_listen = "127.0.0.1:${operations}"
+grpc_listen = "127.0.0.1:${grpc}"
 public_url = "http://127.0.0.1:${api}"
 access = "${access}"
 
@@ -72,8 +73,8 @@ export async function startQuittance({ chains, keyOf, access = 'open' }) {
   chmodSync(directory, 0o711);
   const configFile = join(directory, 'quittance.toml');
   const logFile = join(directory, 'quittance.log');
-  const [api, operations] = [await freePort(4020), await freePort(9464)];
-  writeFileSync(configFile, configuration({ api, operations, dataDir: join(directory, 'data'), chains, access }));
+  const [api, operations, grpc] = [await freePort(4020), await freePort(9464), await freePort(4021)];
+  writeFileSync(configFile, configuration({ api, operations, grpc, dataDir: join(directory, 'data'), chains, access }));
 
   const log = openSync(logFile, 'w');
   const environment = { ...process.env, ...Object.fromEntries(chains.map((chain) => [keyVariable(chain), keyOf(chain)])) };
@@ -101,7 +102,7 @@ export async function startQuittance({ chains, keyOf, access = 'open' }) {
     await stop();
     throw new Error(`${executable} did not become ready. Its last words:\n${words}`);
   }
-  return { url: `http://127.0.0.1:${api}`, operationsUrl, executable, environment, configFile, logFile, exited, lastWords, stop };
+  return { url: `http://127.0.0.1:${api}`, grpcAddress: `127.0.0.1:${grpc}`, operationsUrl, executable, environment, configFile, logFile, exited, lastWords, stop };
 }
 
 async function ready(url, running) {

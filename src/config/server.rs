@@ -12,7 +12,7 @@ use super::problem::Fault;
 use super::proxies::{Proxies, proxies};
 use super::secret::secret;
 use super::table::{Reported, Table};
-use super::value::{count, flag, http_url, milliseconds, seconds, size, socket, some_text, text};
+use super::value::{count, flag, http_url, milliseconds, or_none, seconds, size, socket, some_text, text};
 
 /// How the service listens and answers.
 #[derive(Debug, Clone)]
@@ -21,6 +21,8 @@ pub struct Server {
     pub listen: SocketAddr,
     /// Where metrics, health and administration listen, which are not for the public.
     pub operations_listen: SocketAddr,
+    /// Where gRPC listens, if it does.
+    pub grpc_listen: Option<SocketAddr>,
     /// What the outside calls this service, without a slash at its end.
     pub public_url: String,
     /// Who may verify and settle.
@@ -31,7 +33,7 @@ pub struct Server {
     pub answer_within_v2: TimeDelta,
     /// The same for version 1, whose clients never ask again.
     pub answer_within_v1: TimeDelta,
-    /// Connections at a time. A waiting settle request holds one.
+    /// Connections at a time, and over gRPC also calls. A waiting settle request holds one.
     pub connections_max: usize,
     /// Of these, those that one address may have, unless it is a proxy's.
     pub connections_per_address_max: usize,
@@ -86,6 +88,7 @@ pub enum LogFormat {
 pub(super) fn server(table: &Table) -> Result<Server, Reported> {
     let listen = table.required("listen", socket);
     let operations_listen = operations_listen(table, listen);
+    let grpc_listen = grpc_listen(table, [("listen", listen), ("operations_listen", operations_listen)]);
     let public_url = table.optional("public_url", public_url);
     let access = table.required("access", access);
     let body_bytes_max = table.required("body_bytes_max", size(1_024..=16 << 20));
@@ -99,6 +102,7 @@ pub(super) fn server(table: &Table) -> Result<Server, Reported> {
     Ok(Server {
         listen: listen?,
         operations_listen: operations_listen?,
+        grpc_listen: grpc_listen?,
         public_url: public_url?.unwrap_or(format!("http://{}", reachable(listen?))),
         access: access?,
         body_bytes_max: body_bytes_max?,
@@ -112,17 +116,27 @@ pub(super) fn server(table: &Table) -> Result<Server, Reported> {
     })
 }
 
-/// Port 0 asks the system for a free port, which is never the same one twice.
 fn operations_listen(table: &Table, listen: Result<SocketAddr, Reported>) -> Result<SocketAddr, Reported> {
     let operations = table.required("operations_listen", socket)?;
-    let overlap =
-        |listen: SocketAddr| listen.ip() == operations.ip() || listen.ip().is_unspecified() || operations.ip().is_unspecified();
     match listen {
-        Ok(listen) if listen.port() != 0 && listen.port() == operations.port() && overlap(listen) => {
-            table.refuse("operations_listen", Fault::SharedListener)
-        }
+        Ok(listen) if are_one(listen, operations) => table.refuse("operations_listen", Fault::SharedListener),
         _ => Ok(operations),
     }
+}
+
+fn grpc_listen(table: &Table, others: [(&'static str, Result<SocketAddr, Reported>); 2]) -> Result<Option<SocketAddr>, Reported> {
+    let grpc = table.required("grpc_listen", or_none(socket))?;
+    let taken = |(_, other): &(_, Result<SocketAddr, Reported>)| matches!((grpc, other), (Some(grpc), Ok(other)) if are_one(grpc, *other));
+    match others.iter().find(|other| taken(other)) {
+        Some((key, _)) => table.refuse("grpc_listen", Fault::Duplicate(format!("server.{key}"))),
+        None => Ok(grpc),
+    }
+}
+
+/// Whether two listeners would want one port. Port 0 asks the system for a free one, which is never the same one twice.
+fn are_one(one: SocketAddr, other: SocketAddr) -> bool {
+    let overlap = one.ip() == other.ip() || one.ip().is_unspecified() || other.ip().is_unspecified();
+    one.port() != 0 && one.port() == other.port() && overlap
 }
 
 /// Nobody can call 0.0.0.0, but this machine is among what it stands for.

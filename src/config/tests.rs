@@ -399,6 +399,10 @@ fn weak_settings_are_refused() {
         fault(&format!("[server]\nlisten = \"0.0.0.0:9464\"\n{NETWORK}")),
         at("server.operations_listen", Fault::SharedListener)
     );
+    for (listen, key) in [("127.0.0.1:4020", "server.listen"), ("0.0.0.0:9464", "server.operations_listen")] {
+        let text = format!("[server]\ngrpc_listen = \"{listen}\"\n{NETWORK}");
+        assert_eq!(fault(&text), at("server.grpc_listen", Fault::Duplicate(key.to_owned())));
+    }
     assert!(
         matches!(fault(&format!("[log]\nfilter = \"quittance=loud\"\n{NETWORK}")), (key, Fault::Filter(_)) if key == "log.filter")
     );
@@ -421,6 +425,19 @@ fn tiers_must_cover_every_amount_once() {
         network_fault("answer_at = [{ below = \"0.0000001\", at = \"included\" }, { at = \"safe\" }]"),
         at("networks[0].answer_at[0].below", too_precise)
     );
+}
+
+#[test]
+fn grpc_can_be_switched_off() {
+    let listen = |line: &str| loaded(&format!("[server]\n{line}\n{NETWORK}"), &[]).server.grpc_listen;
+
+    assert_eq!(listen(""), Some("127.0.0.1:4021".parse().unwrap()));
+    assert_eq!(
+        (listen("grpc_listen = \"0.0.0.0:50051\""), listen("grpc_listen = \"none\"")),
+        (Some("0.0.0.0:50051".parse().unwrap()), None)
+    );
+    let wrong = format!("[server]\ngrpc_listen = \"off\"\n{NETWORK}");
+    assert!(matches!(fault(&wrong), (key, Fault::Expected(_)) if key == "server.grpc_listen"));
 }
 
 #[test]

@@ -61,13 +61,10 @@ pub struct Limited {
 }
 
 impl Limited {
-    /// The code in an answer.
-    pub const CODE: &str = "rate_limited";
-
-    /// Whole seconds after which asking again makes sense.
+    /// After this asking again makes sense, in whole seconds.
     #[must_use]
-    pub fn seconds(&self) -> u64 {
-        whole_seconds(&self.wait)
+    pub fn retry_after(&self) -> Duration {
+        Duration::from_secs(whole_seconds(&self.wait))
     }
 }
 
@@ -269,7 +266,7 @@ mod tests {
         limits.count_payer(one, payer, now);
 
         let limited = limits.admit_payer(one, payer, now).unwrap_err();
-        assert_eq!((limited.by, limited.seconds()), (LimitedBy::Payer, 1));
+        assert_eq!((limited.by, limited.retry_after()), (LimitedBy::Payer, Duration::from_secs(1)));
         assert_eq!(limits.admit_payer(other, payer, now), Ok(()));
         assert_eq!(limits.admit_payer(one, Address::Evm([2; 20]), now), Ok(()));
         assert_eq!(limits.admit_payer(one, payer, now + Duration::from_secs(1)), Ok(()));
@@ -299,7 +296,7 @@ mod tests {
 
     #[test]
     fn a_wait_is_told_in_whole_seconds() {
-        let seconds = |wait| Limited { by: LimitedBy::Key, wait: Duration::from_millis(wait) }.seconds();
+        let seconds = |wait| Limited { by: LimitedBy::Key, wait: Duration::from_millis(wait) }.retry_after().as_secs();
 
         assert_eq!([1, 1_000, 1_001, 2_500].map(seconds), [1, 1, 2, 3]);
     }

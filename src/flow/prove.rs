@@ -5,6 +5,7 @@
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
+use std::time::Duration;
 
 use futures_util::future::join_all;
 
@@ -42,7 +43,7 @@ const PAYER: &str = "payer";
 const PAYERS_AT_ONCE: usize = 16;
 
 /// Pause between attempts to find out whether a lost COMMIT went through.
-const FIND_OUT_PAUSE: std::time::Duration = std::time::Duration::from_millis(200);
+const FIND_OUT_PAUSE: Duration = Duration::from_millis(200);
 
 /// A transfer that pays an invoice. Nobody else is told this.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -98,11 +99,17 @@ impl Flows {
     }
 
     /// Takes a presented transfer as the payment of the invoice that the requirements name, and tells of it once under each name of a
-    /// request.
+    /// request. A caller that waits no longer than `within` gets no verdict after that.
     ///
     /// # Errors
     /// A refusal, of which [`Reason::SettlementPending`] may pass, or no verdict.
-    pub async fn prove(&self, request: PaymentRequest, caller: &Caller, names: Names) -> Result<Proven, Verdict> {
+    pub async fn prove(
+        &self,
+        request: PaymentRequest,
+        caller: &Caller,
+        names: Names,
+        within: Option<Duration>,
+    ) -> Result<Proven, Verdict> {
         let Names { request: taker, payment: name } = names;
         let taker = taker.unwrap_or_else(single_taker);
         let fingerprint = Fingerprint::of(&request, caller);
@@ -110,7 +117,7 @@ impl Flows {
             let case = Case { name: name.map(|name| (name, fingerprint)), ..self.proof_case(&request, caller).await? };
             self.take_proof(&case, &taker).await
         };
-        self.in_time(proof).await
+        self.in_time(proof, within).await
     }
 
     /// Takes a transfer that its payer presents for an invoice, in whichever way that can be paid.
@@ -122,18 +129,13 @@ impl Flows {
             let case = self.payers_case(invoice, presented).await?;
             self.take_proof(&case, PAYER).await
         };
-        self.in_time(proof).await
+        self.in_time(proof, None).await
     }
 
     /// Judges a presentation without changing anything, and returns who paid.
     pub(super) async fn check_proof(&self, request: &PaymentRequest, caller: &Caller) -> Result<Address, Verdict> {
         let case = self.proof_case(request, caller).await?;
         self.look_at_proof(&case, None).await
-    }
-
-    async fn in_time<T>(&self, proof: impl Future<Output = Result<T, Verdict>>) -> Result<T, Verdict> {
-        let limit = self.patience.v2.to_std().unwrap_or_default();
-        tokio::time::timeout(limit, proof).await.unwrap_or(Err(Unavailable::TimedOut.into()))
     }
 
     /// What a resource server presents. The rules that cost nothing come first.

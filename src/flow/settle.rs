@@ -4,6 +4,7 @@
 //! payment is recorded, and a lane sends it. The caller only waits; nothing that must finish belongs to it.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use chrono::TimeDelta;
 use tokio::time::Instant;
@@ -69,17 +70,17 @@ pub enum Settled {
 }
 
 /// Pause between attempts to find out whether a lost COMMIT went through.
-const FIND_OUT_PAUSE: std::time::Duration = std::time::Duration::from_millis(200);
+const FIND_OUT_PAUSE: Duration = Duration::from_millis(200);
 
 /// Pause before the ledger is asked again about a payment that changed while it was looked at.
-const LOOK_AGAIN: std::time::Duration = std::time::Duration::from_millis(20);
+const LOOK_AGAIN: Duration = Duration::from_millis(20);
 
 /// Pause before the network is asked again about a payment that somebody else has landed, or may still land. Its next block, or the
 /// watcher's reading of it, will tell.
-const SEARCH_AGAIN: std::time::Duration = std::time::Duration::from_millis(500);
+const SEARCH_AGAIN: Duration = Duration::from_millis(500);
 
 /// After its deadline a request is given up on if it has not come to an end by itself.
-const GRACE: std::time::Duration = std::time::Duration::from_secs(2);
+const GRACE: Duration = Duration::from_secs(2);
 
 /// One settle request on its way.
 struct Errand<'a> {
@@ -122,11 +123,12 @@ enum Held {
 }
 
 impl Flows {
-    /// Settles a payment, and tells of its success once under each name of a request.
-    pub async fn settle(&self, request: PaymentRequest, caller: &Caller, names: Names) -> Settled {
-        let wait = self.patience.of(request.version);
+    /// Settles a payment, and tells of its success once under each name of a request. A caller that waits no longer than `within` is
+    /// told how things stand by then.
+    pub async fn settle(&self, request: PaymentRequest, caller: &Caller, names: Names, within: Option<Duration>) -> Settled {
+        let wait = self.patience.of(request.version).to_std().unwrap_or_default();
         let sent = Arc::new(Sent::default());
-        let deadline = Instant::now() + wait.to_std().unwrap_or_default();
+        let deadline = Instant::now() + within.map_or(wait, |within| within.min(wait));
         // Everything has a limit of its own but a database that falls silent. What it may have recorded by then is past the time
         // at which it may still be sent.
         let limit = async {

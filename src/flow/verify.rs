@@ -1,6 +1,7 @@
 //! Judges a payment without settling it. Writes nothing.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use super::{Flows, Unavailable};
 use crate::chain::{Anchor, Chain, ChainError, LAG_MAX, VerifiedPayment, VerifyError, Wanted};
@@ -41,18 +42,35 @@ impl From<crate::ledger::LedgerError> for Verdict {
 }
 
 impl Flows {
-    /// Judges a payment that its payer may have given a name, and returns who pays.
+    /// Judges a payment that its payer may have given a name, and returns who pays. A caller that waits no longer than `within` gets no
+    /// verdict after that.
     ///
     /// # Errors
     /// A refusal, or no verdict.
-    pub async fn verify(&self, request: PaymentRequest, caller: &Caller, name: Option<StorageKey>) -> Result<Address, Verdict> {
-        let limit = self.patience.v2.to_std().unwrap_or_default();
+    pub async fn verify(
+        &self,
+        request: PaymentRequest,
+        caller: &Caller,
+        name: Option<StorageKey>,
+        within: Option<Duration>,
+    ) -> Result<Address, Verdict> {
         let judged = async {
             if let Some(name) = &name {
                 self.check_name(name, Fingerprint::of(&request, caller)).await?;
             }
             self.try_verify(request, caller).await
         };
+        self.in_time(judged, within).await
+    }
+
+    /// Ends what takes longer than a caller of version 2 waits, or this one does.
+    pub(super) async fn in_time<T>(
+        &self,
+        judged: impl Future<Output = Result<T, Verdict>>,
+        within: Option<Duration>,
+    ) -> Result<T, Verdict> {
+        let limit = self.patience.v2.to_std().unwrap_or_default();
+        let limit = within.map_or(limit, |within| within.min(limit));
         tokio::time::timeout(limit, judged).await.unwrap_or(Err(Unavailable::TimedOut.into()))
     }
 

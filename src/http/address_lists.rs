@@ -1,6 +1,5 @@
 //! `/v1/address-lists`: many deposit addresses under one statement.
 
-use actix_web::http::StatusCode;
 use actix_web::web::{Data, Path, Payload};
 use actix_web::{HttpRequest, HttpResponse};
 use chrono::{DateTime, Utc};
@@ -12,6 +11,7 @@ use super::Service;
 use super::endpoint::{Callers, Group, Operation, Repeats, at};
 use super::merchant::{Begun, Change, Reply, answer, begin, end};
 use super::problem::{Code, Problem};
+use crate::api::status::Status;
 use crate::domain::address::Address;
 use crate::domain::ids::AddressId;
 use crate::domain::network::Network;
@@ -26,7 +26,7 @@ pub fn group() -> Group {
                 "network": "eip155:84532", "addresses": ["0x209693Bc6afc0C5328bA36FaF03C514EF312287C"],
                 "signedBy": "adr_019cc3f05b2c7d1e8a4f6b7c8d9e0f12",
             }))
-            .answers::<ListView>(StatusCode::CREATED, "The list, with the text to sign.")
+            .answers::<ListView>(Status::Created, "The list, with the text to sign.")
             .problems(&[
                 Code::NotFound,
                 Code::UnknownNetwork,
@@ -40,7 +40,7 @@ pub fn group() -> Group {
         .of(Callers::Merchants)
         .repeats(Repeats::Checked)
         .body::<ProofBody>(json!({"signature": "0x2d6a7588…1c"}))
-        .answers::<Proven>(StatusCode::OK, "The addresses that are the account's by it.")
+        .answers::<Proven>(Status::Ok, "The addresses that are the account's by it.")
         .problems(&[Code::InvalidSignature, Code::ChallengeExpired, Code::InvalidSignatory, Code::AddressTaken]);
     Group {
         name: "Address lists",
@@ -118,7 +118,7 @@ async fn register(service: Data<Service>, request: HttpRequest, payload: Payload
             challenge: flows.statement(&listing)?,
             challenge_expires_at: listing.challenged_until,
         };
-        end(&flows, db, keyed.as_ref(), StatusCode::CREATED, &view).await
+        end(&flows, db, keyed.as_ref(), Status::Created, &view).await
     })
     .await
 }

@@ -1,6 +1,5 @@
 //! `/v1/addresses`: where a merchant receives money, and the proof that it is the merchant's.
 
-use actix_web::http::StatusCode;
 use actix_web::web::{Data, Path, Payload, Query};
 use actix_web::{HttpRequest, HttpResponse};
 use chrono::{DateTime, Utc};
@@ -14,6 +13,7 @@ use super::endpoint::{Callers, Group, Operation, Repeats, at};
 use super::merchant::{Begun, Change, Nothing, Reply, answer, begin, end};
 use super::page::{PAGE, cursor, next_cursor, page_size};
 use super::problem::{Code, Problem};
+use crate::api::status::Status;
 use crate::domain::address::Address;
 use crate::domain::ids::AddressId;
 use crate::domain::network::Network;
@@ -27,28 +27,28 @@ pub fn group() -> Group {
         .about("Those that wait for their signature, too.")
         .of(Callers::Merchants)
         .query::<PageQuery>()
-        .answers::<Page>(StatusCode::OK, "A page of addresses.");
+        .answers::<Page>(Status::Ok, "A page of addresses.");
     let registering = Operation::new("registerAddress", "Registers an address, and asks for a signature of its owner")
         .of(Callers::Merchants)
         .repeats(Repeats::Answered)
         .body::<Registration>(json!({"network": "eip155:84532", "address": "0x209693Bc6afc0C5328bA36FaF03C514EF312287C"}))
-        .answers::<AddressView>(StatusCode::CREATED, "The address, with the text that its owner signs.")
+        .answers::<AddressView>(Status::Created, "The address, with the text that its owner signs.")
         .problems(&[Code::UnknownNetwork, Code::InvalidAddress, Code::AddressNotPayable, Code::AddressTaken, Code::AddressKnown]);
     let showing = Operation::new("getAddress", "Shows an address")
         .of(Callers::Merchants)
-        .answers::<AddressView>(StatusCode::OK, "The address.");
+        .answers::<AddressView>(Status::Ok, "The address.");
     let removing = Operation::new("removeAddress", "Ends the account's hold on an address")
         .about("What arrives there later is nobody's.")
         .of(Callers::Merchants)
         .repeats(Repeats::Answered)
         .optional_body::<Nothing>(json!({}))
-        .answers::<Nothing>(StatusCode::OK, "It is removed.")
+        .answers::<Nothing>(Status::Ok, "It is removed.")
         .problems(&[Code::AddressAwaited]);
     let proving = Operation::new("proveAddress", "Shows the owner's signature over the challenge")
         .of(Callers::Merchants)
         .repeats(Repeats::Checked)
         .body::<ProofBody>(json!({"signature": "0x2d6a7588…1c"}))
-        .answers::<AddressView>(StatusCode::OK, "The address, which is the account's now.")
+        .answers::<AddressView>(Status::Ok, "The address, which is the account's now.")
         .problems(&[Code::InvalidSignature, Code::ChallengeExpired, Code::AddressTaken]);
     Group {
         name: "Addresses",
@@ -182,7 +182,7 @@ async fn register(service: Data<Service>, request: HttpRequest, payload: Payload
             Begun::Done(reply) => return Ok(reply),
         };
         let address = flows.register_address(&mut db, account, &suitable).await?;
-        end(&flows, db, keyed.as_ref(), StatusCode::CREATED, &view(&flows, &address, &suitable.missing)).await
+        end(&flows, db, keyed.as_ref(), Status::Created, &view(&flows, &address, &suitable.missing)).await
     })
     .await
 }
@@ -241,7 +241,7 @@ async fn remove(service: Data<Service>, request: HttpRequest, id: Path<String>, 
             Begun::Done(reply) => return Ok(reply),
         };
         flows.remove_address(&mut db, account, parse(&id)?).await?;
-        end(&flows, db, keyed.as_ref(), StatusCode::OK, &Nothing {}).await
+        end(&flows, db, keyed.as_ref(), Status::Ok, &Nothing {}).await
     })
     .await
 }

@@ -1,7 +1,6 @@
 //! `/discovery`: the paid resources that want to be found, for everybody.
 
 use actix_web::HttpResponse;
-use actix_web::http::StatusCode;
 use actix_web::web::{Data, Query};
 use chrono::{DateTime, SecondsFormat, Utc};
 use schemars::JsonSchema;
@@ -13,6 +12,7 @@ use super::endpoint::{Group, Operation, at};
 use super::merchant::{Reply, answer};
 use super::page::{PAGE as LIMIT_MAX, cursor, next_cursor, page_size_or};
 use super::problem::{Code, Problem};
+use crate::api::status::Status;
 use crate::domain::address::Address;
 use crate::domain::network::Network;
 use crate::domain::reason::Version;
@@ -28,13 +28,13 @@ pub fn group() -> Group {
         .query::<Wanted>()
         .query::<ListQuery>()
         .problems(&[Code::NotFound])
-        .answers::<Resources>(StatusCode::OK, "A page of resources.");
+        .answers::<Resources>(Status::Ok, "A page of resources.");
     let searching = Operation::new("searchResources", "Searches what can be bought, by words")
         .about("404 where the operator keeps no catalogue.")
         .query::<Wanted>()
         .query::<SearchQuery>()
         .problems(&[Code::NotFound])
-        .answers::<Found>(StatusCode::OK, "A page of resources, the best first.");
+        .answers::<Found>(Status::Ok, "A page of resources, the best first.");
     Group {
         name: "Discovery",
         about: "Paid resources that want to be found (x402's `bazaar`).",

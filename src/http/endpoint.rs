@@ -3,14 +3,15 @@
 //! There is one list of these, [`super::groups`]. Requests are routed by it and counted under its patterns, and the OpenAPI document is
 //! written from it. So what is served is described, and what is described is served.
 
+use actix_web::http::Method;
 use actix_web::http::header::{ALLOW, HeaderValue};
-use actix_web::http::{Method, StatusCode};
 use actix_web::web::ServiceConfig;
 use actix_web::{FromRequest, Handler, HttpResponse, Responder, Route, web};
 use schemars::{JsonSchema, Schema, SchemaGenerator};
 use serde_json::Value;
 
 use super::problem::{Code, method_not_allowed};
+use crate::api::status::Status;
 use crate::domain::reason::Reason;
 
 /// Describes a type in JSON Schema.
@@ -154,7 +155,7 @@ pub enum Repeats {
 /// A good answer.
 pub struct Answer {
     /// The status.
-    pub status: StatusCode,
+    pub status: Status,
     /// When it is given.
     pub about: &'static str,
     /// Its headers besides those of every answer, with what they say.
@@ -216,7 +217,7 @@ pub struct Operation {
     /// What problems it has beyond those of its callers, its query and its body.
     pub problems: Vec<Code>,
     /// Why it refuses payments, each with the status of the answer.
-    pub refusals: Vec<(Reason, StatusCode)>,
+    pub refusals: Vec<(Reason, Status)>,
 }
 
 impl Operation {
@@ -291,23 +292,23 @@ impl Operation {
     }
 
     /// It answers with this.
-    pub fn answers<T: JsonSchema>(self, status: StatusCode, about: &'static str) -> Self {
+    pub fn answers<T: JsonSchema>(self, status: Status, about: &'static str) -> Self {
         self.gives(status, about, "application/json", Some(SchemaGenerator::subschema_for::<T>), None)
     }
 
     /// The same with an example of its own.
-    pub fn answers_like<T: JsonSchema>(self, status: StatusCode, about: &'static str, example: Value) -> Self {
+    pub fn answers_like<T: JsonSchema>(self, status: Status, about: &'static str, example: Value) -> Self {
         self.gives(status, about, "application/json", Some(SchemaGenerator::subschema_for::<T>), Some(example))
     }
 
     /// It answers with a text that is no JSON.
     pub fn answers_text(self, about: &'static str, media: &'static str, example: &str) -> Self {
-        self.gives(StatusCode::OK, about, media, None, Some(Value::from(example)))
+        self.gives(Status::Ok, about, media, None, Some(Value::from(example)))
     }
 
     fn gives(
         mut self,
-        status: StatusCode,
+        status: Status,
         about: &'static str,
         media: &'static str,
         describe: Option<Describe>,
@@ -342,7 +343,7 @@ impl Operation {
     }
 
     /// It refuses payments for these reasons.
-    pub fn refusals(mut self, reasons: impl IntoIterator<Item = (Reason, StatusCode)>) -> Self {
+    pub fn refusals(mut self, reasons: impl IntoIterator<Item = (Reason, Status)>) -> Self {
         self.refusals.extend(reasons);
         self
     }

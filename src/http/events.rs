@@ -1,15 +1,11 @@
 //! `/v1/events`: what an account is told, as a stream of server-sent events, or as pages.
 
-use std::time::Duration;
-
-use actix_web::http::StatusCode;
 use actix_web::http::header::{ACCEPT, HeaderMap};
 use actix_web::web::{Data, Query};
 use actix_web::{HttpRequest, HttpResponse};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
-use tokio::time::Instant;
 
 use super::Service;
 use super::auth;
@@ -18,10 +14,9 @@ use super::merchant::{Reply, answer};
 use super::page::{PAGE, page_size};
 use super::problem::{Code, Problem};
 use super::streaming::{self, Cut, Writer};
-use crate::domain::account::ApiKey;
+use crate::api::events::{Piece, Sink, Stream, known_position, not_a_position};
+use crate::api::status::Status;
 use crate::domain::ids::AccountId;
-use crate::flow::Flows;
-use crate::flow::streams::Listener;
 use crate::ledger::outbox::ToldEvent;
 use crate::webhook::payload::Payload;
 
@@ -37,7 +32,7 @@ pub fn group() -> Group {
         .query::<EventsQuery>()
         .header(LAST_EVENT_ID, "The position up to which the caller has read; counts for more than `after`.")
         .answers_text("A stream of events, or a page of them.", "text/event-stream", "id: 12\nevent: invoice.paid\ndata: {…}\n\n")
-        .answers::<Page>(StatusCode::OK, "")
+        .answers::<Page>(Status::Ok, "")
         .problems(&[Code::TooManyStreams]);
     Group {
         name: "Events",
@@ -45,15 +40,6 @@ pub fn group() -> Group {
         paths: vec![at("/v1/events").get(events, telling)],
     }
 }
-
-/// A stream in which nothing happens says so this often, or somebody on the way takes it for dead.
-const HEARTBEAT: Duration = Duration::from_secs(15);
-
-/// A stream ends after this, and its reader comes back.
-const STREAM_LASTS: Duration = Duration::from_hours(1);
-
-/// The ledger must answer a stream within this.
-const LEDGER_WITHIN: Duration = Duration::from_secs(5);
 
 /// Milliseconds after which a reader comes back whose stream has ended.
 const COME_BACK_MS: u32 = 1_000;
@@ -125,9 +111,7 @@ fn wants_pages(headers: &HeaderMap) -> bool {
 fn position(after: Option<&str>, headers: &HeaderMap) -> Result<Option<u64>, Problem> {
     let header = headers.get(LAST_EVENT_ID).map(|value| value.to_str().unwrap_or("?").trim());
     let Some(text) = header.filter(|text| !text.is_empty()).or(after) else { return Ok(None) };
-    // Positions are those of the ledger, which knows no larger numbers.
-    let position = text.parse::<u64>().ok().filter(|position| i64::try_from(*position).is_ok());
-    position.map(Some).ok_or_else(|| Problem::BadParameter("after: not the position of an event".to_owned()))
+    text.parse().map_err(|_| not_a_position()).and_then(known_position).map(Some)
 }
 
 async fn page(service: &Service, account: AccountId, after: Option<u64>, limit: Option<u32>) -> HttpResponse {
@@ -154,53 +138,26 @@ async fn stream(
     account: AccountId,
     after: Option<u64>,
 ) -> Result<HttpResponse, Problem> {
-    let key = auth::key(request)?.ok_or(Problem::Unauthorized)?;
-    let start = if let Some(position) = after {
-        position
-    } else {
-        // Whoever has read nothing yet is told of what comes.
-        let flows = std::sync::Arc::clone(&service.flows);
-        service.run(async move { flows.ledger.newest_position(account).await }).await??
-    };
-    let listener = service.flows.telling.streams.join(account, start);
-    let no_room = || Problem::Refused(Code::TooManyStreams, "too many streams of events are open".to_owned());
-    let listener = listener.ok_or_else(no_room)?;
-    let flows = std::sync::Arc::clone(&service.flows);
+    let key = auth::envelope(request).key()?.ok_or(Problem::Unauthorized)?;
+    let stream = Stream::open(service, account, key, after).await?;
     let mut head = HttpResponse::Ok();
     // Some proxies collect an answer before they pass it on.
     head.content_type("text/event-stream").insert_header(("x-accel-buffering", "no"));
     Ok(streaming::respond(&mut head, &service.runtime, |writer| async move {
-        tell(&flows, &listener, (account, &key), start, &writer).await;
         // Its reader comes back and misses nothing, however it ended.
+        stream.tell(&writer).await;
         Ok::<(), Cut>(())
     }))
 }
 
-/// Tells a listener what comes behind a position, until one of both leaves, its key is revoked, or the ledger does not answer.
-async fn tell(flows: &Flows, listener: &Listener, (account, key): (AccountId, &ApiKey), start: u64, writer: &Writer) {
-    let (mut position, ends) = (start, Instant::now() + STREAM_LASTS);
-    if !writer.write(opening(position)).await {
-        return;
-    }
-    while !listener.is_dismissed() && Instant::now() < ends {
-        let reading = flows.ledger.events_after(account, position, PAGE);
-        let Ok(Ok(events)) = tokio::time::timeout(LEDGER_WITHIN, reading).await else { return };
-        let piece: String = if let Some(last) = events.last() {
-            position = last.position;
-            listener.heard(position);
-            events.iter().map(written).collect()
-        } else {
-            tokio::select! {
-                () = listener.news() => continue,
-                () = listener.dismissal() => return,
-                () = tokio::time::sleep_until(ends) => return,
-                () = tokio::time::sleep(HEARTBEAT) => ":\n\n".to_owned(),
-            }
-        };
-        let known = tokio::time::timeout(LEDGER_WITHIN, flows.authenticate(key)).await;
-        if !matches!(known, Ok(Ok(Some(_)))) || !writer.write(piece).await {
-            return;
-        }
+impl Sink for Writer {
+    async fn take(&self, piece: Piece) -> bool {
+        self.write(match piece {
+            Piece::Beginning(position) => opening(position),
+            Piece::Events(events) => events.iter().map(written).collect(),
+            Piece::Nothing(_) => ":\n\n".to_owned(),
+        })
+        .await
     }
 }
 

@@ -11,10 +11,10 @@ use serde::Deserialize;
 use uuid::Uuid;
 
 use super::endpoint::{Callers, Group, Operation, at};
-use super::places::Places;
 use super::problem::{Code, Problem};
 use super::streaming::{self, Cut, Writer};
 use super::{Service, auth, csv};
+use crate::api::places::Places;
 use crate::domain::block::Heights;
 use crate::domain::ids::AccountId;
 use crate::domain::network::Network;

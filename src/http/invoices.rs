@@ -1,57 +1,39 @@
-//! `/v1/invoices`: what a merchant expects to be paid, with everything that payers of each kind need.
+//! `/v1/invoices`: what a merchant expects to be paid.
 
-use actix_web::http::StatusCode;
 use actix_web::web::{Data, Path, Payload, Query};
 use actix_web::{HttpRequest, HttpResponse};
-use chrono::{DateTime, TimeDelta, Utc};
-use schemars::JsonSchema;
-use serde::{Deserialize, Serialize};
-use serde_json::{Map, Value, json};
+use serde_json::json;
 
 use super::Service;
 use super::auth;
 use super::endpoint::{Callers, Group, Operation, Repeats, at};
-use super::merchant::{Begun, Change, Nothing, Reply, answer, begin, end};
-use super::page::{PAGE, cursor, next_cursor, page_size};
+use super::merchant::{Change, Nothing, answer};
 use super::problem::{Code, Problem};
-use super::transfers::TransferView;
-use crate::domain::address::Address;
-use crate::domain::amount::Amount;
-use crate::domain::asset::AssetKind;
-use crate::domain::block::Level;
-use crate::domain::ids::{AccountId, AddressId, InvoiceId};
-use crate::domain::invoice::{PaymentOption, Status};
-use crate::domain::network::{Family, Network};
-use crate::domain::payment::SCHEME_EXACT;
-use crate::domain::schema::Decimal;
-use crate::flow::Flows;
-use crate::flow::invoice::{ChangeError, Order, OrderError};
-use crate::flow::receipt::ReceiptLine;
-use crate::ledger::invoices::{Invoice, InvoiceFilter};
-use crate::ledger::transfers::{OwnTransfer, TransferFilter};
-use crate::x402::links::{Links, Offer};
+use crate::api::invoices::{self, InvoiceView, ListQuery, OrderBody, Page};
+use crate::api::status::Status;
+use crate::domain::ids::InvoiceId;
 
 /// The paths.
 pub fn group() -> Group {
     let listing = Operation::new("listInvoices", "Lists the account's invoices, newest first")
         .of(Callers::Merchants)
         .query::<ListQuery>()
-        .answers::<Page>(StatusCode::OK, "A page of invoices, without their transfers and receipts.");
+        .answers::<Page>(Status::Ok, "A page of invoices, without their transfers and receipts.");
     let creating = Operation::new("createInvoice", "Opens an invoice")
         .about("Without an `Idempotency-Key` a repetition opens a second one.")
         .of(Callers::Merchants)
         .repeats(Repeats::Answered)
         .body::<OrderBody>(json!({"amount": "0.25", "networks": ["eip155:84532"], "reference": "order-417"}))
-        .answers::<InvoiceView>(StatusCode::CREATED, "The invoice, with everything that payers of each kind need.")
+        .answers::<InvoiceView>(Status::Created, "The invoice, with everything that payers of each kind need.")
         .problems(&[Code::InvalidInvoice, Code::NoAddress]);
     let showing = Operation::new("getInvoice", "Shows an invoice, with what has come for it")
         .of(Callers::Merchants)
-        .answers::<InvoiceView>(StatusCode::OK, "The invoice.");
+        .answers::<InvoiceView>(Status::Ok, "The invoice.");
     let canceling = Operation::new("cancelInvoice", "Calls an invoice off")
         .of(Callers::Merchants)
         .repeats(Repeats::Checked)
         .optional_body::<Nothing>(json!({}))
-        .answers::<InvoiceView>(StatusCode::OK, "The invoice.")
+        .answers::<InvoiceView>(Status::Ok, "The invoice.")
         .problems(&[Code::InvoiceBegun, Code::PaymentUnderWay]);
     Group {
         name: "Invoices",
@@ -64,399 +46,12 @@ pub fn group() -> Group {
     }
 }
 
-/// The token, unless an order names another one.
-const USUAL_TOKEN: &str = "USDC";
-
-/// How long an invoice is open, unless an order says something else.
-const USUAL_EXPIRY: i64 = 3_600;
-
-/// How long after its expiry a transfer still pays, unless an order says something else: a block may take a while to come.
-const USUAL_GRACE: i64 = 600;
-
-/// How long texts may be.
-const DESCRIPTION_CHARS_MAX: usize = 500;
-const REFERENCE_CHARS_MAX: usize = 128;
-const URL_CHARS_MAX: usize = 2_048;
-const METADATA_BYTES_MAX: usize = 4_096;
-
-/// How many networks or addresses an order may name. Each is an option of its invoice.
-const PLACES_MAX: usize = 32;
-
-/// Seconds after which a payer of a 402 answer may look again.
-const LOOK_AGAIN_SECONDS: u64 = 5;
-
-#[derive(Deserialize, JsonSchema)]
-#[serde(rename_all = "camelCase", deny_unknown_fields)]
-#[schemars(rename = "InvoiceOrder")]
-struct OrderBody {
-    /// What is owed, in whole tokens.
-    #[schemars(regex(pattern = r"^[0-9]+(\.[0-9]+)?$"), example = &"0.25")]
-    amount: String,
-    /// The symbol of the token.
-    #[schemars(length(min = 1, max = 32))]
-    asset: Option<String>,
-    /// Where it can be paid. Every network with an address of the account, if none is named.
-    #[serde(default)]
-    #[schemars(with = "Vec<Network>")]
-    #[schemars(length(max = PLACES_MAX))]
-    networks: Vec<String>,
-    /// At which of the account's addresses. One on each network, if none is named.
-    #[serde(default)]
-    #[schemars(with = "Vec<AddressId>")]
-    #[schemars(length(max = PLACES_MAX))]
-    addresses: Vec<String>,
-    /// Keeps the addresses for this invoice alone, so that whatever reaches them in time is for it.
-    #[serde(default)]
-    reserve_address: bool,
-    /// Who is expected to pay: a transfer of exactly the amount from there pays the invoice.
-    #[schemars(with = "Option<Address>")]
-    payer: Option<String>,
-    /// A transfer of exactly the amount pays the invoice, if no other open one at the address asks for as much.
-    #[serde(default)]
-    match_amount: bool,
-    /// Seconds until it expires; an hour, if nothing is said.
-    #[schemars(range(min = 5))]
-    expires_in: Option<i64>,
-    /// The same as a time; only one of the two.
-    expires_at: Option<DateTime<Utc>>,
-    /// For how many seconds after that a transfer still pays; 600, if nothing is said.
-    #[schemars(range(min = 0, max = 2_592_000))]
-    grace: Option<i64>,
-    /// By how much the payments may fall short.
-    #[schemars(regex(pattern = r"^[0-9]+(\.[0-9]+)?$"), example = &"0.01")]
-    tolerance: Option<String>,
-    /// How deep a transfer must stand to count, at least.
-    answer_at: Option<Level>,
-    /// The URL of what is bought.
-    #[schemars(length(min = 1, max = URL_CHARS_MAX))]
-    resource: Option<String>,
-    /// What is bought, for people.
-    #[schemars(length(min = 1, max = DESCRIPTION_CHARS_MAX))]
-    description: Option<String>,
-    /// The merchant's own name for it. Invoices may share one.
-    #[schemars(length(min = 1, max = REFERENCE_CHARS_MAX))]
-    reference: Option<String>,
-    /// What the merchant wants to find again: at most 4,096 bytes of JSON.
-    metadata: Option<Map<String, Value>>,
-}
-
-fn unprocessable(detail: &str) -> Problem {
-    Problem::Refused(Code::InvalidInvoice, detail.to_owned())
-}
-
-impl OrderBody {
-    fn into_order(self, now: DateTime<Utc>) -> Result<Order, Problem> {
-        for (named, what) in [(&self.networks, "networks"), (&self.addresses, "addresses")] {
-            if named.len() > PLACES_MAX {
-                return Err(unprocessable(&format!("{what}: at most {PLACES_MAX}")));
-            }
-        }
-        let network = |text: &String| text.parse::<Network>().map_err(|_| unprocessable("networks: not CAIP-2 identifiers"));
-        let address = |text: &String| text.parse().map_err(|_| unprocessable("addresses: not identifiers of addresses"));
-        let expires_at = match (self.expires_at, self.expires_in) {
-            (Some(_), Some(_)) => return Err(unprocessable("expiresAt and expiresIn cannot both be given")),
-            (Some(at), None) => at,
-            (None, seconds) => after(now, seconds.unwrap_or(USUAL_EXPIRY)).ok_or_else(|| unprocessable("expiresIn: too long"))?,
-        };
-        let grace = TimeDelta::try_seconds(self.grace.unwrap_or(USUAL_GRACE)).ok_or_else(|| unprocessable("grace: too long"))?;
-        let metadata = Value::Object(self.metadata.unwrap_or_default());
-        if metadata.to_string().len() > METADATA_BYTES_MAX {
-            return Err(unprocessable("metadata: at most 4,096 bytes of JSON"));
-        }
-        Ok(Order {
-            amount: self.amount,
-            symbol: plain(self.asset, 32, "asset")?.unwrap_or_else(|| USUAL_TOKEN.to_owned()),
-            networks: self.networks.iter().map(network).collect::<Result<_, _>>()?,
-            addresses: self.addresses.iter().map(address).collect::<Result<_, _>>()?,
-            reserve: self.reserve_address,
-            payer: self
-                .payer
-                .map(|payer| Address::parse_any(&payer))
-                .transpose()
-                .map_err(|_| unprocessable("payer: not an address"))?,
-            by_amount: self.match_amount,
-            expires_at,
-            ordered_at: now,
-            grace,
-            tolerance: self.tolerance,
-            answer_at: self.answer_at,
-            resource: plain(self.resource, URL_CHARS_MAX, "resource")?,
-            description: plain(self.description, DESCRIPTION_CHARS_MAX, "description")?,
-            reference: plain(self.reference, REFERENCE_CHARS_MAX, "reference")?,
-            metadata,
-        })
-    }
-}
-
-fn after(now: DateTime<Utc>, seconds: i64) -> Option<DateTime<Utc>> {
-    now.checked_add_signed(TimeDelta::try_seconds(seconds)?)
-}
-
-/// A text that is shown to people: it must not upset a terminal, nor hide what it says.
-fn plain(text: Option<String>, chars_max: usize, what: &str) -> Result<Option<String>, Problem> {
-    let Some(text) = text else { return Ok(None) };
-    let length = text.chars().count();
-    if !(1..=chars_max).contains(&length) {
-        return Err(unprocessable(&format!("{what}: between 1 and {chars_max} characters")));
-    }
-    if text.chars().any(is_deceptive) {
-        return Err(unprocessable(&format!("{what}: no control characters and none that turn the direction of writing")));
-    }
-    Ok(Some(text))
-}
-
-const fn is_deceptive(character: char) -> bool {
-    character.is_ascii_control()
-        || matches!(character, '\u{80}'..='\u{9f}' | '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2060}'..='\u{206f}' | '\u{feff}')
-}
-
-impl From<OrderError> for Problem {
-    fn from(error: OrderError) -> Self {
-        match error {
-            OrderError::Ledger(error) => error.into(),
-            error @ (OrderError::NoAddress | OrderError::Unserved(_) | OrderError::NoFreeAddress) => {
-                Self::Refused(Code::NoAddress, error.to_string())
-            }
-            error => unprocessable(&error.to_string()),
-        }
-    }
-}
-
-impl From<ChangeError> for Problem {
-    fn from(error: ChangeError) -> Self {
-        match error {
-            ChangeError::Ledger(error) => error.into(),
-            ChangeError::NoSuchInvoice | ChangeError::NoSuchTransfer => Self::NotFound,
-            ChangeError::Begun => Self::Refused(Code::InvoiceBegun, ChangeError::Begun.to_string()),
-            ChangeError::UnderWay => Self::Refused(Code::PaymentUnderWay, ChangeError::UnderWay.to_string()),
-            ChangeError::NotFree => Self::Refused(Code::TransferNotFree, ChangeError::NotFree.to_string()),
-            ChangeError::DoesNotFit => Self::Refused(Code::TransferDoesNotFit, ChangeError::DoesNotFit.to_string()),
-        }
-    }
-}
-
-/// An invoice as its merchant reads it, and as payers need it.
-#[derive(Serialize, JsonSchema)]
-#[serde(rename_all = "camelCase")]
-#[schemars(rename = "Invoice")]
-pub struct InvoiceView {
-    #[schemars(with = "InvoiceId")]
-    id: String,
-    #[schemars(with = "Status")]
-    status: &'static str,
-    /// What is owed.
-    #[schemars(with = "Decimal")]
-    amount: String,
-    #[schemars(with = "Amount")]
-    amount_atomic: String,
-    /// Decimal places of the invoice's unit.
-    decimals: u8,
-    /// The symbol of the token.
-    #[schemars(example = &"USDC")]
-    asset: String,
-    /// What has come in time and stands as deep as `answerAt` asks.
-    #[schemars(with = "Decimal")]
-    amount_paid: String,
-    /// What has come in time and does not stand so deep yet.
-    #[schemars(with = "Decimal")]
-    amount_pending: String,
-    /// What is still to be sent.
-    #[schemars(with = "Decimal")]
-    amount_due: String,
-    /// What was paid beyond `amount`.
-    #[schemars(with = "Decimal")]
-    amount_surplus: String,
-    /// What came too late to pay anything.
-    #[schemars(with = "Decimal")]
-    amount_late: String,
-    #[schemars(with = "Decimal")]
-    tolerance: String,
-    answer_at: Level,
-    created_at: DateTime<Utc>,
-    expires_at: DateTime<Utc>,
-    /// The end of the time in which a transfer pays.
-    closes_at: DateTime<Utc>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    canceled_at: Option<DateTime<Utc>>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    #[schemars(with = "Option<Address>")]
-    payer: Option<String>,
-    match_amount: bool,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    resource: Option<String>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    description: Option<String>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    reference: Option<String>,
-    #[schemars(with = "Map<String, Value>")]
-    metadata: Value,
-    /// x402 requirements (version 2), one for each network and address. None of what is paid or over.
-    #[schemars(with = "Vec<Map<String, Value>>")]
-    accepts: Vec<Value>,
-    /// The whole `PaymentRequired` of x402 version 2, ready for the header `PAYMENT-REQUIRED`.
-    #[schemars(with = "Map<String, Value>")]
-    payment_required: Value,
-    /// Headers of a 402 answer for plain HTTP clients.
-    #[schemars(with = "std::collections::BTreeMap<String, String>")]
-    headers: Map<String, Value>,
-    links: InvoiceLinks,
-    /// The ways of paying.
-    options: Vec<OptionView>,
-    /// What has come for it, newest first. Lists do not have it.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    transfers: Option<Vec<TransferView>>,
-    /// Its receipts, newest first. Lists do not have it.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    receipts: Option<Vec<ReceiptLine>>,
-}
-
-/// Where an invoice is shown.
-#[derive(Serialize, JsonSchema)]
-struct InvoiceLinks {
-    /// Where the payer presents a transfer, below this URL.
-    #[schemars(extend("format" = "uri"))]
-    page: String,
-}
-
-/// One way of paying, with its links.
-#[derive(Serialize, JsonSchema)]
-#[serde(rename_all = "camelCase")]
-#[schemars(rename = "PaymentOption")]
-struct OptionView {
-    #[schemars(with = "Network")]
-    network: String,
-    #[schemars(with = "Address")]
-    asset: String,
-    #[schemars(with = "Address")]
-    pay_to: String,
-    /// What is due, as in the links.
-    #[schemars(with = "Amount")]
-    amount: String,
-    /// Whether the address is kept for this invoice alone.
-    reserved: bool,
-    #[serde(flatten)]
-    links: Option<Links>,
-}
-
-#[derive(Serialize, JsonSchema)]
-#[serde(rename_all = "camelCase")]
-#[schemars(rename = "InvoicePage")]
-struct Page {
-    invoices: Vec<InvoiceView>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    next_cursor: Option<String>,
-}
-
-/// Writes an invoice down. What is due is asked for, and not what was asked for once; of what is paid or over, nothing.
-pub fn view(flows: &Flows, invoice: &Invoice, transfers: Option<Vec<OwnTransfer>>) -> InvoiceView {
-    let human = |amount: Amount| amount.to_decimal(invoice.decimals);
-    let told = &invoice.told;
-    let is_over = flows.clock.now() > invoice.terms.closes_at;
-    let is_payable = !is_over && !told.due.is_zero();
-    let due: Vec<_> = invoice.options.iter().map(|option| option.for_due(told.due, invoice.decimals)).collect();
-    let payable = || due.iter().filter(|_| is_payable);
-    let accepts: Vec<_> = payable().filter_map(|option| requirements(flows, invoice, option)).collect();
-    let page = format!("{}/i/{}", flows.public_url, invoice.id);
-    let resource = invoice.resource.clone().unwrap_or_else(|| page.clone());
-    let offers: Vec<_> = payable().map(|option| offer(invoice, option)).collect();
-    let headers = offers.first().map(|offer| offer.headers(&page, LOOK_AGAIN_SECONDS)).into_iter().flatten();
-    let options = due.iter().enumerate().map(|(index, option)| OptionView {
-        network: option.network.to_string(),
-        asset: option.asset.to_string(),
-        pay_to: option.pay_to.to_string(),
-        amount: option.amount.to_string(),
-        reserved: option.reserved,
-        links: offers.get(index).map(Links::of),
-    });
-    InvoiceView {
-        id: invoice.id.to_string(),
-        status: told.status.as_str(),
-        amount: human(invoice.terms.amount),
-        amount_atomic: invoice.terms.amount.to_string(),
-        decimals: invoice.decimals,
-        asset: invoice.symbol.clone(),
-        amount_paid: human(told.paid),
-        amount_pending: human(told.pending),
-        amount_due: human(told.due),
-        amount_surplus: human(told.surplus),
-        amount_late: human(told.late),
-        tolerance: human(invoice.terms.tolerance),
-        answer_at: invoice.terms.answer_at,
-        created_at: invoice.created_at,
-        expires_at: invoice.expires_at,
-        closes_at: invoice.terms.closes_at,
-        canceled_at: invoice.canceled_at,
-        payer: invoice.payer.map(|payer| payer.to_string()),
-        match_amount: invoice.by_amount,
-        resource: invoice.resource.clone(),
-        description: invoice.description.clone(),
-        reference: invoice.reference.clone(),
-        metadata: invoice.metadata.clone(),
-        payment_required: json!({
-            "x402Version": 2, "error": "Payment required", "accepts": accepts,
-            "resource": {"url": resource, "description": invoice.description.clone().unwrap_or_default(), "mimeType": ""},
-        }),
-        accepts,
-        headers: headers.map(|(name, value)| (name.to_owned(), Value::String(value))).collect(),
-        links: InvoiceLinks { page },
-        options: options.collect(),
-        transfers: transfers.map(|transfers| transfers.into_iter().map(TransferView::from).collect()),
-        receipts: None,
-    }
-}
-
-fn offer<'a>(invoice: &'a Invoice, option: &'a PaymentOption) -> Offer<'a> {
-    Offer { invoice: invoice.id, option, symbol: &invoice.symbol, label: None, message: invoice.description.as_deref() }
-}
-
-/// The requirements of x402 (version 2) for one option. `None` for a token that cannot be paid with by x402 here any more.
-fn requirements(flows: &Flows, invoice: &Invoice, option: &PaymentOption) -> Option<Value> {
-    let profile = flows.chains.find(&option.network).ok()?.profile();
-    let mut extra = Map::from_iter([
-        ("invoice".to_owned(), Value::String(invoice.id.to_string())),
-        ("answerAt".to_owned(), Value::String(invoice.terms.answer_at.as_str().to_owned())),
-    ]);
-    match &profile.asset(option.asset)?.kind {
-        AssetKind::Eip3009(domain) => {
-            extra.insert("name".to_owned(), Value::String(domain.name.clone()));
-            extra.insert("version".to_owned(), Value::String(domain.version.clone()));
-        }
-        AssetKind::Spl(_) => {
-            extra.insert("feePayer".to_owned(), Value::String(profile.signers.first()?.address.clone()));
-            extra.insert("memo".to_owned(), Value::String(invoice.id.to_string()));
-        }
-    }
-    Some(json!({
-        "scheme": SCHEME_EXACT, "network": option.network.to_string(), "amount": option.amount.to_string(),
-        "asset": option.asset.to_string(), "payTo": option.pay_to.to_string(), "maxTimeoutSeconds": timeout(option.network.family()),
-        "extra": extra,
-    }))
-}
-
-/// For how long what a payer signs is good: on Solana a blockhash lasts about a minute.
-const fn timeout(family: Family) -> u64 {
-    match family {
-        Family::Eip155 => 300,
-        Family::Solana => 60,
-    }
-}
-
 async fn create(service: Data<Service>, request: HttpRequest, payload: Payload) -> HttpResponse {
-    let change = match Change::<OrderBody>::read(&service, &request, payload).await {
+    let change = match Change::read(&service, &request, payload).await {
         Ok(change) => change,
         Err(problem) => return problem.response(),
     };
-    answer(&service, |flows| async move {
-        let Change { account, body, keyed } = change;
-        let order = body.into_order(flows.clock.now())?;
-        let mut db = match begin(&flows, keyed.as_ref()).await? {
-            Begun::New(db) => db,
-            Begun::Done(reply) => return Ok(reply),
-        };
-        let invoice = flows.open_invoice(&mut db, account, order).await?;
-        end(&flows, db, keyed.as_ref(), StatusCode::CREATED, &view(&flows, &invoice, None)).await
-    })
-    .await
+    answer(&service, |flows| async move { invoices::create(&flows, change).await }).await
 }
 
 async fn cancel(service: Data<Service>, request: HttpRequest, id: Path<String>, payload: Payload) -> HttpResponse {
@@ -464,23 +59,7 @@ async fn cancel(service: Data<Service>, request: HttpRequest, id: Path<String>, 
         Ok(change) => change,
         Err(problem) => return problem.response(),
     };
-    answer(&service, |flows| async move {
-        let id = parse(&id)?;
-        flows.cancel_invoice(change.account, id).await?;
-        // To call off twice is to call off once, so a key has nothing to add here.
-        own(&flows, change.account, id).await
-    })
-    .await
-}
-
-async fn own(flows: &Flows, account: AccountId, id: InvoiceId) -> Result<Reply, Problem> {
-    let found = flows.ledger.find_invoice(id).await?.filter(|invoice| invoice.account == account);
-    let invoice = found.ok_or(Problem::NotFound)?;
-    let filter = TransferFilter { invoice: Some(id), limit: PAGE, ..TransferFilter::default() };
-    let transfers = flows.ledger.list_transfers(account, &filter).await?;
-    let receipts = flows.signed(flows.ledger.receipts_of_invoice(id, PAGE).await?).await;
-    let receipts = Some(receipts.into_iter().map(ReceiptLine::from).collect());
-    Reply::ok(&InvoiceView { receipts, ..view(flows, &invoice, Some(transfers)) })
+    answer(&service, |flows| async move { invoices::cancel(&flows, change.account, &id).await }).await
 }
 
 async fn show(service: Data<Service>, request: HttpRequest, id: Path<String>) -> HttpResponse {
@@ -488,40 +67,7 @@ async fn show(service: Data<Service>, request: HttpRequest, id: Path<String>) ->
         Ok(account) => account,
         Err(problem) => return problem.response(),
     };
-    answer(&service, |flows| async move { own(&flows, account, parse(&id)?).await }).await
-}
-
-#[derive(Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields)]
-struct ListQuery {
-    /// Only those that stand here.
-    #[schemars(with = "Option<Status>")]
-    status: Option<String>,
-    /// Only those with this name of the merchant's.
-    reference: Option<String>,
-    /// Only those that can be paid here.
-    #[schemars(with = "Option<Address>")]
-    address: Option<String>,
-    /// How many at most.
-    #[schemars(range(min = 1, max = PAGE))]
-    limit: Option<u32>,
-    /// `nextCursor` of the page before.
-    cursor: Option<String>,
-}
-
-impl ListQuery {
-    fn into_filter(self, account: AccountId) -> Result<InvoiceFilter, Problem> {
-        let status =
-            |text: String| Status::parse(&text).ok_or_else(|| Problem::BadParameter("status: not one of an invoice".to_owned()));
-        let address = |text: String| Address::parse_any(&text).map_err(|_| Problem::BadParameter("address: not one".to_owned()));
-        Ok(InvoiceFilter {
-            status: self.status.map(status).transpose()?,
-            reference: self.reference,
-            address: self.address.map(address).transpose()?,
-            after: cursor(&account, self.cursor.as_deref())?,
-            limit: page_size(self.limit)?,
-        })
-    }
+    answer(&service, |flows| async move { invoices::show(&flows, account, &id).await }).await
 }
 
 async fn list(service: Data<Service>, request: HttpRequest, query: Result<Query<ListQuery>, actix_web::Error>) -> HttpResponse {
@@ -530,34 +76,5 @@ async fn list(service: Data<Service>, request: HttpRequest, query: Result<Query<
         Err(problem) => return problem.response(),
     };
     let Ok(query) = query else { return Problem::BadParameter("unknown or malformed parameter".to_owned()).response() };
-    answer(&service, |flows| async move {
-        let filter = query.into_inner().into_filter(account)?;
-        let found = flows.ledger.list_invoices(account, &filter).await?;
-        let next_cursor = next_cursor(&account, &found, filter.limit, |invoice| invoice.id);
-        let invoices = found.iter().map(|invoice| view(&flows, invoice, None)).collect();
-        Reply::ok(&Page { invoices, next_cursor })
-    })
-    .await
-}
-
-fn parse(id: &str) -> Result<InvoiceId, Problem> {
-    id.parse().map_err(|_| Problem::NotFound)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn texts_that_deceive_are_refused() {
-        let check = |text: &str| plain(Some(text.to_owned()), 10, "description").is_ok();
-
-        for good in ["a", "Überraschung".get(..10).unwrap(), "日本", "a b"] {
-            assert!(check(good), "{good:?}");
-        }
-        for bad in ["", "12345678901", "a\nb", "a\u{1b}[31m", "a\u{202e}b", "a\u{200b}", "\u{feff}", "\u{85}"] {
-            assert!(!check(bad), "{bad:?}");
-        }
-        assert_eq!(plain(None, 10, "description").unwrap(), None);
-    }
+    answer(&service, |flows| async move { invoices::list(&flows, account, query.into_inner()).await }).await
 }

@@ -7,7 +7,6 @@ use std::collections::BTreeMap;
 use std::sync::LazyLock;
 
 use actix_web::HttpResponse;
-use actix_web::http::StatusCode;
 use schemars::SchemaGenerator;
 use schemars::generate::SchemaSettings;
 use serde_json::{Map, Value, json};
@@ -15,7 +14,9 @@ use serde_json::{Map, Value, json};
 use self::components::{REQUESTS, SCHEMAS, merge, without_null};
 use super::endpoint::{Answer, Body, Callers, Describe, Errors, Group, Operation, PathItem, Repeats, at};
 use super::limits;
-use super::problem::{Code, Details, MEDIA_TYPE, RETRY_AFTER_SECONDS};
+use super::problem::{Code, Details, MEDIA_TYPE};
+use crate::api::problem::Name;
+use crate::api::status::Status;
 use crate::domain::reason::{Reason, Version};
 
 mod components;
@@ -49,7 +50,7 @@ const API_KEY: &str = "apiKey";
 pub fn group() -> Group {
     let operation = Operation::constant("getOpenApi", "This document")
         .about("The description of the API, the same as `quittance openapi` prints.")
-        .answers_like::<Map<String, Value>>(StatusCode::OK, "An OpenAPI 3.1 document.", json!({"openapi": "3.1.1"}));
+        .answers_like::<Map<String, Value>>(Status::Ok, "An OpenAPI 3.1 document.", json!({"openapi": "3.1.1"}));
     Group { name: "Description", about: "What there is.", paths: vec![at("/openapi.json").get(show, operation)] }
 }
 
@@ -201,9 +202,9 @@ impl Writer {
     }
 
     fn responses(&mut self, path: &PathItem, operation: &Operation) -> Value {
-        let mut responses: BTreeMap<u16, Value> = BTreeMap::new();
+        let mut responses: BTreeMap<Status, Value> = BTreeMap::new();
         for answer in &operation.answers {
-            responses.insert(answer.status.as_u16(), self.answer(answer));
+            responses.insert(answer.status, self.answer(answer));
         }
         let mut codes = operation.codes();
         if !path.parts.is_empty() {
@@ -212,7 +213,7 @@ impl Writer {
         if !limits::is_exempt(path.pattern) {
             codes.push(Code::RateLimited);
         }
-        let mut problems: BTreeMap<StatusCode, Problems> = BTreeMap::new();
+        let mut problems: BTreeMap<Status, Problems> = BTreeMap::new();
         for code in codes {
             problems.entry(code.status()).or_default().codes.push(code);
         }
@@ -220,12 +221,12 @@ impl Writer {
             problems.entry(*status).or_default().reasons.push(*reason);
         }
         for (status, problems) in problems {
-            match (operation.errors, responses.get_mut(&status.as_u16())) {
+            match (operation.errors, responses.get_mut(&status)) {
                 (Errors::Typed { member, unexpected, .. }, Some(good)) => problems.join(good, member, unexpected),
-                (errors, _) => drop(responses.insert(status.as_u16(), self.problems(status, &problems, errors))),
+                (errors, _) => drop(responses.insert(status, self.problems(status, &problems, errors))),
             }
         }
-        responses.into_iter().map(|(status, response)| (status.to_string(), response)).collect()
+        responses.into_iter().map(|(status, response)| (status.number().to_string(), response)).collect()
     }
 
     fn answer(&mut self, answer: &Answer) -> Value {
@@ -248,7 +249,7 @@ impl Writer {
     }
 
     /// What an answer with this status says that is not good.
-    fn problems(&mut self, status: StatusCode, problems: &Problems, errors: Errors) -> Value {
+    fn problems(&mut self, status: Status, problems: &Problems, errors: Errors) -> Value {
         let (media, schema, examples) = match errors {
             Errors::Documents => (MEDIA_TYPE, self.document_of(status, problems), problems.documents()),
             Errors::Typed { describe, example, member, unexpected } => {
@@ -262,20 +263,20 @@ impl Writer {
         let about: Vec<_> =
             examples.iter().map(|(code, example)| format!("- `{code}`: {}", text_of(&example["summary"]))).collect();
         let headers = match status {
-            StatusCode::SERVICE_UNAVAILABLE => json!({"Retry-After": {
+            Status::Unavailable => json!({"Retry-After": {
                 "description": "Seconds after which asking again makes sense.", "schema": {"type": "integer", "minimum": 0},
-                "example": RETRY_AFTER_SECONDS.parse::<u8>().ok(),
+                "example": status.retry_after().map(|wait| wait.as_secs()),
             }}),
-            StatusCode::UNAUTHORIZED => json!({"WWW-Authenticate": header("`Bearer`")}),
+            Status::Unauthorized => json!({"WWW-Authenticate": header("`Bearer`")}),
             _ => json!({}),
         };
         json!({"description": about.join("\n"), "headers": headers, "content": {media: {"schema": schema, "examples": examples}}})
     }
 
-    fn document_of(&mut self, status: StatusCode, problems: &Problems) -> Value {
+    fn document_of(&mut self, status: Status, problems: &Problems) -> Value {
         json!({
             "allOf": [self.written(SchemaGenerator::subschema_for::<Details>)],
-            "properties": {"code": {"enum": problems.words(None)}, "status": {"const": status.as_u16()}},
+            "properties": {"code": {"enum": problems.words(None)}, "status": {"const": status.number()}},
         })
     }
 
@@ -314,9 +315,10 @@ impl Problems {
 
     /// A problem document for each.
     fn documents(&self) -> Map<String, Value> {
-        let of_code = |code: &Code| (code.as_str(), code.about(), Details::of(*code, code.about().to_owned()));
-        let of_reason =
-            |reason: &Reason| (reason.code(), reason.about(), Details::of_transfer(*reason, reason.about().to_owned()));
+        let of_code = |code: &Code| (code.as_str(), code.about(), Details::new((*code).into(), code.about().to_owned()));
+        let of_reason = |reason: &Reason| {
+            (reason.code(), reason.about(), Details::new(Name::of_transfer(*reason), reason.about().to_owned()))
+        };
         let documents = self.codes.iter().map(of_code).chain(self.reasons.iter().map(of_reason));
         documents.map(|(code, about, document)| (code.to_owned(), json!({"summary": about, "value": document}))).collect()
     }

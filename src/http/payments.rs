@@ -2,7 +2,6 @@
 
 use std::sync::Arc;
 
-use actix_web::http::StatusCode;
 use actix_web::web::{Data, Path, Query};
 use actix_web::{HttpRequest, HttpResponse};
 use chrono::{DateTime, Utc};
@@ -14,6 +13,7 @@ use super::Service;
 use super::endpoint::{Callers, Group, Operation, at};
 use super::page::{OPERATORS, PAGE, cursor, next_cursor, page_size};
 use super::problem::Problem;
+use crate::api::status::Status;
 use crate::domain::account::{Caller, Scope};
 use crate::domain::address::{Address, decode_hex};
 use crate::domain::amount::Amount;
@@ -34,11 +34,11 @@ pub fn group() -> Group {
         .about("Those that the account asked for, and those that it is paid by. Operators read all.")
         .of(Callers::Accounts)
         .query::<ListQuery>()
-        .answers::<Page>(StatusCode::OK, "A page of payments.");
+        .answers::<Page>(Status::Ok, "A page of payments.");
     let showing = Operation::new("getPayment", "Shows a payment, with what has happened to it")
         .about("One that no account asked for is read by whoever knows its name.")
         .of(Callers::Readers)
-        .answers::<PaymentView>(StatusCode::OK, "The payment.");
+        .answers::<PaymentView>(Status::Ok, "The payment.");
     Group {
         name: "Payments",
         about: "What became of payments, for those who asked for them and those who are paid.",

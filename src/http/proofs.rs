@@ -1,6 +1,5 @@
 //! `/i/{invoice}/proof`: where a payer shows that a transfer of its own pays an invoice. Its signature is its key.
 
-use actix_web::http::StatusCode;
 use actix_web::web::{Data, Path, Payload};
 use actix_web::{HttpRequest, HttpResponse};
 use schemars::JsonSchema;
@@ -11,16 +10,17 @@ use super::Service;
 use super::body;
 use super::endpoint::{Group, Operation, at};
 use super::merchant::{Reply, answer};
-use super::problem::{Code, Problem, transfer_status};
+use super::problem::{Code, Problem};
+use crate::api::problem::transfer_status;
+use crate::api::status::Status;
 use crate::domain::ids::InvoiceId;
-use crate::domain::invoice::Status;
+use crate::domain::invoice;
 use crate::domain::network::Network;
 use crate::domain::reason::{Reason, Refusal};
 use crate::domain::schema::Transaction;
 use crate::flow::Flows;
 use crate::flow::prove::{Presented, Proven};
 use crate::flow::verify::Verdict;
-use crate::x402::json;
 
 /// The paths.
 pub fn group() -> Group {
@@ -29,7 +29,7 @@ pub fn group() -> Group {
         .body::<ProofBody>(json!({
             "transaction": "0x82ab6d7af75d9c89581f379026bde2695787ba4b6dfc1a2b38b63fbe18c5621b", "signature": "0x2d6a7588…1c",
         }))
-        .answers::<ProofView>(StatusCode::OK, "The transfer pays the invoice.")
+        .answers::<ProofView>(Status::Ok, "The transfer pays the invoice.")
         .problems(&[Code::InvoiceCanceled])
         .refusals(REASONS.map(|reason| (reason, transfer_status(reason))));
     Group {
@@ -76,7 +76,7 @@ struct ProofBody {
 struct ProofView {
     #[schemars(with = "InvoiceId")]
     invoice: String,
-    #[schemars(with = "Status")]
+    #[schemars(with = "invoice::Status")]
     status: &'static str,
     #[schemars(with = "Transaction")]
     transaction: String,
@@ -100,9 +100,8 @@ async fn prove(service: Data<Service>, request: HttpRequest, id: Path<String>, p
 }
 
 async fn read(service: &Service, request: &HttpRequest, payload: Payload) -> Result<Presented, Problem> {
-    let bytes = body::read(request, payload, service.server.body_bytes_max).await?;
-    let value = json::parse(&bytes, json::DEPTH_MAX).map_err(|refusal| Problem::BadBody(refusal.to_string()))?;
-    let body: ProofBody = serde_json::from_value(value).map_err(|error| Problem::BadBody(error.to_string()))?;
+    let bytes = body::read(service, request, payload).await?;
+    let body: ProofBody = crate::api::body::read(&bytes)?;
     let network = body.network.map(|text| text.parse::<Network>()).transpose();
     let network = network.map_err(|_| Problem::BadBody("network: not a CAIP-2 identifier".to_owned()))?;
     Ok(Presented { transaction: body.transaction, signature: body.signature, network })

@@ -1,6 +1,5 @@
 //! `/v1/reconciliations`: what comparisons of the networks with the ledger came to, for operators.
 
-use actix_web::http::StatusCode;
 use actix_web::web::{Data, Query};
 use actix_web::{HttpRequest, HttpResponse};
 use chrono::{DateTime, Utc};
@@ -13,6 +12,7 @@ use super::merchant::{Reply, answer};
 use super::page::{OPERATORS, PAGE, cursor, next_cursor, page_size};
 use super::problem::Problem;
 use super::{Service, auth};
+use crate::api::status::Status;
 use crate::domain::ids::ReconciliationId;
 use crate::domain::network::Network;
 use crate::flow::reconcile::ToldDifference;
@@ -24,7 +24,7 @@ pub fn group() -> Group {
         Operation::new("listReconciliations", "Lists what comparisons of networks with the ledger came to, newest first")
             .of(Callers::Operators)
             .query::<ListQuery>()
-            .answers::<Page>(StatusCode::OK, "A page of comparisons.");
+            .answers::<Page>(Status::Ok, "A page of comparisons.");
     Group {
         name: "Operators",
         about: "What operators read. Health and metrics are on a listener of their own.",

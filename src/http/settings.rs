@@ -1,6 +1,5 @@
 //! `/v1/settings`: what a merchant decides for all of its payments.
 
-use actix_web::http::StatusCode;
 use actix_web::http::header::CONTENT_TYPE;
 use actix_web::web::{Data, Payload};
 use actix_web::{HttpRequest, HttpResponse};
@@ -10,10 +9,11 @@ use serde_json::json;
 
 use super::Service;
 use super::auth;
-use super::body::BodyError;
 use super::endpoint::{Callers, Group, Operation, Repeats, at};
 use super::merchant::{Change, Reply, answer};
 use super::problem::{Code, Problem};
+use crate::api::body::BodyError;
+use crate::api::status::Status;
 use crate::domain::answer::{AnswerPolicy, BOUND_PLACES, Tier};
 use crate::domain::block::Level;
 use crate::ledger::settings::{self, Settings};
@@ -23,13 +23,13 @@ pub fn group() -> Group {
     let example = json!({"answerAt": [{"below": "1.00", "at": "included"}, {"at": "final"}], "offerReceipts": true});
     let showing = Operation::new("getSettings", "Shows what the merchant has decided")
         .of(Callers::Merchants)
-        .answers_like::<Wire>(StatusCode::OK, "The settings.", example.clone());
+        .answers_like::<Wire>(Status::Ok, "The settings.", example.clone());
     let replacing = Operation::new("putSettings", "Puts settings in the place of those before")
         .about("What is left out is as it was before anything was decided.")
         .of(Callers::Merchants)
         .repeats(Repeats::Checked)
         .body::<Wire>(example.clone())
-        .answers_like::<Wire>(StatusCode::OK, "The settings.", example)
+        .answers_like::<Wire>(Status::Ok, "The settings.", example)
         .problems(&[Code::InvalidSettings]);
     Group {
         name: "Settings",

@@ -1,9 +1,7 @@
 //! `/v1/transfers`: what arrived at a merchant's addresses, and what it pays.
 
-use actix_web::http::StatusCode;
 use actix_web::web::{Data, Path, Payload, Query};
 use actix_web::{HttpRequest, HttpResponse};
-use chrono::{DateTime, Utc};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::json;
@@ -14,25 +12,22 @@ use super::endpoint::{Callers, Group, Operation, Repeats, at};
 use super::merchant::{Begun, Change, Reply, answer, begin, end};
 use super::page::{PAGE, cursor, next_cursor, page_size};
 use super::problem::{Code, Problem};
-use crate::domain::address::Address;
-use crate::domain::amount::Amount;
-use crate::domain::ids::{InvoiceId, PaymentId, TransferId};
-use crate::domain::matching::Basis;
-use crate::domain::network::Network;
-use crate::domain::schema::{self, Transaction};
-use crate::ledger::transfers::{OwnTransfer, TransferFilter};
+use crate::api::status::Status;
+use crate::api::transfers::TransferView;
+use crate::domain::ids::{InvoiceId, TransferId};
+use crate::ledger::transfers::TransferFilter;
 
 /// The paths.
 pub fn group() -> Group {
     let listing = Operation::new("listTransfers", "Lists what arrived at the account's addresses, newest first")
         .of(Callers::Merchants)
         .query::<ListQuery>()
-        .answers::<Page>(StatusCode::OK, "A page of transfers.");
+        .answers::<Page>(Status::Ok, "A page of transfers.");
     let assigning = Operation::new("assignTransfer", "Says which invoice a transfer pays")
         .of(Callers::Merchants)
         .repeats(Repeats::Answered)
         .body::<Assignment>(json!({"invoice": "inv_019cc3f05b2c7d1e8a4f6b7c8d9e0f12"}))
-        .answers::<Assigned>(StatusCode::OK, "It pays that.")
+        .answers::<Assigned>(Status::Ok, "It pays that.")
         .problems(&[Code::TransferNotFree, Code::TransferDoesNotFit]);
     Group {
         name: "Transfers",
@@ -41,70 +36,6 @@ pub fn group() -> Group {
             at("/v1/transfers").get(list, listing),
             at("/v1/transfers/{id}/assign").part::<TransferId>("id").post(assign, assigning),
         ],
-    }
-}
-
-/// A transfer as its recipient reads it.
-#[derive(Serialize, JsonSchema)]
-#[serde(rename_all = "camelCase")]
-#[schemars(rename = "Transfer")]
-pub struct TransferView {
-    #[schemars(with = "TransferId")]
-    id: String,
-    #[schemars(with = "Network")]
-    network: String,
-    #[schemars(with = "Transaction")]
-    transaction: String,
-    /// Its place among the movements of its block or transaction.
-    index: u32,
-    block_number: u64,
-    #[schemars(with = "schema::Block")]
-    block_hash: String,
-    happened_at: DateTime<Utc>,
-    #[schemars(with = "Address")]
-    asset: String,
-    #[schemars(with = "Address")]
-    from: String,
-    #[schemars(with = "Address")]
-    to: String,
-    #[schemars(with = "Amount")]
-    amount: String,
-    /// Whether it pays something.
-    matched: bool,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    #[schemars(with = "Option<InvoiceId>")]
-    invoice: Option<String>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    #[schemars(with = "Option<Basis>")]
-    basis: Option<&'static str>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    #[schemars(with = "Option<PaymentId>")]
-    payment: Option<String>,
-    /// What it carries that may say what it is for: nonces, references, memos.
-    marks: Vec<String>,
-}
-
-impl From<OwnTransfer> for TransferView {
-    fn from(own: OwnTransfer) -> Self {
-        let OwnTransfer { block, transfer, .. } = own;
-        Self {
-            id: own.id.to_string(),
-            network: own.network.to_string(),
-            transaction: transfer.transaction,
-            index: transfer.index,
-            block_number: block.number,
-            block_hash: block.hash,
-            happened_at: block.timestamp,
-            asset: transfer.asset.to_string(),
-            from: transfer.from.to_string(),
-            to: transfer.to.to_string(),
-            amount: transfer.amount.unwrap_or_default().to_string(),
-            matched: own.is_claimed,
-            invoice: own.invoice.map(|(invoice, _)| invoice.to_string()),
-            basis: own.invoice.map(|(_, basis)| basis.as_str()),
-            payment: own.payment.map(|payment| payment.to_string()),
-            marks: own.marks,
-        }
     }
 }
 
@@ -184,7 +115,7 @@ async fn assign(service: Data<Service>, request: HttpRequest, id: Path<String>, 
         };
         flows.assign_transfer(&mut db, account, transfer, invoice).await?;
         let assigned = Assigned { transfer: transfer.to_string(), invoice: invoice.to_string() };
-        end(&flows, db, keyed.as_ref(), StatusCode::OK, &assigned).await
+        end(&flows, db, keyed.as_ref(), Status::Ok, &assigned).await
     })
     .await
 }

@@ -1,6 +1,5 @@
 //! `/v1/webhooks`: where an account is told of its events, and what became of each telling.
 
-use actix_web::http::StatusCode;
 use actix_web::web::{Data, Path, Payload, Query};
 use actix_web::{HttpRequest, HttpResponse};
 use chrono::{DateTime, Utc};
@@ -16,6 +15,7 @@ use super::endpoint::{Callers, Group, Operation, Repeats, at};
 use super::merchant::{Begun, Change, Nothing, Reply, answer, begin, end};
 use super::page::{PAGE, cursor, next_cursor, page_size};
 use super::problem::{Code, Problem};
+use crate::api::status::Status;
 use crate::domain::event::EventKind;
 use crate::domain::ids::{AccountId, DeliveryId, EventId, WebhookId};
 use crate::flow::Flows;
@@ -28,7 +28,7 @@ pub fn group() -> Group {
     let listing = Operation::new("listWebhooks", "Lists the account's webhooks, oldest first")
         .of(Callers::Parties)
         .query::<PageQuery>()
-        .answers::<Page>(StatusCode::OK, "A page of webhooks, without their secrets.");
+        .answers::<Page>(Status::Ok, "A page of webhooks, without their secrets.");
     let creating = Operation::new("createWebhook", "Adds a webhook")
         .about("The answer shows the secret this once, and again only under the same `Idempotency-Key`.")
         .of(Callers::Parties)
@@ -36,38 +36,37 @@ pub fn group() -> Group {
         .body::<WebhookBody>(
             json!({"url": "https://shop.example.com/hooks/quittance", "events": ["invoice.paid", "invoice.reopened"]}),
         )
-        .answers::<WithSecret>(StatusCode::CREATED, "The webhook, with its secret.")
+        .answers::<WithSecret>(Status::Created, "The webhook, with its secret.")
         .problems(&[Code::InvalidWebhookUrl, Code::UnknownEvent, Code::TooManyWebhooks]);
-    let showing = Operation::new("getWebhook", "Shows a webhook")
-        .of(Callers::Parties)
-        .answers::<WebhookView>(StatusCode::OK, "The webhook.");
+    let showing =
+        Operation::new("getWebhook", "Shows a webhook").of(Callers::Parties).answers::<WebhookView>(Status::Ok, "The webhook.");
     let removing = Operation::new("removeWebhook", "Removes a webhook, with everything that it was not told yet")
         .of(Callers::Parties)
         .repeats(Repeats::Answered)
         .optional_body::<Nothing>(json!({}))
-        .answers::<Nothing>(StatusCode::OK, "It is removed.");
+        .answers::<Nothing>(Status::Ok, "It is removed.");
     let rotating = Operation::new("rotateWebhookSecret", "Gives a webhook a new secret")
         .about("The one before signs beside it for 24 hours.")
         .of(Callers::Parties)
         .repeats(Repeats::Answered)
         .optional_body::<Nothing>(json!({}))
-        .answers::<WithSecret>(StatusCode::OK, "The webhook, with its new secret.");
+        .answers::<WithSecret>(Status::Ok, "The webhook, with its new secret.");
     let enabling = Operation::new("enableWebhook", "Has a webhook told again whose receiver answered 410")
         .of(Callers::Parties)
         .repeats(Repeats::Answered)
         .optional_body::<Nothing>(json!({}))
-        .answers::<WebhookView>(StatusCode::OK, "The webhook.")
+        .answers::<WebhookView>(Status::Ok, "The webhook.")
         .problems(&[Code::InvalidWebhookUrl]);
     let telling = Operation::new("listDeliveries", "Lists what became of each telling, newest first")
         .about("For 30 days after each has ended.")
         .of(Callers::Parties)
         .query::<PageQuery>()
-        .answers::<DeliveryPage>(StatusCode::OK, "A page of deliveries.");
+        .answers::<DeliveryPage>(Status::Ok, "A page of deliveries.");
     let redelivering = Operation::new("redeliver", "Tells an event again, whether it arrived before or not")
         .of(Callers::Parties)
         .repeats(Repeats::Answered)
         .optional_body::<Nothing>(json!({}))
-        .answers::<DeliveryView>(StatusCode::OK, "The delivery, which begins anew.")
+        .answers::<DeliveryView>(Status::Ok, "The delivery, which begins anew.")
         .problems(&[Code::WebhookDisabled]);
     Group {
         name: "Webhooks",
@@ -272,7 +271,7 @@ async fn create(service: Data<Service>, request: HttpRequest, payload: Payload) 
             Begun::Done(reply) => return repeat(&flows, account, reply).await,
         };
         let (webhook, secret) = flows.create_webhook(&mut db, account, &body.url, body.events).await?;
-        let reply = end(&flows, db, keyed.as_ref(), StatusCode::CREATED, &view(webhook)).await?;
+        let reply = end(&flows, db, keyed.as_ref(), Status::Created, &view(webhook)).await?;
         reply.with("secret", secret.expose_secret())
     })
     .await
@@ -290,7 +289,7 @@ async fn rotate(service: Data<Service>, request: HttpRequest, id: Path<String>, 
             Begun::Done(reply) => return repeat(&flows, account, reply).await,
         };
         let (webhook, secret) = flows.rotate_secret(&mut db, account, parse(&id)?).await?;
-        let reply = end(&flows, db, keyed.as_ref(), StatusCode::OK, &view(webhook)).await?;
+        let reply = end(&flows, db, keyed.as_ref(), Status::Ok, &view(webhook)).await?;
         reply.with("secret", secret.expose_secret())
     })
     .await
@@ -308,7 +307,7 @@ async fn enable(service: Data<Service>, request: HttpRequest, id: Path<String>, 
             Begun::Done(reply) => return Ok(reply),
         };
         let webhook = flows.enable_webhook(&mut db, account, parse(&id)?).await?;
-        end(&flows, db, keyed.as_ref(), StatusCode::OK, &view(webhook)).await
+        end(&flows, db, keyed.as_ref(), Status::Ok, &view(webhook)).await
     })
     .await
 }
@@ -325,7 +324,7 @@ async fn remove(service: Data<Service>, request: HttpRequest, id: Path<String>, 
             Begun::Done(reply) => return Ok(reply),
         };
         flows.remove_webhook(&mut db, account, parse(&id)?).await?;
-        end(&flows, db, keyed.as_ref(), StatusCode::OK, &Nothing {}).await
+        end(&flows, db, keyed.as_ref(), Status::Ok, &Nothing {}).await
     })
     .await
 }
@@ -344,7 +343,7 @@ async fn redeliver(service: Data<Service>, request: HttpRequest, ids: Path<(Stri
             Begun::Done(reply) => return Ok(reply),
         };
         let again = flows.redeliver(&mut db, account, (parse(&webhook)?, delivery)).await?;
-        let reply = end(&flows, db, keyed.as_ref(), StatusCode::OK, &DeliveryView::from(again)).await?;
+        let reply = end(&flows, db, keyed.as_ref(), Status::Ok, &DeliveryView::from(again)).await?;
         flows.telling.due.notify_one();
         Ok(reply)
     })

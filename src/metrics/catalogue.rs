@@ -131,6 +131,9 @@ catalogue! {
     http_requests: IntCounterVec, "http_requests_total", ["route", "method", "status"], "HTTP requests by class of answer.";
     http_request_duration: HistogramVec(REQUEST_SECONDS), "http_request_duration_seconds", ["route"], "Time from a request to its answer.";
     http_requests_in_flight: GaugeVec, "http_requests_in_flight", [], "HTTP requests that are being answered.";
+    grpc_requests: IntCounterVec, "grpc_requests_total", ["method", "code"], "Calls over gRPC by how they ended; one whose client left is CANCELLED.";
+    grpc_request_duration: HistogramVec(REQUEST_SECONDS), "grpc_request_duration_seconds", ["method"], "Time from a call over gRPC to the beginning of its answer.";
+    grpc_requests_in_flight: GaugeVec, "grpc_requests_in_flight", [], "Calls over gRPC that are being answered, open streams among them.";
 
     rate_limited: IntCounterVec, "rate_limited_total", ["by"], "Requests that were refused because somebody asks too often, by whose limit it was.";
     connections_refused: IntCounterVec, "connections_refused_total", [], "Connections that were closed at once because their address has too many.";

@@ -68,10 +68,33 @@ pub fn parse_request(bytes: &[u8]) -> Result<FacilitatorRequest, RequestError> {
     let mut body = json::object(bytes, json::DEPTH_MAX)?;
     let outer_version = take(&mut body, "x402Version");
     let requirements = take(&mut body, "paymentRequirements");
-    let payload = payment_payload(&mut body);
-    let known = Known::of(payload.as_ref().ok().and_then(Option::as_ref), requirements.as_ref());
+    judge(outer_version.as_ref(), payment_payload(&mut body), requirements.as_ref())
+}
 
-    match payload.and_then(|payload| read(outer_version.as_ref(), payload.as_ref(), requirements.as_ref())) {
+/// Reads a request whose two parameters came apart from each other, each as one JSON object; empty if it is missing.
+///
+/// # Errors
+/// See [`parse_request`].
+pub fn parse_parts(payload: &[u8], requirements: &[u8]) -> Result<FacilitatorRequest, RequestError> {
+    // In a body they would lie one level deeper.
+    let part = |bytes: &[u8], name: &str| match bytes {
+        [] => Ok(None),
+        bytes => json::parse(bytes, json::DEPTH_MAX - 1).map(Some).map_err(|Refusal { reason, detail }| {
+            let detail = detail.unwrap_or_else(|| "is not JSON".to_owned());
+            Refusal::because(reason, format!("{name}: {detail}"))
+        }),
+    };
+    let (payload, requirements) = (part(payload, "paymentPayload")?, part(requirements, "paymentRequirements")?);
+    judge(None, Ok(payload), requirements.as_ref())
+}
+
+fn judge(
+    outer_version: Option<&Value>,
+    payload: Result<Option<Value>, Refusal>,
+    requirements: Option<&Value>,
+) -> Result<FacilitatorRequest, RequestError> {
+    let known = Known::of(payload.as_ref().ok().and_then(Option::as_ref), requirements);
+    match payload.and_then(|payload| read(outer_version, payload.as_ref(), requirements)) {
         Ok((request, identifier, declaration)) => {
             let network_text = known.network.unwrap_or_default();
             Ok(FacilitatorRequest { request, network_text, payer_hint: known.payer, identifier, declaration })

@@ -10,10 +10,13 @@ use chrono::{TimeDelta, Utc};
 use futures_util::future::join_all;
 use quittance::domain::account::{Caller, Scope};
 use quittance::domain::ids::AccountId;
+use quittance::grpc::v1::SupportedRequest;
+use quittance::grpc::v1::facilitator_client::FacilitatorClient;
 use quittance::ledger::{Ledger, commit, resources};
 use quittance::x402::request::parse_request;
 use serde_json::{Value, json};
 use tokio::process::Command;
+use tonic::metadata::MetadataMap;
 use uuid::Uuid;
 
 use crate::queue::until_waiting;
@@ -22,7 +25,7 @@ use crate::support::cli::open_account;
 use crate::support::facilitator::{Facilitator, NetworkOptions, Options};
 use crate::support::payer::{Signed, Terms};
 use crate::support::permit2::{Order, approve};
-use crate::support::{database, eventually, flows, root};
+use crate::support::{database, eventually, flows, grpc, root};
 
 mod finding;
 
@@ -253,6 +256,31 @@ async fn a_bad_declaration_is_rejected_and_its_payment_settled() {
     assert_eq!((first.1, again.1), (Some(json!({"bazaar": {"status": "processing"}})), None));
     assert_eq!((&first.0["success"], &first.0), (&json!(true), &again.0));
     world.until_listed(1).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn over_grpc_the_same_is_said_in_metadata() {
+    let world = start("").await;
+    let provider = open_account(&world.facilitator, "provider").await;
+    let mut client = FacilitatorClient::new(grpc::connect(&world.facilitator));
+    let said = |metadata: &MetadataMap| {
+        let value = metadata.get("extension-responses")?;
+        Some(serde_json::from_slice::<Value>(&STANDARD.decode(value.as_bytes()).expect("base64")).expect("JSON"))
+    };
+    let [first, second] = [0, 1].map(|payer| declared(&world.payment(payer), &declaration()));
+    let (processing, success) = (json!({"bazaar": {"status": "processing"}}), json!({"bazaar": {"status": "success"}}));
+
+    let verified = client.verify(grpc::keyed(grpc::verify(&first), &provider.key)).await.expect("a verdict");
+    assert_eq!((said(verified.metadata()), verified.into_inner().is_valid), (Some(processing.clone()), true));
+    let settled = client.settle(grpc::keyed(grpc::settle(&first), &provider.key)).await.expect("an answer");
+    assert_eq!((said(settled.metadata()), settled.into_inner().success), (Some(processing), true));
+    world.until_listed(1).await;
+    let settled = client.settle(grpc::keyed(grpc::settle(&second), &provider.key)).await.expect("an answer");
+    assert_eq!((said(settled.metadata()), settled.into_inner().success), (Some(success), true));
+    let plain = client.settle(grpc::keyed(grpc::settle(&world.payment(2).v2()), &provider.key)).await.expect("an answer");
+    assert_eq!((said(plain.metadata()), plain.into_inner().success), (None, true));
+    let supported = client.supported(grpc::keyed(SupportedRequest {}, &provider.key)).await.expect("an answer").into_inner();
+    assert!(supported.extensions.contains(&"bazaar".to_owned()), "{supported:?}");
 }
 
 #[tokio::test(flavor = "multi_thread")]

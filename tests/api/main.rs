@@ -28,6 +28,7 @@ mod events;
 mod evidence;
 mod exports;
 mod fences;
+mod grpc;
 mod heads;
 mod hostile;
 mod limits;

@@ -8,11 +8,12 @@ use quittance::domain::reason::{Reason, Version};
 use crate::support::root;
 
 /// The layers in whose order src/lib.rs lists the rooms, lowest first. A module imports only from layers below its own.
-const LAYERS: [&[&str]; 6] = [
+const LAYERS: [&[&str]; 7] = [
     &["domain"],
     &["config", "files", "keys", "metrics", "supervisor", "telemetry", "x402"],
     &["chain", "ledger", "signing", "webhook"],
     &["flow"],
+    &["api"],
     &["grpc", "http", "lane", "watcher", "worker"],
     &["app", "check", "cli", "main"],
 ];
@@ -22,7 +23,7 @@ const NEIGHBOURS: [(&str, &str); 5] =
     [("telemetry", "config"), ("supervisor", "metrics"), ("check", "app"), ("cli", "app"), ("cli", "check")];
 
 /// A library, and the only places that may know of it; `app` wires what others hold. One that ends in `_` stands for all that begin so.
-const HOMES: [(&str, &[&str]); 12] = [
+const HOMES: [(&str, &[&str]); 16] = [
     ("alloy", &["chain/evm", "keys", "signing"]),
     ("solana_", &["chain/solana"]),
     ("spl_", &["chain/solana"]),
@@ -33,6 +34,10 @@ const HOMES: [(&str, &[&str]); 12] = [
     ("actix_web", &["http", "app"]),
     ("actix_http", &["http"]),
     ("lru", &["flow/limits"]),
+    ("tonic", &["grpc"]),
+    ("tonic_", &["grpc"]),
+    ("prost", &["grpc"]),
+    ("prost_", &["grpc"]),
     ("prometheus", &["metrics"]),
     ("figment", &["config"]),
 ];

@@ -17,6 +17,8 @@ use super::{contract, eventually};
 pub struct Facilitator {
     /// Where its API listens.
     pub url: String,
+    /// Where it listens for gRPC.
+    pub grpc: String,
     /// Where its operations listen.
     pub operations: String,
     /// The process.
@@ -104,9 +106,9 @@ impl Facilitator {
     /// Starts the binary without waiting.
     pub fn spawn(options: &Options) -> Self {
         let directory = super::database::open_directory();
-        let (api, operations) = (free_port(), free_port());
+        let (api, grpc, operations) = (free_port(), free_port(), free_port());
         let mut text = format!(
-            "[server]\nlisten = \"127.0.0.1:{api}\"\noperations_listen = \"127.0.0.1:{operations}\"\n{}\n{}\n[database]\ndata_dir = {:?}\n",
+            "[server]\nlisten = \"127.0.0.1:{api}\"\noperations_listen = \"127.0.0.1:{operations}\"\ngrpc_listen = \"127.0.0.1:{grpc}\"\n{}\n{}\n[database]\ndata_dir = {:?}\n",
             options.server,
             if options.server.contains("[limits]") { "" } else { NO_LIMITS },
             directory.join("data"),
@@ -128,6 +130,7 @@ impl Facilitator {
         std::fs::write(directory.join("quittance.toml"), text).expect("the configuration is writable");
         let mut facilitator = Self {
             url: format!("http://127.0.0.1:{api}"),
+            grpc: format!("http://127.0.0.1:{grpc}"),
             operations: format!("http://127.0.0.1:{operations}"),
             process: idle(),
             directory,

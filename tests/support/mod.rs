@@ -10,6 +10,7 @@ pub mod database;
 pub mod facilitator;
 pub mod flows;
 pub mod fuzzed;
+pub mod grpc;
 pub mod merchant;
 pub mod payer;
 pub mod permit2;

@@ -1,10 +1,10 @@
 //! What webhooks are told.
 
-use actix_web::http::StatusCode;
 use schemars::SchemaGenerator;
 use serde_json::{Map, Value, json};
 
 use super::Writer;
+use crate::api::status::Status;
 use crate::domain::event::EventKind;
 use crate::flow::particulars::{Failed, Finalized, InvoiceStands, Landed, Told, Undone};
 use crate::http::endpoint::Describe;
@@ -18,7 +18,7 @@ pub fn describe(writer: &mut Writer) -> Map<String, Value> {
 fn of_kind(writer: &mut Writer, kind: EventKind) -> Value {
     let schema = json!({"allOf": [writer.written(payload_of(kind))], "properties": {"type": {"const": kind.as_str()}}});
     let signed = |name: &str, about: &str| json!({"name": name, "in": "header", "required": true, "description": about, "schema": {"type": "string"}});
-    let ok = StatusCode::OK.as_str();
+    let ok = Status::Ok.number().to_string();
     json!({"post": {
         "operationId": kind.as_str(),
         "summary": about(kind),

@@ -610,3 +610,48 @@ fn collect_pointers(value: &Value, path: String, pointers: &mut Vec<String>) {
     }
     pointers.push(path);
 }
+
+/// What a body and its two parameters apart from each other are read as.
+fn both_ways(payload: &str, requirements: &str) -> [Result<FacilitatorRequest, Reason>; 2] {
+    let body = format!("{{\"paymentPayload\":{payload},\"paymentRequirements\":{requirements}}}");
+    let parts = parse_parts(payload.as_bytes(), requirements.as_bytes());
+    [parse_request(body.as_bytes()), parts].map(|read| read.map_err(|error| error.refusal.reason))
+}
+
+#[test]
+fn parameters_that_come_apart_are_read_as_in_one_body() {
+    for text in [V1, V2] {
+        let body = body(text);
+        let (payload, requirements) = (body["paymentPayload"].to_string(), body["paymentRequirements"].to_string());
+        let deep = |levels: usize| payload.replacen('{', &format!("{{\"deep\":{}{},", "[".repeat(levels), "]".repeat(levels)), 1);
+
+        let [whole, apart] = both_ways(&payload, &requirements);
+        assert!(whole.is_ok());
+        assert_eq!(whole, apart);
+        for payload in [
+            deep(json::DEPTH_MAX - 2),
+            deep(json::DEPTH_MAX - 1),
+            payload.replacen('{', "{\"x402Version\":2,", 1),
+            payload.replace("\"10000\"", "10000"),
+            "{}".to_owned(),
+        ] {
+            let [whole, apart] = both_ways(&payload, &requirements);
+            assert_eq!(whole, apart, "{payload}");
+        }
+        assert!(both_ways(&deep(json::DEPTH_MAX - 2), &requirements)[1].is_ok());
+    }
+}
+
+#[test]
+fn a_parameter_that_comes_alone_is_one_object_and_nothing_else() {
+    let reason = |payload: &str, requirements: &str| {
+        parse_parts(payload.as_bytes(), requirements.as_bytes()).err().map(|error| error.refusal.reason)
+    };
+
+    assert_eq!((reason("", "{}"), reason("{}", "")), (Some(Reason::MissingParameters), Some(Reason::MissingParameters)));
+    for text in ["null", "[]", "7", "{", "{}{}", "{},\"paymentRequirements\":{}", "\u{feff}{}", "{\"a\":1,\"a\":1}"] {
+        assert_eq!((reason(text, "{}"), reason("{}", text)), (Some(Reason::InvalidJson), Some(Reason::InvalidJson)), "{text}");
+    }
+    let error = parse_parts(b"{}", b"[").unwrap_err();
+    assert!(error.refusal.detail.is_some_and(|detail| detail.starts_with("paymentRequirements: ")));
+}

@@ -1,0 +1,192 @@
+//! What every call and connection keeps to, and what tools ask a server for.
+
+use futures_util::StreamExt;
+use quittance::grpc::v1::InvoicesWatchRequest;
+use quittance::grpc::v1::invoices_client::InvoicesClient;
+use tonic_health::pb::HealthCheckRequest;
+use tonic_health::pb::health_check_response::ServingStatus;
+use tonic_health::pb::health_client::HealthClient;
+use tonic_reflection::pb::v1::ServerReflectionRequest;
+use tonic_reflection::pb::v1::server_reflection_client::ServerReflectionClient;
+use tonic_reflection::pb::v1::server_reflection_request::MessageRequest;
+use tonic_reflection::pb::v1::server_reflection_response::MessageResponse;
+
+use super::*;
+use crate::support::merchant::Merchant;
+
+fn about(service: &str) -> HealthCheckRequest {
+    HealthCheckRequest { service: service.to_owned() }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn health_is_told_and_ends_with_the_service() {
+    let (_chain, mut facilitator) = start(OPEN).await;
+    let mut client = HealthClient::new(connect(&facilitator));
+
+    for name in ["", "quittance.v1.Facilitator", "quittance.v1.Invoices", "quittance.v1.Receipts"] {
+        let answer = client.check(about(name)).await.expect("an answer").into_inner();
+        assert_eq!(answer.status(), ServingStatus::Serving, "{name}");
+    }
+    assert_eq!(client.check(about("quittance.v1.Nothing")).await.expect_err("a refusal").code(), Code::NotFound);
+
+    let mut watched = client.watch(about("")).await.expect("a stream").into_inner();
+    assert_eq!(watched.message().await.expect("a message").expect("one").status(), ServingStatus::Serving);
+    assert!(facilitator.terminate().await.success());
+    assert_eq!(watched.message().await.expect("a message").expect("one").status(), ServingStatus::NotServing);
+    assert!(watched.message().await.expect("an end").is_none());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_contract_can_be_read_from_the_service_itself() {
+    let (_chain, facilitator) = start(OPEN).await;
+    let mut client = ServerReflectionClient::new(connect(&facilitator));
+    let ask = |message| ServerReflectionRequest { host: String::new(), message_request: Some(message) };
+    let asked = [
+        ask(MessageRequest::ListServices(String::new())),
+        ask(MessageRequest::FileContainingSymbol("quittance.v1.Facilitator".to_owned())),
+    ];
+
+    let mut answers = client.server_reflection_info(futures_util::stream::iter(asked)).await.expect("a stream").into_inner();
+
+    let listed = answers.message().await.expect("an answer").expect("one").message_response.expect("something");
+    let MessageResponse::ListServicesResponse(listed) = listed else { panic!("{listed:?}") };
+    let names: Vec<_> = listed.service.iter().map(|service| service.name.as_str()).collect();
+    for name in ["quittance.v1.Facilitator", "quittance.v1.Invoices", "quittance.v1.Receipts", "grpc.health.v1.Health"] {
+        assert!(names.contains(&name), "{names:?}");
+    }
+    let described = answers.message().await.expect("an answer").expect("one").message_response.expect("something");
+    assert!(matches!(described, MessageResponse::FileDescriptorResponse(files) if !files.file_descriptor_proto.is_empty()));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_message_is_no_larger_than_a_body() {
+    let (_chain, facilitator) = start("access = \"open\"\nbody_bytes_max = 2048\n").await;
+    let mut client = FacilitatorClient::new(connect(&facilitator));
+    let message = |bytes| quittance::grpc::v1::VerifyRequest { payment_payload: " ".repeat(bytes), ..Default::default() };
+
+    let refused = client.verify(message(1_900)).await.expect_err("a refusal");
+    assert_eq!(refusal(&refused), (Code::InvalidArgument, "invalid_json".to_owned()));
+    assert_eq!(client.verify(message(2_100)).await.expect_err("a refusal").code(), Code::OutOfRange);
+    let counted = |code: &str| {
+        let series = format!("quittance_grpc_requests_total{{code=\"{code}\",method=\"quittance.v1.Facilitator/Verify\"}}");
+        let facilitator = &facilitator;
+        async move { facilitator.metric(&series).await }
+    };
+    assert_eq!((counted("INVALID_ARGUMENT").await, counted("OUT_OF_RANGE").await), (1.0, 1.0));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn there_is_room_for_so_many_calls() {
+    let (_chain, facilitator) = start("access = \"open\"\nconnections_max = 1\n").await;
+    let merchant = Merchant::open(&facilitator).await;
+    let channel = connect(&facilitator);
+    let watching = keyed(InvoicesWatchRequest::default(), merchant.key());
+    let mut watched = InvoicesClient::new(channel.clone()).watch(watching).await.expect("a stream").into_inner();
+    assert!(watched.next().await.expect("a message").is_ok());
+
+    let refused = FacilitatorClient::new(channel.clone()).supported(SupportedRequest {}).await.expect_err("a refusal");
+    assert_eq!(refusal(&refused), (Code::Unavailable, "too_many_calls".to_owned()));
+
+    drop(watched);
+    eventually("room", PATIENCE, || async { FacilitatorClient::new(channel.clone()).supported(SupportedRequest {}).await.ok() })
+        .await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn large_messages_share_the_room_of_large_bodies() {
+    let (chain, facilitator) = start("access = \"open\"\nbody_bytes_max = 16777216\n").await;
+    chain.rpc("anvil_setIntervalMining", json!([0])).await;
+    // Two of them leave less than 64 KiB of the 32 MiB.
+    let padding = " ".repeat((16 << 20) - (8 << 10));
+    let large = |payer: usize| {
+        let mut message = settle(&chain.payers[payer].authorize(&Terms::to(&shop(&chain))).v2());
+        message.payment_payload.push_str(&padding);
+        message
+    };
+    let client = FacilitatorClient::new(connect(&facilitator));
+    let waiting = [0, 1].map(|payer| {
+        let (mut client, message) = (client.clone(), large(payer));
+        tokio::spawn(async move { client.settle(message).await })
+    });
+    eventually("two that wait", PATIENCE, || async {
+        (facilitator.metric("quittance_payments_waiting").await == 2.0).then_some(())
+    })
+    .await;
+
+    let refused = client.clone().settle(large(2)).await.expect_err("a refusal");
+    assert_eq!(refusal(&refused), (Code::Unavailable, "too_many_bodies".to_owned()));
+    let body = format!("{{{}}}", " ".repeat(64 << 10));
+    let request = facilitator.client().post(format!("{}/verify", facilitator.url)).header("content-type", "application/json");
+    assert_eq!(request.body(body).send().await.expect("an answer").status().as_u16(), 503);
+    assert!(client.clone().supported(SupportedRequest {}).await.is_ok(), "small ones need none");
+
+    chain.rpc("anvil_setIntervalMining", json!([1])).await;
+    for call in waiting {
+        assert!(call.await.expect("no panic").expect("an answer").into_inner().success);
+    }
+    assert!(client.clone().settle(large(2)).await.expect("there is room again").into_inner().success);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn one_address_has_so_many_connections() {
+    let (_chain, facilitator) = start("access = \"open\"\nconnections_per_address_max = 2\n").await;
+    let address = facilitator.grpc.strip_prefix("http://").expect("an address");
+    let mut connections = Vec::new();
+    for _ in 0..2 {
+        connections.push(tokio::net::TcpStream::connect(address).await.expect("a connection"));
+    }
+
+    eventually("a refusal", PATIENCE, || async {
+        let mut one_more = tokio::net::TcpStream::connect(address).await.expect("a connection");
+        let mut answer = [0; 64];
+        let read = tokio::io::AsyncReadExt::read(&mut one_more, &mut answer);
+        let closed = tokio::time::timeout(Duration::from_secs(1), read).await;
+        closed.is_ok_and(|read| !matches!(read, Ok(bytes) if bytes > 0)).then_some(())
+    })
+    .await;
+    assert!(facilitator.metric("quittance_connections_refused_total").await >= 1.0);
+
+    drop(connections);
+    eventually("a place", PATIENCE, || async {
+        FacilitatorClient::new(connect(&facilitator)).supported(SupportedRequest {}).await.ok()
+    })
+    .await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn grpc_can_be_switched_off() {
+    let chain = Chain::start(ChainOptions::default()).await;
+    let options = Options::new(NetworkOptions::of(&chain), &database::fresh().await);
+    let mut facilitator = Facilitator::spawn(&options);
+    facilitator.until_ready(PATIENCE).await;
+    assert!(facilitator.terminate().await.success());
+    let file = facilitator.config_file();
+    let text = std::fs::read_to_string(&file).expect("it is there");
+    let address = facilitator.grpc.strip_prefix("http://").expect("an address").to_owned();
+    std::fs::write(&file, text.replace(&format!("{address:?}"), "\"none\"")).expect("it is writable");
+
+    facilitator.restart().await;
+
+    assert!(tokio::net::TcpStream::connect(&address).await.is_err(), "nobody listens");
+    assert_eq!(facilitator.get("/supported").await.0, 200);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn whoever_says_nothing_is_not_waited_for() {
+    let (_chain, facilitator) = start(OPEN).await;
+    let address = facilitator.grpc.strip_prefix("http://").expect("an address");
+    let mut silent = tokio::net::TcpStream::connect(address).await.expect("a connection");
+    let mut client = ServerReflectionClient::new(connect(&facilitator));
+    let silence = futures_util::stream::pending::<ServerReflectionRequest>();
+    let mut answers = client.server_reflection_info(silence).await.expect("a stream").into_inner();
+
+    let closed = tokio::time::timeout(PATIENCE, async {
+        let mut said = Vec::new();
+        drop(tokio::io::AsyncReadExt::read_to_end(&mut silent, &mut said).await);
+    });
+    let ended = tokio::time::timeout(PATIENCE, answers.message());
+
+    let (closed, ended) = tokio::join!(closed, ended);
+    assert!(closed.is_ok(), "a connection that says nothing is closed");
+    assert!(!matches!(ended.expect("a call whose message does not come ends"), Ok(Some(_))));
+}
