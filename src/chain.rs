@@ -410,6 +410,9 @@ pub trait Chain: Send + Sync {
     /// Looks again at a payment that has been waiting.
     async fn recheck(&self, payment: &Sendable) -> Result<Recheck, ChainError>;
 
+    /// What a payment is refused for whose transactions were included and did not pay.
+    fn failure(&self, payment: &Sendable) -> Reason;
+
     /// Whether the authorization of a payment that no slot of ours carries was used, by whomever. It is unused only if it can be used
     /// no more; `None` while that may still happen, or cannot be found out.
     async fn is_used(&self, payment: &Sendable) -> Result<Option<bool>, ChainError>;

@@ -342,9 +342,9 @@ impl Lane {
     async fn recheck(&mut self, lease: &Lease, mut waiting: Vec<Sendable>, head: u64) -> Result<Vec<Sendable>, LaneError> {
         self.used.retain(|_, at| *at == head);
         waiting.retain(|payment| !self.used.contains_key(&payment.id));
-        let failed: Vec<_> =
-            waiting.extract_if(.., |payment| payment.failures >= FAILURES_MAX).map(|payment| payment.id).collect();
-        self.give_up_all(lease, &failed, Reason::TransactionFailed).await?;
+        for payment in waiting.extract_if(.., |payment| payment.failures >= FAILURES_MAX) {
+            self.give_up_all(lease, &[payment.id], self.chain.failure(&payment)).await?;
+        }
         let lasts = self.chain.check_lasts();
         let (stale, mut ready): (Vec<_>, Vec<_>) =
             waiting.into_iter().partition(|payment| payment.checked.block.saturating_add(lasts) < head);

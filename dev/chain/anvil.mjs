@@ -18,6 +18,7 @@ const BASE_FEE_WEI = 10_000_000;
 // The tests take theirs from 12,000 on.
 const PORTS = [5_000, 12_000];
 const START_DEADLINE_MS = 10_000;
+const TRIES = 3;
 const STOP_DEADLINE_MS = 10_000;
 
 /** `ANVIL` wins, then the npm package (linux x64), then whatever is on the PATH. */
@@ -57,14 +58,25 @@ async function answers(url, deadline, running) {
 }
 
 /** Starts anvil on loopback and resolves when it answers; `args` are anvil's own. */
-export async function startAnvil({ chainId, port = 0, args = [] }) {
-  const actualPort = port || (await freePort());
+export async function startAnvil({ port = 0, ...options }) {
+  if (port) return startOn(port, options);
+  // Between the look at a port and its use somebody else may take it.
+  for (let tries = 1; ; tries++) {
+    try {
+      return await startOn(await freePort(), options);
+    } catch (error) {
+      if (tries === TRIES) throw error;
+    }
+  }
+}
+
+async function startOn(port, { chainId, args = [] }) {
   const node = spawn(
     anvilBinary(),
     [
       '--silent',
       '--host', '127.0.0.1',
-      '--port', String(actualPort),
+      '--port', String(port),
       '--chain-id', String(chainId),
       '--gas-limit', String(BLOCK_GAS_LIMIT),
       '--base-fee', String(BASE_FEE_WEI),
@@ -79,10 +91,10 @@ export async function startAnvil({ chainId, port = 0, args = [] }) {
   const exited = new Promise((resolve) => node.once('close', resolve));
   const running = () => node.pid !== undefined && node.exitCode === null && node.signalCode === null;
 
-  const url = `http://127.0.0.1:${actualPort}`;
+  const url = `http://127.0.0.1:${port}`;
   if (!(await answers(url, Date.now() + START_DEADLINE_MS, running))) {
     node.kill('SIGKILL');
-    throw new Error(`anvil did not start on port ${actualPort}: ${complaint.trim() || 'no answer'}`);
+    throw new Error(`anvil did not start on port ${port}: ${complaint.trim() || 'no answer'}`);
   }
 
   // SIGTERM lets anvil write --dump-state; a node that does not listen is killed after a while.
@@ -94,5 +106,5 @@ export async function startAnvil({ chainId, port = 0, args = [] }) {
     clearTimeout(impatience);
   }
 
-  return { url, wsUrl: `ws://127.0.0.1:${actualPort}`, pid: node.pid, rpc: connect(url), exited, stop };
+  return { url, wsUrl: `ws://127.0.0.1:${port}`, pid: node.pid, rpc: connect(url), exited, stop };
 }

@@ -484,6 +484,10 @@ impl Chain for EvmChain {
         Ok(verdict.map_or_else(|refusal| Recheck::Refused { refusal, block }, Recheck::Good))
     }
 
+    fn failure(&self, payment: &Sendable) -> Reason {
+        self.signed_for(payment).map_or(Reason::TransactionFailed, |signed| signed.failure())
+    }
+
     async fn is_used(&self, payment: &Sendable) -> Result<Option<bool>, ChainError> {
         // Stored by an older version with other assets, or its token is not configured now, and may be again.
         let Ok(signed) = self.signed_for(payment) else { return Ok(None) };

@@ -389,6 +389,10 @@ impl Chain for SolanaChain {
         })
     }
 
+    fn failure(&self, _: &Sendable) -> Reason {
+        Reason::SolanaTransactionFailed
+    }
+
     /// Without our signature a message is worth nothing to anybody, and what became of one that we signed is for its slot to say.
     async fn is_used(&self, _: &Sendable) -> Result<Option<bool>, ChainError> {
         Ok(Some(false))

@@ -163,6 +163,8 @@ reasons! {
     UptoSchemeMismatch = "invalid_upto_evm_scheme",
     /// The network that the payer accepted is another one (`upto`).
     UptoNetworkMismatch = "invalid_upto_evm_network_mismatch",
+    /// The transaction was included and did not pay (`upto`).
+    UptoTransactionFailed = "invalid_upto_evm_transaction_failed",
     /// The facilitator that the payer signed for is none of our signers.
     UptoFacilitatorMismatch = "upto_facilitator_mismatch",
     /// More is to be paid than the payer signed for.

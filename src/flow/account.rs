@@ -86,6 +86,7 @@ impl Flows {
     /// # Errors
     /// The database could not be reached.
     pub async fn authenticate(&self, key: &ApiKey) -> Result<Option<Caller>, LedgerError> {
+        let _turn = self.limits.turn(key).await;
         let stored = self.ledger.find_key(key.id).await?;
         let expected = stored.as_ref().map_or_else(|| vec![0; 32], |stored| stored.secret_hash.clone());
         let matches: bool = Sha256::digest(key.secret)[..].ct_eq(&expected).into();

@@ -1,8 +1,14 @@
 //! Which networks take payments now: read from the ledger, so that every replica says the same, and kept for a second.
+//!
+//! Everybody who asks for a payment asks this. So one reads for all: were each to read for itself when the second is over, a crowd would
+//! take every connection to the database at once, and one that leaves before it is answered would have read for nobody.
 
 use std::collections::HashMap;
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
+
+use tokio::sync::OwnedMutexGuard;
+use tokio::task::JoinHandle;
 
 use super::Flows;
 use crate::domain::network::{Network, Offered};
@@ -10,6 +16,9 @@ use crate::ledger::{Ledger, LedgerError};
 
 /// For how long an answer is believed.
 const BELIEVED: Duration = Duration::from_secs(1);
+
+/// An answer that is older is believed and read again, so that nobody waits where somebody always asks.
+const RENEWED_AFTER: Duration = Duration::from_millis(500);
 
 /// What every replica knows of a network.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
@@ -24,7 +33,22 @@ pub struct Standing {
 
 /// Remembers standings for a moment.
 #[derive(Debug, Default)]
-pub struct Availability(Mutex<HashMap<Network, (Standing, Instant)>>);
+pub struct Availability(Mutex<HashMap<Network, Arc<Known>>>);
+
+/// What is known of one network.
+#[derive(Debug, Default)]
+struct Known {
+    last: Mutex<Last>,
+    /// Held by whoever reads.
+    reading: Arc<tokio::sync::Mutex<()>>,
+}
+
+/// What the last readings said.
+#[derive(Debug, Default)]
+struct Last {
+    standing: Option<(Standing, Instant)>,
+    failed_at: Option<Instant>,
+}
 
 impl Availability {
     /// How a network stands.
@@ -32,26 +56,67 @@ impl Availability {
     /// # Errors
     /// The database could not be reached.
     pub async fn of(&self, ledger: &Ledger, network: &Network) -> Result<Standing, LedgerError> {
-        if let Some(standing) = self.remembered(network) {
+        let known = Arc::clone(lock(&self.0).entry(network.clone()).or_default());
+        if let Some((standing, age)) = known.believed() {
+            if age >= RENEWED_AFTER
+                && let Ok(turn) = Arc::clone(&known.reading).try_lock_owned()
+            {
+                drop(known.read(turn, ledger, network));
+            }
             return Ok(standing);
         }
-        let cursor = ledger.cursor(network).await?;
-        let read_to = cursor.as_ref().map(|cursor| cursor.heights.head);
-        let halted = cursor.and_then(|cursor| cursor.halted);
-        let signers = ledger.signers(network).await?;
-        let short = signers.into_iter().filter(|signer| signer.short).map(|signer| signer.address).collect();
-        let standing = Standing { read_to, halted, short };
-        self.lock().insert(network.clone(), (standing.clone(), Instant::now()));
-        Ok(standing)
+        let asked_at = Instant::now();
+        let turn = Arc::clone(&known.reading).lock_owned().await;
+        if let Some((standing, _)) = known.believed() {
+            return Ok(standing);
+        }
+        if lock(&known.last).failed_at.is_some_and(|failed_at| failed_at >= asked_at) {
+            return Err(LedgerError::silent());
+        }
+        known.read(turn, ledger, network).await.unwrap_or_else(|_| Err(LedgerError::silent()))
+    }
+}
+
+impl Known {
+    fn believed(&self) -> Option<(Standing, Duration)> {
+        let (standing, read_at) = lock(&self.last).standing.clone()?;
+        let age = read_at.elapsed();
+        (age < BELIEVED).then_some((standing, age))
     }
 
-    fn remembered(&self, network: &Network) -> Option<Standing> {
-        self.lock().get(network).filter(|(_, read_at)| read_at.elapsed() < BELIEVED).map(|(standing, _)| standing.clone())
+    /// Reads for everybody, so it goes on when whoever asked has left.
+    #[expect(clippy::disallowed_methods, reason = "one at a time, as long as one reading takes; the next one does what it did not")]
+    fn read(
+        self: &Arc<Self>,
+        turn: OwnedMutexGuard<()>,
+        ledger: &Ledger,
+        network: &Network,
+    ) -> JoinHandle<Result<Standing, LedgerError>> {
+        let (known, ledger, network) = (Arc::clone(self), ledger.clone(), network.clone());
+        tokio::spawn(async move {
+            let read = read(&ledger, &network).await;
+            let now = Instant::now();
+            match &read {
+                Ok(standing) => lock(&known.last).standing = Some((standing.clone(), now)),
+                Err(_) => lock(&known.last).failed_at = Some(now),
+            }
+            drop(turn);
+            read
+        })
     }
+}
 
-    fn lock(&self) -> std::sync::MutexGuard<'_, HashMap<Network, (Standing, Instant)>> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
-    }
+async fn read(ledger: &Ledger, network: &Network) -> Result<Standing, LedgerError> {
+    let cursor = ledger.cursor(network).await?;
+    let read_to = cursor.as_ref().map(|cursor| cursor.heights.head);
+    let halted = cursor.and_then(|cursor| cursor.halted);
+    let signers = ledger.signers(network).await?;
+    let short = signers.into_iter().filter(|signer| signer.short).map(|signer| signer.address).collect();
+    Ok(Standing { read_to, halted, short })
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 impl Flows {

@@ -14,6 +14,7 @@ use std::time::{Duration, Instant};
 use lru::LruCache;
 use sha2::{Digest, Sha256};
 use subtle::ConstantTimeEq;
+use tokio::sync::{Semaphore, SemaphorePermit};
 
 use super::Flows;
 use crate::config::Limits;
@@ -26,6 +27,9 @@ use crate::metrics::LimitedBy;
 /// Buckets of a kind. Beyond that the one that was untouched for longest goes: it is the one most likely to be full, and a full
 /// one is as good as none.
 const BUCKETS_MAX: NonZeroUsize = NonZeroUsize::new(65_536).expect("not zero");
+
+/// Keys that are looked up at a time and were not found genuine before: whoever makes keys up has no more of the database than this.
+const NEWCOMERS_MAX: usize = 4;
 
 /// For whom a request counts.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -79,6 +83,7 @@ pub struct RateLimits {
     callers: Buckets<Origin>,
     payers: Buckets<(Origin, Address)>,
     genuine: Mutex<LruCache<ApiKeyId, Fingerprint>>,
+    newcomers: Semaphore,
 }
 
 /// A hash of a key's secret half.
@@ -88,8 +93,19 @@ impl RateLimits {
     /// Full buckets.
     #[must_use]
     pub fn new(limits: Limits) -> Self {
-        let genuine = Mutex::new(LruCache::new(BUCKETS_MAX));
-        Self { limits, callers: Buckets::new(), payers: Buckets::new(), genuine }
+        Self {
+            limits,
+            callers: Buckets::new(),
+            payers: Buckets::new(),
+            genuine: Mutex::new(LruCache::new(BUCKETS_MAX)),
+            newcomers: Semaphore::new(NEWCOMERS_MAX),
+        }
+    }
+
+    /// Waits until a key may be looked up. One that is known does not wait.
+    pub async fn turn(&self, key: &ApiKey) -> Option<SemaphorePermit<'_>> {
+        // Nobody closes it.
+        if self.is_genuine(key) { None } else { self.newcomers.acquire().await.ok() }
     }
 
     /// Notes that a key is genuine: what it asks for counts for itself from now on.

@@ -1,7 +1,7 @@
 //! What arrives before anybody reads a body: requests that two readers would read differently, too much of everything, and clients that
 //! take their time or leave.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use futures_util::future::join_all;
 use serde_json::json;
@@ -12,7 +12,7 @@ use crate::support::chain::{Chain, ChainOptions};
 use crate::support::facilitator::{Facilitator, NetworkOptions, Options};
 use crate::support::payer::Terms;
 use crate::support::raw::{self, Raw};
-use crate::support::{database, eventually};
+use crate::support::{database, eventually, http_client};
 
 /// Within this a connection is answered or cut.
 const PATIENCE: Duration = Duration::from_mins(1);
@@ -165,6 +165,61 @@ async fn a_settlement_goes_on_though_its_client_has_left() {
     let settled = facilitator.settle_patiently(&body, PATIENCE).await;
     assert_eq!(settled["success"], true, "whoever comes back is told: {settled}");
     assert_eq!(chain.transfers_to(&signed.terms.pay_to).await.len(), 1);
+}
+
+/// More than there are connections to the database.
+const CROWD: usize = 40;
+
+/// Lets a crowd ask for what cannot be read, because somebody has locked `table`. Returns what it is answered afterwards, and what somebody
+/// else is told in the meantime whose request needs the database as well.
+async fn crowd_before(table: &str, ask: impl AsyncFn(&Facilitator) -> u16) -> (Vec<u16>, u16) {
+    let chain = Chain::start(ChainOptions::default()).await;
+    let url = database::fresh().await;
+    let facilitator = Facilitator::start(&Options::new(NetworkOptions::of(&chain), &url)).await;
+    let mut hold = database::ledger(&url).await.begin().await.expect("the database answers");
+    let lock = sqlx::AssertSqlSafe(format!("LOCK TABLE {table} IN ACCESS EXCLUSIVE MODE"));
+    sqlx::raw_sql(lock).execute(&mut *hold).await.expect("others wait");
+
+    let crowd = join_all((0..CROWD).map(async |_| {
+        // What was read before is believed for a moment.
+        eventually("an answer that waited", PATIENCE, || async {
+            let asked_at = Instant::now();
+            let status = ask(&facilitator).await;
+            (asked_at.elapsed() > Duration::from_millis(500)).then_some(status)
+        })
+        .await
+    }));
+    let other = async {
+        eventually("a crowd that waits", PATIENCE, || async {
+            (facilitator.metric("quittance_http_requests_in_flight").await >= CROWD as f64).then_some(())
+        })
+        .await;
+        let (status, _) = facilitator.get("/v1/payments/pay_00000000000070008000000000000000").await;
+        hold.rollback().await.expect("the database answers");
+        status
+    };
+    tokio::join!(crowd, other)
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_crowd_that_asks_how_networks_stand_leaves_the_database_to_others() {
+    let (crowd, other) = crowd_before("networks", async |facilitator| facilitator.get("/supported").await.0).await;
+
+    assert_eq!(other, 404);
+    assert_eq!(crowd, [200; CROWD]);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_crowd_that_makes_keys_up_leaves_the_database_to_others() {
+    let key = format!("key_{}.{}", "0".repeat(32), "ab".repeat(32));
+    let (crowd, other) = crowd_before("api_keys", async |facilitator| {
+        let request = http_client().get(format!("{}/supported", facilitator.url)).bearer_auth(&key);
+        request.send().await.expect("it answers").status().as_u16()
+    })
+    .await;
+
+    assert_eq!(other, 404);
+    assert_eq!(crowd, [401; CROWD]);
 }
 
 #[tokio::test(flavor = "multi_thread")]

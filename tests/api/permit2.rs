@@ -1,14 +1,18 @@
 //! Payments through Permit2, schemes `exact` and `upto`, as a resource server sees them.
 
+use std::time::Duration;
+
 use alloy::primitives::{Address, U256};
+use quittance::domain::reason::Reason;
 use serde_json::{Value, json};
 
 use crate::support::chain::{Chain, ChainOptions};
-use crate::support::database;
 use crate::support::facilitator::{Facilitator, NetworkOptions, Options};
 use crate::support::payer::{Payer, Terms};
 use crate::support::permit2::{Order, Permitted, approve};
-use crate::support::typed;
+use crate::support::{database, eventually, typed};
+
+const PATIENCE: Duration = Duration::from_mins(1);
 
 struct World {
     chain: Chain,
@@ -258,7 +262,7 @@ async fn a_stranger_who_lands_it_first_pays_it() {
         };
         // Both wait for one block, in which the stranger's offers more.
         let theirs = chain.send_as(&stranger, &to, &alloy::hex::encode_prefixed(call), 1_000_000_000).await;
-        let settled = world.facilitator.settle_patiently(&signed.v2(), std::time::Duration::from_mins(1)).await;
+        let settled = world.facilitator.settle_patiently(&signed.v2(), PATIENCE).await;
 
         assert_eq!(settled["success"], true, "{settled}");
         assert_eq!(settled["transaction"], theirs.as_str(), "{index}");
@@ -285,4 +289,32 @@ async fn a_nonce_is_one_for_all_tokens_and_schemes_of_a_payer() {
     assert_eq!(world.settle(&exact.v2()).await["success"], true);
     assert_eq!(world.settle(&upto.v2()).await["errorReason"], "duplicate_settlement");
     assert_eq!(world.received().await, [10_000]);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_failed_twice_is_called_as_its_scheme_calls_it() {
+    let (chain, url) = (Chain::start(ChainOptions::default()).await, database::fresh().await);
+    let (ledger, options) = (database::ledger(&url).await, Options::new(NetworkOptions::of(&chain), &url));
+    let without_lane = Facilitator::start(&Options { roles: Some("api,watcher".to_owned()), ..options.clone() }).await;
+    let world = World { merchant: chain.text("/accounts/merchant/address"), chain, facilitator: without_lane };
+    let bodies = [world.exact(world.payer(0).await).v2(), world.upto(world.payer(1).await).v2()];
+    let asked = bodies.map(|body| {
+        let caller = world.facilitator.caller();
+        tokio::spawn(async move { caller.settle_patiently(&body, PATIENCE).await })
+    });
+    eventually("two payments", PATIENCE, || async {
+        let count = sqlx::query_scalar::<_, i64>("SELECT count(*) FROM payments").fetch_one(ledger.pool()).await;
+        (count.expect("the database answers") == 2).then_some(())
+    })
+    .await;
+
+    let failed = "UPDATE payments SET failures = 2, checked_block = 1000000";
+    sqlx::query(failed).execute(ledger.pool()).await.expect("the database answers");
+    let _lane = Facilitator::start(&Options { roles: Some("lane".to_owned()), ..options }).await;
+
+    for (asked, reason) in asked.into_iter().zip([Reason::TransactionFailed, Reason::UptoTransactionFailed]) {
+        let answer = asked.await.expect("no panic");
+        assert_eq!((&answer["success"], &answer["errorReason"]), (&json!(false), &json!(reason.code())), "{answer}");
+    }
+    assert_eq!(world.received().await, [0; 0]);
 }

@@ -4,7 +4,8 @@ use alloy::primitives::{Address as EvmAddress, Bytes};
 
 use super::build;
 use super::exact::Authorization;
-use super::permit2::Permit;
+use super::permit2::{Permit, Proxy};
+use crate::domain::reason::Reason;
 
 /// A payer's signature with everything that landing it needs.
 #[derive(Debug, Clone, PartialEq)]
@@ -24,6 +25,15 @@ impl Signed {
                 Self::Permit(Box::new(Permit { amount: permit.message.permitted, ..*permit }))
             }
             signed => signed,
+        }
+    }
+
+    /// What it is refused for when its transactions were included and did not pay: of either kind of signature, the scheme's own code.
+    #[must_use]
+    pub const fn failure(&self) -> Reason {
+        match self {
+            Self::Permit(permit) if matches!(permit.proxy, Proxy::Upto(_)) => Reason::UptoTransactionFailed,
+            Self::Authorization(_) | Self::Permit(_) => Reason::TransactionFailed,
         }
     }
 
