@@ -85,7 +85,10 @@ impl Known {
     }
 
     /// Reads for everybody, so it goes on when whoever asked has left.
-    #[expect(clippy::disallowed_methods, reason = "one at a time, as long as one reading takes; the next one does what it did not")]
+    #[expect(
+        clippy::disallowed_methods,
+        reason = "one at a time, as long as one reading takes; the next one does what it did not"
+    )]
     fn read(
         self: &Arc<Self>,
         turn: OwnedMutexGuard<()>,
