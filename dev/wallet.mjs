@@ -7,6 +7,7 @@
 //   node dev/wallet.mjs send TOKEN TO UNITS             sends tokens over the local chain at RPC, and prints the transaction
 
 import { randomBytes } from 'node:crypto';
+import { fileURLToPath } from 'node:url';
 import { parseArgs } from 'node:util';
 import { createWalletClient, erc20Abi, http, toHex } from 'viem';
 import { privateKeyToAccount } from 'viem/accounts';
@@ -17,7 +18,7 @@ const AUTHORIZATION = ['from', 'to', 'value', 'validAfter', 'validBefore', 'nonc
 const TYPES = { from: 'address', to: 'address', value: 'uint256', validAfter: 'uint256', validBefore: 'uint256', nonce: 'bytes32' };
 
 /** Accepts requirements, repeats what else the 402 says, and returns the body for the facilitator. */
-async function authorize(account, requirements, offer = {}) {
+export async function authorize(account, requirements, offer = {}) {
   const { network, asset, amount, payTo, maxTimeoutSeconds, extra } = requirements;
   const authorization = {
     from: account.address,
@@ -59,4 +60,4 @@ async function main() {
   console.log(await verbs[verb]());
 }
 
-await main().catch(fail);
+if (process.argv[1] === fileURLToPath(import.meta.url)) await main().catch(fail);

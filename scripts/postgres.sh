@@ -1,12 +1,13 @@
 #!/usr/bin/env bash
-# A throw-away PostgreSQL server: postgres.sh start DIR prints its URL, postgres.sh stop DIR ends it.
+# A throw-away PostgreSQL server: postgres.sh start DIR prints its URL, postgres.sh stop DIR ends it as a crash would, and postgres.sh again DIR
+# starts it with what it had.
 #
-# DIR is new or empty, and its path short enough for a socket. There is no TCP and nothing is durable. PostgreSQL refuses to run
-# as root, so root runs it as the user postgres or nobody.
+# DIR is new or empty, and its path short enough for a socket. There is no TCP, and nothing outlives a crash of the machine. PostgreSQL
+# refuses to run as root, so root runs it as the user postgres or nobody.
 directory=$(realpath -m -- "${2:-.}")
 source "$(dirname "${BASH_SOURCE[0]}")/env.sh"
 
-[ $# = 2 ] || fail "postgres.sh start|stop DIR"
+[ $# = 2 ] || fail "postgres.sh start|stop|again DIR"
 action=$1
 bin=$(postgres_bin)
 [ -n "$bin" ] || fail "PostgreSQL $POSTGRES_MIN or newer is not installed; scripts/setup.sh postgres does that"
@@ -25,19 +26,22 @@ run() {
   fi
 }
 
+serve() {
+  run "$bin/pg_ctl" start --pgdata "$directory/data" --wait --silent --log "$directory/log" --options \
+    "-k '$directory' -c listen_addresses= -c fsync=off -c full_page_writes=off" >/dev/null ||
+    { cat "$directory/log" >&2; fail "PostgreSQL did not start"; }
+}
+
 case $action in
   start)
     mkdir -p "$directory"
     if [ "$(id -u)" = 0 ]; then chown "$user" "$directory"; fi
     chmod 700 "$directory"
     run "$bin/initdb" --pgdata "$directory/data" --username quittance --auth trust --encoding UTF8 --no-locale --no-sync >/dev/null
-    run "$bin/pg_ctl" start --pgdata "$directory/data" --wait --silent --log "$directory/log" --options \
-      "-k '$directory' -c listen_addresses= -c fsync=off -c full_page_writes=off -c synchronous_commit=off" >/dev/null ||
-      { cat "$directory/log" >&2; fail "PostgreSQL did not start"; }
+    serve
     printf 'postgres://quittance@localhost/postgres?host=%s\n' "$directory"
     ;;
-  stop)
-    run "$bin/pg_ctl" stop --pgdata "$directory/data" --mode immediate --silent
-    ;;
-  *) fail "postgres.sh start|stop DIR" ;;
+  again) serve ;;
+  stop) run "$bin/pg_ctl" stop --pgdata "$directory/data" --mode immediate --silent ;;
+  *) fail "postgres.sh start|stop|again DIR" ;;
 esac

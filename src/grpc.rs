@@ -44,6 +44,11 @@ const HEADERS_BYTES_MAX: u32 = 16 << 10;
 const CALL_WINDOW_BYTES: u32 = 64 << 10;
 const CONNECTION_WINDOW_BYTES: u32 = 1 << 20;
 
+/// Calls that a client has taken back before they were looked at, and calls that were refused for how they were written: beyond so many its
+/// connection is closed (CVE-2023-44487 and what came after).
+const RESETS_AHEAD: usize = 20;
+const RESETS_FOR_ERRORS: usize = 1_024;
+
 /// A silent connection is asked this often whether anybody is there, and closed if there is no answer in time.
 const KEEPALIVE_EVERY: Duration = Duration::from_secs(30);
 const KEEPALIVE_WITHIN: Duration = Duration::from_secs(10);
@@ -68,6 +73,8 @@ pub async fn listen(
         .http2_max_header_list_size(HEADERS_BYTES_MAX)
         .initial_stream_window_size(CALL_WINDOW_BYTES)
         .initial_connection_window_size(CONNECTION_WINDOW_BYTES)
+        .http2_max_pending_accept_reset_streams(Some(RESETS_AHEAD))
+        .http2_max_local_error_reset_streams(Some(RESETS_FOR_ERRORS))
         .http2_keepalive_interval(Some(KEEPALIVE_EVERY))
         .http2_keepalive_timeout(Some(KEEPALIVE_WITHIN))
         // An old connection makes room, and finds its way to newer replicas behind a balancer. No call is cut for that.

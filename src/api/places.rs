@@ -7,9 +7,15 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 /// Places, by who has them.
 #[derive(Debug)]
 pub struct Places<K: Hash + Eq + Copy> {
-    taken: Mutex<HashMap<K, usize>>,
+    taken: Mutex<Taken<K>>,
     each: usize,
     all: usize,
+}
+
+#[derive(Debug)]
+struct Taken<K> {
+    by: HashMap<K, usize>,
+    together: usize,
 }
 
 /// One of them. Dropping it makes room.
@@ -23,23 +29,24 @@ impl<K: Hash + Eq + Copy> Places<K> {
     /// So many for each, and so many for all together.
     #[must_use]
     pub fn new(each: usize, all: usize) -> Arc<Self> {
-        Arc::new(Self { taken: Mutex::default(), each, all })
+        let taken = Mutex::new(Taken { by: HashMap::new(), together: 0 });
+        Arc::new(Self { taken, each, all })
     }
 
     /// Takes a place. `None` if there is none left for this one.
     #[must_use]
     pub fn take(self: &Arc<Self>, of: K) -> Option<Place<K>> {
         let mut taken = self.lock();
-        let own = taken.get(&of).copied().unwrap_or_default();
-        // Counting all of them costs nothing where there is no limit for all.
-        if own >= self.each || self.all < usize::MAX && taken.values().sum::<usize>() >= self.all {
+        let own = taken.by.get(&of).copied().unwrap_or_default();
+        if own >= self.each || taken.together >= self.all {
             return None;
         }
-        taken.insert(of, own + 1);
+        taken.by.insert(of, own + 1);
+        taken.together += 1;
         Some(Place { places: Arc::clone(self), of })
     }
 
-    fn lock(&self) -> MutexGuard<'_, HashMap<K, usize>> {
+    fn lock(&self) -> MutexGuard<'_, Taken<K>> {
         self.taken.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
@@ -47,11 +54,12 @@ impl<K: Hash + Eq + Copy> Places<K> {
 impl<K: Hash + Eq + Copy> Drop for Place<K> {
     fn drop(&mut self) {
         let mut taken = self.places.lock();
-        let left = taken.get(&self.of).map_or(0, |own| own - 1);
+        taken.together -= 1;
+        let left = taken.by.get(&self.of).map_or(0, |own| own - 1);
         if left > 0 {
-            taken.insert(self.of, left);
+            taken.by.insert(self.of, left);
         } else {
-            taken.remove(&self.of);
+            taken.by.remove(&self.of);
         }
     }
 }
@@ -70,7 +78,7 @@ mod tests {
         drop(one);
         assert!(places.take(1).is_some());
         drop(two);
-        assert!(places.lock().is_empty(), "nobody who left takes up room");
+        assert!(places.lock().by.is_empty(), "nobody who left takes up room");
     }
 
     #[test]

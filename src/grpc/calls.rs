@@ -2,6 +2,7 @@
 //! must be room for it, and each is counted.
 
 use std::convert::Infallible;
+use std::net::IpAddr;
 use std::pin::Pin;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::task::{Context, Poll};
@@ -9,22 +10,38 @@ use std::time::{Duration, Instant};
 
 use futures_util::FutureExt;
 use futures_util::future::BoxFuture;
-use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio::runtime::Handle;
 use tokio::time::Sleep;
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::AbortOnDropHandle;
 use tonic::body::Body;
 use tonic::codegen::{Body as HttpBody, Bytes, Service as Calling, http};
 use tonic::service::Routes;
 use tonic::{Code, Status};
 
+use super::connections::Line;
 use super::{admission, status};
 use crate::api::Service;
 use crate::api::body::{BodyError, Share};
 use crate::api::code;
+use crate::api::places::{Place, Places};
 use crate::api::problem::Problem;
+use crate::flow::limits::{Origin, Prefix};
 use crate::metrics::{InFlight, Metrics};
 
 /// What a client sends must be there within this, however many pieces it comes in.
 const MESSAGE_WITHIN: Duration = Duration::from_secs(10);
+
+/// A client takes something of its answer within this. A stream tells more often that it is alive.
+const TAKEN_WITHIN: Duration = Duration::from_secs(30);
+
+/// Health is told at any moment, whatever else is under way: its calls have places of their own, and nobody asks for it too often. So many
+/// for each address, and for all of them.
+const HEALTH_CALLS_EACH: usize = 16;
+const HEALTH_CALLS: usize = 1_024;
+
+/// The one stream that says nothing for as long as nothing changes.
+const SILENT_STREAM: &str = "grpc.health.v1.Health/Watch";
 
 /// The methods by which calls are counted. What somebody invents counts as none of them.
 const METHODS: [&str; 15] = [
@@ -54,21 +71,41 @@ fn method(path: &str) -> &'static str {
 pub struct Calls {
     routes: Routes,
     service: Arc<Service>,
-    places: Arc<Semaphore>,
+    places: Arc<Places<Origin>>,
+    health: Arc<Places<Prefix>>,
+}
+
+/// A place that a call takes.
+enum Taken {
+    Call { _place: Place<Origin> },
+    Health { _place: Place<Prefix> },
 }
 
 impl Calls {
-    /// Has room for as many calls at a time, over all connections, as there may be connections.
+    /// Has room for as many calls at a time, over all connections, as there may be connections, and for as many of one caller as of one
+    /// address.
     pub fn new(routes: Routes, service: Arc<Service>) -> Self {
-        let places = Arc::new(Semaphore::new(service.connections_max));
-        Self { routes, service, places }
+        let places = Places::new(service.server.connections_per_address_max, service.connections_max);
+        Self { routes, service, places, health: Places::new(HEALTH_CALLS_EACH, HEALTH_CALLS) }
     }
 
     /// Lets a call in, with the place that it takes.
-    fn admit(&self, method: &str, request: &mut http::Request<Body>) -> Result<OwnedSemaphorePermit, Problem> {
-        admission::admit(&self.service, method, request)?;
-        let busy = |_| Problem::Refused(code::Code::TooManyCalls, "too many calls are under way".to_owned());
-        Arc::clone(&self.places).try_acquire_owned().map_err(busy)
+    fn admit(&self, method: &str, request: &mut http::Request<Body>) -> Result<Taken, Problem> {
+        let busy = || Problem::Refused(code::Code::TooManyCalls, "too many calls are under way".to_owned());
+        if method.starts_with("grpc.health.") {
+            let peer = admission::peer(request).unwrap_or(IpAddr::from([0, 0, 0, 0]));
+            let place = self.health.take(peer.into()).ok_or_else(busy)?;
+            return Ok(Taken::Health { _place: place });
+        }
+        let origin = admission::admit(&self.service, request)?;
+        let place = self.places.take(origin).ok_or_else(busy)?;
+        Ok(Taken::Call { _place: place })
+    }
+
+    /// Cuts the connection of a client that takes nothing of an answer.
+    fn watch(&self, method: &str, request: &http::Request<Body>) -> Option<Reader> {
+        let line = request.extensions().get::<Line>().filter(|_| method != SILENT_STREAM)?;
+        Some(Reader { cut: line.cut.clone(), runtime: self.service.runtime.clone(), taking: None })
     }
 }
 
@@ -88,9 +125,10 @@ impl Calling<http::Request<Body>> for Calls {
             Ok(place) => place,
             Err(problem) => {
                 let response = status::of(problem).into_http();
-                return async move { Ok(call.answered(response, None)) }.boxed();
+                return async move { Ok(call.answered(response, None, None)) }.boxed();
             }
         };
+        let reader = self.watch(method, &request);
         let share = Arc::new(Mutex::new(self.service.bodies.share()));
         let (bytes_max, taken) = (self.service.server.body_bytes_max, Arc::clone(&share));
         let answering = self.routes.call(request.map(|body| Body::new(Arriving::new(body, bytes_max, taken))));
@@ -98,7 +136,7 @@ impl Calling<http::Request<Body>> for Calls {
             let response = answering.await?;
             // Until here somebody may have needed the message.
             drop(share);
-            Ok(call.answered(response, Some(place)))
+            Ok(call.answered(response, Some(place), reader))
         }
         .boxed()
     }
@@ -121,10 +159,11 @@ impl Call {
     }
 
     /// Goes on with the call until the last of its answer was taken.
-    fn answered(mut self, response: http::Response<Body>, place: Option<OwnedSemaphorePermit>) -> http::Response<Body> {
+    fn answered(mut self, response: http::Response<Body>, place: Option<Taken>, reader: Option<Reader>) -> http::Response<Body> {
         self.took = Some(self.started.elapsed());
         self.note(response.headers());
-        response.map(|body| Body::new(Counted { body, call: self, _place: place }))
+        let reader = reader.map(Reader::begins);
+        response.map(|body| Body::new(Counted { body, call: self, reader, _place: place }))
     }
 
     /// An error without an answer has its code in the headers, and everything else behind its messages.
@@ -164,11 +203,37 @@ const fn name(code: Code) -> &'static str {
     }
 }
 
+/// Whoever reads an answer.
+struct Reader {
+    cut: CancellationToken,
+    runtime: Handle,
+    /// Ends the patience with it.
+    taking: Option<AbortOnDropHandle<()>>,
+}
+
+impl Reader {
+    /// From now on something is there to be taken.
+    fn begins(mut self) -> Self {
+        self.takes();
+        self
+    }
+
+    fn takes(&mut self) {
+        let cut = self.cut.clone();
+        let patience = self.runtime.spawn(async move {
+            tokio::time::sleep(TAKEN_WITHIN).await;
+            cut.cancel();
+        });
+        self.taking = Some(AbortOnDropHandle::new(patience));
+    }
+}
+
 /// The answer of a call, whose end is noted.
 struct Counted {
     body: Body,
     call: Call,
-    _place: Option<OwnedSemaphorePermit>,
+    reader: Option<Reader>,
+    _place: Option<Taken>,
 }
 
 impl HttpBody for Counted {
@@ -181,6 +246,11 @@ impl HttpBody for Counted {
             && let Some(trailers) = frame.trailers_ref()
         {
             self.call.note(trailers);
+        }
+        if frame.is_ready()
+            && let Some(reader) = &mut self.reader
+        {
+            reader.takes();
         }
         frame
     }

@@ -1,6 +1,7 @@
 //! Connections of the listener: so many at a time, of them so many of one address, and each must say soon that it speaks HTTP/2.
 
 use std::io;
+use std::net::IpAddr;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
@@ -11,7 +12,8 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::time::Sleep;
-use tonic::transport::server::{Connected, TcpConnectInfo};
+use tokio_util::sync::{CancellationToken, WaitForCancellationFutureOwned};
+use tonic::transport::server::Connected;
 
 use crate::api::Service;
 use crate::api::admission::Connections;
@@ -62,9 +64,21 @@ impl Gate {
 /// A place among all connections, and one among those of its address.
 type Taken = (OwnedSemaphorePermit, Option<Place<Prefix>>);
 
+/// What a call knows of its connection.
+#[derive(Debug, Clone)]
+pub struct Line {
+    /// Who is connected, as far as the system knows.
+    pub peer: Option<IpAddr>,
+    /// Ends the connection, with all its calls. One call alone cannot be ended while its client takes nothing of its answer.
+    pub cut: CancellationToken,
+}
+
 /// A connection with its place.
 pub struct Connection {
     stream: TcpStream,
+    line: Line,
+    /// When it is cut.
+    cut: Pin<Box<WaitForCancellationFutureOwned>>,
     /// What is still to be read of the preface, and until when.
     preface: Option<(usize, Pin<Box<Sleep>>)>,
     _taken: Taken,
@@ -74,23 +88,24 @@ impl Connection {
     fn new(stream: TcpStream, taken: Taken) -> io::Result<Self> {
         stream.set_nodelay(true)?;
         let preface = Some((PREFACE_BYTES, Box::pin(tokio::time::sleep(PREFACE_WITHIN))));
-        Ok(Self { stream, preface, _taken: taken })
+        let line = Line { peer: stream.peer_addr().ok().map(|address| address.ip()), cut: CancellationToken::new() };
+        let cut = Box::pin(line.cut.clone().cancelled_owned());
+        Ok(Self { stream, line, cut, preface, _taken: taken })
     }
 }
 
 impl Connected for Connection {
-    type ConnectInfo = TcpConnectInfo;
+    type ConnectInfo = Line;
 
-    fn connect_info(&self) -> TcpConnectInfo {
-        self.stream.connect_info()
+    fn connect_info(&self) -> Line {
+        self.line.clone()
     }
 }
 
 impl AsyncRead for Connection {
     fn poll_read(mut self: Pin<&mut Self>, context: &mut Context<'_>, buffer: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
-        if let Some((_, until)) = &mut self.preface
-            && until.as_mut().poll(context).is_ready()
-        {
+        let late = self.preface.as_mut().is_some_and(|(_, until)| until.as_mut().poll(context).is_ready());
+        if late || self.cut.as_mut().poll(context).is_ready() {
             return Poll::Ready(Err(io::ErrorKind::TimedOut.into()));
         }
         let before = buffer.filled().len();

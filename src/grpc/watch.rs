@@ -57,6 +57,15 @@ struct Writer {
 }
 
 impl Writer {
+    /// What is wanted of these events, and up to which position they were looked through if the last one is not.
+    fn messages(&self, events: Vec<ToldEvent>) -> Vec<InvoicesWatchResponse> {
+        let last = events.last().map(|event| event.position);
+        let mut messages: Vec<_> = events.into_iter().filter_map(|event| self.message(event)).collect();
+        let told = messages.last().map(|message| message.position);
+        messages.extend(last.filter(|_| told != last).map(|position| InvoicesWatchResponse { position, event: None }));
+        messages
+    }
+
     fn message(&self, told: ToldEvent) -> Option<InvoicesWatchResponse> {
         let particulars: Particulars = serde_json::from_str(&told.body).unwrap_or_default();
         let Names { event, invoice, payment } = particulars.data;
@@ -73,7 +82,7 @@ impl Sink for Writer {
     async fn take(&self, piece: Piece) -> bool {
         let messages = match piece {
             Piece::Beginning(position) | Piece::Nothing(position) => vec![InvoicesWatchResponse { position, event: None }],
-            Piece::Events(events) => events.into_iter().filter_map(|event| self.message(event)).collect(),
+            Piece::Events(events) => self.messages(events),
         };
         for message in messages {
             if self.sender.send(message).await.is_err() {

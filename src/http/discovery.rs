@@ -104,8 +104,8 @@ fn network(text: &str) -> Result<Network, Problem> {
 
 #[derive(Debug, Deserialize, JsonSchema)]
 struct ListQuery {
-    /// How many at most; 20 if nothing is said.
-    #[schemars(range(min = 1, max = LIMIT_MAX))]
+    /// How many at most; 20 if nothing is said. No page has more than 100.
+    #[schemars(range(min = 1))]
     limit: Option<u32>,
     /// How many to leave out.
     #[schemars(range(max = OFFSET_MAX))]
@@ -117,8 +117,8 @@ struct SearchQuery {
     /// Words; needed.
     #[schemars(required, length(min = 1, max = QUERY_CHARS_MAX))]
     query: Option<String>,
-    /// How many at most; 20 if nothing is said.
-    #[schemars(range(min = 1, max = LIMIT_MAX))]
+    /// How many at most; 20 if nothing is said. No page has more than 100.
+    #[schemars(range(min = 1))]
     limit: Option<u32>,
     /// `pagination.cursor` of the page before.
     cursor: Option<String>,
@@ -219,6 +219,11 @@ fn parameters<T>(wanted: Parameters<Wanted>, query: Parameters<T>) -> Result<(Wa
     Ok((wanted.map_err(malformed)?.into_inner(), query.map_err(malformed)?.into_inner()))
 }
 
+/// How many a page has. The clients of x402 ask for a thousand where they mean all, and turn pages by what the answer says.
+fn page_of(limit: Option<u32>) -> Result<u32, Problem> {
+    page_size_or(limit.map(|limit| limit.min(LIMIT_MAX)), PAGE)
+}
+
 fn require_on(flows: &Flows) -> Result<(), Problem> {
     if flows.discovery.is_on() { Ok(()) } else { Err(Problem::NotFound) }
 }
@@ -229,7 +234,7 @@ async fn list(service: Data<Service>, wanted: Parameters<Wanted>, query: Paramet
         async move {
             require_on(&flows)?;
             let (wanted, query) = parameters?;
-            let (filter, limit) = (wanted.filter()?, page_size_or(query.limit, PAGE)?);
+            let (filter, limit) = (wanted.filter()?, page_of(query.limit)?);
             let offset = query.offset.unwrap_or(0);
             if offset > OFFSET_MAX {
                 return Err(Problem::BadParameter(format!("offset is at most {OFFSET_MAX}")));
@@ -253,7 +258,7 @@ async fn search(service: Data<Service>, wanted: Parameters<Wanted>, query: Param
         async move {
             require_on(&flows)?;
             let (wanted, query) = parameters?;
-            let (filter, limit) = (wanted.filter()?, page_size_or(query.limit, PAGE)?);
+            let (filter, limit) = (wanted.filter()?, page_of(query.limit)?);
             let words = words(query.query.as_deref())?;
             // A cursor counts what was read, so it is good for this very search.
             let owner = format!("{words:?} {wanted:?}");

@@ -67,7 +67,7 @@ async function main() {
   try {
     const chain = await add(startChain({ blockTime: 1 }));
     const quittance = await add(startQuittance({ chains: [chain], keyOf: ({ world }) => world.accounts.signers[0].key }));
-    const prometheus = await add(startPrometheus(new URL(quittance.operationsUrl).host));
+    const prometheus = await add(startPrometheus([new URL(quittance.operationsUrl).host]));
     await until('the first scrape', async () => (await prometheus.ask('quittance_build_info')).length === 1);
 
     const { network, payers, merchant: payTo } = chain.world;

@@ -1,7 +1,7 @@
 // A real Prometheus, on what compose.yaml gives it.
 
 import { spawn } from 'node:child_process';
-import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { mkdirSync, mkdtempSync, readFileSync, readdirSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
@@ -11,12 +11,31 @@ import { endWithUs } from '../../dev/lifetime.mjs';
 export const ROOT = fileURLToPath(new URL('../..', import.meta.url));
 export const CHART = join(ROOT, 'helm/quittance');
 
-/** Starts it, with quicker scrapes and the service at other addresses. */
-export async function startPrometheus(...targets) {
+const SECONDS = { s: 1, m: 60, h: 3_600 };
+
+/** Windows are not shortened below this, so that they hold several scrapes. */
+const WINDOW_MIN = 10;
+
+/** Alerts that wait, and look back, for a fraction of their time. */
+function hurried(rules, hurry) {
+  const shorter = (number, unit, least) => `${Math.max(least, Math.round((number * SECONDS[unit]) / hurry))}s`;
+  return rules
+    .replaceAll(/for: (\d+)([smh])/g, (_, number, unit) => `for: ${shorter(number, unit, 1)}`)
+    .replaceAll(/predict_linear\((.*), (\d+)\)/g, (_, range, ahead) => `predict_linear(${range}, ${Math.round(ahead / hurry)})`)
+    .replaceAll(/\[(\d+)([smh])(:\d+[smh])?\]/g, (_, number, unit, step) => `[${shorter(number, unit, WINDOW_MIN)}${step ? ':1s' : ''}]`);
+}
+
+/** Starts it, with quicker scrapes and the service at other addresses, and with alerts that wait for a fraction of their time. */
+export async function startPrometheus(targets, hurry = 1) {
   const directory = mkdtempSync(join(tmpdir(), 'quittance-prometheus-'));
+  mkdirSync(join(directory, 'alerts'));
+  for (const file of readdirSync(join(CHART, 'alerts'))) {
+    const rules = readFileSync(join(CHART, 'alerts', file), 'utf8');
+    writeFileSync(join(directory, 'alerts', file), hurry === 1 ? rules : hurried(rules, hurry));
+  }
   const config = readFileSync(join(ROOT, 'deploy/prometheus.yaml'), 'utf8')
     .replaceAll('15s', '1s')
-    .replace('alerts/*.yaml', `${CHART}/alerts/*.yaml`)
+    .replace('alerts/*.yaml', `${directory}/alerts/*.yaml`)
     .replace('"quittance:9464"', targets.map((target) => `"${target}"`).join(', '));
   writeFileSync(join(directory, 'prometheus.yaml'), config);
   const port = await freePort(9090);

@@ -3,6 +3,7 @@
 use futures_util::StreamExt;
 use quittance::grpc::v1::InvoicesWatchRequest;
 use quittance::grpc::v1::invoices_client::InvoicesClient;
+use tonic::transport::Endpoint;
 use tonic_health::pb::HealthCheckRequest;
 use tonic_health::pb::health_check_response::ServingStatus;
 use tonic_health::pb::health_client::HealthClient;
@@ -86,9 +87,62 @@ async fn there_is_room_for_so_many_calls() {
 
     let refused = FacilitatorClient::new(channel.clone()).supported(SupportedRequest {}).await.expect_err("a refusal");
     assert_eq!(refusal(&refused), (Code::Unavailable, "too_many_calls".to_owned()));
+    let health = HealthClient::new(channel.clone()).check(about("")).await;
+    assert!(health.is_ok(), "health has room of its own: {health:?}");
 
     drop(watched);
     eventually("room", PATIENCE, || async { FacilitatorClient::new(channel.clone()).supported(SupportedRequest {}).await.ok() })
+        .await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn one_caller_has_so_many_calls_and_leaves_room_for_others() {
+    let (_chain, facilitator) = start("access = \"open\"\nconnections_per_address_max = 4\n").await;
+    let merchant = Merchant::open(&facilitator).await;
+    let channel = connect(&facilitator);
+    let mut watched = Vec::new();
+
+    // The first one may still count for the address, because the key was not known.
+    let refused = loop {
+        let watching = keyed(InvoicesWatchRequest::default(), merchant.key());
+        match InvoicesClient::new(channel.clone()).watch(watching).await {
+            Ok(stream) if watched.len() < 6 => watched.push(stream),
+            Ok(_) => panic!("there is no end"),
+            Err(refused) => break refused,
+        }
+    };
+
+    assert_eq!(refusal(&refused), (Code::Unavailable, "too_many_calls".to_owned()));
+    assert!(FacilitatorClient::new(channel.clone()).supported(SupportedRequest {}).await.is_ok());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn whoever_watches_health_takes_no_call_from_others() {
+    let (_chain, facilitator) = start(OPEN).await;
+    let channel = connect(&facilitator);
+    let mut client = HealthClient::new(channel.clone());
+    let mut watched = Vec::new();
+    for _ in 0..16 {
+        watched.push(client.watch(about("")).await.expect("a stream"));
+    }
+
+    let refused = client.watch(about("")).await.expect_err("a refusal");
+    assert_eq!(refusal(&refused), (Code::Unavailable, "too_many_calls".to_owned()));
+    assert!(FacilitatorClient::new(channel.clone()).supported(SupportedRequest {}).await.is_ok());
+    drop(watched);
+    eventually("room", PATIENCE, || async { HealthClient::new(channel.clone()).check(about("")).await.ok() }).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn whoever_takes_nothing_of_an_answer_is_cut() {
+    let (_chain, facilitator) = start(OPEN).await;
+    let endpoint = Endpoint::from_shared(facilitator.grpc.clone()).expect("an address").initial_stream_window_size(Some(0));
+    let mut deaf = FacilitatorClient::new(endpoint.connect_lazy());
+
+    let ended = tokio::time::timeout(2 * PATIENCE, deaf.supported(SupportedRequest {})).await.expect("it is cut");
+
+    assert!(ended.is_err(), "nothing of it was taken: {ended:?}");
+    eventually("room", PATIENCE, || async { (facilitator.metric("quittance_grpc_requests_in_flight").await == 0.0).then_some(()) })
         .await;
 }
 

@@ -96,6 +96,8 @@ async fn whoever_watches_one_invoice_hears_of_no_other() {
 
     let mut watch = Watch::open(connect(&facilitator), merchant.key(), Some(wanted), Some(0)).await.expect("a stream");
     assert_eq!(watch.step().await.expect("a message").expect("one"), InvoicesWatchResponse { position: 0, event: None });
+    let others = watch.step().await.expect("a message").expect("one");
+    assert!(others.position > 0 && others.event.is_none(), "whoever comes back need not be told of them again: {others:?}");
     assert_eq!(merchant.post(&format!("/v1/invoices/{wanted}/cancel"), &json!({})).await.0, 200);
 
     let told = watch.events(1).await;

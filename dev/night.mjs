@@ -1,0 +1,230 @@
+// A bad night: takes away what the service needs, one thing after the other, while twenty payments are made in a second, and watches who is
+// alarmed and when: node dev/night.mjs. The binary is QUITTANCE_BIN.
+//
+// --write puts the timeline into docs/RELIABILITY.md, and --only TEXT plays what has that in its name.
+//
+// Alarms wait for minutes, so the night is hurried: every time in the alerts is divided by HURRY, and nothing else is changed in them. In the
+// end the chain says of each payment whether what was told of it is true.
+
+import { execFileSync } from 'node:child_process';
+import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { parseArgs } from 'node:util';
+import { setTimeout as sleep } from 'node:timers/promises';
+import { toHex } from 'viem';
+import { startChain } from './chain/start.mjs';
+import { closeWhenAsked } from './lifetime.mjs';
+import { startNode } from './night/node.mjs';
+import { judge, startPayments } from './night/payments.mjs';
+import { startReceiver } from './night/receiver.mjs';
+import { startReplicas } from './night/replicas.mjs';
+import { ROOT, startPrometheus } from '../tests/deploy/prometheus.mjs';
+
+const HURRY = 20;
+const PER_SECOND = 20;
+const DEADLINE_MS = 300_000;
+const { values: OPTIONS } = parseArgs({ options: { write: { type: 'boolean' }, only: { type: 'string', default: '' } } });
+const PAGE = join(ROOT, 'docs/RELIABILITY.md');
+const DEAR = toHex(500n * 10n ** 9n);
+
+const seconds = (milliseconds) => Math.round(milliseconds / 1_000);
+const postgres = (action, directory) =>
+  execFileSync(join(ROOT, 'scripts/postgres.sh'), [action, directory], { stdio: ['ignore', 'pipe', 'ignore'] }).toString().trim();
+
+/** What happens in the night. Each thing begins, and ends when its alerts have fired; then they must clear. */
+function acts({ chain, node, receiver, replicas, server }) {
+  const signer = chain.world.accounts.signers[0].address;
+  const every = (milliseconds, action) => {
+    const timer = setInterval(() => action().catch(() => {}), milliseconds);
+    return () => clearInterval(timer);
+  };
+  let relax;
+  return [
+    {
+      what: 'The database is restarted',
+      alerts: ['QuittanceDatabaseOutOfReach'],
+      begin: () => postgres('stop', server),
+      end: () => postgres('again', server),
+    },
+    {
+      what: 'The only provider is out of reach',
+      alerts: ['QuittanceHeadStandsStill', 'QuittanceNodeFailing'],
+      begin: () => (node.mood = 'away'),
+      end: () => (node.mood = 'well'),
+    },
+    {
+      what: 'The signer has no coins left',
+      alerts: ['QuittanceSignerShort', 'QuittanceNetworkUnavailable'],
+      begin: () => chain.rpc.call('anvil_setBalance', [signer, toHex(10n ** 12n)]),
+      end: () => chain.rpc.call('anvil_setBalance', [signer, toHex(10n ** 22n)]),
+    },
+    {
+      what: 'Gas costs fifty thousand times as much',
+      alerts: ['QuittancePaymentsFailing'],
+      begin: () => (relax = every(300, () => chain.rpc.call('anvil_setNextBlockBaseFeePerGas', [DEAR]))),
+      end: async () => (relax(), await chain.rpc.call('anvil_setNextBlockBaseFeePerGas', [toHex(10n ** 7n)])),
+    },
+    {
+      what: 'Twelve blocks are replaced',
+      alerts: ['QuittanceReorganisationDeep'],
+      begin: () => chain.rpc.call('anvil_reorg', [12, []]),
+      end: () => {},
+    },
+    {
+      what: 'The provider takes transactions and loses them, so that the nonce is stuck',
+      alerts: ['QuittancePaymentsNotLanding'],
+      begin: () => (node.mood = 'losing'),
+      end: () => (node.mood = 'well'),
+    },
+    {
+      what: 'The receiver of webhooks is down',
+      alerts: ['QuittanceWebhooksFailing'],
+      begin: () => (receiver.down = true),
+      end: () => (receiver.down = false),
+    },
+    { what: 'Every replica is replaced, one after the other', alerts: [], begin: () => replicas.roll(), end: () => {} },
+  ];
+}
+
+/** The names of the alerts that fire now. */
+async function firing(prometheus) {
+  const result = await prometheus.ask('group by (alertname) (ALERTS{alertstate="firing"})');
+  return new Set(result.map(({ metric }) => metric.alertname));
+}
+
+/** Waits until what fires is as wanted, and notes in `seen` what fires meanwhile. */
+async function until(prometheus, what, seen, wanted) {
+  const began = Date.now();
+  for (;;) {
+    const now = await firing(prometheus);
+    now.forEach((alert) => seen.add(alert));
+    if (wanted(now)) return seconds(Date.now() - began);
+    if (Date.now() - began > DEADLINE_MS) {
+      const names = (alerts) => [...alerts].sort().join(', ') || 'nothing';
+      throw new Error(`${what}: after ${seconds(DEADLINE_MS)} s there is ${names(now)}, and since it began there was ${names(seen)}`);
+    }
+    await sleep(500);
+  }
+}
+
+async function play(prometheus, { what, alerts, begin, end }) {
+  const seen = new Set();
+  await begin();
+  const fired = await until(prometheus, what, seen, (now) => alerts.every((alert) => now.has(alert)));
+  await end();
+  const cleared = await until(prometheus, what, seen, (now) => now.size === 0);
+  const others = [...seen].filter((alert) => !alerts.includes(alert)).sort();
+  console.log(`${what}: ${alerts.join(', ') || 'nothing'} after ${fired} s, also ${others.join(', ') || 'nothing'}; cleared ${cleared} s after the end`);
+  return { what, alerts, others, fired, cleared };
+}
+
+/** Every event that the ledger has was told: those that wait for a later attempt are asked for now. */
+async function untilTold({ url, key, webhook, receiver }) {
+  const ask = async (method, path) => {
+    const response = await fetch(url + path, { method, headers: { authorization: `Bearer ${key}`, accept: 'application/json' } });
+    if (!response.ok) throw new Error(`${method} ${path}: ${response.status}`);
+    return response.json();
+  };
+  const events = [];
+  for (let after = '0'; after; ) {
+    const page = await ask('GET', `/v1/events?after=${after}&limit=100`);
+    events.push(...page.events.map(({ data }) => data.event));
+    after = page.events.length === 100 ? page.nextCursor : null;
+  }
+  const missing = () => events.filter((event) => !receiver.heard.has(event));
+  const wanted = new Set(missing());
+  for (let cursor = ''; cursor !== null; ) {
+    const page = await ask('GET', `/v1/webhooks/${webhook}/deliveries?limit=100${cursor && `&cursor=${cursor}`}`);
+    const late = page.deliveries.filter(({ event }) => wanted.has(event));
+    for (const { id } of late) await ask('POST', `/v1/webhooks/${webhook}/deliveries/${id}/redeliver`);
+    cursor = page.nextCursor ?? null;
+  }
+  const deadline = Date.now() + DEADLINE_MS;
+  while (missing().length > 0 && Date.now() < deadline) await sleep(200);
+  return { events: events.length, late: wanted.size, untold: missing().length };
+}
+
+function write(timeline, verdict, told) {
+  const table = timeline.map(
+    ({ what, alerts, others, fired, cleared }) => `| ${what} | ${alerts.join(', ') || 'none'} | ${fired} s | ${cleared} s | ${others.join(', ') || 'none'} |`,
+  );
+  const refused = Object.entries(verdict.refused).map(([reason, count]) => `${count} \`${reason}\``).join(', ') || 'none';
+  const lines = [
+    `Measured on ${new Date().toISOString().slice(0, 10)}: ${PER_SECOND} payments a second, every time in the alerts divided by ${HURRY}.`,
+    '',
+    '| what happens | must fire | after | all clear after the end | fired as well |',
+    '|---|---|---|---|---|',
+    ...table,
+    '',
+    `${verdict.payments} payments: ${verdict.paid} told as paid, ${verdict.toldBefore} told so again, refused ${refused}; ${verdict.unknown} without an answer, **${verdict.wrong} wrong** by the`,
+    `chain. Half were told within ${verdict.medianSeconds.toFixed(1)} s, the last within ${verdict.slowestSeconds.toFixed(1)} s. ${told.events} events: ${told.late} told when they were asked for again, ${told.untold} untold.`,
+  ];
+  const page = readFileSync(PAGE, 'utf8');
+  const [before, rest] = page.split('<!-- night:begin -->');
+  const [, after] = rest.split('<!-- night:end -->');
+  writeFileSync(PAGE, `${before}<!-- night:begin -->\n${lines.join('\n')}\n<!-- night:end -->${after}`);
+}
+
+async function night(add, directory, server) {
+  const chain = await add(startChain({ blockTime: 1, slotsInAnEpoch: 32 }));
+  const database = postgres('start', server);
+  await add({ stop: () => postgres('stop', server) });
+  const node = await add(startNode(chain.url));
+  const receiver = await add(startReceiver());
+  const replicas = await add(startReplicas({ binary: process.env.QUITTANCE_BIN, directory, chain, node, database }));
+  const key = /^API key\s+(\S+)/m.exec(replicas.command('account', 'create', 'A shop'))[1];
+  const registered = await fetch(`${replicas.urls[0]}/v1/webhooks`, {
+    method: 'POST',
+    headers: { authorization: `Bearer ${key}`, 'content-type': 'application/json' },
+    body: JSON.stringify({ url: receiver.url }),
+  });
+  if (!registered.ok) throw new Error(`the webhook was answered ${registered.status}`);
+  const { id: webhook } = await registered.json();
+  const prometheus = await add(startPrometheus(replicas.targets, HURRY));
+
+  const payTo = chain.world.merchant;
+  const payments = startPayments({ chain, payTo, perSecond: PER_SECOND, urls: replicas.urls, key });
+  await sleep(15_000);
+  await until(prometheus, 'All is well', new Set(), (now) => now.size === 0);
+  const timeline = [];
+  const wanted = acts({ chain, node, receiver, replicas, server }).filter(({ what }) => what.includes(OPTIONS.only));
+  try {
+    for (const act of wanted) timeline.push(await play(prometheus, act));
+  } catch (error) {
+    console.error(await judge({ chain, payTo }, await payments.stop()));
+    throw error;
+  }
+
+  const verdict = await judge({ chain, payTo }, await payments.stop());
+  const told = await untilTold({ url: replicas.urls[0], key, webhook, receiver });
+  console.log(JSON.stringify({ verdict, told }, null, 1));
+  if (verdict.wrong + verdict.unknown + told.untold > 0) throw new Error('the night went wrong');
+  if (OPTIONS.write) write(timeline, verdict, told);
+}
+
+async function main() {
+  const [directory, server] = ['quittance-night-', 'pg'].map((name) => mkdtempSync(join(tmpdir(), name)));
+  const started = [];
+  const add = async (starting) => {
+    started.push(await starting);
+    return started.at(-1);
+  };
+  const stop = async () => {
+    while (started.length) await Promise.resolve(started.pop().stop()).catch(() => {});
+    rmSync(server, { recursive: true, force: true });
+    if (process.exitCode === 0) rmSync(directory, { recursive: true, force: true });
+    else console.error(`the logs are in ${directory}`);
+  };
+  closeWhenAsked(stop);
+  process.exitCode = 1;
+  try {
+    await night(add, directory, server);
+    process.exitCode = 0;
+  } catch (error) {
+    console.error(error.message);
+  }
+  await stop();
+}
+
+await main();

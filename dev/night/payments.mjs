@@ -1,0 +1,106 @@
+// Payments at a steady rate, by a server that does as those of the SDKs do, only longer: it asks again with the same body until it has been
+// told how the payment ended.
+
+import { setTimeout as sleep } from 'node:timers/promises';
+import { privateKeyToAccount } from 'viem/accounts';
+import { toEventSelector } from 'viem';
+import { authorize } from '../wallet.mjs';
+
+const USED = toEventSelector('AuthorizationUsed(address,bytes32)');
+const TRANSFER = toEventSelector('Transfer(address,address,uint256)');
+const PATIENCE_MS = 400_000;
+const ASK_WITHIN_MS = 30_000;
+const ATOMIC = '1000';
+
+/** What an answer means: that it was paid, that it was and an answer that was lost has said so, that it will not be, or nothing yet. */
+function meaning({ status, body }) {
+  if (status === 200 && body.success === true) return { told: 'paid' };
+  if (body.errorReason === 'duplicate_settlement') return { told: 'before' };
+  if (status < 500 && status !== 429 && body.errorReason !== 'settlement_pending') return { told: 'refused', reason: body.errorReason };
+  return null;
+}
+
+async function ask(url, key, body) {
+  const response = await fetch(`${url}/settle`, {
+    method: 'POST',
+    headers: { authorization: `Bearer ${key}`, 'content-type': 'application/json' },
+    body: JSON.stringify(body),
+    signal: AbortSignal.timeout(ASK_WITHIN_MS),
+  });
+  return { status: response.status, body: await response.json() };
+}
+
+/** Settles one payment at whichever replica answers, and returns what was said in the end. */
+async function settle({ urls, key }, body, number) {
+  const deadline = Date.now() + PATIENCE_MS;
+  for (let attempt = 0; Date.now() < deadline; attempt++) {
+    const answer = await ask(urls[(number + attempt) % urls.length], key, body).catch(() => null);
+    const meant = answer && meaning(answer);
+    if (meant) return { ...meant, attempts: attempt + 1 };
+    await sleep(500);
+  }
+  return { told: 'nothing', attempts: 0 };
+}
+
+/** Begins to pay `perSecond` times a second. */
+export function startPayments({ chain, payTo, perSecond, ...service }) {
+  const { network, usdc, usdcName, usdcVersion, payers } = chain.world;
+  const accounts = payers.map(({ key }) => privateKeyToAccount(key));
+  const extra = { name: usdcName, version: usdcVersion };
+  const requirements = { scheme: 'exact', network, asset: usdc, amount: ATOMIC, payTo, maxTimeoutSeconds: 500, extra };
+  const ended = [];
+  let stopped = false;
+  const pay = async (number) => {
+    const account = accounts[number % accounts.length];
+    const body = await authorize(account, requirements);
+    const began = Date.now();
+    const outcome = await settle(service, body, number);
+    return { nonce: body.paymentPayload.payload.authorization.nonce, took: Date.now() - began, ...outcome };
+  };
+  const paying = (async () => {
+    const began = Date.now();
+    for (let number = 0; !stopped; number++) {
+      ended.push(pay(number));
+      await sleep(Math.max(0, began + ((number + 1) * 1_000) / perSecond - Date.now()));
+    }
+  })();
+  return {
+    /** Begins nothing new, and waits for the end of what was begun. */
+    async stop() {
+      stopped = true;
+      await paying;
+      return Promise.all(ended);
+    },
+  };
+}
+
+function count(names) {
+  const counts = {};
+  for (const name of names) counts[name] = (counts[name] ?? 0) + 1;
+  return counts;
+}
+
+/** What the chain says of the payments, beside what was told of them: how many there were, and how many were told wrongly. */
+export async function judge({ chain, payTo }, payments) {
+  const logs = (topics) => chain.rpc.call('eth_getLogs', [{ fromBlock: '0x0', toBlock: 'latest', address: chain.world.usdc, topics }]);
+  const recipient = `0x${payTo.slice(2).toLowerCase().padStart(64, '0')}`;
+  const [used, transfers] = [await logs([USED]), await logs([TRANSFER, null, recipient])];
+  const times = count(used.map(({ topics }) => topics[2]));
+  const moved = ({ nonce }) => times[nonce] ?? 0;
+  const of = (...told) => payments.filter((payment) => told.includes(payment.told));
+  const took = payments.map(({ took }) => took).sort((one, other) => one - other);
+  return {
+    payments: payments.length,
+    paid: of('paid').length,
+    toldBefore: of('before').length,
+    refused: count(of('refused').map(({ reason }) => reason)),
+    unknown: of('nothing').length,
+    slowestSeconds: took.at(-1) / 1_000,
+    medianSeconds: took[Math.floor(took.length / 2)] / 1_000,
+    wrong:
+      of('paid', 'before').filter((payment) => moved(payment) !== 1).length +
+      of('refused').filter((payment) => moved(payment) !== 0).length +
+      payments.filter((payment) => moved(payment) > 1).length +
+      Math.abs(transfers.length - payments.filter((payment) => moved(payment) === 1).length),
+  };
+}
