@@ -503,8 +503,14 @@ pub trait Chain: Send + Sync {
     async fn check_payable(&self, address: Address) -> Result<Payable, ChainError>;
 
     /// Searches for the use of one authorization in a range of blocks: the slow path, for what the watcher passed before we
-    /// held the payment. Returns the whole block that holds it.
-    async fn lookup(&self, payment: &Sendable, from: u64, to: u64) -> Result<Option<Observed>, ChainError>;
+    /// held the payment. Returns the whole block that holds it. `taken` are the transfers of these blocks, by their block and position,
+    /// that pay other payments: where the network does not say whose a transfer is, it is none of them.
+    async fn lookup(
+        &self,
+        payment: &Sendable,
+        blocks: RangeInclusive<u64>,
+        taken: &[(BlockHash, u32)],
+    ) -> Result<Option<Observed>, ChainError>;
 }
 
 /// The configured networks.

@@ -657,10 +657,15 @@ impl Chain for EvmChain {
         Ok(payable::check(address, &tokens, &self.signer_addresses).map_or_else(Payable::No, |()| Payable::Yes))
     }
 
-    async fn lookup(&self, payment: &Sendable, from: u64, to: u64) -> Result<Option<Observed>, ChainError> {
+    async fn lookup(
+        &self,
+        payment: &Sendable,
+        blocks: RangeInclusive<u64>,
+        taken: &[(BlockHash, u32)],
+    ) -> Result<Option<Observed>, ChainError> {
         match self.signed_for(payment) {
-            Ok(Signed::Authorization(authorization)) => self.blocks.lookup(&authorization, from, to).await,
-            Ok(Signed::Permit(permit)) => self.blocks.lookup_nonce(&permit, from, to).await,
+            Ok(Signed::Authorization(authorization)) => self.blocks.lookup(&authorization, *blocks.start(), *blocks.end()).await,
+            Ok(Signed::Permit(permit)) => self.blocks.lookup_nonce(&permit, blocks, taken).await,
             Err(_) => Ok(None),
         }
     }

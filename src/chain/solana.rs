@@ -614,7 +614,12 @@ impl Chain for SolanaChain {
 
     /// Nobody else can land what our fee payer has not signed, and it signs the same message with the same signature each time
     /// (RFC 8032). So the name is known even if a restored ledger has lost it.
-    async fn lookup(&self, payment: &Sendable, _from: u64, to: u64) -> Result<Option<Observed>, ChainError> {
+    async fn lookup(
+        &self,
+        payment: &Sendable,
+        blocks: RangeInclusive<u64>,
+        _: &[(BlockHash, u32)],
+    ) -> Result<Option<Observed>, ChainError> {
         let authorization = self.authorization(&payment.payload)?;
         let fee_payer = authorization.transaction.fee_payer();
         let Some((name, _)) = self.signers.iter().find(|(_, signer)| signer.address() == *fee_payer) else { return Ok(None) };
@@ -622,7 +627,7 @@ impl Chain for SolanaChain {
         let Sendable { ref key, asset, payer, pay_to, amount, .. } = *payment;
         let sent = Sent { transaction: &id, key, asset, payer, pay_to, amount };
         let Outcomes { mut observed, unclear } =
-            statuses::outcomes(&self.nodes, &self.blocks, &[sent], Effort::Thorough(to)).await?;
+            statuses::outcomes(&self.nodes, &self.blocks, &[sent], Effort::Thorough(*blocks.end())).await?;
         if unclear.is_empty() {
             Ok(observed.pop())
         } else {

@@ -24,7 +24,7 @@ use crate::domain::verification::Sendable;
 use crate::ledger::events::{self, NewEvent};
 use crate::ledger::leases::{self, Lease};
 use crate::ledger::news::notify_block;
-use crate::ledger::{Db, LedgerError, blocks, commit, invoices, payments, receipts, submissions};
+use crate::ledger::{Db, LedgerError, blocks, commit, invoices, payments, receipts, submissions, transfers};
 use crate::metrics::PaidBy;
 use crate::telemetry::ErrorChain;
 
@@ -176,7 +176,8 @@ impl Flows {
     /// The network could not be read, or the database could not be reached.
     pub async fn claim_use(&self, chain: &Arc<dyn Chain>, payment: &Sendable, cursor: u64) -> Result<bool, Unavailable> {
         let from = self.ledger.first_checked(payment.id).await?.unwrap_or(cursor).min(cursor);
-        let Some(mut observed) = chain.lookup(payment, from, cursor).await? else { return Ok(false) };
+        let taken = self.ledger.taken_by_payments(&chain.profile().network, from..=cursor).await?;
+        let Some(mut observed) = chain.lookup(payment, from..=cursor, &taken).await? else { return Ok(false) };
         observed.uses.retain(|entry| entry.key == payment.key);
         self.claim_late(chain, observed, is_large(chain, payment.asset, payment.amount)).await
     }
@@ -235,6 +236,10 @@ impl Flows {
         }
         let held = hold_payments(&mut db, network, uses).await?;
         let findings = find(&held, uses);
+        // Of two payments that are alike, both may have been found paid by one transfer. Whoever comes second looks again.
+        if transfers::pays_another(&mut db, network, block, &findings.paid).await? {
+            return Ok(false);
+        }
         let owners = owners(&mut db, network, moved_by(uses)).await?;
         let credited = credit(&mut db, network, block, (&[], &owners), &findings.paid, &BTreeSet::new()).await?;
         receipts::issue(&mut db, network, &block.hash, now).await?;

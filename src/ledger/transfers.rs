@@ -1,17 +1,20 @@
 //! Transfers in blocks, and the claims that they pay.
 
+use std::ops::RangeInclusive;
+
 use chrono::{DateTime, Utc};
 use sqlx::PgConnection;
 use sqlx::types::BigDecimal;
 use uuid::Uuid;
 
-use super::{Column, LedgerError, from_bigint, read_address, read_amount, to_bigint, to_decimal};
+use super::{Column, Ledger, LedgerError, from_bigint, read_address, read_amount, to_bigint, to_decimal};
 use crate::domain::address::{encode_base58, encode_hex};
 use crate::domain::amount::Amount;
-use crate::domain::block::Block;
+use crate::domain::block::{Block, BlockHash};
 use crate::domain::ids::{AccountId, InvoiceId, PaymentId, TransferId};
 use crate::domain::matching::Basis;
 use crate::domain::network::Network;
+use crate::domain::payment::Payment;
 use crate::domain::transfer::{Mark, TransactionId, Transfer, occurrences};
 
 mod listing;
@@ -132,6 +135,55 @@ pub async fn claim(db: &mut PgConnection, network: &Network, block: &Block, clai
     .execute(db)
     .await?;
     Ok(())
+}
+
+impl Ledger {
+    /// The transfers in these blocks that pay payments, by block and position.
+    ///
+    /// # Errors
+    /// The database could not be reached.
+    pub async fn taken_by_payments(
+        &self,
+        network: &Network,
+        heights: RangeInclusive<u64>,
+    ) -> Result<Vec<(BlockHash, u32)>, LedgerError> {
+        let rows = sqlx::query!(
+            "SELECT block_hash, index FROM claims
+             WHERE network = $1 AND block_number BETWEEN $2 AND $3 AND payment_id IS NOT NULL",
+            network.as_str(),
+            to_bigint(*heights.start()),
+            to_bigint(*heights.end()),
+        );
+        let rows = rows.fetch_all(self.pool()).await?;
+        Ok(rows.into_iter().map(|row| (row.block_hash, from_integer(row.index))).collect())
+    }
+}
+
+/// Whether a transfer in a block of which it was found that it pays a payment pays another one.
+///
+/// # Errors
+/// The database could not be reached.
+pub async fn pays_another(
+    db: &mut PgConnection,
+    network: &Network,
+    block: &Block,
+    found: &[(&Payment, &Transfer)],
+) -> Result<bool, LedgerError> {
+    let indices: Vec<_> = found.iter().map(|(_, transfer)| to_integer(transfer.index)).collect();
+    let payments: Vec<_> = found.iter().map(|(payment, _)| payment.id.uuid()).collect();
+    let another = sqlx::query_scalar!(
+        r#"
+        SELECT EXISTS (
+            SELECT FROM claims c JOIN unnest($3::int[], $4::uuid[]) AS f (index, payment_id) ON c.index = f.index
+            WHERE c.network = $1 AND c.block_hash = $2 AND c.payment_id <> f.payment_id
+        ) AS "another!"
+        "#,
+        network.as_str(),
+        block.hash,
+        &indices,
+        &payments,
+    );
+    Ok(another.fetch_one(db).await?)
 }
 
 /// Of these positions in a block, those of transfers that pay something already, with the invoice if it is one.

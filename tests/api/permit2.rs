@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use alloy::primitives::{Address, U256};
+use futures_util::future::join_all;
 use quittance::domain::reason::Reason;
 use serde_json::{Value, json};
 
@@ -222,7 +223,7 @@ async fn of_many_who_settle_for_nothing_at_once_one_is_told() {
     let world = World::start().await;
     let body = world.upto(world.payer(0).await).v2_of(0);
 
-    let answers = futures_util::future::join_all((0..16).map(|_| world.settle(&body))).await;
+    let answers = join_all((0..16).map(|_| world.settle(&body))).await;
 
     let successes = answers.iter().filter(|answer| answer["success"] == true).count();
     let duplicates = answers.iter().filter(|answer| answer["errorReason"] == "duplicate_settlement").count();
@@ -258,7 +259,7 @@ async fn a_stranger_who_lands_it_first_pays_it() {
         let (to, call) = if index == 0 {
             (proxy.clone(), signed.landing())
         } else {
-            (chain.text("/multicall3"), through_multicall(&proxy, signed.landing()))
+            (chain.text("/multicall3"), through_multicall(&proxy, [signed.landing()]))
         };
         // Both wait for one block, in which the stranger's offers more.
         let theirs = chain.send_as(&stranger, &to, &alloy::hex::encode_prefixed(call), 1_000_000_000).await;
@@ -270,11 +271,31 @@ async fn a_stranger_who_lands_it_first_pays_it() {
     assert_eq!(world.received().await, [10_000, 10_000]);
 }
 
-fn through_multicall(proxy: &str, call: Vec<u8>) -> Vec<u8> {
+/// Two payments of one payer that are alike, which somebody lands together so that nobody sees whose transfer is whose.
+#[tokio::test(flavor = "multi_thread")]
+async fn two_payments_that_are_alike_are_each_paid_by_a_transfer_of_their_own() {
+    let world = World::start_with(ChainOptions { block_time: 2.0, ..ChainOptions::default() }).await;
+    let (chain, payer) = (&world.chain, world.payer(0).await);
+    let signed = [(); 2].map(|()| world.exact(payer));
+    let call = through_multicall(&chain.text("/exactPermit2Proxy"), signed.iter().map(Permitted::landing));
+    let (stranger, multicall) = (chain.text("/accounts/buyer/address"), chain.text("/multicall3"));
+    // Both wait for one block, in which the stranger's offers more.
+    let theirs = chain.send_as(&stranger, &multicall, &alloy::hex::encode_prefixed(call), 1_000_000_000).await;
+
+    let bodies = signed.each_ref().map(Permitted::v2);
+    let settled = join_all(bodies.iter().map(|body| world.facilitator.settle_patiently(body, PATIENCE))).await;
+
+    for settled in &settled {
+        assert_eq!((&settled["success"], &settled["transaction"]), (&json!(true), &json!(theirs)), "{settled}");
+    }
+    assert_eq!(world.received().await, [10_000, 10_000]);
+}
+
+fn through_multicall(proxy: &str, calls: impl IntoIterator<Item = Vec<u8>>) -> Vec<u8> {
     use alloy::sol_types::SolCall as _;
     let target = proxy.parse().expect("an address");
-    let calls = vec![typed::Multicall3::Call3 { target, allowFailure: false, callData: call.into() }];
-    typed::Multicall3::aggregate3Call { calls }.abi_encode()
+    let call = |call: Vec<u8>| typed::Multicall3::Call3 { target, allowFailure: false, callData: call.into() };
+    typed::Multicall3::aggregate3Call { calls: calls.into_iter().map(call).collect() }.abi_encode()
 }
 
 #[tokio::test(flavor = "multi_thread")]

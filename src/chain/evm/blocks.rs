@@ -21,7 +21,7 @@ use crate::chain::nodes::{CallError, NodeFailure};
 use crate::chain::{ChainError, Head, Observed};
 use crate::config::Finality;
 use crate::domain::block::{Block, BlockHash};
-use crate::domain::transfer::{AuthorizationUse, Use};
+use crate::domain::transfer::{AuthorizationUse, Transfer, Use};
 
 /// How long the network's word on what is safe and final is believed. It moves by minutes.
 const LEVELS_LAST: Duration = Duration::from_secs(10);
@@ -206,11 +206,17 @@ impl Blocks {
 
     /// The same for what was signed for Permit2, which tells nobody which nonce it used: the block in which the nonce's state changed is
     /// searched for. There the transfer is looked for that the proxy made for whoever called it; without one, the nonce is gone.
-    pub async fn lookup_nonce(&self, permit: &Permit, from: u64, to: u64) -> Result<Option<Observed>, ChainError> {
-        if !self.is_nonce_used(permit, tag(to).into()).await? {
+    /// Transfers that pay other payments are `taken`: payments of one payer may be alike, and what lands them together hides which is which.
+    pub async fn lookup_nonce(
+        &self,
+        permit: &Permit,
+        heights: RangeInclusive<u64>,
+        taken: &[(BlockHash, u32)],
+    ) -> Result<Option<Observed>, ChainError> {
+        let (mut unused, mut used) = heights.into_inner();
+        if !self.is_nonce_used(permit, tag(used).into()).await? {
             return Ok(None);
         }
-        let (mut unused, mut used) = (from, to);
         while unused < used {
             let middle = unused + (used - unused) / 2;
             if self.is_nonce_used(permit, tag(middle).into()).await? { used = middle } else { unused = middle + 1 }
@@ -226,7 +232,8 @@ impl Blocks {
         let mut observed = self.read(&block, &header, &logs, node).await?;
         if !observed.uses.iter().any(|entry| entry.key == permit.key()) {
             let settled: Vec<_> = self.entries(&block, &logs)?.settled.iter().map(B256::to_string).collect();
-            let moved = permit.found_in(&observed, &settled);
+            let free = |transfer: &Transfer| !taken.iter().any(|(hash, index)| (hash, *index) == (&block.hash, transfer.index));
+            let moved = permit.found_in(&observed, &settled, free);
             let outcome = moved.map_or(Use::Cancelled, |transfer| Use::Spent(Some(transfer)));
             observed.uses.push(AuthorizationUse { key: permit.key(), outcome });
         }
@@ -424,13 +431,14 @@ impl Blocks {
         let mut entries = self.entries(block, logs)?;
         // Where none of the tokens moved, nothing that we hold was paid.
         let moving: HashSet<_> = entries.transfers.iter().map(|transfer| transfer.transaction.clone()).collect();
-        entries.settled.retain(|transaction| moving.contains(&transaction.to_string()));
+        // One transaction may settle as often as whoever made it likes.
+        let mut seen = HashSet::new();
+        entries.settled.retain(|transaction| moving.contains(&transaction.to_string()) && seen.insert(*transaction));
         for part in std::mem::take(&mut entries.settled).chunks(READS_AT_ONCE) {
             let calls = try_join_all(part.iter().map(|transaction| self.called(*transaction, only))).await?;
             for (transaction, called) in part.iter().map(B256::to_string).zip(calls) {
                 let moved: Vec<_> = entries.transfers.iter().filter(|transfer| transfer.transaction == transaction).collect();
-                let used = used(&called, &moved);
-                entries.uses.extend(used);
+                entries.uses.extend(called.and_then(|called| used(&called, &moved)));
             }
         }
         Ok(entries)
@@ -441,17 +449,17 @@ impl Blocks {
             .ok_or_else(|| self.nodes.implausible(format!("the logs of block {} are not that block's", block.number)))
     }
 
-    /// A transaction that stands in a block.
-    async fn called(&self, transaction: B256, only: Option<usize>) -> Result<Called, ChainError> {
+    /// A transaction that stands in a block. Nodes that keep no index of old ones do not have it, and must not hold up the block for what is
+    /// mostly a stranger's: the nonce's state tells what became of a payment of ours.
+    async fn called(&self, transaction: B256, only: Option<usize>) -> Result<Option<Called>, ChainError> {
         const METHOD: &str = "eth_getTransactionByHash";
-        let called: Option<Called> = match only {
+        match only {
             Some(node) => {
                 let called = self.nodes.call_node(node, METHOD, (transaction,)).await;
-                called.map_err(|error| self.nodes.unavailable(METHOD, error))?
+                called.map_err(|error| self.nodes.unavailable(METHOD, error))
             }
-            None => self.nodes.find(METHOD, (transaction,)).await?,
-        };
-        called.ok_or_else(|| self.nodes.implausible(format!("the transaction {transaction} is in a block and is not there")))
+            None => self.nodes.find(METHOD, (transaction,)).await,
+        }
     }
 }
 

@@ -118,10 +118,10 @@ impl Permit {
         key(self.payer(), self.message.nonce.into())
     }
 
-    /// The transfer in a block that moved exactly this in one of the transactions in which a proxy settled something, if there is one that
-    /// nothing else explains.
+    /// The transfer in a block that moved exactly this in one of the transactions in which a proxy settled something, if there is one that is
+    /// free and that nothing else explains.
     #[must_use]
-    pub fn found_in(&self, observed: &Observed, settled: &[TransactionId]) -> Option<Transfer> {
+    pub fn found_in(&self, observed: &Observed, settled: &[TransactionId], free: impl Fn(&Transfer) -> bool) -> Option<Transfer> {
         let Permit2Payload { from, to, token, .. } = self.message;
         let is_explained =
             |transfer: &Transfer| observed.uses.iter().any(|entry| entry.outcome == Use::Spent(Some(transfer.clone())));
@@ -129,7 +129,7 @@ impl Permit {
             (transfer.asset, transfer.from, transfer.to, transfer.amount) == (token, from, to, Some(self.amount))
                 && settled.contains(&transfer.transaction)
         };
-        observed.transfers.iter().filter(moved).find(|transfer| !is_explained(transfer)).cloned()
+        observed.transfers.iter().filter(moved).find(|transfer| free(transfer) && !is_explained(transfer)).cloned()
     }
 
     /// Where the nonce is among those of its payer: the word of the bitmap, and the bit in it.

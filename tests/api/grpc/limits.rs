@@ -142,8 +142,10 @@ async fn whoever_takes_nothing_of_an_answer_is_cut() {
     let ended = tokio::time::timeout(2 * PATIENCE, deaf.supported(SupportedRequest {})).await.expect("it is cut");
 
     assert!(ended.is_err(), "nothing of it was taken: {ended:?}");
-    eventually("room", PATIENCE, || async { (facilitator.metric("quittance_grpc_requests_in_flight").await == 0.0).then_some(()) })
-        .await;
+    eventually("room", PATIENCE, || async {
+        (facilitator.metric("quittance_grpc_requests_in_flight").await == 0.0).then_some(())
+    })
+    .await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
