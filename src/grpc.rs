@@ -24,7 +24,7 @@ use crate::api::events::STREAM_LASTS;
 mod admission;
 mod calls;
 mod connections;
-mod deadline;
+pub mod deadline;
 mod facilitator;
 mod health;
 mod invoices;

@@ -36,7 +36,7 @@ mod endpoint;
 mod events;
 mod exports;
 mod facilitator;
-mod framing;
+pub mod framing;
 mod invoices;
 mod limits;
 mod merchant;

@@ -46,6 +46,12 @@ export const FAULTS = [
   { name: 'sponsored until a minute ago', kinds: ['permit2-sponsored'], sign: (payment) => (payment.sponsoring.deadline = now() - 60) },
   { name: 'sponsored for more', kinds: ['permit2-sponsored'], sign: (payment) => (payment.sponsoring.amount += 1n) },
   { name: 'sponsored under a later nonce', kinds: ['permit2-sponsored'], sign: (payment) => (payment.sponsoring.nonce = 9n) },
+  {
+    name: 'sponsored by nobody and without need',
+    kinds: ['permit2-sponsored'],
+    sign: (payment, { willing: [{ key, address }] }) => Object.assign(payment, { key, from: address, sponsoring: { ...payment.sponsoring, from: address } }),
+    send: ({ paymentPayload: { extensions: { eip2612GasSponsoring: { info } } } }) => (info.signature = flipped(info.signature)),
+  },
 
   // What is sent.
   { name: 'another signature', send: ({ paymentPayload: { payload } }) => (payload.signature = flipped(payload.signature)) },

@@ -100,6 +100,11 @@ export const KNOWN = [
     faults: ['sponsored for more'],
     why: 'the contract takes that exact amount only, which is known before it is asked',
   },
+  {
+    what: 'gas sponsoring that the payer did not sign, where Permit2 may take the token already',
+    faults: ['sponsored by nobody and without need'],
+    why: 'the specification wants the signature checked (EIP-2612); the reference leaves that to the simulation, in which the contract goes on without it',
+  },
 ];
 
 const concerns = ({ faults, kinds, own, reference }, one) =>

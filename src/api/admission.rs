@@ -51,7 +51,8 @@ pub fn admit<'a, L: Iterator<Item = &'a str>>(
 
 /// Who asks: whoever is connected, or, where that is a proxy of the operator's, whoever it says that it asks for. Each proxy adds
 /// its client at the end, so what stands in front of the last one that is not a proxy of ours is a stranger's word.
-fn client<'a, L: Iterator<Item = &'a str>>(proxies: &Proxies, peer: IpAddr, lines: impl FnOnce(&'static str) -> L) -> IpAddr {
+#[must_use]
+pub fn client<'a, L: Iterator<Item = &'a str>>(proxies: &Proxies, peer: IpAddr, lines: impl FnOnce(&'static str) -> L) -> IpAddr {
     let mut client = peer;
     if !proxies.trusts(client) {
         return client;

@@ -185,7 +185,7 @@ impl EvmChain {
     fn signed(&self, asset: Address, payload: &Value, amount: Amount) -> Result<Signed, Refusal> {
         let token = self.token(asset)?;
         Ok(if Permit2Payload::is_in(payload) {
-            Signed::Permit(Box::new(Permit::read_back(payload, amount)?.examined(self.permit2_separator)))
+            Signed::Permit(Box::new(Permit::read_back(payload, amount)?.examined(self.permit2_separator, token.separator)))
         } else {
             Signed::Authorization(Box::new(Authorization::new(asset, token.separator, Eip3009Payload::parse(payload)?)?))
         })

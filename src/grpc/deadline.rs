@@ -13,12 +13,14 @@ pub struct Deadline(Option<Instant>);
 
 impl Deadline {
     /// Reads `grpc-timeout`, which counts from now.
+    #[must_use]
     pub fn of(metadata: &MetadataMap) -> Self {
         let timeout = metadata.get("grpc-timeout").and_then(|value| parse(value.to_str().ok()?));
         Self(timeout.and_then(|timeout| Instant::now().checked_add(usable(timeout))))
     }
 
     /// How much is left of it.
+    #[must_use]
     pub fn left(self) -> Option<Duration> {
         self.0.map(|ends| ends.saturating_duration_since(Instant::now()))
     }
@@ -28,8 +30,9 @@ fn usable(timeout: Duration) -> Duration {
     timeout.saturating_sub(WAY_MAX.min(timeout / 10))
 }
 
-/// At most eight digits and a unit (`PROTOCOL-HTTP2.md` of gRPC).
-fn parse(text: &str) -> Option<Duration> {
+/// Reads at most eight digits and a unit (`PROTOCOL-HTTP2.md` of gRPC).
+#[must_use]
+pub fn parse(text: &str) -> Option<Duration> {
     let (digits, unit) = text.split_at_checked(text.len().checked_sub(1)?)?;
     if !(1..=8).contains(&digits.len()) || !digits.bytes().all(|byte| byte.is_ascii_digit()) {
         return None;

@@ -34,7 +34,9 @@ impl Receipts for Endpoint {
     }
 
     async fn redeem(&self, request: Request<ReceiptsRedeemRequest>) -> Result<Response<ReceiptsRedeemResponse>, Status> {
-        let account = access::holder(&self.0, envelope(&request)).await.map_err(status::of)?;
+        let envelope = envelope(&request);
+        let account = access::holder(&self.0, envelope).await.map_err(status::of)?;
+        envelope.idempotency_key().map_err(status::of)?;
         let ReceiptsRedeemRequest { id, nonce } = request.into_inner();
         let redemption = status::answer(&self.0, |flows| async move { redeem(&flows, account, &id, nonce).await }).await?;
         Ok(Response::new(redemption))

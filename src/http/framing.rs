@@ -81,7 +81,7 @@ impl Framing {
     /// A trailer, which the parser behind would read to an end of its own.
     pub fn pass(&mut self, bytes: &mut [u8]) -> Result<usize, Trailer> {
         let mut at = 0;
-        while at < bytes.len() && self.state != State::Spoilt {
+        while at < bytes.len() && !self.is_spoilt() {
             let left = &mut bytes[at..];
             at += match self.skippable() {
                 0 => self.step(&mut left[0]).map(|()| 1)?,
@@ -104,6 +104,12 @@ impl Framing {
     #[must_use]
     pub fn is_between_requests(&self) -> bool {
         self.state == State::LineStart && self.head_bytes == 0
+    }
+
+    /// Whether a fault was found. The parser behind finds it, too.
+    #[must_use]
+    pub fn is_spoilt(&self) -> bool {
+        self.state == State::Spoilt
     }
 
     /// Bytes that come before anything has to be looked at.
@@ -372,7 +378,7 @@ mod tests {
             framing.pass(byte).ok()?;
             ended += usize::from(was_in_request && framing.is_between_requests());
         }
-        (framing.state != State::Spoilt).then_some(ended)
+        (!framing.is_spoilt()).then_some(ended)
     }
 
     fn piece() -> impl Strategy<Value = String> {

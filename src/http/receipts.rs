@@ -9,8 +9,8 @@ use serde_json::{Value, json};
 
 use super::Service;
 use super::auth;
-use super::endpoint::{Callers, Group, Operation, at};
-use super::merchant::{answer, read_body};
+use super::endpoint::{Callers, Group, Operation, Repeats, at};
+use super::merchant::{Change, answer, read_body};
 use super::problem::Code;
 use crate::api::receipts::{
     self, Format, INVALID, NONCE_CHARS_MAX, ReceiptStatus, ReceiptView, RedemptionView, SignedReceipt, Verdict,
@@ -50,6 +50,7 @@ pub fn group() -> Group {
     let redeeming = Operation::new("redeemReceipt", "Uses a receipt up, exactly once over all its revisions")
         .about("A repetition with the same `nonce` is told the same again.")
         .of(Callers::Accounts)
+        .repeats(Repeats::Checked)
         .optional_body::<Redeeming>(json!({"nonce": "order-417"}))
         .answers::<RedemptionView>(Status::Ok, "It is used up now.")
         .problems(&[Code::ReceiptRedeemed, Code::ReceiptRevoked]);
@@ -140,9 +141,9 @@ async fn redeem(service: Data<Service>, request: HttpRequest, id: Path<String>, 
         Ok(account) => account,
         Err(problem) => return problem.response(),
     };
-    let redeeming = match read_body::<Redeeming>(&service, &request, payload).await {
-        Ok((_, redeeming)) => redeeming,
+    let change = match Change::<Redeeming>::read_of(account, &service, &request, payload).await {
+        Ok(change) => change,
         Err(problem) => return problem.response(),
     };
-    answer(&service, |flows| async move { receipts::redeem(&flows, account, &id, redeeming.nonce).await }).await
+    answer(&service, |flows| async move { receipts::redeem(&flows, account, &id, change.body.nonce).await }).await
 }

@@ -101,19 +101,21 @@ impl TypedReceipt {
     ///
     /// # Errors
     /// See [`ClaimsError`].
-    pub(super) fn claims(&self) -> Result<Claims, ClaimsError> {
+    pub fn claims(&self) -> Result<Claims, ClaimsError> {
         let claims = Claims::try_from(self.payload.clone().unfilled())?;
         if Wire::from(&claims).filled() == self.payload { Ok(claims) } else { Err(ClaimsError::NotCanonical) }
     }
 
     /// The signature, if it has the one form of its bytes: 65 of them in lower-case hexadecimal digits behind `0x`.
-    pub(super) fn signature(&self) -> Option<[u8; 65]> {
+    #[must_use]
+    pub fn signature(&self) -> Option<[u8; 65]> {
         let bytes = decode_hex::<65>(self.signature.strip_prefix("0x")?)?;
         (encode_hex(&bytes) == self.signature).then_some(bytes)
     }
 
     /// Whose signature it is. `None` unless `v` is 27 or 28 and `s` in the lower half of its range (EIP-2).
-    pub(super) fn signer(&self, signature: &[u8; 65]) -> Option<Address> {
+    #[must_use]
+    pub fn signer(&self, signature: &[u8; 65]) -> Option<Address> {
         let parity = match signature[64] {
             27 => false,
             28 => true,

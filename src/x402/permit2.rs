@@ -117,6 +117,8 @@ pub struct TokenPermit {
     pub spender: Address,
     /// How much.
     pub amount: Amount,
+    /// The payer's nonce at the token under which it was given.
+    pub nonce: Uint256,
     /// The last second in which it can be given to the token.
     pub deadline: u64,
     /// 65 bytes.
@@ -136,8 +138,7 @@ impl TokenPermit {
         if Self::MEMBERS.iter().any(|name| info.get(name).is_none()) {
             return Ok(None);
         }
-        // The token knows its own nonce and version, and refuses a word that was given under others.
-        info.parsed("nonce", uint256::parse)?;
+        // Of the extension, not of the token, whose version its domain has.
         info.parsed("version", version)?;
         Self::of(&info).map(Some)
     }
@@ -157,6 +158,7 @@ impl TokenPermit {
             asset: members.parsed("asset", address)?,
             spender: members.parsed("spender", address)?,
             amount: members.parsed("amount", str::parse)?,
+            nonce: members.parsed("nonce", uint256::parse)?,
             deadline: members.parsed("deadline", time)?,
             signature: members.parsed("signature", |text| signature(text)?.try_into().map_err(|_| "is not 65 bytes long"))?,
         })
@@ -168,6 +170,7 @@ impl TokenPermit {
             "asset": self.asset.to_string(),
             "spender": self.spender.to_string(),
             "amount": self.amount.to_string(),
+            "nonce": uint256::text(self.nonce),
             "deadline": self.deadline.to_string(),
             "signature": encode_hex(&self.signature),
         })

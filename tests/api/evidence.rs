@@ -38,6 +38,7 @@ mod recorded;
 mod reorg;
 mod replayed;
 mod reservations;
+mod rows;
 mod solana;
 mod strangers;
 mod wallets;

@@ -92,6 +92,8 @@ async fn what_is_wrong_with_a_permit_has_its_code_and_moves_nothing() {
     let sign = |order: Order| order.sign(chain, payer.signer()).v2();
     let mut other_recipient = sign(order());
     other_recipient["paymentRequirements"]["payTo"] = elsewhere.to_checksum(None).into();
+    let mut other_token = sign(Order { token: elsewhere, ..order() });
+    other_token["paymentRequirements"]["asset"] = chain.usdc().into();
     let mut other_signature = sign(order());
     other_signature["paymentPayload"]["payload"]["permit2Authorization"]["nonce"] = "1".into();
     let mut version_1 = payer.authorize(&Terms::to(&world.merchant)).v1();
@@ -105,6 +107,7 @@ async fn what_is_wrong_with_a_permit_has_its_code_and_moves_nothing() {
     for (body, code) in [
         (sign(Order { spender: elsewhere, ..order() }), "invalid_permit2_spender"),
         (other_recipient, "invalid_permit2_recipient_mismatch"),
+        (other_token, "permit2_token_mismatch"),
         (order().sign(chain, payer.signer()).v2_of(9_999), "permit2_amount_mismatch"),
         (sign(Order { terms: ends(-1), ..order() }), "permit2_deadline_expired"),
         (sign(Order { terms: ends(1_000_000), ..order() }), "permit2_deadline_expired"),
@@ -143,6 +146,7 @@ async fn a_payer_without_gas_lets_permit2_take_the_token_with_the_payment() {
         signed.sponsoring.as_mut().expect("it is there")[name] = value.into();
         signed.v2()
     };
+    let forged = || world.exact(payer).sponsored(chain, chain.payers[3].signer(), 0).v2();
     let other = "0x0707070707070707070707070707070707070707";
     for (body, code) in [
         (with("signature", "0x12"), "invalid_eip2612_extension_format"),
@@ -153,9 +157,13 @@ async fn a_payer_without_gas_lets_permit2_take_the_token_with_the_payment() {
         (with("amount", "10001"), "permit2_2612_amount_mismatch"),
         // The token does not take a word that was given under another nonce.
         (sponsored(payer, 5).v2(), "permit2_allowance_required"),
+        (forged(), "permit2_allowance_required"),
     ] {
         assert_eq!(world.verify(&body).await["invalidReason"], code, "{body}");
     }
+    approve(chain, &payer.address()).await;
+    assert_eq!(world.settle(&forged()).await["errorReason"], "permit2_allowance_required", "needed or not");
+    assert_eq!(world.received().await, [10_000, 4_000]);
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -31,6 +31,12 @@ sol! {
         error InvalidContractSignature();
     }
 
+    /// What lets somebody take a token without a transaction of its owner's.
+    interface EIP2612 {
+        /// What the owner signs (EIP-712).
+        struct Permit { address owner; address spender; uint256 value; uint256 nonce; uint256 deadline; }
+    }
+
     /// The contract through which scheme `exact` calls Permit2.
     #[derive(Debug)]
     interface ExactProxy {

@@ -5,7 +5,7 @@
 //!  1. `terms`: scheme, network, proxy, recipient, amount and token are the ones that were asked for.
 //!  2. `sponsoring`: what lets Permit2 take the token first, if the payer sent that, fits the payment.
 //!  3. `exact::window`: it is valid now, and not for longer than policy allows.
-//!  4. `signature`: an ordinary account signed exactly this.
+//!  4. `signature` and `sponsoring`: an ordinary account signed exactly this, for Permit2 and for the token.
 //!  5. `simulation` and `verdict`: the contracts themselves agree.
 //!
 //! Permit2 counts nonces for all tokens of a payer together, tells nobody which one it used, and only the payer's terms are in the logs.
@@ -74,6 +74,8 @@ pub struct Permit {
     pub sponsoring: Option<TokenPermit>,
     /// The signature, if it is the payer's own as an ordinary account.
     pub plain: Option<Plain>,
+    /// Whether the payer signed as an ordinary account what lets Permit2 take the token.
+    pub is_sponsoring_own: bool,
 }
 
 impl Permit {
@@ -89,15 +91,16 @@ impl Permit {
     #[must_use]
     pub fn of(message: Permit2Payload, amount: Amount, sponsoring: Option<TokenPermit>) -> Self {
         let proxy = message.facilitator.map_or(Proxy::Exact, |facilitator| Proxy::Upto(evm(facilitator)));
-        Self { proxy, message, amount, sponsoring, plain: None }
+        Self { proxy, message, amount, sponsoring, plain: None, is_sponsoring_own: false }
     }
 
-    /// The same with its signature looked at, which costs more than everything else that is done here. `separator` is that of Permit2 on
-    /// this network.
+    /// The same with its signatures looked at, which costs more than everything else that is done here. The separators are those of
+    /// Permit2 on this network, and of the token.
     #[must_use]
-    pub fn examined(self, separator: B256) -> Self {
-        let digest = signature::digest(separator, &self);
-        Self { plain: signature::plain(&self.message.signature, digest, self.message.from), ..self }
+    pub fn examined(self, permit2: B256, token: B256) -> Self {
+        let digest = signature::digest(permit2, &self);
+        let is_sponsoring_own = self.sponsoring.as_ref().is_some_and(|permit| sponsoring::is_own(permit, token));
+        Self { plain: signature::plain(&self.message.signature, digest, self.message.from), is_sponsoring_own, ..self }
     }
 
     /// The contract that moves the money in the end.
@@ -272,14 +275,21 @@ pub(crate) mod tests {
         Permit::of(message, Amount::new(10_000), None)
     }
 
+    /// The separator of the token's domain.
+    pub(crate) fn token_separator() -> B256 {
+        exact::signature::separator(&exact::tests::asset(), 84_532).unwrap()
+    }
+
+    /// Signed with the same key, made with viem.
     pub(crate) fn sponsoring() -> TokenPermit {
         TokenPermit {
             from: golden().from,
             asset: golden().token,
             spender: Address::Evm(PERMIT2.into()),
             amount: Amount::new(10_000),
+            nonce: [0; 32],
             deadline: 1_740_672_154,
-            signature: [0; 65],
+            signature: alloy::hex::decode_to_array("69baca18f0761582a372da88d9d0ff9b81123913755d3aa5f2d8eaa97315f5a53fe41fe1a9f546e105cbc3de0e0f5e1962207eda86ddee33eec0d57abaa1ac741b").unwrap(),
         }
     }
 

@@ -9,14 +9,12 @@ use sqlx::AssertSqlSafe;
 use super::report;
 use crate::support::chain::{Chain, ChainOptions};
 use crate::support::cli::{run_well, word_behind};
+use crate::support::database;
 use crate::support::facilitator::{Facilitator, NetworkOptions, Options};
 use crate::support::merchant::{Merchant, sign};
 use crate::support::solana::Cluster;
-use crate::support::{database, root};
 
 mod texts;
-
-const LIST: &str = include_str!("../../vectors/merchant_input/README.md");
 
 const FILES: [&str; 5] = [
     include_str!("../../vectors/merchant_input/access.json"),
@@ -102,22 +100,6 @@ fn fill(text: &str, words: &BTreeMap<&str, String>) -> String {
 
 fn cases(words: &BTreeMap<&str, String>) -> Vec<Case> {
     FILES.iter().flat_map(|file| serde_json::from_str::<Vec<Case>>(&fill(file, words)).expect("a list of cases")).collect()
-}
-
-#[test]
-fn every_row_of_merchants_is_data_or_names_tests_that_exist() {
-    let rows = LIST.lines().filter_map(|line| line.strip_prefix("| ")?.split_once(" | ")?.0.parse::<u32>().ok().zip(Some(line)));
-    let rows: Vec<(u32, &str)> = rows.collect();
-    assert_eq!(rows.iter().map(|(row, _)| *row).collect::<Vec<_>>(), (83..=95).collect::<Vec<_>>(), "each row once and in order");
-    let data: BTreeSet<_> = cases(&BTreeMap::new()).iter().map(|case| case.row).collect();
-    for (row, line) in rows {
-        let files: Vec<_> = line.split('`').skip(1).step_by(2).filter(|word| word.contains('.')).collect();
-        let folder = |file: &str| if file.contains('/') { root() } else { root().join("tests/vectors/merchant_input") };
-        let missing: Vec<_> = files.iter().filter(|file| !folder(file).join(file).is_file()).collect();
-        assert!(!files.is_empty() && missing.is_empty(), "row {row} names {missing:?}");
-        let names_data = files.iter().any(|file| file.contains(".json"));
-        assert_eq!(names_data, data.contains(&row), "row {row}");
-    }
 }
 
 /// A merchant among others, on an EVM network and on Solana.

@@ -221,6 +221,8 @@ async fn nobody_reads_or_changes_what_is_another_accounts() {
     let refused = receipts.get(keyed(get(Some("pdf")), merchant.key())).await.expect_err("a refusal");
     assert_eq!(refusal(&refused), (Code::InvalidArgument, "bad_parameter".to_owned()));
 
+    let refused = receipts.redeem(once(keyed(redeem("first"), merchant.key()), "short")).await.expect_err("a refusal");
+    assert_eq!(refusal(&refused), (Code::InvalidArgument, "invalid_idempotency_key".to_owned()));
     let redeemed = receipts.redeem(keyed(redeem("first"), merchant.key())).await.expect("an answer").into_inner();
     let again = receipts.redeem(keyed(redeem("first"), merchant.key())).await.expect("an answer").into_inner();
     assert_eq!((&redeemed, redeemed.nonce.as_deref()), (&again, Some("first")));

@@ -65,7 +65,7 @@ pub fn plain(signature: &[u8], digest: B256, signer: Address) -> Option<Plain> {
 
 #[cfg(test)]
 mod tests {
-    use super::super::tests::{golden, golden_upto, permit};
+    use super::super::tests::{golden, golden_upto, permit, token_separator};
     use super::*;
     use crate::x402::permit2::Permit2Payload;
 
@@ -90,7 +90,7 @@ mod tests {
 
     #[test]
     fn only_the_payers_own_signature_is_plain() {
-        let plain = |message: Permit2Payload| permit(message).examined(separator(BASE_SEPOLIA)).plain;
+        let plain = |message: Permit2Payload| permit(message).examined(separator(BASE_SEPOLIA), token_separator()).plain;
         let mut altered = golden();
         altered.signature[3] ^= 1;
         let zero_based = {

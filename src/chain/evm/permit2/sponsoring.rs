@@ -1,9 +1,14 @@
-//! What lets Permit2 take the token without a transaction of the payer's (EIP-2612) must fit the payment that it comes with. Whether the
-//! payer signed it is for the token to say, in the simulation of both together.
+//! What lets Permit2 take the token without a transaction of the payer's (EIP-2612) must fit the payment that it comes with, and be
+//! signed by the payer. Whether a wallet signed it, and whether the nonce is its next one, is for the token to say, in the simulation of
+//! both together.
 
+use alloy::primitives::{B256, U256, keccak256};
+use alloy::sol_types::SolStruct;
 use chrono::{DateTime, TimeDelta, Utc};
 
+use super::super::abi::EIP2612;
 use super::super::exact::evm;
+use super::super::exact::signature::plain;
 use super::super::exact::window::{REMAINING_SECONDS_MIN, time};
 use super::PERMIT2;
 use crate::domain::reason::{Reason, Refusal};
@@ -38,9 +43,27 @@ pub fn check_deadline(permit: &TokenPermit, now: DateTime<Utc>) -> Result<(), Re
     if is_over { Err(Reason::GasSponsoringExpired.into()) } else { Ok(()) }
 }
 
+/// Whether the payer signed it as an ordinary account, for the token whose domain has this `separator`.
+#[must_use]
+pub fn is_own(permit: &TokenPermit, separator: B256) -> bool {
+    plain(&permit.signature, digest(separator, permit), permit.from).is_some()
+}
+
+/// The hash that the payer signs.
+fn digest(separator: B256, permit: &TokenPermit) -> B256 {
+    let message = EIP2612::Permit {
+        owner: evm(permit.from),
+        spender: evm(permit.spender),
+        value: U256::from(permit.amount.units()),
+        nonce: U256::from_be_bytes(permit.nonce),
+        deadline: U256::from(permit.deadline),
+    };
+    keccak256([&[0x19, 0x01], separator.as_slice(), message.eip712_hash_struct().as_slice()].concat())
+}
+
 #[cfg(test)]
 mod tests {
-    use super::super::tests::{golden, sponsoring};
+    use super::super::tests::{golden, sponsoring, token_separator};
     use super::*;
     use crate::domain::address::Address;
     use crate::domain::amount::Amount;
@@ -59,6 +82,34 @@ mod tests {
         ] {
             assert_eq!(reason(permit), Some(refused));
         }
+    }
+
+    #[test]
+    fn what_is_hashed_is_what_other_libraries_hash() {
+        let hashed = digest(token_separator(), &sponsoring()).to_string();
+
+        assert_eq!(hashed, "0x1c25b6b46b1ee22f6e14a51eba91506430a2c75c45c7910aa0f7e13b686b35a6");
+    }
+
+    #[test]
+    fn only_the_payers_own_signature_over_exactly_this_counts() {
+        let is_own = |permit: &TokenPermit| is_own(permit, token_separator());
+        let elsewhere = Address::Evm([9; 20]);
+        let mut altered = sponsoring();
+        altered.signature[3] ^= 1;
+
+        assert!(is_own(&sponsoring()));
+        for other in [
+            altered,
+            TokenPermit { from: elsewhere, ..sponsoring() },
+            TokenPermit { spender: elsewhere, ..sponsoring() },
+            TokenPermit { amount: Amount::new(10_001), ..sponsoring() },
+            TokenPermit { nonce: [1; 32], ..sponsoring() },
+            TokenPermit { deadline: sponsoring().deadline + 1, ..sponsoring() },
+        ] {
+            assert!(!is_own(&other), "{other:?}");
+        }
+        assert!(!super::is_own(&sponsoring(), B256::ZERO), "for another token");
     }
 
     #[test]

@@ -43,6 +43,10 @@ pub fn judge(permit: &Permit, outcome: &Outcome) -> Result<Checked, Refusal> {
         return Err(Reason::Permit2SignatureInvalid.into());
     }
     let gas = outcome.gas.as_ref().map_err(|refused| diagnose(permit, refused))?;
+    // The proxy goes on where the token refuses it, and Permit2 may be allowed for now by what the payer did elsewhere.
+    if outcome.payer_code.is_none() && permit.sponsoring.is_some() && !permit.is_sponsoring_own {
+        return Err(Refusal::because(Reason::Permit2AllowanceRequired, "the payer did not sign the allowance (EIP-2612)"));
+    }
     Ok(Checked {
         block: outcome.block,
         payer_code: outcome.payer_code.map_or_else(|| NO_CODE.to_owned(), |hash| hash.to_string()),
@@ -86,11 +90,12 @@ fn named(data: &[u8]) -> Option<Reason> {
 #[cfg(test)]
 mod tests {
     use super::super::signature::separator;
-    use super::super::tests::{golden, permit};
+    use super::super::tests::{golden, permit, sponsoring, token_separator};
     use super::*;
+    use crate::x402::permit2::TokenPermit;
 
     fn signed() -> Permit {
-        permit(golden()).examined(separator(84_532))
+        permit(golden()).examined(separator(84_532), token_separator())
     }
 
     fn good() -> Outcome {
@@ -118,6 +123,18 @@ mod tests {
 
         assert_eq!(judge(&unsigned, &good()).unwrap_err().reason, Reason::Permit2SignatureInvalid);
         assert!(judge(&unsigned, &wallet).is_ok());
+    }
+
+    #[test]
+    fn what_lets_permit2_take_the_token_is_the_payers_own_or_the_wallets_to_judge() {
+        let with =
+            |sponsoring| Permit { sponsoring: Some(sponsoring), ..signed() }.examined(separator(84_532), token_separator());
+        let (own, forged) = (with(sponsoring()), with(TokenPermit { nonce: [1; 32], ..sponsoring() }));
+        let wallet = Outcome { payer_code: Some(B256::repeat_byte(1)), ..good() };
+
+        assert!(judge(&own, &good()).is_ok());
+        assert_eq!(judge(&forged, &good()).unwrap_err().reason, Reason::Permit2AllowanceRequired);
+        assert!(judge(&forged, &wallet).is_ok());
     }
 
     #[test]
