@@ -137,7 +137,8 @@ impl Lane {
     /// Runs the lane until it is told to stop.
     pub async fn run(mut self, stop: CancellationToken) {
         let name = format!("lane:{}:{}", self.network, self.signer.address);
-        let mut tenure = Tenure::new(Arc::clone(&self.flows), name, self.owner);
+        let label = format!("lane:{}:{}", self.network, self.signer.name);
+        let mut tenure = Tenure::new(Arc::clone(&self.flows), name, self.owner).labelled(label);
         let bell = self.flows.bells.of(&self.network);
         while !stop.is_cancelled() {
             let pause = match tenure.lease().await {
@@ -427,7 +428,7 @@ impl Lane {
     async fn has_able_neighbour(&self) -> Result<bool, LaneError> {
         let standing = self.flows.availability.of(&self.flows.ledger, &self.network).await?;
         let signers = &self.chain.profile().signers;
-        Ok(signers.iter().any(|signer| signer.address != self.signer.address && !standing.short.contains(&signer.address)))
+        Ok(signers.iter().any(|signer| signer.address != self.signer.address && standing.is_able(&signer.address)))
     }
 
     /// Whether the signer can pay for one more transaction beside those that are under way. Looks again before it says no.

@@ -28,6 +28,7 @@ pub mod idempotency;
 pub mod invoices;
 pub mod leases;
 pub mod news;
+pub mod orders;
 pub mod outbox;
 pub mod payments;
 pub mod private;

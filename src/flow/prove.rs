@@ -28,6 +28,7 @@ use crate::domain::payment::{Fingerprint, PaymentRequest, SCHEME_TRANSFER};
 use crate::domain::proof::{Presenter, Record, Sought, Way};
 use crate::domain::reason::{Reason, Refusal};
 use crate::domain::transfer::{TransactionId, Transfer};
+use crate::ledger::blocks::Cursor;
 use crate::ledger::idempotency::StorageKey;
 use crate::ledger::invoices::{self, Assignment, Invoice};
 use crate::ledger::transfers::{self, NewClaim, OwnTransfer};
@@ -207,6 +208,7 @@ impl Flows {
     /// The adapter of a network whose transfers are recorded, unless it is halted or not ready.
     async fn recorded_chain(&self, network: &Network) -> Result<&Arc<dyn Chain>, Verdict> {
         let chain = self.open_chain(network).await?;
+        self.check_begins(network).await?;
         if chain.observes_transfers() {
             return Ok(chain);
         }
@@ -343,7 +345,8 @@ impl Flows {
         let (network, invoice, now) = (case.network(), case.sought.invoice, self.clock.now());
         let mut db = self.ledger.begin().await?;
         // Blocks are taken in and undone under this lock, so the transfer stands where it stands until the end.
-        let cursor = blocks::lock_cursor(&mut db, network).await?.filter(|cursor| cursor.halted.is_none());
+        let is_open = |cursor: &Cursor| cursor.halted.is_none() && cursor.stopped.is_none();
+        let cursor = blocks::lock_cursor(&mut db, network).await?.filter(is_open);
         let cursor = cursor.ok_or_else(|| Unavailable::Halted(network.clone()))?;
         transfers::lock_moved(&mut db, case.owner, network, &case.transaction).await?;
         let locked = invoices::lock(&mut db, &[invoice]).await?;

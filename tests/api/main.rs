@@ -22,6 +22,7 @@ mod answers;
 mod attribution;
 mod budgets;
 mod collecting;
+mod commands;
 mod contract;
 mod discovery;
 mod events;
