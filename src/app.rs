@@ -220,6 +220,7 @@ pub async fn serve(config: Config, roles: BTreeSet<Role>) -> Result<(), AppError
 async fn serve_on(config: &Config, roles: &BTreeSet<Role>, ledger: Ledger, mut stop: StopSignals) -> Result<(), AppError> {
     let metrics = metrics(config);
     let flows = Arc::new(flows(config, ledger, Arc::clone(&metrics))?);
+    flows.notice_copy().await?;
     let supervisor = Supervisor::new(metrics);
     start_tasks(config, roles, &flows, &supervisor)?;
 

@@ -80,6 +80,11 @@ enum Command {
         #[command(flatten)]
         config: ConfigFile,
     },
+    /// Says that the database is an older copy of the ledger, where that does not show: a copy of its files. To be run before the service.
+    Restored {
+        #[command(flatten)]
+        config: ConfigFile,
+    },
     /// Runs accounts.
     #[command(subcommand)]
     Account(AccountCommand),
@@ -282,6 +287,10 @@ impl Command {
         match self {
             Self::Serve { config, roles } => serve(&config, roles).await?,
             Self::Check { config, output } => return check(&config, output).await,
+            Self::Restored { config } => {
+                with_ledger(&config, async |ledger| Ok(ledger.distrust(SystemClock.now()).await?)).await?;
+                println!("what the networks show up to the next start counts as told");
+            }
             Self::Migrate { config } => app::migrate(&config.load()?).await?,
             Self::Account(AccountCommand::Create { config, name, scope }) => {
                 with_ledger(&config, async |ledger| {

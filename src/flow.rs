@@ -24,6 +24,7 @@ pub mod address;
 pub mod address_list;
 pub mod availability;
 pub mod backfill;
+mod copy;
 mod credit;
 pub mod deliver;
 pub mod discovery;

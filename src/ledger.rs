@@ -21,6 +21,7 @@ pub mod accounts;
 pub mod addresses;
 pub mod blocks;
 pub mod budgets;
+pub mod copies;
 pub mod deliveries;
 pub mod events;
 pub mod exports;

@@ -12,6 +12,7 @@ use super::{CommandError, ConfigFile, chain_of, with_flows};
 use crate::domain::clock::{Clock, SystemClock};
 use crate::domain::network::Network;
 use crate::flow::Flows;
+use crate::ledger::blocks::Cursor;
 use crate::ledger::orders::{Halt, Halts};
 
 /// What is done with networks.
@@ -117,6 +118,10 @@ struct NetworkView {
     r#final: Option<u64>,
     /// Whether a replica watches it now.
     watched: bool,
+    /// Whether the ledger is a copy that was restored, and what it lacks was not read yet.
+    catches_up: bool,
+    /// Up to which block it may lack what was told, since it has caught up.
+    copied_to: Option<u64>,
     halted: Vec<HaltView>,
     payments: Vec<UnendedView>,
     lanes: Vec<LaneView>,
@@ -125,7 +130,8 @@ struct NetworkView {
 impl NetworkView {
     async fn of(flows: &Flows, network: &Network) -> Result<Self, CommandError> {
         let ledger = &flows.ledger;
-        let heights = ledger.cursor(network).await?.map(|cursor| cursor.heights);
+        let cursor = ledger.cursor(network).await?;
+        let heights = cursor.as_ref().map(|cursor| cursor.heights);
         let unended = ledger.unended().await?.into_iter().filter(|backlog| backlog.network == *network);
         let payments =
             unended.map(|found| UnendedView { state: found.state.as_str(), payments: found.payments, oldest_at: found.oldest });
@@ -135,6 +141,8 @@ impl NetworkView {
             safe: heights.map(|heights| heights.safe),
             r#final: heights.map(|heights| heights.finalized),
             watched: ledger.owner_of(&format!("watcher:{network}")).await?.is_some(),
+            catches_up: cursor.as_ref().is_some_and(|cursor| !cursor.has_caught_up()),
+            copied_to: cursor.filter(Cursor::has_caught_up).and_then(|cursor| cursor.copied_to),
             halted: HaltView::all(ledger.halts(network).await?.unwrap_or_default()),
             payments: payments.collect(),
             lanes: lane::list(flows, Some(network)).await?,
@@ -152,6 +160,12 @@ impl fmt::Display for NetworkView {
         }
         if !self.watched {
             write!(formatter, "  nobody watches it")?;
+        }
+        if self.catches_up {
+            write!(formatter, "\n  the ledger is a copy that was restored, and catches up: nothing is begun yet")?;
+        }
+        if let Some(block) = self.copied_to {
+            write!(formatter, "\n  the ledger is a copy that was restored: what stands in blocks up to {block} counts as told")?;
         }
         for halt in &self.halted {
             write!(formatter, "\n{halt}")?;

@@ -117,7 +117,7 @@ impl fmt::Display for TransferView {
 #[derive(Debug, Serialize)]
 struct HandedOutView {
     at: DateTime<Utc>,
-    /// `request`, `idempotency-key`, `proof`, or `invoice`. The name itself is the caller's business.
+    /// `request`, `idempotency-key`, `proof`, `invoice`, or `copy`. The name itself is the caller's business.
     to: &'static str,
 }
 
@@ -407,6 +407,7 @@ fn taker(name: &str) -> &'static str {
     match name {
         "proof" => "proof",
         "invoice" => "invoice",
+        "copy" => "copy",
         name if name.starts_with("request:") => "request",
         _ => "idempotency-key",
     }

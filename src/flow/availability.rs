@@ -16,6 +16,8 @@ const BELIEVED: Duration = Duration::from_secs(1);
 pub struct Standing {
     /// The newest block that was read, if reading began.
     pub read_to: Option<u64>,
+    /// Whether the ledger is a copy, and what it may lack was not read yet.
+    pub catches_up: bool,
     /// Why its watcher halted it, if it did.
     pub halted: Option<String>,
     /// Why an operator halted it, if one did.
@@ -30,7 +32,7 @@ impl Standing {
     /// Whether anything new is begun.
     #[must_use]
     pub const fn is_open(&self) -> bool {
-        self.halted.is_none() && self.stopped.is_none()
+        self.halted.is_none() && self.stopped.is_none() && !self.catches_up
     }
 
     /// Whether the lane of this signer takes new payments as they come, and can pay for them.
@@ -55,11 +57,12 @@ impl Availability {
         }
         let cursor = ledger.cursor(network).await?;
         let read_to = cursor.as_ref().map(|cursor| cursor.heights.head);
+        let catches_up = cursor.as_ref().is_some_and(|cursor| !cursor.has_caught_up());
         let (halted, stopped) = cursor.map_or((None, None), |cursor| (cursor.halted, cursor.stopped));
         let signers = ledger.signers(network).await?;
         let short = signers.into_iter().filter(|signer| signer.short).map(|signer| signer.address).collect();
         let drained = ledger.drained_lanes(network).await?;
-        let standing = Standing { read_to, halted, stopped, short, drained };
+        let standing = Standing { read_to, catches_up, halted, stopped, short, drained };
         self.lock().insert(network.clone(), (standing.clone(), Instant::now()));
         Ok(standing)
     }

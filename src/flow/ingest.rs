@@ -22,7 +22,7 @@ use crate::domain::transfer::{AuthorizationUse, Ending, Transfer, Use, judge};
 use crate::ledger::events::{self, NewEvent};
 use crate::ledger::leases::{self, Lease};
 use crate::ledger::news::notify_block;
-use crate::ledger::{Db, LedgerError, blocks, commit, invoices, payments, receipts, submissions};
+use crate::ledger::{Db, LedgerError, blocks, commit, copies, invoices, payments, receipts, submissions};
 use crate::metrics::PaidBy;
 
 mod late;
@@ -90,6 +90,7 @@ impl Flows {
         if cursor.as_ref().is_some_and(|cursor| cursor.hash != observed.block.parent_hash || cursor.halted.is_some()) {
             return Ok(Some(Ingested::DoesNotFollow));
         }
+        let lost = cursor.as_ref().is_some_and(|cursor| cursor.may_be_told(observed.block.number));
         let before = cursor.map_or(heights, |cursor| cursor.heights);
         blocks::insert_block(&mut db, network, &observed.block).await?;
         let held = hold_payments(&mut db, network, &observed.uses).await?;
@@ -107,7 +108,7 @@ impl Flows {
         let deeper = invoices::ending_between(&mut db, network, before, heights).await?.into_iter().collect();
         let credited = credit(&mut db, network, &observed.block, moved, &findings.paid, &deeper).await?;
         let claimed = credited.claims > 0;
-        let mut told = settle_findings(&mut db, &observed.block, &findings, now).await?;
+        let mut told = settle_findings(&mut db, (&observed.block, lost), &findings, now).await?;
         let spent = spend_slots(&mut db, network, observed).await?;
         blocks::move_cursor(&mut db, network, &observed.block.hash, heights).await?;
         let upgrade = upgrade(observed);
@@ -208,15 +209,19 @@ fn upgrade(observed: &Observed) -> Option<String> {
     Some(format!("the code of the token {token} was replaced in block {}", observed.block.number))
 }
 
+/// Notes how payments ended in a block. `lost` says that whoever asked for them may have been told already.
 async fn settle_findings(
     db: &mut Db,
-    block: &Block,
+    (block, lost): (&Block, bool),
     findings: &Findings<'_>,
     now: chrono::DateTime<chrono::Utc>,
 ) -> Result<Vec<NewEvent>, LedgerError> {
     let mut told = Vec::new();
     let paid: Vec<_> = findings.paid.iter().map(|(payment, _)| payment.id).collect();
     payments::take_spent(db, &paid, now).await?;
+    if lost {
+        copies::take_lost(db, &paid, now).await?;
+    }
     for (payment, transfer) in &findings.paid {
         // A failure had been answered: the owner must hear that the money moved after all.
         let kind = if payment.given_up.is_some() { EventKind::PaymentRecovered } else { EventKind::PaymentIncluded };

@@ -225,6 +225,7 @@ impl Flows {
         check_payment(&mut db, network, chosen).await?;
         drop(db);
         let cursor = self.ledger.cursor(network).await?.ok_or_else(|| Unavailable::NotReady(network.clone()))?;
+        check_copy(&cursor, chosen)?;
         self.proof_level(case, chosen, cursor.heights)?;
         Ok(chosen.transfer.from)
     }
@@ -358,6 +359,7 @@ impl Flows {
         let chosen = candidates.into_iter().find(|record| record.transfer.from == payer).ok_or_else(told_before)?;
         // Payments claim their transfers under the lock on the cursor, so none comes in between.
         check_payment(&mut db, network, chosen).await?;
+        check_copy(&cursor, chosen)?;
         let level = self.proof_level(case, chosen, cursor.heights)?;
         let Record { transfer, occurrence, block, .. } = chosen;
         if !invoices::hand_out(&mut db, network, (transfer, *occurrence), invoice, taker, now).await? {
@@ -457,6 +459,11 @@ async fn check_payment(db: &mut Db, network: &Network, chosen: &Record) -> Resul
         return Err(Refusal::because(Reason::SettlementPending, why).into());
     }
     Ok(())
+}
+
+/// Whether somebody may have been told of a transfer without the ledger, which is a copy that was restored, knowing of it.
+fn check_copy(cursor: &Cursor, chosen: &Record) -> Result<(), Refusal> {
+    if chosen.told.is_none() && cursor.may_be_told(chosen.block.number) { Err(told_before()) } else { Ok(()) }
 }
 
 fn called_off() -> Refusal {

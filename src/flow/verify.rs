@@ -130,8 +130,12 @@ impl Flows {
 
     /// Whether anything new is begun on a network. What was begun before goes on when an operator halts it.
     pub(super) async fn check_begins(&self, network: &Network) -> Result<(), Unavailable> {
-        let stopped = self.availability.of(&self.ledger, network).await?.stopped;
-        stopped.map_or(Ok(()), |_| Err(Unavailable::Halted(network.clone())))
+        let standing = self.availability.of(&self.ledger, network).await?;
+        match (standing.stopped, standing.catches_up) {
+            (Some(_), _) => Err(Unavailable::Halted(network.clone())),
+            (None, true) => Err(Unavailable::Behind(network.clone())),
+            (None, false) => Ok(()),
+        }
     }
 
     /// Whether there is a lane that takes this payment.

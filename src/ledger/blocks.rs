@@ -17,6 +17,8 @@ pub struct Cursor {
     pub halted: Option<String>,
     /// Why an operator halted it, if one did. Then nothing new is begun.
     pub stopped: Option<String>,
+    /// Up to which block the ledger may lack what was told, if it is a copy that was restored.
+    pub copied_to: Option<u64>,
     /// Whether an operator said that the nodes' history counts, also where it contradicts what was final.
     pub accepts_history: bool,
 }
@@ -26,6 +28,18 @@ impl Cursor {
     #[must_use]
     pub const fn untouchable(&self) -> u64 {
         if self.accepts_history { 0 } else { self.heights.finalized }
+    }
+
+    /// Whether somebody may have been told of what stands in a block, without the ledger knowing.
+    #[must_use]
+    pub fn may_be_told(&self, number: u64) -> bool {
+        self.copied_to.is_some_and(|copied_to| number <= copied_to)
+    }
+
+    /// Whether everything was read that the ledger may lack. Until then nothing is sent.
+    #[must_use]
+    pub fn has_caught_up(&self) -> bool {
+        self.copied_to.is_none_or(|copied_to| self.heights.head >= copied_to)
     }
 }
 
@@ -40,6 +54,7 @@ struct CursorRow {
     final_number: i64,
     halted_reason: Option<String>,
     stopped_reason: Option<String>,
+    copied_to: Option<i64>,
     accepts_history: bool,
 }
 
@@ -55,6 +70,7 @@ impl From<CursorRow> for Cursor {
             hash: row.cursor_hash,
             halted: row.halted_reason,
             stopped: row.stopped_reason,
+            copied_to: row.copied_to.map(from_bigint),
             accepts_history: row.accepts_history,
         }
     }
@@ -82,7 +98,7 @@ impl Ledger {
         let row = sqlx::query_as!(
             CursorRow,
             r#"
-            SELECT cursor_number, cursor_hash, safe_number, final_number, halted_reason, stopped_reason, accepts_history
+            SELECT cursor_number, cursor_hash, safe_number, final_number, halted_reason, stopped_reason, copied_to, accepts_history
             FROM networks WHERE network = $1
             "#,
             network.as_str(),
@@ -146,7 +162,7 @@ pub async fn lock_cursor(db: &mut PgConnection, network: &Network) -> Result<Opt
     let row = sqlx::query_as!(
         CursorRow,
         r#"
-        SELECT cursor_number, cursor_hash, safe_number, final_number, halted_reason, stopped_reason, accepts_history
+        SELECT cursor_number, cursor_hash, safe_number, final_number, halted_reason, stopped_reason, copied_to, accepts_history
         FROM networks WHERE network = $1 FOR UPDATE
         "#,
         network.as_str(),

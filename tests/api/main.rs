@@ -43,6 +43,7 @@ mod queue;
 mod receipts;
 mod reconcile;
 mod repeats;
+mod restored;
 mod retention;
 mod schema;
 mod settle;

@@ -152,7 +152,7 @@ impl Flows {
         let new: Vec<_> = moved.iter().filter(|transfer| !recorded.contains(&transfer.index)).cloned().collect();
         let credited = credit(&mut db, network, block, (&new, &owners), &findings.paid, &BTreeSet::new()).await?;
         receipts::issue(&mut db, network, &block.hash, now).await?;
-        let mut told = settle_findings(&mut db, block, &findings, now).await?;
+        let mut told = settle_findings(&mut db, (block, known.may_be_told(block.number)), &findings, now).await?;
         spend_messages(&mut db, network, observed).await?;
         told.extend(finalize(&mut db, network, (block.number, known.heights.finalized), now).await?);
         told.extend(settle_standings(&mut db, &credited.invoices, now).await?);
