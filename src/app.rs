@@ -7,6 +7,7 @@ use std::time::{Duration, Instant};
 
 use chrono::TimeDelta;
 use futures_util::FutureExt;
+use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 
@@ -206,17 +207,20 @@ type Listener = tokio::task::JoinHandle<std::io::Result<()>>;
 /// # Errors
 /// It could not start, or a listener failed.
 pub async fn serve(config: Config, roles: BTreeSet<Role>) -> Result<(), AppError> {
+    // First of all: from the first listener on, whoever stops the service must be heard, or requests break off.
+    let stop = StopSignals::listen().map_err(AppError::Signals)?;
     let open = open_ledger(&config).await?;
-    let ended = serve_on(&config, &roles, open.ledger).await;
+    let ended = serve_on(&config, &roles, open.ledger, stop).await;
     if let Some(cluster) = open.cluster {
         cluster.stop().await?;
     }
     ended
 }
 
-async fn serve_on(config: &Config, roles: &BTreeSet<Role>, ledger: Ledger) -> Result<(), AppError> {
+async fn serve_on(config: &Config, roles: &BTreeSet<Role>, ledger: Ledger, mut stop: StopSignals) -> Result<(), AppError> {
     let metrics = metrics(config);
     let flows = Arc::new(flows(config, ledger, Arc::clone(&metrics))?);
+    flows.notice_copy().await?;
     let supervisor = Supervisor::new(metrics);
     start_tasks(config, roles, &flows, &supervisor)?;
 
@@ -248,7 +252,7 @@ async fn serve_on(config: &Config, roles: &BTreeSet<Role>, ledger: Ledger) -> Re
     let mut operations = spawn_listener(operations);
     tracing::info!(listen = %address, "Operations listening");
     let ended = tokio::select! {
-        signal = stop_signal() => signal,
+        () = stop.received() => Ok(()),
         result = &mut operations => listener_ended(result),
         result = end_of(&mut api) => listener_ended(result),
         result = end_of(&mut grpc) => listener_ended(result),
@@ -313,15 +317,25 @@ fn listener_ended(result: Result<std::io::Result<()>, tokio::task::JoinError>) -
     }
 }
 
-async fn stop_signal() -> Result<(), AppError> {
-    use tokio::signal::unix::{SignalKind, signal};
-    let mut terminate = signal(SignalKind::terminate()).map_err(AppError::Signals)?;
-    let mut interrupt = signal(SignalKind::interrupt()).map_err(AppError::Signals)?;
-    tokio::select! {
-        _ = terminate.recv() => {}
-        _ = interrupt.recv() => {}
+/// The signals by which the service is told to stop. One that comes before it is waited for is not lost.
+struct StopSignals {
+    terminate: Signal,
+    interrupt: Signal,
+}
+
+impl StopSignals {
+    /// From here on they do not end the process any more.
+    fn listen() -> std::io::Result<Self> {
+        Ok(Self { terminate: signal(SignalKind::terminate())?, interrupt: signal(SignalKind::interrupt())? })
     }
-    Ok(())
+
+    /// Waits for one of them.
+    async fn received(&mut self) {
+        tokio::select! {
+            _ = self.terminate.recv() => {}
+            _ = self.interrupt.recv() => {}
+        }
+    }
 }
 
 /// The use cases of a process with this configuration.

@@ -2,10 +2,15 @@
 
 use std::fmt;
 
+use serde::Serialize;
+use serde::ser::{SerializeStruct, Serializer};
+
 use crate::chain::Chain;
-use crate::config::Config;
+use crate::config::{Config, NetworkConfig};
 use crate::domain::clock::{Clock, SystemClock};
 use crate::domain::network::Family;
+use crate::ledger::orders::{Halt, Halts};
+use crate::ledger::{Ledger, LedgerError};
 use crate::telemetry::ErrorChain;
 
 /// One thing that was looked at.
@@ -26,9 +31,46 @@ impl fmt::Display for Finding {
     }
 }
 
-/// Looks at the database, the keys of receipts, every network with its tokens, and every signer.
-pub async fn check(config: &Config) -> Vec<Finding> {
-    let mut findings = vec![check_database(config).await, check_receipts(config)];
+impl Serialize for Finding {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let (Ok(said) | Err(said)) = &self.result;
+        let mut finding = serializer.serialize_struct("Finding", 3)?;
+        finding.serialize_field("subject", &self.subject)?;
+        finding.serialize_field("ok", &self.result.is_ok())?;
+        finding.serialize_field("said", said)?;
+        finding.end()
+    }
+}
+
+/// Everything that was looked at.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct CheckReport {
+    /// One thing each.
+    pub findings: Vec<Finding>,
+}
+
+impl CheckReport {
+    /// Whether nothing is wrong.
+    #[must_use]
+    pub fn is_sound(&self) -> bool {
+        self.findings.iter().all(|finding| finding.result.is_ok())
+    }
+}
+
+impl fmt::Display for CheckReport {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for (index, finding) in self.findings.iter().enumerate() {
+            let end = if index == 0 { "" } else { "\n" };
+            write!(formatter, "{end}{finding}")?;
+        }
+        Ok(())
+    }
+}
+
+/// Looks at the database and what it says of networks and lanes, the keys of receipts, every network with its tokens, and every signer.
+pub async fn check(config: &Config) -> CheckReport {
+    let mut findings = check_database(config).await;
+    findings.push(check_receipts(config));
     match crate::app::chains(config, &crate::app::metrics(config)) {
         Err(error) => findings.push(bad("configuration", &error)),
         Ok(chains) => {
@@ -37,27 +79,45 @@ pub async fn check(config: &Config) -> Vec<Finding> {
             }
         }
     }
-    findings
+    CheckReport { findings }
 }
 
-async fn check_database(config: &Config) -> Finding {
+async fn check_database(config: &Config) -> Vec<Finding> {
     let subject = "database";
     match crate::app::open_ledger(config).await {
-        Err(error) => bad(subject, &error),
+        Err(error) => vec![bad(subject, &error)],
         Ok(open) => {
-            let pinged = open.ledger.ping().await;
+            let ordered = check_orders(config, &open.ledger).await;
             open.ledger.pool().close().await;
             let stopped = match open.cluster {
                 Some(cluster) => cluster.stop().await,
                 None => Ok(()),
             };
-            match (pinged, stopped) {
-                (Ok(()), Ok(())) => good(subject, "answers, and its schema is up to date"),
-                (Err(error), _) => bad(subject, &error),
-                (_, Err(error)) => bad(subject, &error),
+            match (ordered, stopped) {
+                (Ok(ordered), Ok(())) => {
+                    std::iter::once(good(subject, "answers, and its schema is up to date")).chain(ordered).collect()
+                }
+                (Err(error), _) => vec![bad(subject, &error)],
+                (_, Err(error)) => vec![bad(subject, &error)],
             }
         }
     }
+}
+
+/// Networks that are halted, and lanes that are drained. A drained lane is no fault, but nobody should wonder where it is.
+async fn check_orders(config: &Config, ledger: &Ledger) -> Result<Vec<Finding>, LedgerError> {
+    let mut findings = Vec::new();
+    for NetworkConfig { network, .. } in &config.networks {
+        let Halts { found, ordered } = ledger.halts(network).await?.unwrap_or_default();
+        for (by, halt) in [("its watcher", found), ("an operator", ordered)] {
+            let result = |Halt { reason, .. }| Err(format!("was halted by {by}: {reason}"));
+            findings.extend(halt.map(|halt| Finding { subject: network.to_string(), result: result(halt) }));
+        }
+        for signer in ledger.drained_lanes(network).await? {
+            findings.push(good(&format!("{network} lane {signer}"), "takes no new payments, because an operator drains it"));
+        }
+    }
+    Ok(findings)
 }
 
 /// That receipts are not signed is no fault, but nobody should find out by their absence.

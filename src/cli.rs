@@ -1,28 +1,47 @@
 //! The command line.
+//!
+//! Exit codes: 0 done, and everything is right; 1 something is wrong, or went wrong; 2 the command makes no sense; 3 there is no such
+//! thing, or nothing to change; 4 database or nodes are out of reach now, and the same command may work later.
 
 use std::collections::BTreeSet;
 use std::path::PathBuf;
 use std::process::ExitCode;
+use std::sync::Arc;
 
 use chrono::{DateTime, Utc};
 use clap::{Args, Parser, Subcommand};
 
 use crate::app::{self, AppError, OpenLedger, Role};
+use crate::chain::{Chain, ChainError};
 use crate::config::{self, Config, ConfigErrors};
 use crate::domain::account::Scope;
 use crate::domain::clock::{Clock, SystemClock};
-use crate::domain::ids::{AccountId, ApiKeyId};
+use crate::domain::ids::{AccountId, ApiKeyId, PaymentId};
 use crate::domain::network::Network;
 use crate::flow::account::{self, AccountError};
 use crate::flow::address::AddressError;
+use crate::flow::backfill::BackfillError;
+use crate::flow::{Flows, Unavailable};
 use crate::ledger::{Ledger, LedgerError};
 use crate::telemetry::{self, ErrorChain, TelemetryError};
 
+mod backfill;
 mod keys;
+mod lane;
+mod network;
+mod output;
+mod payment;
 mod receipt;
+mod reconcile;
 
+use backfill::BackfillCommand;
 use keys::{KeysCommand, KeysError};
+use lane::LaneCommand;
+use network::NetworkCommand;
+use output::Output;
+use payment::PaymentCommand;
 use receipt::{ReceiptCommand, ReceiptCommandError};
+use reconcile::ReconcileCommand;
 
 /// An x402 facilitator with a ledger.
 #[derive(Debug, Parser)]
@@ -53,9 +72,16 @@ enum Command {
     Check {
         #[command(flatten)]
         config: ConfigFile,
+        #[command(flatten)]
+        output: Output,
     },
     /// Brings the schema of the database up to date.
     Migrate {
+        #[command(flatten)]
+        config: ConfigFile,
+    },
+    /// Says that the database is an older copy of the ledger, where that does not show: a copy of its files. To be run before the service.
+    Restored {
         #[command(flatten)]
         config: ConfigFile,
     },
@@ -68,9 +94,19 @@ enum Command {
     /// Runs merchants' addresses.
     #[command(subcommand)]
     Address(AddressCommand),
+    /// Shows payments.
+    #[command(subcommand)]
+    Payment(PaymentCommand),
+    /// Runs lanes.
+    #[command(subcommand)]
+    Lane(LaneCommand),
     /// Runs networks.
     #[command(subcommand)]
     Network(NetworkCommand),
+    /// Reads blocks again for registered addresses and for payments. What is recorded stays what it is.
+    Backfill(BackfillCommand),
+    /// Compares networks with the ledger now, as it is done daily; exit code 1 if they differ.
+    Reconcile(ReconcileCommand),
     /// Makes and rotates the keys of receipts.
     #[command(subcommand)]
     Keys(KeysCommand),
@@ -141,20 +177,6 @@ enum AddressCommand {
     },
 }
 
-#[derive(Debug, Subcommand)]
-enum NetworkCommand {
-    /// Lets a halted network go on, after somebody looked at why it was halted.
-    Resume {
-        #[command(flatten)]
-        config: ConfigFile,
-        /// For example eip155:8453.
-        network: Network,
-        /// The history that the nodes tell now is the true one: undo what contradicts it, even if it was final.
-        #[arg(long)]
-        accept_history: bool,
-    },
-}
-
 /// Why a command failed.
 #[derive(Debug, thiserror::Error)]
 enum CommandError {
@@ -176,8 +198,69 @@ enum CommandError {
     Receipt(#[from] ReceiptCommandError),
     #[error("there is no such key, or it was revoked before")]
     NoSuchKey,
+    #[error(transparent)]
+    Chain(#[from] ChainError),
+    #[error(transparent)]
+    Backfill(#[from] BackfillError),
+    #[error(transparent)]
+    Unavailable(#[from] Unavailable),
+    #[error("there is no payment {0}")]
+    NoSuchPayment(PaymentId),
+    #[error("{0} is not in the configuration")]
+    NoSuchNetwork(Network),
+    #[error("{0} has no lane {1}")]
+    NoSuchLane(Network, String),
+    #[error("the lane {1} of {0} was drained before")]
+    DrainedBefore(Network, String),
+    #[error("the lane {1} of {0} is not drained")]
+    NotDrained(Network, String),
+    #[error("{0} was halted by an operator before")]
+    HaltedBefore(Network),
     #[error("{0} is not halted")]
     NotHalted(Network),
+    #[error("nothing of {0} was read yet, so nothing is begun there")]
+    NotRead(Network),
+    #[error("{0} is halted, or transfers are not recorded there, so there is nothing to compare")]
+    NotCompared(Network),
+    #[error("somebody else compares at this moment")]
+    BeingCompared,
+}
+
+/// The exit code of a command that was told of something that is not there, or is so already.
+const NOTHING_TO_DO: u8 = 3;
+
+/// The exit code of a command that may work later.
+const OUT_OF_REACH: u8 = 4;
+
+impl CommandError {
+    fn exit_code(&self) -> ExitCode {
+        match self {
+            Self::NoSuchKey
+            | Self::Account(AccountError::NoSuchAccount(_))
+            | Self::NoSuchPayment(_)
+            | Self::NoSuchNetwork(_)
+            | Self::NoSuchLane(..)
+            | Self::DrainedBefore(..)
+            | Self::NotDrained(..)
+            | Self::HaltedBefore(_)
+            | Self::NotHalted(_)
+            | Self::NotRead(_)
+            | Self::NotCompared(_)
+            | Self::Backfill(
+                BackfillError::NotBegun(_)
+                | BackfillError::NotRead { .. }
+                | BackfillError::Reversed { .. }
+                | BackfillError::NotRecorded(_),
+            ) => NOTHING_TO_DO.into(),
+            Self::Chain(ChainError::Unavailable { .. })
+            | Self::Ledger(LedgerError::Unavailable(_))
+            | Self::App(AppError::Ledger(LedgerError::Unavailable(_)))
+            | Self::Unavailable(_)
+            | Self::Backfill(BackfillError::Unavailable(_) | BackfillError::Replaced { .. })
+            | Self::BeingCompared => OUT_OF_REACH.into(),
+            _ => ExitCode::FAILURE,
+        }
+    }
 }
 
 impl Cli {
@@ -193,7 +276,7 @@ impl Cli {
             }
             Err(error) => {
                 eprintln!("{}", ErrorChain(&error));
-                ExitCode::FAILURE
+                error.exit_code()
             }
         }
     }
@@ -203,7 +286,11 @@ impl Command {
     async fn run(self) -> Result<ExitCode, CommandError> {
         match self {
             Self::Serve { config, roles } => serve(&config, roles).await?,
-            Self::Check { config } => return check(&config).await,
+            Self::Check { config, output } => return check(&config, output).await,
+            Self::Restored { config } => {
+                with_ledger(&config, async |ledger| Ok(ledger.distrust(SystemClock.now()).await?)).await?;
+                println!("what the networks show up to the next start counts as told");
+            }
             Self::Migrate { config } => app::migrate(&config.load()?).await?,
             Self::Account(AccountCommand::Create { config, name, scope }) => {
                 with_ledger(&config, async |ledger| {
@@ -215,9 +302,7 @@ impl Command {
             }
             Self::ApiKey(command) => command.run().await?,
             Self::Address(AddressCommand::Grant { config, account, network, address, note }) => {
-                let loaded = config.load()?;
-                with_ledger(&config, async |ledger| {
-                    let flows = app::flows(&loaded, ledger, app::metrics(&loaded))?;
+                with_flows(&config, async |flows| {
                     let granted = flows.grant_address(account, network, &address, &note).await?;
                     println!("{}  {} on {} is {account}'s", granted.id, granted.address, granted.network);
                     Ok(())
@@ -227,16 +312,11 @@ impl Command {
             Self::Keys(command) => command.run()?,
             Self::Receipt(command) => command.run().await?,
             Self::Openapi => print!("{}", crate::http::openapi::text()),
-            Self::Network(NetworkCommand::Resume { config, network, accept_history }) => {
-                with_ledger(&config, async |ledger| {
-                    if !ledger.resume(&network, accept_history).await? {
-                        return Err(CommandError::NotHalted(network));
-                    }
-                    println!("{network} goes on");
-                    Ok(())
-                })
-                .await?;
-            }
+            Self::Payment(command) => command.run().await?,
+            Self::Lane(command) => command.run().await?,
+            Self::Network(command) => command.run().await?,
+            Self::Backfill(command) => command.run().await?,
+            Self::Reconcile(command) => return command.run().await,
         }
         Ok(ExitCode::SUCCESS)
     }
@@ -304,21 +384,36 @@ async fn serve(config: &ConfigFile, roles: Vec<Role>) -> Result<(), CommandError
     Ok(app::serve(config, roles).await?)
 }
 
-async fn check(config: &ConfigFile) -> Result<ExitCode, CommandError> {
-    let findings = crate::check::check(&config.load()?).await;
-    for finding in &findings {
-        println!("{finding}");
-    }
-    let sound = findings.iter().all(|finding| finding.result.is_ok());
-    Ok(if sound { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+async fn check(config: &ConfigFile, output: Output) -> Result<ExitCode, CommandError> {
+    let report = crate::check::check(&config.load()?).await;
+    output.tell(&report);
+    Ok(if report.is_sound() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
 
 /// Opens the ledger for one command, and closes it again.
-async fn with_ledger(
+async fn with_ledger<T>(
     config: &ConfigFile,
-    work: impl AsyncFnOnce(Ledger) -> Result<(), CommandError>,
-) -> Result<(), CommandError> {
-    let OpenLedger { ledger, cluster } = app::open_ledger(&config.load()?).await?;
+    work: impl AsyncFnOnce(Ledger) -> Result<T, CommandError>,
+) -> Result<T, CommandError> {
+    with_loaded(&config.load()?, work).await
+}
+
+/// The same with everything else that the service consists of. No node was asked anything yet.
+async fn with_flows<T>(
+    config: &ConfigFile,
+    work: impl AsyncFnOnce(Arc<Flows>) -> Result<T, CommandError>,
+) -> Result<T, CommandError> {
+    let config = config.load()?;
+    with_loaded(&config, async |ledger| work(Arc::new(app::flows(&config, ledger, app::metrics(&config))?)).await).await
+}
+
+/// The adapter of a configured network.
+fn chain_of<'a>(flows: &'a Flows, network: &Network) -> Result<&'a Arc<dyn Chain>, CommandError> {
+    flows.chains.find(network).map_err(|_| CommandError::NoSuchNetwork(network.clone()))
+}
+
+async fn with_loaded<T>(config: &Config, work: impl AsyncFnOnce(Ledger) -> Result<T, CommandError>) -> Result<T, CommandError> {
+    let OpenLedger { ledger, cluster } = app::open_ledger(config).await?;
     let done = work(ledger.clone()).await;
     ledger.pool().close().await;
     if let Some(cluster) = cluster {

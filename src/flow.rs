@@ -23,6 +23,8 @@ pub mod account;
 pub mod address;
 pub mod address_list;
 pub mod availability;
+pub mod backfill;
+mod copy;
 mod credit;
 pub mod deliver;
 pub mod discovery;
@@ -45,6 +47,7 @@ pub mod streams;
 pub mod telling;
 pub mod tenure;
 pub mod turns;
+mod unended;
 pub mod verify;
 pub mod waiting;
 pub mod webhook;
@@ -123,9 +126,12 @@ pub enum Unavailable {
     /// The ledger did not answer.
     #[error(transparent)]
     Ledger(#[from] LedgerError),
-    /// The network was halted until an operator looks at it.
+    /// The network was halted until an operator looks at it, or by one.
     #[error("{0} is halted")]
     Halted(Network),
+    /// An operator drains every lane that could send the payment.
+    #[error("no lane of {0} takes this payment now")]
+    Drained(Network),
     /// The nodes of the network were not found to be the right ones yet.
     #[error("{0} is not ready")]
     NotReady(Network),

@@ -61,6 +61,8 @@ pub struct Lane {
     reopenable: usize,
     /// The fence under which the above was learnt.
     fence: Option<i64>,
+    /// Whether the ledger was found to know all that the signer has sent.
+    compared: bool,
     funds: Option<Funds>,
     /// What the open slots may still take of them.
     committed: u128,
@@ -128,6 +130,7 @@ impl Lane {
             next: None,
             reopenable: 0,
             fence: None,
+            compared: false,
             funds: None,
             committed: 0,
             lacking: 0,
@@ -137,7 +140,8 @@ impl Lane {
     /// Runs the lane until it is told to stop.
     pub async fn run(mut self, stop: CancellationToken) {
         let name = format!("lane:{}:{}", self.network, self.signer.address);
-        let mut tenure = Tenure::new(Arc::clone(&self.flows), name, self.owner);
+        let label = format!("lane:{}:{}", self.network, self.signer.name);
+        let mut tenure = Tenure::new(Arc::clone(&self.flows), name, self.owner).labelled(label);
         let bell = self.flows.bells.of(&self.network);
         while !stop.is_cancelled() {
             let pause = match tenure.lease().await {
@@ -191,6 +195,16 @@ impl Lane {
             // Whatever the network goes on with afterwards may be another history.
             self.forget();
             return Ok(Pause::Fixed(ASK_AGAIN));
+        }
+        if !self.compared {
+            // What it finds is in the cursor of the next turn.
+            self.compare_with_chain().await?;
+            return Ok(Pause::Fixed(Duration::ZERO));
+        }
+        if !cursor.has_caught_up() {
+            // What a copy of the ledger lacks may have used what would be sent now.
+            self.forget();
+            return Ok(Pause::Fixed(TURN));
         }
         let mut slots = self.flows.ledger.open_slots(&self.network, &self.signer.address).await?;
         let committed = slots.iter().fold(0_u128, |sum, slot| sum.saturating_add(slot.cost_max));
@@ -417,6 +431,16 @@ impl Lane {
         Ok(next_nonce(read, newest, own))
     }
 
+    /// Looks once, before anything is sent, whether the signer has sent more than the ledger knows of.
+    async fn compare_with_chain(&mut self) -> Result<(), LaneError> {
+        if let Some(nonces) = self.chain.nonces() {
+            let next = nonces.newest(&self.signer.name).await?;
+            self.flows.compare_nonce(&self.network, &self.signer.address, next).await?;
+        }
+        self.compared = true;
+        Ok(())
+    }
+
     /// The signers' nonces. Only slots that have some ask for them.
     fn nonces(&self) -> Result<&dyn Nonces, ChainError> {
         let missing = || ChainError::Misconfigured { network: self.network.clone(), what: "it has no account nonces".to_owned() };
@@ -427,7 +451,7 @@ impl Lane {
     async fn has_able_neighbour(&self) -> Result<bool, LaneError> {
         let standing = self.flows.availability.of(&self.flows.ledger, &self.network).await?;
         let signers = &self.chain.profile().signers;
-        Ok(signers.iter().any(|signer| signer.address != self.signer.address && !standing.short.contains(&signer.address)))
+        Ok(signers.iter().any(|signer| signer.address != self.signer.address && standing.is_able(&signer.address)))
     }
 
     /// Whether the signer can pay for one more transaction beside those that are under way. Looks again before it says no.

@@ -23,6 +23,7 @@ use catalogue::Catalogue;
 
 use crate::domain::invoice::Change;
 use crate::domain::network::Network;
+use crate::domain::payment::Unended;
 use crate::domain::reason::Reason;
 
 /// The label of everything that is not configured.
@@ -250,6 +251,17 @@ impl Metrics {
         InFlight::new(self.series.payments_waiting.with_label_values::<&str>(&[]))
     }
 
+    /// How old the oldest payment is in each state that is not its last one, where there are any.
+    pub fn payments_oldest(&self, ages: &[(Network, Unended, Duration)]) {
+        for network in self.signers.keys() {
+            for state in Unended::ALL {
+                let age = ages.iter().find(|(of, in_state, _)| (of, *in_state) == (network, state)).map(|(.., age)| *age);
+                let series = self.series.payments_oldest.with_label_values(&[network.as_str(), state.as_str()]);
+                series.set(age.unwrap_or_default().as_secs_f64());
+            }
+        }
+    }
+
     /// So many revisions of receipts were signed.
     pub fn receipts_signed(&self, revisions: u64) {
         self.series.receipts_signed.with_label_values::<&str>(&[]).inc_by(revisions);
@@ -308,7 +320,7 @@ impl Metrics {
         }
     }
 
-    /// Whether this process owns a lease. Leases are named after networks and signers, which bounds them.
+    /// Whether this process owns a lease, which is called after networks and signers as the configuration names them.
     pub fn lease(&self, lease: &str, is_held: bool) {
         self.series.lease_held.with_label_values(&[lease]).set(truth(is_held));
     }
@@ -356,6 +368,7 @@ impl Metrics {
             self.series.listings.with_label_values(&[outcome.label()]);
         }
         self.start_telling_at_zero();
+        self.payments_oldest(&[]);
         for (network, signers) in &self.signers {
             self.start_network_at_zero(network.as_str());
             for signer in signers {

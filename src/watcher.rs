@@ -169,6 +169,9 @@ impl Watcher {
             (head, _) => head?,
         };
         self.flows.metrics.head(network, head.block.number, self.age(&head));
+        if cursor.as_ref().is_some_and(|cursor| !cursor.has_caught_up()) {
+            self.flows.ledger.bound_copy(network, head.block.number).await?;
+        }
         let (found, behind) = match self.step(cursor.as_ref(), &head).await? {
             Step::Nothing => (0, false),
             Step::Extend { from } => {

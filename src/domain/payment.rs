@@ -237,6 +237,38 @@ impl State {
     }
 }
 
+/// A state that is not a payment's last one.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Unended {
+    /// See [`State::Queued`].
+    Queued,
+    /// See [`State::Submitted`].
+    Submitted,
+    /// See [`State::Included`], while its block can still be replaced.
+    Included,
+}
+
+impl Unended {
+    /// Every one.
+    pub const ALL: [Self; 3] = [Self::Queued, Self::Submitted, Self::Included];
+
+    /// The word on the wire.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Queued => "queued",
+            Self::Submitted => "submitted",
+            Self::Included => "included",
+        }
+    }
+
+    /// Reads the word.
+    #[must_use]
+    pub fn parse(text: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|state| state.as_str() == text)
+    }
+}
+
 impl Payment {
     /// The transaction to name to whoever asks: the one that paid, that may pay, or that did not.
     #[must_use]
@@ -261,6 +293,34 @@ impl Payment {
             Some(transaction) => State::Submitted { transaction: transaction.clone() },
             None if now < self.answer_by => State::Queued,
             None => State::Withdrawn,
+        }
+    }
+}
+
+/// Where the money of a payment is, as far as the ledger knows.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Whereabouts {
+    /// The payer has it, and nothing that we have signed can move it.
+    WithPayer,
+    /// The payer has it, and it may move at any time.
+    UnderWay,
+    /// The recipient has it, in a block that can still be replaced.
+    WithRecipient,
+    /// The recipient has it for good.
+    WithRecipientForGood,
+}
+
+impl Whereabouts {
+    /// Where the money of a payment in this state is. `bytes_out` says whether signed bytes that make it may still land.
+    #[must_use]
+    pub const fn of(state: &State, bytes_out: bool) -> Self {
+        match state {
+            State::Included { level: Level::Final, .. } => Self::WithRecipientForGood,
+            State::Included { .. } => Self::WithRecipient,
+            State::Submitted { .. } => Self::UnderWay,
+            State::Queued | State::Withdrawn | State::GivenUp { .. } if bytes_out => Self::UnderWay,
+            State::Queued | State::Withdrawn | State::GivenUp { .. } | State::Waived => Self::WithPayer,
         }
     }
 }
@@ -346,6 +406,20 @@ pub(crate) mod tests {
         assert_eq!(failed.state(heights, before), State::GivenUp { reason: Reason::Expired });
         assert_eq!(landed.state(heights, before).as_str(), "included");
         assert_eq!(deep.state(heights, before).as_str(), "final");
+    }
+
+    #[test]
+    fn money_is_where_the_chain_has_it_or_may_take_it() {
+        let claim = Claim { transaction: "0xbb".to_owned(), block_number: 6, block_hash: "0x06".to_owned(), index: 1 };
+        let included = |level| State::Included { claim: claim.clone(), level };
+        let given_up = State::GivenUp { reason: Reason::Expired };
+
+        assert_eq!(Whereabouts::of(&included(Level::Safe), true), Whereabouts::WithRecipient);
+        assert_eq!(Whereabouts::of(&included(Level::Final), true), Whereabouts::WithRecipientForGood);
+        assert_eq!(Whereabouts::of(&State::Submitted { transaction: "0xaa".to_owned() }, false), Whereabouts::UnderWay);
+        assert_eq!([true, false].map(|out| Whereabouts::of(&given_up, out)), [Whereabouts::UnderWay, Whereabouts::WithPayer]);
+        assert_eq!(Whereabouts::of(&State::Queued, false), Whereabouts::WithPayer);
+        assert_eq!(Whereabouts::of(&State::Waived, false), Whereabouts::WithPayer);
     }
 
     #[test]

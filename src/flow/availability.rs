@@ -25,10 +25,30 @@ const RENEWED_AFTER: Duration = Duration::from_millis(500);
 pub struct Standing {
     /// The newest block that was read, if reading began.
     pub read_to: Option<u64>,
-    /// Why it was halted, if it was.
+    /// Whether the ledger is a copy, and what it may lack was not read yet.
+    pub catches_up: bool,
+    /// Why its watcher halted it, if it did.
     pub halted: Option<String>,
+    /// Why an operator halted it, if one did.
+    pub stopped: Option<String>,
     /// The addresses of the signers whose balance may not last for another hour.
     pub short: Vec<String>,
+    /// The addresses of the signers whose lanes an operator drains.
+    pub drained: Vec<String>,
+}
+
+impl Standing {
+    /// Whether anything new is begun.
+    #[must_use]
+    pub const fn is_open(&self) -> bool {
+        self.halted.is_none() && self.stopped.is_none() && !self.catches_up
+    }
+
+    /// Whether the lane of this signer takes new payments as they come, and can pay for them.
+    #[must_use]
+    pub fn is_able(&self, signer: &str) -> bool {
+        !self.drained.iter().chain(&self.short).any(|address| address == signer)
+    }
 }
 
 /// Remembers standings for a moment.
@@ -112,10 +132,12 @@ impl Known {
 async fn read(ledger: &Ledger, network: &Network) -> Result<Standing, LedgerError> {
     let cursor = ledger.cursor(network).await?;
     let read_to = cursor.as_ref().map(|cursor| cursor.heights.head);
-    let halted = cursor.and_then(|cursor| cursor.halted);
+    let catches_up = cursor.as_ref().is_some_and(|cursor| !cursor.has_caught_up());
+    let (halted, stopped) = cursor.map_or((None, None), |cursor| (cursor.halted, cursor.stopped));
     let signers = ledger.signers(network).await?;
     let short = signers.into_iter().filter(|signer| signer.short).map(|signer| signer.address).collect();
-    Ok(Standing { read_to, halted, short })
+    let drained = ledger.drained_lanes(network).await?;
+    Ok(Standing { read_to, catches_up, halted, stopped, short, drained })
 }
 
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
@@ -130,12 +152,13 @@ impl Flows {
             let profile = chain.profile();
             // A ledger that does not answer says nothing about a network, and servers cache this answer for long.
             let standing = self.availability.of(&self.ledger, &profile.network).await.unwrap_or_default();
-            let is_short = |address: &String| standing.short.contains(address);
             let mut signers: Vec<_> = profile.signers.iter().map(|signer| signer.address.clone()).collect();
+            // A payer who chooses one that is drained would wait for it in vain.
+            signers.retain(|address| !standing.drained.contains(address));
             // Whoever takes the first one takes one that can pay.
-            signers.sort_by_key(is_short);
-            let able = signers.first().is_some_and(|first| !is_short(first));
-            let available = chain.is_prepared() && able && standing.halted.is_none();
+            signers.sort_by_key(|address| !standing.is_able(address));
+            let able = signers.first().is_some_and(|first| standing.is_able(first));
+            let available = chain.is_prepared() && able && standing.is_open();
             self.metrics.network_available(&profile.network, available);
             if available {
                 offered.push(Offered { network: profile.network.clone(), signers, extras: chain.extras() });

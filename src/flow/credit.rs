@@ -94,7 +94,7 @@ fn invoices_of<'a>(claims: &'a [NewClaim<'_>]) -> impl Iterator<Item = InvoiceId
 /// Who owns which of the addresses that a block concerns.
 pub type Owners = BTreeMap<Address, AccountId>;
 
-/// Who owns the addresses that these transfers reached.
+/// Who owns the addresses that these transfers reached, and had them `by` a time, if that matters.
 ///
 /// # Errors
 /// The database could not be reached.
@@ -102,13 +102,14 @@ pub async fn owners<'a>(
     db: &mut Db,
     network: &Network,
     moved: impl Iterator<Item = &'a Transfer>,
+    by: Option<DateTime<Utc>>,
 ) -> Result<Owners, LedgerError> {
     let recipients: BTreeSet<_> = moved.map(|transfer| transfer.to).collect();
     if recipients.is_empty() {
         return Ok(Owners::new());
     }
     let recipients: Vec<_> = recipients.iter().map(Address::to_string).collect();
-    Ok(addresses::owners(db, network, &recipients).await?.into_iter().collect())
+    Ok(addresses::owners(db, network, &recipients, by).await?.into_iter().collect())
 }
 
 /// What payments are paid by, and which invoices these transfers pay besides: the one that the payment was asked for with, or what

@@ -2,7 +2,7 @@
 //!
 //! Everything an observer can see moves in one transaction, so no crash can pay a payment without telling it.
 
-use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
+use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 
 use serde_json::json;
@@ -10,23 +10,24 @@ use serde_json::json;
 use super::credit::{credit, owners, settle_standings};
 use super::particulars::{Failed, Finalized, Landed};
 use super::{Flows, Unavailable};
-use crate::chain::{Chain, ChainError, Observed, Outcomes};
+use crate::chain::{Chain, ChainError, Observed};
 use crate::domain::address::Address;
 use crate::domain::amount::Amount;
 use crate::domain::block::{Block, Heights};
 use crate::domain::event::{EventKind, Subject};
-use crate::domain::ids::PaymentId;
 use crate::domain::network::Network;
-use crate::domain::payment::{AuthorizationKey, Payment};
+use crate::domain::payment::Payment;
 use crate::domain::reason::Reason;
 use crate::domain::transfer::{AuthorizationUse, Ending, Transfer, Use, judge};
-use crate::domain::verification::Sendable;
 use crate::ledger::events::{self, NewEvent};
 use crate::ledger::leases::{self, Lease};
 use crate::ledger::news::notify_block;
-use crate::ledger::{Db, LedgerError, blocks, commit, invoices, payments, receipts, submissions, transfers};
+use crate::ledger::{Db, LedgerError, blocks, commit, copies, invoices, payments, receipts, submissions};
 use crate::metrics::PaidBy;
-use crate::telemetry::ErrorChain;
+
+mod late;
+
+pub use late::Late;
 
 /// How taking a block in ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -89,10 +90,11 @@ impl Flows {
         if cursor.as_ref().is_some_and(|cursor| cursor.hash != observed.block.parent_hash || cursor.halted.is_some()) {
             return Ok(Some(Ingested::DoesNotFollow));
         }
+        let lost = cursor.as_ref().is_some_and(|cursor| cursor.may_be_told(observed.block.number));
         let before = cursor.map_or(heights, |cursor| cursor.heights);
         blocks::insert_block(&mut db, network, &observed.block).await?;
         let held = hold_payments(&mut db, network, &observed.uses).await?;
-        let owners = owners(&mut db, network, observed.transfers.iter().chain(moved_by(&observed.uses))).await?;
+        let owners = owners(&mut db, network, observed.transfers.iter().chain(moved_by(&observed.uses)), None).await?;
         let is_large_credit = |transfer: &Transfer| {
             owners.contains_key(&transfer.to) && is_large(chain, transfer.asset, transfer.amount.unwrap_or_default())
         };
@@ -106,7 +108,7 @@ impl Flows {
         let deeper = invoices::ending_between(&mut db, network, before, heights).await?.into_iter().collect();
         let credited = credit(&mut db, network, &observed.block, moved, &findings.paid, &deeper).await?;
         let claimed = credited.claims > 0;
-        let mut told = settle_findings(&mut db, &observed.block, &findings, now).await?;
+        let mut told = settle_findings(&mut db, (&observed.block, lost), &findings, now).await?;
         let spent = spend_slots(&mut db, network, observed).await?;
         blocks::move_cursor(&mut db, network, &observed.block.hash, heights).await?;
         let upgrade = upgrade(observed);
@@ -152,108 +154,6 @@ impl Flows {
         self.metrics.payments_finalized(network, finalized as u64);
         self.metrics.blocks_ingested(network, 1);
         self.metrics.cursor(network, heights.head, heights.finalized);
-    }
-
-    /// Searches for the use of a payment's authorization in blocks that the watcher passed before we held the payment, and
-    /// claims it. Returns whether anything was found.
-    pub(super) async fn claim_found_use(&self, chain: &Arc<dyn Chain>, payment: PaymentId) -> Result<bool, Unavailable> {
-        let carried = self.ledger.find_sendable(payment).await?;
-        let cursor = self.ledger.cursor(&chain.profile().network).await?;
-        let (Some(sendable), Some(cursor)) = (carried, cursor) else { return Ok(false) };
-        self.claim_use(chain, &sendable, cursor.heights.head).await
-    }
-
-    /// Whether the network says that the authorization of a payment was used: that it has expired, or that nobody sent it, does not
-    /// mean that nobody landed it. `None` if that cannot be told yet, or the payment has come to its end meanwhile.
-    pub(super) async fn is_used(&self, chain: &Arc<dyn Chain>, payment: PaymentId) -> Result<Option<bool>, Unavailable> {
-        let Some(sendable) = self.ledger.find_sendable(payment).await? else { return Ok(None) };
-        Ok(chain.is_used(&sendable).await?)
-    }
-
-    /// Searches in the same way for a payment that waits in a lane.
-    ///
-    /// # Errors
-    /// The network could not be read, or the database could not be reached.
-    pub async fn claim_use(&self, chain: &Arc<dyn Chain>, payment: &Sendable, cursor: u64) -> Result<bool, Unavailable> {
-        let from = self.ledger.first_checked(payment.id).await?.unwrap_or(cursor).min(cursor);
-        let taken = self.ledger.taken_by_payments(&chain.profile().network, from..=cursor).await?;
-        let Some(mut observed) = chain.lookup(payment, from..=cursor, &taken).await? else { return Ok(false) };
-        observed.uses.retain(|entry| entry.key == payment.key);
-        self.claim_late(chain, observed, is_large(chain, payment.asset, payment.amount)).await
-    }
-
-    /// Asks what became of payments that were sent, where blocks do not tell, and takes in what is found. Returns those of which the
-    /// network knows something, even if that could not be taken in now.
-    ///
-    /// # Errors
-    /// The network could not be asked.
-    pub async fn inquire(
-        &self,
-        chain: &Arc<dyn Chain>,
-        sent: &[Payment],
-        thorough: Option<u64>,
-    ) -> Result<HashSet<AuthorizationKey>, ChainError> {
-        let Outcomes { observed, unclear } = chain.outcomes(sent, thorough).await?;
-        let mut known: HashSet<_> = unclear.into_iter().collect();
-        for observed in observed {
-            let ends = |payment: &&Payment| observed.uses.iter().any(|entry| entry.key == payment.key);
-            let large = sent.iter().filter(ends).any(|payment| is_large(chain, payment.asset, payment.amount));
-            known.extend(observed.uses.iter().map(|entry| entry.key.clone()));
-            // What cannot be taken in now does not keep the others.
-            if let Err(error) = self.claim_late(chain, observed, large).await {
-                let (network, error) = (&chain.profile().network, ErrorChain(&error));
-                tracing::warn!(%network, %error, "the end of a payment could not be taken in");
-            }
-        }
-        Ok(known)
-    }
-
-    /// Takes in uses in a block that the watcher has passed.
-    async fn claim_late(&self, chain: &Arc<dyn Chain>, observed: Observed, large: bool) -> Result<bool, Unavailable> {
-        let network = &chain.profile().network;
-        if observed.uses.is_empty() {
-            return Ok(false);
-        }
-        if large {
-            confirm(chain, &observed).await?;
-        }
-        let Observed { ref block, ref uses, .. } = observed;
-        // The ledger keeps no block that is final for long; there the network itself is asked a second time.
-        let kept = self.ledger.cursor(network).await?.is_some_and(|cursor| block.number > cursor.heights.finalized);
-        let again = if kept { None } else { chain.block(block.number).await? };
-        let now = self.clock.now();
-        let mut db = self.ledger.begin().await?;
-        let cursor = blocks::lock_cursor(&mut db, network).await?;
-        // On a network that contradicts itself nothing is believed that it says of the past.
-        let Some(known) = cursor.filter(|cursor| cursor.halted.is_none()) else { return Ok(false) };
-        // Only a block that stands in our own canonical chain counts.
-        let canonical = match blocks::canonical_hash(&mut db, network, block.number).await? {
-            Some(hash) => hash == block.hash,
-            None => block.number <= known.heights.finalized && again.as_ref() == Some(block),
-        };
-        if !canonical {
-            return Ok(false);
-        }
-        let held = hold_payments(&mut db, network, uses).await?;
-        let findings = find(&held, uses);
-        // Of two payments that are alike, both may have been found paid by one transfer. Whoever comes second looks again.
-        if transfers::pays_another(&mut db, network, block, &findings.paid).await? {
-            return Ok(false);
-        }
-        let owners = owners(&mut db, network, moved_by(uses)).await?;
-        let credited = credit(&mut db, network, block, (&[], &owners), &findings.paid, &BTreeSet::new()).await?;
-        receipts::issue(&mut db, network, &block.hash, now).await?;
-        let mut told = settle_findings(&mut db, block, &findings, now).await?;
-        spend_messages(&mut db, network, &observed).await?;
-        told.extend(finalize(&mut db, network, (block.number, known.heights.finalized), now).await?);
-        told.extend(settle_standings(&mut db, &credited.invoices, now).await?);
-        events::insert(&mut db, &told, now).await?;
-        notify_block(&mut db, network).await?;
-        commit(db).await?;
-        self.count_credited(network, &credited);
-        self.count_told(&told);
-        self.waiting.wake(network);
-        Ok(true)
     }
 }
 
@@ -309,15 +209,19 @@ fn upgrade(observed: &Observed) -> Option<String> {
     Some(format!("the code of the token {token} was replaced in block {}", observed.block.number))
 }
 
+/// Notes how payments ended in a block. `lost` says that whoever asked for them may have been told already.
 async fn settle_findings(
     db: &mut Db,
-    block: &Block,
+    (block, lost): (&Block, bool),
     findings: &Findings<'_>,
     now: chrono::DateTime<chrono::Utc>,
 ) -> Result<Vec<NewEvent>, LedgerError> {
     let mut told = Vec::new();
     let paid: Vec<_> = findings.paid.iter().map(|(payment, _)| payment.id).collect();
     payments::take_spent(db, &paid, now).await?;
+    if lost {
+        copies::take_lost(db, &paid, now).await?;
+    }
     for (payment, transfer) in &findings.paid {
         // A failure had been answered: the owner must hear that the money moved after all.
         let kind = if payment.given_up.is_some() { EventKind::PaymentRecovered } else { EventKind::PaymentIncluded };

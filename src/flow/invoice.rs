@@ -340,7 +340,7 @@ impl Flows {
         let takes = async {
             let mut db = self.ledger.acquire().await?;
             // An address may have got another owner since the invoice was opened, to whom the money goes then.
-            let owner = addresses::owners(&mut db, network, &[pay_to.to_string()]).await?.pop().map(|(_, owner)| owner);
+            let owner = addresses::owners(&mut db, network, &[pay_to.to_string()], None).await?.pop().map(|(_, owner)| owner);
             invoices::takes(&mut db, id, network, asset, (pay_to, owner)).await
         };
         if !takes.await.map_err(Unavailable::from)? {

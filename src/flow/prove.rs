@@ -28,6 +28,7 @@ use crate::domain::payment::{Fingerprint, PaymentRequest, SCHEME_TRANSFER};
 use crate::domain::proof::{Presenter, Record, Sought, Way};
 use crate::domain::reason::{Reason, Refusal};
 use crate::domain::transfer::{TransactionId, Transfer};
+use crate::ledger::blocks::Cursor;
 use crate::ledger::idempotency::StorageKey;
 use crate::ledger::invoices::{self, Assignment, Invoice};
 use crate::ledger::transfers::{self, NewClaim, OwnTransfer};
@@ -207,6 +208,7 @@ impl Flows {
     /// The adapter of a network whose transfers are recorded, unless it is halted or not ready.
     async fn recorded_chain(&self, network: &Network) -> Result<&Arc<dyn Chain>, Verdict> {
         let chain = self.open_chain(network).await?;
+        self.check_begins(network).await?;
         if chain.observes_transfers() {
             return Ok(chain);
         }
@@ -223,6 +225,7 @@ impl Flows {
         check_payment(&mut db, network, chosen).await?;
         drop(db);
         let cursor = self.ledger.cursor(network).await?.ok_or_else(|| Unavailable::NotReady(network.clone()))?;
+        check_copy(&cursor, chosen)?;
         self.proof_level(case, chosen, cursor.heights)?;
         Ok(chosen.transfer.from)
     }
@@ -343,7 +346,8 @@ impl Flows {
         let (network, invoice, now) = (case.network(), case.sought.invoice, self.clock.now());
         let mut db = self.ledger.begin().await?;
         // Blocks are taken in and undone under this lock, so the transfer stands where it stands until the end.
-        let cursor = blocks::lock_cursor(&mut db, network).await?.filter(|cursor| cursor.halted.is_none());
+        let is_open = |cursor: &Cursor| cursor.halted.is_none() && cursor.stopped.is_none();
+        let cursor = blocks::lock_cursor(&mut db, network).await?.filter(is_open);
         let cursor = cursor.ok_or_else(|| Unavailable::Halted(network.clone()))?;
         transfers::lock_moved(&mut db, case.owner, network, &case.transaction).await?;
         let locked = invoices::lock(&mut db, &[invoice]).await?;
@@ -355,6 +359,7 @@ impl Flows {
         let chosen = candidates.into_iter().find(|record| record.transfer.from == payer).ok_or_else(told_before)?;
         // Payments claim their transfers under the lock on the cursor, so none comes in between.
         check_payment(&mut db, network, chosen).await?;
+        check_copy(&cursor, chosen)?;
         let level = self.proof_level(case, chosen, cursor.heights)?;
         let Record { transfer, occurrence, block, .. } = chosen;
         if !invoices::hand_out(&mut db, network, (transfer, *occurrence), invoice, taker, now).await? {
@@ -454,6 +459,11 @@ async fn check_payment(db: &mut Db, network: &Network, chosen: &Record) -> Resul
         return Err(Refusal::because(Reason::SettlementPending, why).into());
     }
     Ok(())
+}
+
+/// Whether somebody may have been told of a transfer without the ledger, which is a copy that was restored, knowing of it.
+fn check_copy(cursor: &Cursor, chosen: &Record) -> Result<(), Refusal> {
+    if chosen.told.is_none() && cursor.may_be_told(chosen.block.number) { Err(told_before()) } else { Ok(()) }
 }
 
 fn called_off() -> Refusal {

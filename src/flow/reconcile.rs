@@ -97,15 +97,31 @@ impl Flows {
         let readable = chain.is_prepared() && chain.observes_transfers();
         let cursor = self.ledger.cursor(network).await?.filter(|cursor| cursor.halted.is_none());
         let Some(cursor) = cursor.filter(|_| due && readable) else { return Ok(None) };
-        let done = self.reconcile(lease, chain, cursor.heights.head).await?;
+        self.reconcile(lease, chain, cursor.heights.head).await.map(Some)
+    }
+
+    /// Compares a network with the ledger now, and stores what it came to. `None` if transfers are not recorded there, it is halted, or
+    /// nothing of it was read yet.
+    ///
+    /// # Errors
+    /// See [`Flows::reconcile_if_due`].
+    pub async fn reconcile_now(&self, lease: &Lease, chain: &Arc<dyn Chain>) -> Result<Option<Reconciliation>, Unavailable> {
+        let cursor = self.ledger.cursor(&chain.profile().network).await?.filter(|cursor| cursor.halted.is_none());
+        let Some(cursor) = cursor.filter(|_| chain.observes_transfers()) else { return Ok(None) };
+        self.reconcile(lease, chain, cursor.heights.head).await.map(Some)
+    }
+
+    async fn reconcile(&self, lease: &Lease, chain: &Arc<dyn Chain>, head: u64) -> Result<Reconciliation, Unavailable> {
+        let network = &chain.profile().network;
+        let done = self.compare_all(lease, chain, head).await?;
         self.metrics.reconciled(network, done.differences, done.finished_at);
         for difference in done.report.as_array().into_iter().flatten() {
             tracing::error!(%network, %difference, "network and ledger differ");
         }
-        Ok(Some(done))
+        Ok(done)
     }
 
-    async fn reconcile(&self, lease: &Lease, chain: &Arc<dyn Chain>, head: u64) -> Result<Reconciliation, Unavailable> {
+    async fn compare_all(&self, lease: &Lease, chain: &Arc<dyn Chain>, head: u64) -> Result<Reconciliation, Unavailable> {
         let network = &chain.profile().network;
         let begun_at = self.clock.now();
         let (mut found, mut after) = (Findings::default(), None);

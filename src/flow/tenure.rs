@@ -29,6 +29,8 @@ pub const TURN_LASTS_MAX: Duration = Duration::from_secs(15);
 pub struct Tenure {
     flows: Arc<Flows>,
     name: String,
+    /// What metrics call the lease.
+    label: String,
     owner: Uuid,
     renewal: Option<Renewal>,
 }
@@ -42,8 +44,14 @@ struct Renewal {
 impl Tenure {
     /// A claim that is not made yet.
     #[must_use]
-    pub const fn new(flows: Arc<Flows>, name: String, owner: Uuid) -> Self {
-        Self { flows, name, owner, renewal: None }
+    pub fn new(flows: Arc<Flows>, name: String, owner: Uuid) -> Self {
+        Self { flows, label: name.clone(), name, owner, renewal: None }
+    }
+
+    /// The same where the name holds an address, which must not become a label.
+    #[must_use]
+    pub fn labelled(self, label: String) -> Self {
+        Self { label, ..self }
     }
 
     /// The lease, if it is ours.
@@ -63,9 +71,12 @@ impl Tenure {
     async fn begin(&self) -> Renewal {
         let (publish, mut held) = watch::channel(None);
         let (flows, name, owner) = (Arc::clone(&self.flows), self.name.clone(), self.owner);
+        let label = self.label.clone();
         let task = AbortOnDropHandle::new(tokio::spawn(async move {
             loop {
-                publish.send_replace(renew(&flows, &name, owner).await);
+                let held = renew(&flows, &name, owner).await;
+                flows.metrics.lease(&label, held.is_some());
+                publish.send_replace(held);
                 tokio::time::sleep(RENEWED).await;
             }
         }));
@@ -84,13 +95,13 @@ impl Tenure {
         if let Some(lease) = lease {
             // If this fails, the lease runs out by itself.
             drop(self.flows.ledger.release_lease(&lease).await);
-            self.flows.metrics.lease(&self.name, false);
+            self.flows.metrics.lease(&self.label, false);
         }
     }
 }
 
 async fn renew(flows: &Flows, name: &str, owner: Uuid) -> Option<Lease> {
-    let held = match tokio::time::timeout(RENEWED_WITHIN, flows.ledger.hold_lease(name, owner, LASTS)).await {
+    match tokio::time::timeout(RENEWED_WITHIN, flows.ledger.hold_lease(name, owner, LASTS)).await {
         Ok(Ok(lease)) => lease,
         Ok(Err(error)) => {
             tracing::warn!(lease = name, error = %ErrorChain(&error), "the lease could not be renewed");
@@ -100,9 +111,7 @@ async fn renew(flows: &Flows, name: &str, owner: Uuid) -> Option<Lease> {
             tracing::warn!(lease = name, "the lease could not be renewed in time");
             None
         }
-    };
-    flows.metrics.lease(name, held.is_some());
-    held
+    }
 }
 
 /// How long to wait before asking again for a lease that somebody else holds.

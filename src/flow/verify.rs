@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::{Flows, Unavailable};
-use crate::chain::{Anchor, Chain, ChainError, LAG_MAX, VerifiedPayment, VerifyError, Wanted};
+use crate::chain::{Anchor, Chain, ChainError, LAG_MAX, Profile, SignerProfile, VerifiedPayment, VerifyError, Wanted};
 use crate::domain::account::Caller;
 use crate::domain::address::Address;
 use crate::domain::block::Sight;
@@ -128,6 +128,29 @@ impl Flows {
         Ok(chain)
     }
 
+    /// Whether anything new is begun on a network. What was begun before goes on when an operator halts it.
+    pub(super) async fn check_begins(&self, network: &Network) -> Result<(), Unavailable> {
+        let standing = self.availability.of(&self.ledger, network).await?;
+        match (standing.stopped, standing.catches_up) {
+            (Some(_), _) => Err(Unavailable::Halted(network.clone())),
+            (None, true) => Err(Unavailable::Behind(network.clone())),
+            (None, false) => Ok(()),
+        }
+    }
+
+    /// Whether there is a lane that takes this payment.
+    async fn check_lanes(&self, chain: &Arc<dyn Chain>, examined: &ExaminedPayment) -> Result<(), Unavailable> {
+        let Profile { network, signers, .. } = chain.profile();
+        let standing = self.availability.of(&self.ledger, network).await?;
+        let chosen = examined.signer.map(|signer| signer.to_string());
+        let may_send = |signer: &&SignerProfile| chosen.as_ref().is_none_or(|chosen| *chosen == signer.address);
+        let mut lanes = signers.iter().filter(may_send);
+        if lanes.any(|signer| !standing.drained.contains(&signer.address)) {
+            return Ok(());
+        }
+        Err(Unavailable::Drained(network.clone()))
+    }
+
     /// Simulates a payment. A refusal counts only if it was read from a state as new as what the watcher has read.
     pub(super) async fn ask_chain(
         &self,
@@ -177,6 +200,8 @@ impl Flows {
         {
             return Err(Refusal::from(Reason::BlockhashExpiring).into());
         }
+        self.check_begins(network).await?;
+        self.check_lanes(chain, examined).await?;
         let cost_max = self.policies.get(network).map_or(u128::MAX, |policy| policy.cost.payment_wei_max);
         if chain.price(&verified).await? > cost_max {
             return Err(Refusal::from(Reason::CostExceedsLimit).into());

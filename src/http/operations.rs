@@ -77,7 +77,7 @@ const fn word(good: bool) -> &'static str {
 async fn metrics(operations: Data<Operations>) -> HttpResponse {
     // Sets what is only known when it is asked for. Without a ledger the last word stands.
     let flows = Arc::clone(&operations.flows);
-    let measured = async move { (flows.offered().await, flows.measure_telling().await) };
+    let measured = async move { (flows.offered().await, flows.measure_telling().await, flows.measure_payments().await) };
     let measured = AbortOnDropHandle::new(operations.runtime.spawn(measured));
     drop(tokio::time::timeout(LEDGER_WITHIN, measured).await);
     let pool = operations.flows.ledger.pool();

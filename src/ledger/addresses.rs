@@ -343,13 +343,15 @@ pub async fn owners(
     db: &mut PgConnection,
     network: &Network,
     addresses: &[String],
+    by: Option<DateTime<Utc>>,
 ) -> Result<Vec<(Address, AccountId)>, LedgerError> {
     let rows = sqlx::query!(
         r#"
         SELECT network, address, account_id FROM addresses
-        WHERE address = ANY($1) AND proven_at IS NOT NULL AND removed_at IS NULL
+        WHERE address = ANY($1) AND proven_at IS NOT NULL AND removed_at IS NULL AND ($2::timestamptz IS NULL OR proven_at <= $2)
         "#,
         addresses,
+        by,
     );
     // Asked for by their addresses alone, they are found by their hashes.
     let rows = rows.fetch_all(db).await?.into_iter().filter(|row| row.network == network.as_str());

@@ -13,8 +13,12 @@ pub struct Cursor {
     pub heights: Heights,
     /// That block.
     pub hash: BlockHash,
-    /// Why the network was halted, if it was.
+    /// Why its watcher halted the network, if it did. Then nothing is believed that the nodes tell.
     pub halted: Option<String>,
+    /// Why an operator halted it, if one did. Then nothing new is begun.
+    pub stopped: Option<String>,
+    /// Up to which block the ledger may lack what was told, if it is a copy that was restored.
+    pub copied_to: Option<u64>,
     /// Whether an operator said that the nodes' history counts, also where it contradicts what was final.
     pub accepts_history: bool,
 }
@@ -24,6 +28,18 @@ impl Cursor {
     #[must_use]
     pub const fn untouchable(&self) -> u64 {
         if self.accepts_history { 0 } else { self.heights.finalized }
+    }
+
+    /// Whether somebody may have been told of what stands in a block, without the ledger knowing.
+    #[must_use]
+    pub fn may_be_told(&self, number: u64) -> bool {
+        self.copied_to.is_some_and(|copied_to| number <= copied_to)
+    }
+
+    /// Whether everything was read that the ledger may lack. Until then nothing is sent.
+    #[must_use]
+    pub fn has_caught_up(&self) -> bool {
+        self.copied_to.is_none_or(|copied_to| self.heights.head >= copied_to)
     }
 }
 
@@ -37,6 +53,8 @@ struct CursorRow {
     safe_number: i64,
     final_number: i64,
     halted_reason: Option<String>,
+    stopped_reason: Option<String>,
+    copied_to: Option<i64>,
     accepts_history: bool,
 }
 
@@ -47,7 +65,14 @@ impl From<CursorRow> for Cursor {
             safe: from_bigint(row.safe_number),
             finalized: from_bigint(row.final_number),
         };
-        Self { heights, hash: row.cursor_hash, halted: row.halted_reason, accepts_history: row.accepts_history }
+        Self {
+            heights,
+            hash: row.cursor_hash,
+            halted: row.halted_reason,
+            stopped: row.stopped_reason,
+            copied_to: row.copied_to.map(from_bigint),
+            accepts_history: row.accepts_history,
+        }
     }
 }
 
@@ -73,7 +98,7 @@ impl Ledger {
         let row = sqlx::query_as!(
             CursorRow,
             r#"
-            SELECT cursor_number, cursor_hash, safe_number, final_number, halted_reason, accepts_history
+            SELECT cursor_number, cursor_hash, safe_number, final_number, halted_reason, stopped_reason, copied_to, accepts_history
             FROM networks WHERE network = $1
             "#,
             network.as_str(),
@@ -112,23 +137,6 @@ impl Ledger {
         .await?;
         Ok(())
     }
-
-    /// Lets a halted network go on, and says whether the nodes' history counts from now on, whatever it contradicts. Returns
-    /// whether it was halted.
-    ///
-    /// # Errors
-    /// The database could not be reached.
-    pub async fn resume(&self, network: &Network, accepts_history: bool) -> Result<bool, LedgerError> {
-        let done = sqlx::query!(
-            r#"
-            UPDATE networks SET halted_at = NULL, halted_reason = NULL, accepts_history = $2
-            WHERE network = $1 AND halted_at IS NOT NULL
-            "#,
-            network.as_str(),
-            accepts_history,
-        );
-        Ok(done.execute(self.pool()).await?.rows_affected() == 1)
-    }
 }
 
 /// Halts a network behind the block that is taken in by this transaction.
@@ -154,7 +162,7 @@ pub async fn lock_cursor(db: &mut PgConnection, network: &Network) -> Result<Opt
     let row = sqlx::query_as!(
         CursorRow,
         r#"
-        SELECT cursor_number, cursor_hash, safe_number, final_number, halted_reason, accepts_history
+        SELECT cursor_number, cursor_hash, safe_number, final_number, halted_reason, stopped_reason, copied_to, accepts_history
         FROM networks WHERE network = $1 FOR UPDATE
         "#,
         network.as_str(),

@@ -44,6 +44,15 @@ impl Ledger {
         Ok(fence.map(|fence| Lease { name: name.to_owned(), owner, fence }))
     }
 
+    /// The process that holds a lease now.
+    ///
+    /// # Errors
+    /// The database could not be reached.
+    pub async fn owner_of(&self, lease: &str) -> Result<Option<Uuid>, LedgerError> {
+        let owner = sqlx::query_scalar!("SELECT owner FROM leases WHERE name = $1 AND expires_at > clock_timestamp()", lease);
+        Ok(owner.fetch_optional(self.pool()).await?)
+    }
+
     /// Gives a lease back, so that the next owner need not wait for it to run out.
     ///
     /// # Errors

@@ -17,10 +17,12 @@ mod ending;
 mod handing_out;
 mod recording;
 mod sending;
+mod story;
 
 pub use ending::{Expired, expire, finalize, give_up, spoil, undo_final};
 pub use handing_out::{Taker, take_spent};
 pub use recording::{NewPayment, UnderWay, insert, is_under_way_for, note_merchants, reserve, revive};
+pub use story::{Background, Backlog, PastAttempt, PastDelivery, PastTransfer};
 
 /// Selects payments with what stands on chain for them; the text behind it says which.
 macro_rules! payments {

@@ -99,6 +99,7 @@ impl Ledger {
             UPDATE payments p SET submission_id = $1
             WHERE p.id = ANY ($2) AND p.lane = $3 AND p.submission_id IS NULL AND p.given_up_at IS NULL
               AND p.answer_by > clock_timestamp() AND NOT EXISTS (SELECT FROM claims c WHERE c.payment_id = p.id)
+              AND NOT EXISTS (SELECT FROM networks n WHERE n.network = p.network AND n.stopped_at IS NOT NULL)
             RETURNING p.id
             "#,
             id.uuid(),

@@ -207,6 +207,19 @@ pub async fn claimed(
     Ok(rows.into_iter().map(|row| (from_integer(row.index), row.invoice_id.map(InvoiceId::from_uuid))).collect())
 }
 
+/// The positions of the transfers that are recorded of a block.
+///
+/// # Errors
+/// The database could not be reached.
+pub async fn recorded(db: &mut PgConnection, network: &Network, block_hash: &str) -> Result<Vec<u32>, LedgerError> {
+    let indices = sqlx::query_scalar!(
+        "SELECT index FROM transfers WHERE network = $1 AND block_hash = $2 AND canonical",
+        network.as_str(),
+        block_hash
+    );
+    Ok(indices.fetch_all(db).await?.into_iter().map(from_integer).collect())
+}
+
 /// A transfer to an address of an account, as its owner reads it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct OwnTransfer {

@@ -111,7 +111,7 @@ async fn where_keys_are_needed_only_a_providers_or_operators_key_opens() {
     assert_eq!(post(&facilitator, "/verify", &body, Some(&bearer(&second))).await.0, 401);
     assert_eq!(post(&facilitator, "/settle", &body, Some(&bearer(&provider.key))).await.1["success"], true);
     let again = cli::run(&facilitator, &["api-key", "revoke", name]).await;
-    assert_eq!(again.status.code(), Some(1), "it was revoked before");
+    assert_eq!(again.status.code(), Some(3), "it was revoked before");
 
     let list = cli::run_well(&facilitator, &["api-key", "list", &provider.id]).await;
     let lines: Vec<_> = list.lines().collect();
@@ -121,7 +121,7 @@ async fn where_keys_are_needed_only_a_providers_or_operators_key_opens() {
         assert!(list.contains(name) && !list.contains(secret), "{list}");
     }
     let nobody = cli::run(&facilitator, &["api-key", "create", &provider.id.replace(['1', '2', '3'], "4")]).await;
-    assert_eq!(nobody.status.code(), Some(1), "there is no such account");
+    assert_eq!(nobody.status.code(), Some(3), "there is no such account");
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -94,7 +94,7 @@ async fn health_and_every_documented_metric_are_on_the_private_listener_only() {
     }
     let (_, metrics) = text(&facilitator, "/metrics").await;
     assert!(!metrics.contains("canary") && metrics.contains("route=\"none\""), "paths of strangers are counted as none");
-    for secret in [&signed.payer[2..], &merchant[2..]] {
+    for secret in [&signed.payer[2..], &merchant[2..], &chain.text("/accounts/signers/0/address")[2..]] {
         assert!(!metrics.to_lowercase().contains(&secret.to_lowercase()), "no address is a label");
     }
 }
@@ -403,6 +403,29 @@ async fn without_a_database_nobody_is_told_that_nothing_was_sent() {
     database.open();
     facilitator.restart().await;
     assert_eq!(facilitator.settle(&body).await.1["success"], true);
+}
+
+/// Whoever hears that the service listens may stop it in the same moment, and whoever started it by mistake before that.
+#[tokio::test(flavor = "multi_thread")]
+async fn the_order_to_stop_is_heard_from_the_beginning_on() {
+    let chain = Chain::start(ChainOptions::default()).await;
+    let database = tokio::net::TcpListener::bind("127.0.0.1:0").await.expect("a port is free");
+    let silent = format!("postgres://nobody@{}/nothing", database.local_addr().expect("it has one")).into();
+    let mut begun = Facilitator::spawn(&Options::new(NetworkOptions::of(&chain), &silent));
+    let _silence = database.accept().await.expect("it asks for its database");
+    let ended = begun.terminate().await;
+    assert_eq!(ended.code(), Some(4), "it ends by itself, without a database: {ended}");
+
+    let options = Options::new(NetworkOptions::of(&chain), &database::fresh().await);
+    for _ in 0..3 {
+        let mut facilitator = Facilitator::spawn(&options);
+        eventually("the last listener", Duration::from_secs(20), || async {
+            facilitator.log().contains("Operations listening").then_some(())
+        })
+        .await;
+        let ended = facilitator.terminate().await;
+        assert!(ended.success() && facilitator.log().contains("\"stopping\""), "{ended}: {}", facilitator.log());
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -121,7 +121,14 @@ async fn what_was_said_of_another_block_changes_nothing() {
     ledger.pool().execute(rows).await.expect("it fits");
     let (lease, network) = (hold(&ledger).await, network());
     let heights = Heights { head: 9, safe: 5, finalized: 5 };
-    let at = |hash: &str| Cursor { heights, hash: hash.to_owned(), halted: None, accepts_history: false };
+    let at = |hash: &str| Cursor {
+        heights,
+        hash: hash.to_owned(),
+        halted: None,
+        stopped: None,
+        copied_to: None,
+        accepts_history: false,
+    };
     let spent = async || {
         let spent = sqlx::query_scalar::<_, Option<i64>>("SELECT spent_block FROM submissions");
         spent.fetch_one(ledger.pool()).await.expect("the database answers")
@@ -224,7 +231,7 @@ async fn one_answer_given_often_opens_no_more_slots_than_given_once() {
     ";
     ledger.pool().execute(rows).await.expect("it fits");
     let (lease, heights) = (hold(&ledger).await, Heights { head: 9, safe: 5, finalized: 5 });
-    let seen = Cursor { heights, hash: "new".to_owned(), halted: None, accepts_history: false };
+    let seen = Cursor { heights, hash: "new".to_owned(), halted: None, stopped: None, copied_to: None, accepts_history: false };
 
     for reopened in [8, 0, 0] {
         let opened = flows.reopen(&lease, &network(), SIGNER, 3, &seen, 8).await;

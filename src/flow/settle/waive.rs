@@ -25,6 +25,7 @@ impl Flows {
         if let Some(payment) = self.ledger.find_holder(network, key).await? {
             return Ok(settled_before(errand, &payment));
         }
+        self.check_begins(network).await?;
         // Or anybody could use up what others have signed.
         chain.check_window(&errand.examined, self.clock.now())?;
         let verified = self.ask_chain(chain, &errand.examined, Wanted::Verdict).await?;

@@ -72,7 +72,9 @@ impl TryFrom<SendableRow> for Sendable {
 
 impl Ledger {
     /// Assigns waiting payments to the lane of a signer's address, and returns all that wait in it, oldest first. It takes those that have no lane, and
-    /// those of a lane that is short of funds. What is about to expire is not begun: it would keep the others from their slot when it does.
+    /// those of a lane that is short of funds or drained. What is about to expire is not begun: it would keep the others from their slot when it does.
+    ///
+    /// A lane that is drained takes only what it has failed with before, and a network that an operator has halted begins nothing.
     ///
     /// The time is that of the statement, so that an index can be asked for what waits; the clock's would have all that was
     /// withdrawn read, too.
@@ -88,7 +90,11 @@ impl Ledger {
                 SELECT p.id FROM payments p
                 WHERE p.network = $1 AND p.submission_id IS NULL AND p.given_up_at IS NULL AND (p.signer IS NULL OR p.signer = $2)
                   AND (p.lane IS NULL
-                       OR p.lane <> $2 AND EXISTS (SELECT FROM signers s WHERE s.network = $1 AND s.address = p.lane AND s.short))
+                       OR p.lane <> $2 AND (
+                           EXISTS (SELECT FROM signers s WHERE s.network = $1 AND s.address = p.lane AND s.short)
+                           OR EXISTS (SELECT FROM drained_lanes d WHERE d.network = $1 AND d.signer = p.lane)))
+                  AND (NOT EXISTS (SELECT FROM drained_lanes d WHERE d.network = $1 AND d.signer = $2)
+                       OR EXISTS (SELECT FROM submissions f WHERE f.id = p.failed_submission_id AND f.signer = $2))
                   AND p.final_at IS NULL AND p.answer_by > statement_timestamp() + interval '200 milliseconds'
                   AND NOT EXISTS (SELECT FROM claims c WHERE c.payment_id = p.id)
                 ORDER BY p.id LIMIT $3 FOR UPDATE SKIP LOCKED
@@ -105,6 +111,7 @@ impl Ledger {
             WHERE p.network = $1 AND p.lane = $2 AND p.submission_id IS NULL AND p.given_up_at IS NULL AND p.final_at IS NULL
               AND p.answer_by > statement_timestamp() + interval '200 milliseconds'
               AND NOT EXISTS (SELECT FROM claims c WHERE c.payment_id = p.id)
+              AND NOT EXISTS (SELECT FROM networks n WHERE n.network = $1 AND n.stopped_at IS NOT NULL)
             ORDER BY p.id LIMIT $3
             "#,
             network.as_str(),
