@@ -48,6 +48,12 @@ function acts({ chain, node, receiver, replicas, server }) {
       end: () => postgres('again', server),
     },
     {
+      what: 'The replicas that settle are killed',
+      alerts: ['QuittanceLaneMissing', 'QuittanceWatcherMissing', 'QuittanceWorkerMissing'],
+      begin: () => replicas.kill(),
+      end: () => replicas.revive(),
+    },
+    {
       what: 'The only provider is out of reach',
       alerts: ['QuittanceHeadStandsStill', 'QuittanceNodeFailing'],
       begin: () => (node.mood = 'away'),
@@ -225,6 +231,8 @@ async function main() {
     console.error(error.message);
   }
   await stop();
+  // Payments that were begun would ask on.
+  process.exit();
 }
 
 await main();

@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # Looks at what people run the service with: the alerts and their runbook, the dashboards, the chart and compose.yaml. With --live it gives
-# all of it to the service instead, which a real Prometheus watches on a local chain. With --drill it takes away what the service needs, and
-# waits for the alerts: check-deploy.sh [--live | --drill].
+# all of it to the service instead, which a real Prometheus watches on a local chain. With --night it takes away what the service needs, one
+# thing after the other, under load, and waits for the alerts: check-deploy.sh [--live | --night [options of dev/night.mjs]].
 source "$(dirname "${BASH_SOURCE[0]}")/env.sh"
 
 scripts/setup.sh deploy
@@ -24,9 +24,9 @@ case ${1-} in
     python -m unittest discover --start-directory tests/deploy --pattern 'live*.py'
     node tests/deploy/live.mjs
     ;;
-  --drill)
+  --night)
     have_binary
-    node tests/deploy/drill.mjs
+    node dev/night.mjs "${@:2}"
     ;;
-  *) fail "check-deploy.sh [--live | --drill]" ;;
+  *) fail "check-deploy.sh [--live | --night]" ;;
 esac

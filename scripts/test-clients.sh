@@ -60,3 +60,4 @@ else
 fi
 
 node tests/clients/run.mjs "$@"
+node tests/clients/npm/with-extensions.mjs

@@ -62,6 +62,7 @@ export async function startReplicas({ binary, directory, ...world }) {
   };
   const stop = (replica) => (replica.process?.kill('SIGTERM'), replica.exited);
 
+  const settling = replicas.filter(({ roles }) => roles === OTHERS);
   command('migrate');
   for (const replica of replicas) await start(replica);
   return {
@@ -74,6 +75,17 @@ export async function startReplicas({ binary, directory, ...world }) {
         await stop(replica);
         await start(replica);
       }
+    },
+    /** Ends those that settle and watch, as a machine that fails does. */
+    async kill() {
+      for (const replica of settling) {
+        replica.process.kill('SIGKILL');
+        await replica.exited;
+      }
+    },
+    /** Starts those again that were killed. */
+    async revive() {
+      for (const replica of settling) await start(replica);
     },
     stop: () => Promise.all(replicas.map(stop)),
   };

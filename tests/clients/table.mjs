@@ -83,6 +83,9 @@ export function writeDocument({ rows, answers, seen, notRun }) {
 Other people's clients and resource servers, unmodified, that were run against Quittance on local chains. \`make test-clients\` runs them
 all, and \`tests/clients/run.mjs --write\` writes this page from what it found.
 
+Beside these, @x402/express and @x402/fetch do business with the extensions \`payment-identifier\`, \`builder-code\` and \`offer-receipt\` of
+@x402/extensions (\`tests/clients/npm/with-extensions.mjs\`); \`bazaar\` is looked through by \`dev/discover.mjs\` and the tests.
+
 ## Purchases
 
 Each client buys once. It must get what is sold, the payer must have spent the price and the seller earned it, by the balances on
