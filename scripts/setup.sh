@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Installs what is missing: setup.sh [postgres] [node] [deny] [contract] [deploy]; without arguments the first two. Does nothing where all is
+# Installs what is missing: setup.sh [postgres] [node] [deny] [contract] [deploy] [browser]; without arguments the first two. Does nothing where all is
 # there.
 source "$(dirname "${BASH_SOURCE[0]}")/env.sh"
 
@@ -97,10 +97,19 @@ setup_deploy() {
   fi
 }
 
+# A browser without a window, in which the pages are looked at.
+setup_browser() {
+  if command -v chromium >/dev/null || command -v chromium-browser >/dev/null || command -v google-chrome >/dev/null; then return; fi
+  command -v apt-get >/dev/null || fail "Chromium is needed in PATH; install it with your system's packages"
+  say "installing Chromium"
+  as_root apt-get update
+  as_root env DEBIAN_FRONTEND=noninteractive apt-get install --yes --no-install-recommends chromium
+}
+
 [ $# -gt 0 ] || set -- postgres node
 for part in "$@"; do
   case $part in
-    postgres | node | deny | contract | deploy) "setup_$part" ;;
-    *) fail "setup.sh [postgres] [node] [deny] [contract] [deploy]" ;;
+    postgres | node | deny | contract | deploy | browser) "setup_$part" ;;
+    *) fail "setup.sh [postgres] [node] [deny] [contract] [deploy] [browser]" ;;
   esac
 done

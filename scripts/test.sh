@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # Every test: the libraries and the service from the outside, the contracts, shops behind quittance-actix, one of other people's clients in
-# each language, the chart, alerts and dashboards with a running service, the demo from start to end, and the calls of docs/API.md.
+# each language, the pages in a browser, the chart, alerts and dashboards with a running service, the demo from start to end, and the calls of docs/API.md.
 source "$(dirname "${BASH_SOURCE[0]}")/env.sh"
 
 scripts/setup.sh
@@ -20,6 +20,9 @@ export QUITTANCE_BIN="$CARGO_TARGET_DIR/debug/quittance"
 say '--- paid routes of actix-web'
 node tests/actix/run.mjs
 node tests/actix/metered.mjs
+
+say '--- pages'
+scripts/test-pages.sh
 
 say '--- chart, alerts and dashboards'
 scripts/check-deploy.sh --live

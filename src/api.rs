@@ -21,6 +21,7 @@ pub mod events;
 pub mod facilitator;
 pub mod invoices;
 pub mod page;
+pub mod payers;
 pub mod places;
 pub mod problem;
 pub mod receipts;

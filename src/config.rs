@@ -34,7 +34,7 @@ pub use proxies::{Proxies, ProxyHeader};
 pub use receipts::Receipts;
 pub use reconcile::Reconcile;
 pub use rpc::RpcUrl;
-pub use server::{Access, Database, Log, LogFormat, Server};
+pub use server::{Access, Database, Log, LogFormat, Pages, Server};
 pub use sources::Environment;
 pub use webhooks::Webhooks;
 

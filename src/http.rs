@@ -42,6 +42,7 @@ mod limits;
 mod merchant;
 pub mod openapi;
 mod operations;
+mod pages;
 mod payments;
 mod problem;
 mod proofs;
@@ -165,6 +166,7 @@ fn groups() -> Vec<Group> {
         invoices::group(),
         transfers::group(),
         proofs::group(),
+        pages::group(),
         receipts::group(),
         webhooks::group(),
         events::group(),
@@ -175,7 +177,7 @@ fn groups() -> Vec<Group> {
     ]
 }
 
-/// Counts every request under its route's pattern, and keeps answers out of caches: they are about money.
+/// Counts every request under its route's pattern, and keeps answers out of caches, unless they say otherwise: they are about money.
 async fn observe(
     request: ServiceRequest,
     next: Next<impl MessageBody>,
@@ -185,7 +187,9 @@ async fn observe(
     let in_flight = service.as_ref().map(|service| service.flows.metrics.http_request_started());
     let method = request.method().clone();
     let mut response = next.call(request).await?;
-    response.headers_mut().insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
+    if !response.headers().contains_key(CACHE_CONTROL) {
+        response.headers_mut().insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
+    }
     if let Some(service) = service {
         // A path that somebody invents counts as none.
         let route = response.request().match_pattern();

@@ -33,6 +33,7 @@ async function payInParts({ merchant, receiver, facilitator, chain, account, sto
   });
   story.details([
     ['invoice', invoice.id],
+    ['for people', invoice.links.page],
     ['for wallets', invoice.options[0].eip681],
     ['for servers', `X402-PayTo: ${invoice.headers['X402-PayTo']}`],
   ]);

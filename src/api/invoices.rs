@@ -316,12 +316,11 @@ pub struct Page {
 fn view(flows: &Flows, invoice: &Invoice, transfers: Option<Vec<OwnTransfer>>) -> InvoiceView {
     let human = |amount: Amount| amount.to_decimal(invoice.decimals);
     let told = &invoice.told;
-    let is_over = flows.clock.now() > invoice.terms.closes_at;
-    let is_payable = !is_over && !told.due.is_zero();
-    let due: Vec<_> = invoice.options.iter().map(|option| option.for_due(told.due, invoice.decimals)).collect();
+    let is_payable = is_payable(flows, invoice);
+    let due = due_by_each_option(invoice);
     let payable = || due.iter().filter(|_| is_payable);
     let accepts: Vec<_> = payable().filter_map(|option| requirements(flows, invoice, option)).collect();
-    let page = format!("{}/i/{}", flows.public_url, invoice.id);
+    let page = page_of(flows, invoice.id);
     let resource = invoice.resource.clone().unwrap_or_else(|| page.clone());
     let offers: Vec<_> = payable().map(|option| offer(invoice, option)).collect();
     let headers = offers.first().map(|offer| offer.headers(&page, LOOK_AGAIN_SECONDS)).into_iter().flatten();
@@ -368,6 +367,21 @@ fn view(flows: &Flows, invoice: &Invoice, transfers: Option<Vec<OwnTransfer>>) -
         transfers: transfers.map(|transfers| transfers.into_iter().map(TransferView::from).collect()),
         receipts: None,
     }
+}
+
+/// Where an invoice is shown to a person.
+pub(super) fn page_of(flows: &Flows, invoice: InvoiceId) -> String {
+    format!("{}/i/{invoice}", flows.public_url)
+}
+
+/// Whether there is something to pay, and time for it.
+pub(super) fn is_payable(flows: &Flows, invoice: &Invoice) -> bool {
+    flows.clock.now() <= invoice.terms.closes_at && !invoice.told.due.is_zero()
+}
+
+/// The options, each asking for what is due and not for what was asked for once.
+pub(super) fn due_by_each_option(invoice: &Invoice) -> Vec<PaymentOption> {
+    invoice.options.iter().map(|option| option.for_due(invoice.told.due, invoice.decimals)).collect()
 }
 
 fn offer<'a>(invoice: &'a Invoice, option: &'a PaymentOption) -> Offer<'a> {

@@ -27,6 +27,8 @@ pub struct Server {
     pub public_url: String,
     /// Who may verify and settle.
     pub access: Access,
+    /// Which pages people are served.
+    pub pages: Pages,
     /// The largest body of a request.
     pub body_bytes_max: usize,
     /// A settle request of version 2 is answered within this. Go clients give up after 30 s.
@@ -52,6 +54,15 @@ pub enum Access {
     Keys,
     /// Everybody.
     Open,
+}
+
+/// Which pages people are served.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Pages {
+    /// None.
+    Nothing,
+    /// Those at which invoices are paid.
+    Invoices,
 }
 
 /// Where the ledger is.
@@ -91,6 +102,7 @@ pub(super) fn server(table: &Table) -> Result<Server, Reported> {
     let grpc_listen = grpc_listen(table, [("listen", listen), ("operations_listen", operations_listen)]);
     let public_url = table.optional("public_url", public_url);
     let access = table.required("access", access);
+    let pages = table.required("pages", pages);
     let body_bytes_max = table.required("body_bytes_max", size(1_024..=16 << 20));
     let answer_within_v2 = table.required("answer_within_v2_seconds", seconds(1..=300));
     let answer_within_v1 = table.required("answer_within_v1_seconds", seconds(1..=300));
@@ -105,6 +117,7 @@ pub(super) fn server(table: &Table) -> Result<Server, Reported> {
         grpc_listen: grpc_listen?,
         public_url: public_url?.unwrap_or(format!("http://{}", reachable(listen?))),
         access: access?,
+        pages: pages?,
         body_bytes_max: body_bytes_max?,
         answer_within_v2: answer_within_v2?,
         answer_within_v1: answer_within_v1?,
@@ -164,6 +177,14 @@ fn access(value: &Value) -> Result<Access, Fault> {
         "keys" => Ok(Access::Keys),
         "open" => Ok(Access::Open),
         _ => Err(Fault::Expected("keys or open")),
+    }
+}
+
+fn pages(value: &Value) -> Result<Pages, Fault> {
+    match text(value)?.as_str() {
+        "none" => Ok(Pages::Nothing),
+        "invoices" => Ok(Pages::Invoices),
+        _ => Err(Fault::Expected("invoices or none")),
     }
 }
 

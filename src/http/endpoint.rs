@@ -169,6 +169,8 @@ pub struct Answer {
 pub enum Errors {
     /// As problem documents (RFC 9457).
     Documents,
+    /// As pages for whoever asks for one, and for others as problem documents.
+    Pages,
     /// In the endpoint's own answer.
     Typed {
         /// The answer.
@@ -364,7 +366,7 @@ impl Operation {
         if self.body.is_some() {
             codes.extend([Code::IncompleteBody, Code::BodyTooSlow, Code::BodyTooLarge, Code::UnsupportedMediaType]);
             codes.push(Code::TooManyBodies);
-            if matches!(self.errors, Errors::Documents) {
+            if matches!(self.errors, Errors::Documents | Errors::Pages) {
                 codes.push(Code::BadBody);
             }
         }

@@ -8,7 +8,7 @@ use actix_web::web::Data;
 use actix_web::{HttpMessage, HttpRequest};
 
 use super::problem::Problem;
-use super::{Service, auth, facilitator};
+use super::{Service, auth, facilitator, pages};
 use crate::api::admission;
 use crate::flow::limits::{Limited, Origin};
 
@@ -29,7 +29,9 @@ pub async fn gate(
                 request.extensions_mut().insert(origin);
             }
             Err(limited) => {
-                let answer = facilitator::refuse(request.path(), &Problem::Limited(limited));
+                let problem = Problem::Limited(limited);
+                let answer = pages::refuse(&service, request.request(), &problem);
+                let answer = answer.unwrap_or_else(|| facilitator::refuse(request.path(), &problem));
                 return Ok(request.into_response(answer).map_into_boxed_body());
             }
         }

@@ -13,8 +13,8 @@ use serde_json::{Map, Value, json};
 
 use self::components::{REQUESTS, SCHEMAS, merge, without_null};
 use super::endpoint::{Answer, Body, Callers, Describe, Errors, Group, Operation, PathItem, Repeats, at};
-use super::limits;
 use super::problem::{Code, Details, MEDIA_TYPE};
+use super::{limits, pages};
 use crate::api::problem::Name;
 use crate::api::status::Status;
 use crate::domain::reason::{Reason, Version};
@@ -251,7 +251,7 @@ impl Writer {
     /// What an answer with this status says that is not good.
     fn problems(&mut self, status: Status, problems: &Problems, errors: Errors) -> Value {
         let (media, schema, examples) = match errors {
-            Errors::Documents => (MEDIA_TYPE, self.document_of(status, problems), problems.documents()),
+            Errors::Documents | Errors::Pages => (MEDIA_TYPE, self.document_of(status, problems), problems.documents()),
             Errors::Typed { describe, example, member, unexpected } => {
                 let schema = json!({
                     "allOf": [self.written(describe)],
@@ -270,7 +270,11 @@ impl Writer {
             Status::Unauthorized => json!({"WWW-Authenticate": header("`Bearer`")}),
             _ => json!({}),
         };
-        json!({"description": about.join("\n"), "headers": headers, "content": {media: {"schema": schema, "examples": examples}}})
+        let mut content = json!({media: {"schema": schema, "examples": examples}});
+        if matches!(errors, Errors::Pages) {
+            content[pages::MEDIA_TYPE] = json!({"schema": {"type": "string"}, "examples": {"page": {"value": pages::EXAMPLE}}});
+        }
+        json!({"description": about.join("\n"), "headers": headers, "content": content})
     }
 
     fn document_of(&mut self, status: Status, problems: &Problems) -> Value {

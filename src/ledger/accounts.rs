@@ -97,6 +97,15 @@ pub async fn insert_key(db: &mut PgConnection, key: &StoredKey) -> Result<(), Le
 }
 
 impl Ledger {
+    /// What the operator calls an account.
+    ///
+    /// # Errors
+    /// The database could not be reached.
+    pub async fn account_name(&self, id: AccountId) -> Result<Option<String>, LedgerError> {
+        let name = sqlx::query_scalar!("SELECT name FROM accounts WHERE id = $1", id.uuid());
+        Ok(name.fetch_optional(self.pool()).await?)
+    }
+
     /// The key with this public half, revoked or not.
     ///
     /// # Errors

@@ -37,6 +37,7 @@ mod merchants;
 mod nodes;
 mod operations;
 mod outbox;
+mod pages;
 mod permit2;
 mod proofs;
 mod queue;

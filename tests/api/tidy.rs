@@ -23,7 +23,7 @@ const NEIGHBOURS: [(&str, &str); 5] =
     [("telemetry", "config"), ("supervisor", "metrics"), ("check", "app"), ("cli", "app"), ("cli", "check")];
 
 /// A library, and the only places that may know of it; `app` wires what others hold. One that ends in `_` stands for all that begin so.
-const HOMES: [(&str, &[&str]); 16] = [
+const HOMES: [(&str, &[&str]); 18] = [
     ("alloy", &["chain/evm", "keys", "signing"]),
     ("solana_", &["chain/solana"]),
     ("spl_", &["chain/solana"]),
@@ -33,6 +33,8 @@ const HOMES: [(&str, &[&str]); 16] = [
     ("sqlx", &["ledger"]),
     ("actix_web", &["http", "app"]),
     ("actix_http", &["http"]),
+    ("askama", &["http/pages"]),
+    ("qrcodegen", &["http/pages"]),
     ("lru", &["flow/limits"]),
     ("tonic", &["grpc"]),
     ("tonic_", &["grpc"]),

@@ -14,7 +14,7 @@ const ROOT = fileURLToPath(new URL('../..', import.meta.url));
 const PAGE = 'docs/API.md';
 
 // What the page names in words, because the answer is that of another call on it.
-const NAMED_ONLY = ['get /', 'get /settle', 'get /did.json', 'get /openapi.json', 'get /v1/export/transfers.csv', 'get /v1/export/invoices.csv'];
+const NAMED_ONLY = ['get /', 'get /settle', 'get /did.json', 'get /openapi.json', 'get /v1/export/transfers.csv', 'get /v1/export/invoices.csv', 'get /assets/icon.svg', 'get /assets/style.css', 'get /assets/follow.js'];
 
 /** The operations of the OpenAPI document that the page does not call. */
 function uncalled(steps) {

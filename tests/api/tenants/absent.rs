@@ -9,7 +9,7 @@ const NAMES: [&str; 8] = ["address", "list", "invoice", "transfer", "payment", "
 
 /// Routes for whoever was given the name, which is how its holder is told from others: a payer has that of its invoice, and a holder of
 /// a receipt that of the receipt.
-const OPEN: [&str; 2] = ["/i/{invoice}/proof", "/v1/receipts/{receipt}/status"];
+const OPEN: [&str; 3] = ["/i/{invoice}", "/i/{invoice}/proof", "/v1/receipts/{receipt}/status"];
 
 /// The names in a request that can be exchanged for others: each alone, and all of them.
 fn exchanges(path: &str, body: &str) -> Vec<Vec<&'static str>> {
