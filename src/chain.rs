@@ -31,6 +31,9 @@ pub mod solana;
 
 use self::address::{Payable, Proof};
 
+/// What signers sign when they are asked whether they would. It is the message of no transaction, and its hash that of none.
+const SIGNING_PROBE: &[u8] = b"Quittance asks whether this signer would sign.";
+
 /// What an adapter can do. Constant for the life of the process.
 #[derive(Debug, Clone)]
 pub struct Profile {
@@ -49,9 +52,16 @@ pub struct SignerProfile {
     pub name: String,
     /// Its address as the network prints it.
     pub address: String,
+    /// Whether it pays for nothing any more that another signer could pay for.
+    pub drains: bool,
 }
 
 impl Profile {
+    /// The signers that are to stay.
+    pub fn lasting_signers(&self) -> impl Iterator<Item = &SignerProfile> {
+        self.signers.iter().filter(|signer| !signer.drains)
+    }
+
     /// The allowed token at `address`.
     #[must_use]
     pub fn asset(&self, address: Address) -> Option<&Asset> {
@@ -423,6 +433,9 @@ pub trait Chain: Send + Sync {
 
     /// Hands signed bytes to the network. Safe to repeat with the same bytes.
     async fn broadcast(&self, raw: &[u8]) -> Broadcast;
+
+    /// Has a signer sign something that is worth nothing to anybody, to see whether it would sign a payment.
+    async fn check_signer(&self, name: &str) -> Result<(), ChainError>;
 
     /// What a signer holds of the native unit.
     async fn signer_balance(&self, name: &str) -> Result<u128, ChainError>;

@@ -8,7 +8,7 @@ use chrono::{DateTime, Utc};
 use clap::{Args, Parser, Subcommand};
 
 use crate::app::{self, AppError, OpenLedger, Role};
-use crate::config::{self, Config, ConfigErrors};
+use crate::config::{self, Config, ConfigErrors, SigningKeys};
 use crate::domain::account::Scope;
 use crate::domain::clock::{Clock, SystemClock};
 use crate::domain::ids::{AccountId, ApiKeyId};
@@ -53,6 +53,9 @@ enum Command {
     Check {
         #[command(flatten)]
         config: ConfigFile,
+        /// What the replica does that is looked at; everything by default. Without `lane` the keys of signers are left alone.
+        #[arg(long, value_delimiter = ',', value_enum)]
+        roles: Vec<Role>,
     },
     /// Brings the schema of the database up to date.
     Migrate {
@@ -202,9 +205,9 @@ impl Cli {
 impl Command {
     async fn run(self) -> Result<ExitCode, CommandError> {
         match self {
-            Self::Serve { config, roles } => serve(&config, roles).await?,
-            Self::Check { config } => return check(&config).await,
-            Self::Migrate { config } => app::migrate(&config.load()?).await?,
+            Self::Serve { config, roles: said } => serve(&config, roles(said)).await?,
+            Self::Check { config, roles: said } => return check(&config, &roles(said)).await,
+            Self::Migrate { config } => app::migrate(&config.load(SigningKeys::Unwanted)?).await?,
             Self::Account(AccountCommand::Create { config, name, scope }) => {
                 with_ledger(&config, async |ledger| {
                     let (account, key) = account::create(&ledger, &SystemClock, &name, scope).await?;
@@ -215,7 +218,7 @@ impl Command {
             }
             Self::ApiKey(command) => command.run().await?,
             Self::Address(AddressCommand::Grant { config, account, network, address, note }) => {
-                let loaded = config.load()?;
+                let loaded = config.load(SigningKeys::Unwanted)?;
                 with_ledger(&config, async |ledger| {
                     let flows = app::flows(&loaded, ledger, app::metrics(&loaded))?;
                     let granted = flows.grant_address(account, network, &address, &note).await?;
@@ -285,13 +288,19 @@ fn revoked(time: Option<DateTime<Utc>>) -> String {
 }
 
 impl ConfigFile {
-    fn load(&self) -> Result<Config, ConfigErrors> {
-        config::load(self.config.as_deref())
+    fn load(&self, signing_keys: SigningKeys) -> Result<Config, ConfigErrors> {
+        config::load(self.config.as_deref(), signing_keys)
     }
 }
 
-async fn serve(config: &ConfigFile, roles: Vec<Role>) -> Result<(), CommandError> {
-    let config = config.load()?;
+/// What a replica does, which is everything if nothing is said.
+fn roles(said: Vec<Role>) -> BTreeSet<Role> {
+    let all = [Role::Api, Role::Lane, Role::Watcher, Role::Worker];
+    if said.is_empty() { all.into_iter().collect() } else { said.into_iter().collect() }
+}
+
+async fn serve(config: &ConfigFile, roles: BTreeSet<Role>) -> Result<(), CommandError> {
+    let config = config.load(app::signing_keys(&roles))?;
     telemetry::init(&config.log)?;
     if let Err(error) = crate::keys::forbid_core_files() {
         tracing::warn!(error = %ErrorChain(&error), "core files could not be forbidden; one would hold keys");
@@ -299,13 +308,11 @@ async fn serve(config: &ConfigFile, roles: Vec<Role>) -> Result<(), CommandError
     if let Err(error) = crate::files::raise_limit() {
         tracing::warn!(error = %ErrorChain(&error), "the limit of open files could not be raised");
     }
-    let all = [Role::Api, Role::Lane, Role::Watcher, Role::Worker];
-    let roles: BTreeSet<_> = if roles.is_empty() { all.into_iter().collect() } else { roles.into_iter().collect() };
     Ok(app::serve(config, roles).await?)
 }
 
-async fn check(config: &ConfigFile) -> Result<ExitCode, CommandError> {
-    let findings = crate::check::check(&config.load()?).await;
+async fn check(config: &ConfigFile, roles: &BTreeSet<Role>) -> Result<ExitCode, CommandError> {
+    let findings = crate::check::check(&config.load(app::signing_keys(roles))?).await;
     for finding in &findings {
         println!("{finding}");
     }
@@ -318,7 +325,7 @@ async fn with_ledger(
     config: &ConfigFile,
     work: impl AsyncFnOnce(Ledger) -> Result<(), CommandError>,
 ) -> Result<(), CommandError> {
-    let OpenLedger { ledger, cluster } = app::open_ledger(&config.load()?).await?;
+    let OpenLedger { ledger, cluster } = app::open_ledger(&config.load(SigningKeys::Unwanted)?).await?;
     let done = work(ledger.clone()).await;
     ledger.pool().close().await;
     if let Some(cluster) = cluster {

@@ -12,7 +12,7 @@ use chrono::{DateTime, Utc};
 use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 
-use crate::chain::{BuildError, Chain, ChainError, Nonces, Recheck, SignerProfile, SlotOrder};
+use crate::chain::{BuildError, Chain, ChainError, Nonces, Recheck, SignerProfile};
 use crate::config::CostLimits;
 use crate::domain::ids::{PaymentId, SubmissionId};
 use crate::domain::network::Network;
@@ -29,8 +29,12 @@ use crate::ledger::submissions::{OpenSlot, Opened};
 use crate::metrics::SubmissionKind;
 use crate::telemetry::ErrorChain;
 
+pub mod abandoned;
 mod care;
 mod messages;
+mod signing;
+
+use signing::Heard;
 
 /// Between two turns while something is under way; rows of other replicas are noticed at this pace too.
 const TURN: Duration = Duration::from_millis(100);
@@ -62,6 +66,8 @@ pub struct Lane {
     /// The fence under which the above was learnt.
     fence: Option<i64>,
     funds: Option<Funds>,
+    /// Whether the signer signs.
+    heard: Heard,
     /// What the open slots may still take of them.
     committed: u128,
     /// What the last transaction may have cost, if even for a single payment that could not be paid.
@@ -98,6 +104,8 @@ enum LaneError {
     OverBudget(Vec<PaymentId>),
     #[error("the signer cannot pay for the transaction")]
     Penniless,
+    #[error("the signer does not sign")]
+    SignerAway,
     #[error("a turn took too long")]
     TooLong,
 }
@@ -129,6 +137,7 @@ impl Lane {
             reopenable: 0,
             fence: None,
             funds: None,
+            heard: Heard::default(),
             committed: 0,
             lacking: 0,
         }
@@ -199,6 +208,7 @@ impl Lane {
             funds.balance = funds.balance.saturating_sub(self.committed.saturating_sub(committed));
         }
         self.committed = committed;
+        self.ask_signer().await;
         let funds = self.watch_balance().await?;
         self.sent.retain(|slot, _| slots.iter().any(|open| open.id == *slot));
         // Where nodes are so slow that a turn ends before all slots had theirs, the next one begins with those that had none.
@@ -236,7 +246,7 @@ impl Lane {
                 Ok(()) => {}
             }
         }
-        if !self.may_open(slots.len()) || funds.short && self.has_able_neighbour().await? {
+        if self.heard.is_away || !self.may_open(slots.len()) || funds.short && self.has_able_neighbour().await? {
             return Ok(0);
         }
         Ok(usize::from(self.open(lease, cursor).await?))
@@ -251,7 +261,9 @@ impl Lane {
     /// there was anything to open one for.
     async fn open(&mut self, lease: &Lease, cursor: &Cursor) -> Result<bool, LaneError> {
         let limit = if self.chain.batches() { self.policy.batch_max } else { 1 };
-        let waiting = self.flows.ledger.take_queued(&self.network, &self.signer.address, self.policy.batch_max).await?;
+        let waiting =
+            self.flows.ledger.take_queued(&self.network, &self.signer.address, self.signer.drains, self.policy.batch_max);
+        let waiting = waiting.await?;
         let mut ready = self.recheck(lease, waiting, cursor.heights.head).await?;
         // The others have a transaction of their own, next.
         if let Some(oldest) = ready.first().cloned() {
@@ -312,8 +324,7 @@ impl Lane {
 
     /// Signs and commits a slot, unless one of the payments was withdrawn in this moment. Only then may the bytes be sent.
     async fn commit_slot(&mut self, lease: &Lease, place: Place, payments: &[Sendable]) -> Result<(Opened, Vec<u8>), LaneError> {
-        let order = SlotOrder { signer: &self.signer.name, place: &place, outbid: None };
-        let attempt = self.chain.build(order, payments).await?;
+        let attempt = self.build(&place, None, payments).await?;
         // Those that came at once were all let in before the first of them was counted.
         let excess = self.flows.over_budget(&self.network, attempt.cost_expected, payments).await?;
         if !excess.is_empty() {
@@ -426,8 +437,9 @@ impl Lane {
     /// Whether another lane of the network has the funds that this one lacks.
     async fn has_able_neighbour(&self) -> Result<bool, LaneError> {
         let standing = self.flows.availability.of(&self.flows.ledger, &self.network).await?;
-        let signers = &self.chain.profile().signers;
-        Ok(signers.iter().any(|signer| signer.address != self.signer.address && !standing.short.contains(&signer.address)))
+        let is_able =
+            |signer: &SignerProfile| signer.address != self.signer.address && !standing.unable.contains(&signer.address);
+        Ok(self.chain.profile().lasting_signers().any(is_able))
     }
 
     /// Whether the signer can pay for one more transaction beside those that are under way. Looks again before it says no.
@@ -440,7 +452,7 @@ impl Lane {
         Ok(self.watch_balance().await?.balance >= needed)
     }
 
-    /// Notes now and then what the signer holds, and whether that may not last for another hour at the present rate, or was not
+    /// Notes now and then what the signer holds, whether it signs, and whether what it holds may not last for another hour at the present rate, or was not
     /// enough for a payment that waits.
     async fn watch_balance(&mut self) -> Result<Funds, LaneError> {
         if let Some(funds) = self.funds.filter(|funds| funds.read_at.elapsed() < BALANCE_READ) {
@@ -456,8 +468,8 @@ impl Lane {
             tracing::error!(network = %self.network, signer = self.signer.name, balance_wei = %balance, "the signer runs out of funds");
         }
         self.flows.metrics.signer_balance(&self.network, &self.signer.name, balance, short);
-        let SignerProfile { name, address } = self.signer.clone();
-        let record = SignerRecord { address, name, balance, short };
+        let SignerProfile { name, address, .. } = self.signer.clone();
+        let record = SignerRecord { address, name, balance, short, away: self.heard.is_away };
         self.flows.ledger.note_signer(&self.network, &record).await?;
         let funds = Funds { balance, short, read_at: Instant::now() };
         self.funds = Some(funds);

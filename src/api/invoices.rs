@@ -387,7 +387,7 @@ fn requirements(flows: &Flows, invoice: &Invoice, option: &PaymentOption) -> Opt
             extra.insert("version".to_owned(), Value::String(domain.version.clone()));
         }
         AssetKind::Spl(_) => {
-            extra.insert("feePayer".to_owned(), Value::String(profile.signers.first()?.address.clone()));
+            extra.insert("feePayer".to_owned(), Value::String(profile.lasting_signers().next()?.address.clone()));
             extra.insert("memo".to_owned(), Value::String(invoice.id.to_string()));
         }
     }

@@ -18,8 +18,8 @@ pub struct Standing {
     pub read_to: Option<u64>,
     /// Why it was halted, if it was.
     pub halted: Option<String>,
-    /// The addresses of the signers whose balance may not last for another hour.
-    pub short: Vec<String>,
+    /// The addresses of the signers that cannot pay now: their balance may not last for another hour, or they do not sign.
+    pub unable: Vec<String>,
 }
 
 /// Remembers standings for a moment.
@@ -39,8 +39,8 @@ impl Availability {
         let read_to = cursor.as_ref().map(|cursor| cursor.heights.head);
         let halted = cursor.and_then(|cursor| cursor.halted);
         let signers = ledger.signers(network).await?;
-        let short = signers.into_iter().filter(|signer| signer.short).map(|signer| signer.address).collect();
-        let standing = Standing { read_to, halted, short };
+        let unable = signers.into_iter().filter(|signer| signer.short || signer.away).map(|signer| signer.address).collect();
+        let standing = Standing { read_to, halted, unable };
         self.lock().insert(network.clone(), (standing.clone(), Instant::now()));
         Ok(standing)
     }
@@ -55,18 +55,18 @@ impl Availability {
 }
 
 impl Flows {
-    /// The networks that take payments now. One whose signers run out is not offered, before it fails.
+    /// The networks that take payments now. One whose signers run out or are away is not offered, before it fails.
     pub async fn offered(&self) -> Vec<Offered> {
         let mut offered = Vec::new();
         for chain in self.chains.iter() {
             let profile = chain.profile();
             // A ledger that does not answer says nothing about a network, and servers cache this answer for long.
             let standing = self.availability.of(&self.ledger, &profile.network).await.unwrap_or_default();
-            let is_short = |address: &String| standing.short.contains(address);
-            let mut signers: Vec<_> = profile.signers.iter().map(|signer| signer.address.clone()).collect();
+            let is_unable = |address: &String| standing.unable.contains(address);
+            let mut signers: Vec<_> = profile.lasting_signers().map(|signer| signer.address.clone()).collect();
             // Whoever takes the first one takes one that can pay.
-            signers.sort_by_key(is_short);
-            let able = signers.first().is_some_and(|first| !is_short(first));
+            signers.sort_by_key(is_unable);
+            let able = signers.first().is_some_and(|first| !is_unable(first));
             let available = chain.is_prepared() && able && standing.halted.is_none();
             self.metrics.network_available(&profile.network, available);
             if available {

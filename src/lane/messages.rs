@@ -21,7 +21,7 @@ impl Lane {
         slots: &[OpenSlot],
         cursor: &Cursor,
     ) -> Result<usize, LaneError> {
-        let opened = if self.may_open(slots.len()) {
+        let opened = if !self.heard.is_away && self.may_open(slots.len()) {
             self.open_messages(lease, cursor, self.policy.in_flight_max - slots.len()).await
         } else {
             Ok(0)
@@ -38,7 +38,8 @@ impl Lane {
 
     /// Opens a slot for each of the payments that wait, as many as may be in flight, and sends them together. Returns how many.
     async fn open_messages(&mut self, lease: &Lease, cursor: &Cursor, limit: usize) -> Result<usize, LaneError> {
-        let waiting = self.flows.ledger.take_queued(&self.network, &self.signer.address, limit).await?;
+        let (address, drains) = (&self.signer.address, self.signer.drains);
+        let waiting = self.flows.ledger.take_queued(&self.network, address, drains, limit).await?;
         let ready = self.recheck(lease, waiting, cursor.heights.head).await?;
         let (mut committed, mut failure) = (Vec::with_capacity(ready.len()), None);
         for payment in ready {

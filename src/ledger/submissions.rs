@@ -197,6 +197,22 @@ impl Ledger {
         Ok(open.fetch_one(self.pool()).await?)
     }
 
+    /// How many open slots each signer of a network has, by its address.
+    ///
+    /// # Errors
+    /// The database could not be reached.
+    pub async fn slots_by_signer(&self, network: &Network) -> Result<Vec<(String, usize)>, LedgerError> {
+        let rows = sqlx::query!(
+            r#"
+            SELECT signer, count(*) AS "slots!" FROM submissions WHERE network = $1 AND spent_block IS NULL
+            GROUP BY signer ORDER BY signer
+            "#,
+            network.as_str()
+        );
+        let rows = rows.fetch_all(self.pool()).await?;
+        rows.into_iter().map(|row| Ok((row.signer, usize::try_from(row.slots).column("submissions", "count")?))).collect()
+    }
+
     /// The payments that open slots of a network without nonces were made for, oldest first, given up or not.
     ///
     /// # Errors

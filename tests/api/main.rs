@@ -45,6 +45,7 @@ mod repeats;
 mod retention;
 mod schema;
 mod settle;
+mod signers;
 mod solana;
 mod solana_rules;
 mod tenants;

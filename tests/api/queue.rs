@@ -77,7 +77,7 @@ async fn a_payment_that_nobody_can_be_answered_about_in_time_is_not_begun() {
     queue(&ledger, 1, 150).await;
     let late = queue(&ledger, 2, 60_000).await;
 
-    let taken = ledger.take_queued(&network(), SIGNER, 10).await.expect("the database answers");
+    let taken = ledger.take_queued(&network(), SIGNER, false, 10).await.expect("the database answers");
     assert_eq!(taken.iter().map(|payment| payment.id).collect::<Vec<_>>(), [late]);
     // It was nobody's before either, so that it is not looked at again and again.
     let theirs = sqlx::query_scalar::<_, i64>("SELECT count(*) FROM payments WHERE lane IS NOT NULL");
@@ -88,7 +88,7 @@ async fn a_payment_that_nobody_can_be_answered_about_in_time_is_not_begun() {
 async fn a_payment_that_was_withdrawn_does_not_keep_the_others_from_their_slot() {
     let ledger = database::ledger(&database::fresh().await).await;
     let (first, second) = (queue(&ledger, 1, 60_000).await, queue(&ledger, 2, 60_000).await);
-    let taken = ledger.take_queued(&network(), SIGNER, 10).await.expect("the database answers");
+    let taken = ledger.take_queued(&network(), SIGNER, false, 10).await.expect("the database answers");
     assert!(ledger.withdraw(first).await.expect("the database answers"));
     let lease = hold(&ledger).await;
     let (network, bytes, costs, now) = (network(), attempt("0x01"), BTreeMap::new(), chrono::DateTime::UNIX_EPOCH);
@@ -149,7 +149,7 @@ async fn a_payment_that_lands_meanwhile_is_neither_given_up_nor_sent() {
     let ledger = database::ledger(&database::fresh().await).await;
     let flows = flows::over(ledger.clone(), HashMap::new());
     let (first, second) = (queue(&ledger, 1, 60_000).await, queue(&ledger, 2, 60_000).await);
-    let taken = ledger.take_queued(&network(), SIGNER, 10).await.expect("the database answers");
+    let taken = ledger.take_queued(&network(), SIGNER, false, 10).await.expect("the database answers");
     let (lease, network) = (hold(&ledger).await, network());
     let (bytes, costs, now) = (attempt("0x01"), BTreeMap::new(), chrono::DateTime::UNIX_EPOCH);
     let payments = &taken[1..];
@@ -241,7 +241,7 @@ async fn one_answer_given_often_opens_no_more_slots_than_given_once() {
 async fn bytes_that_come_out_as_they_were_before_they_were_erased_are_kept_again() {
     let ledger = database::ledger(&database::fresh().await).await;
     queue(&ledger, 1, 60_000).await;
-    let payments = ledger.take_queued(&network(), SIGNER, 10).await.expect("the database answers");
+    let payments = ledger.take_queued(&network(), SIGNER, false, 10).await.expect("the database answers");
     let (lease, network) = (hold(&ledger).await, network());
     let (bytes, costs, now) = (attempt("0x01"), BTreeMap::new(), chrono::DateTime::UNIX_EPOCH);
     let slot = NewSlot {

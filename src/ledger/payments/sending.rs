@@ -72,23 +72,29 @@ impl TryFrom<SendableRow> for Sendable {
 
 impl Ledger {
     /// Assigns waiting payments to the lane of a signer's address, and returns all that wait in it, oldest first. It takes those that have no lane, and
-    /// those of a lane that is short of funds. What is about to expire is not begun: it would keep the others from their slot when it does.
+    /// those of a lane that is short of funds or whose signer is away; if it `drains`, those alone that only this signer can pay for. What is about to expire is not begun: it would keep the others from their slot when it does.
     ///
     /// The time is that of the statement, so that an index can be asked for what waits; the clock's would have all that was
     /// withdrawn read, too.
     ///
     /// # Errors
     /// The database could not be reached.
-    pub async fn take_queued(&self, network: &Network, lane: &str, limit: usize) -> Result<Vec<Sendable>, LedgerError> {
+    pub async fn take_queued(
+        &self,
+        network: &Network,
+        lane: &str,
+        drains: bool,
+        limit: usize,
+    ) -> Result<Vec<Sendable>, LedgerError> {
         let limit = i64::try_from(limit).unwrap_or(i64::MAX);
         sqlx::query!(
             r#"
             UPDATE payments SET lane = $2
             WHERE id IN (
                 SELECT p.id FROM payments p
-                WHERE p.network = $1 AND p.submission_id IS NULL AND p.given_up_at IS NULL AND (p.signer IS NULL OR p.signer = $2)
+                WHERE p.network = $1 AND p.submission_id IS NULL AND p.given_up_at IS NULL AND (p.signer IS NULL AND NOT $4 OR p.signer = $2)
                   AND (p.lane IS NULL
-                       OR p.lane <> $2 AND EXISTS (SELECT FROM signers s WHERE s.network = $1 AND s.address = p.lane AND s.short))
+                       OR p.lane <> $2 AND EXISTS (SELECT FROM signers s WHERE s.network = $1 AND s.address = p.lane AND (s.short OR s.away)))
                   AND p.final_at IS NULL AND p.answer_by > statement_timestamp() + interval '200 milliseconds'
                   AND NOT EXISTS (SELECT FROM claims c WHERE c.payment_id = p.id)
                 ORDER BY p.id LIMIT $3 FOR UPDATE SKIP LOCKED
@@ -97,6 +103,7 @@ impl Ledger {
             network.as_str(),
             lane,
             limit,
+            drains,
         )
         .execute(self.pool())
         .await?;
