@@ -7,7 +7,8 @@
 mod catalogue;
 mod outcome;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::{PoisonError, RwLock};
 use std::time::Duration;
 
 use chrono::{DateTime, Utc};
@@ -15,7 +16,7 @@ use prometheus::{Gauge, GaugeVec, Registry, TextEncoder};
 
 pub use catalogue::{CATALOGUE, MetricDoc, MetricKind};
 pub use outcome::{
-    Broadcast, ConnectionState, DeliveryState, LimitedBy, ListingOutcome, PaidBy, RpcOutcome, Settlement, SignerFailure,
+    Broadcast, ConnectionState, DeliveryState, LimitedBy, ListingOutcome, PaidBy, Reload, RpcOutcome, Settlement, SignerFailure,
     StatusClass, SubmissionKind, TransferOutcome, Verification, WebhookAttempt,
 };
 
@@ -42,7 +43,14 @@ pub struct NetworkLabels {
 pub struct Metrics {
     registry: Registry,
     series: Catalogue,
-    signers: BTreeMap<Network, Vec<String>>,
+    known: RwLock<BTreeMap<Network, Names>>,
+}
+
+/// The labels of a network. They live as long as the process: there are as many as operators ever write down.
+#[derive(Debug, Default)]
+struct Names {
+    network: &'static str,
+    signers: BTreeSet<&'static str>,
 }
 
 /// A request that is being answered. It counts as long as this lives, so that a handler may be dropped at any await.
@@ -70,10 +78,33 @@ impl Metrics {
         let registry = Registry::new();
         let series = Catalogue::register(&registry);
         register_process(&registry);
-        let signers = networks.iter().map(|labels| (labels.network.clone(), labels.signers.clone())).collect();
-        let metrics = Self { registry, series, signers };
+        let metrics = Self { registry, series, known: RwLock::default() };
         metrics.start_at_zero();
+        metrics.know(networks);
         metrics
+    }
+
+    /// From now on these networks and signers are known by their names, and those that were known before.
+    pub fn know(&self, networks: &[NetworkLabels]) {
+        let mut known = self.known.write().unwrap_or_else(PoisonError::into_inner);
+        for labels in networks {
+            let names = known.entry(labels.network.clone()).or_default();
+            if names.network.is_empty() {
+                names.network = lasting(labels.network.as_str());
+                self.start_network_at_zero(names.network);
+            }
+            for signer in &labels.signers {
+                if !names.signers.contains(signer.as_str()) {
+                    names.signers.insert(lasting(signer));
+                    self.start_signer_at_zero(names.network, signer);
+                }
+            }
+        }
+    }
+
+    /// The configuration was read again.
+    pub fn config_reloaded(&self, reload: Reload) {
+        self.series.config_reloads.with_label_values(&[reload.label()]).inc();
     }
 
     /// Everything in the text format of Prometheus.
@@ -344,13 +375,15 @@ impl Metrics {
     }
 
     /// Requests may name any network.
-    fn network(&self, network: &Network) -> &str {
-        self.signers.get_key_value(network).map_or(OTHER, |(network, _)| network.as_str())
+    fn network(&self, network: &Network) -> &'static str {
+        self.known.read().unwrap_or_else(PoisonError::into_inner).get(network).map_or(OTHER, |names| names.network)
     }
 
-    fn signer<'a>(&'a self, network: &Network, signer: &str) -> [&'a str; 2] {
-        let known = self.signers.get(network).and_then(|signers| signers.iter().find(|known| *known == signer));
-        [self.network(network), known.map_or(OTHER, String::as_str)]
+    fn signer(&self, network: &Network, signer: &str) -> [&'static str; 2] {
+        let known = self.known.read().unwrap_or_else(PoisonError::into_inner);
+        let names = known.get(network);
+        let signer = names.and_then(|names| names.signers.get(signer).copied()).unwrap_or(OTHER);
+        [names.map_or(OTHER, |names| names.network), signer]
     }
 
     /// Touching a series makes it, with zero.
@@ -371,13 +404,10 @@ impl Metrics {
         for outcome in ListingOutcome::ALL {
             self.series.listings.with_label_values(&[outcome.label()]);
         }
-        self.start_telling_at_zero();
-        for (network, signers) in &self.signers {
-            self.start_network_at_zero(network.as_str());
-            for signer in signers {
-                self.start_signer_at_zero(network.as_str(), signer);
-            }
+        for reload in Reload::ALL {
+            self.series.config_reloads.with_label_values(&[reload.label()]);
         }
+        self.start_telling_at_zero();
     }
 
     fn start_telling_at_zero(&self) {
@@ -466,6 +496,10 @@ fn register_process(registry: &Registry) {
         .expect("no metric of ours has a name that begins with process_");
     #[cfg(not(target_os = "linux"))]
     let _ = registry;
+}
+
+fn lasting(name: &str) -> &'static str {
+    Box::leak(name.to_owned().into_boxed_str())
 }
 
 fn truth(value: bool) -> f64 {

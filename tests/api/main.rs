@@ -41,6 +41,7 @@ mod proofs;
 mod queue;
 mod receipts;
 mod reconcile;
+mod reload;
 mod repeats;
 mod retention;
 mod schema;
