@@ -11,6 +11,8 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use chrono::{DateTime, Utc};
+use prometheus::core::Collector;
+use prometheus::proto::LabelPair;
 use prometheus::{Gauge, GaugeVec, Registry, TextEncoder};
 
 pub use catalogue::{CATALOGUE, MetricDoc, MetricKind};
@@ -35,6 +37,17 @@ pub struct NetworkLabels {
     pub network: Network,
     /// The names of its signers.
     pub signers: Vec<String>,
+}
+
+/// What a node did for this process.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct NodeCalls {
+    /// Its position in the configuration.
+    pub node: usize,
+    /// Calls that it answered, complaints among them.
+    pub answered: f64,
+    /// Calls that had no usable answer.
+    pub failed: f64,
 }
 
 /// Every metric of one process.
@@ -270,6 +283,27 @@ impl Metrics {
         let network = self.network(network);
         self.series.rpc_requests.with_label_values(&[network, &node.to_string(), method, outcome.label()]).inc();
         self.series.rpc_request_duration.with_label_values(&[network, method]).observe(took.as_secs_f64());
+    }
+
+    /// What the nodes of a network did since the process was started, in their order.
+    #[must_use]
+    pub fn node_calls(&self, network: &Network) -> Vec<NodeCalls> {
+        let mut nodes: BTreeMap<usize, NodeCalls> = BTreeMap::new();
+        for series in self.series.rpc_requests.collect().iter().flat_map(|family| family.get_metric()) {
+            let label = |name: &str| series.get_label().iter().find(|label| label.name() == name).map(LabelPair::value);
+            if label("network") != Some(self.network(network)) {
+                continue;
+            }
+            let Some(node) = label("node").and_then(|node| node.parse().ok()) else { continue };
+            let calls = nodes.entry(node).or_insert(NodeCalls { node, answered: 0.0, failed: 0.0 });
+            // A complaint is an answer, too.
+            if label("outcome") == Some(RpcOutcome::Unknown.label()) {
+                calls.failed += series.get_counter().get_value();
+            } else {
+                calls.answered += series.get_counter().get_value();
+            }
+        }
+        nodes.into_values().collect()
     }
 
     /// A receiver was sent a webhook.

@@ -17,6 +17,12 @@ use crate::domain::reason::Reason;
 /// Describes a type in JSON Schema.
 pub type Describe = fn(&mut SchemaGenerator) -> Schema;
 
+/// The media type of nearly all bodies.
+const JSON: &str = "application/json";
+
+/// That of what browsers send who are at a form.
+pub const FORM: &str = "application/x-www-form-urlencoded";
+
 /// Paths about one subject.
 pub struct Group {
     /// What the subject is called.
@@ -133,6 +139,8 @@ pub enum Callers {
     Readers,
     /// Every account.
     Accounts,
+    /// Every account, also in a session of the dashboard.
+    Viewers,
     /// Merchants.
     Merchants,
     /// Merchants and providers: who is told of events.
@@ -186,6 +194,8 @@ pub enum Errors {
 
 /// What is sent with a request.
 pub struct Body {
+    /// Its media type.
+    pub media: &'static str,
     /// What it is.
     pub describe: Describe,
     /// Whether it must be there.
@@ -280,17 +290,21 @@ impl Operation {
 
     /// The same with several examples.
     pub fn bodies<T: JsonSchema>(self, examples: Vec<(&'static str, Value)>) -> Self {
-        self.reads(Body { describe: SchemaGenerator::subschema_for::<T>, required: true, examples })
+        self.reads::<T>(JSON, true, examples)
+    }
+
+    /// It reads this as a form of a page.
+    pub fn form<T: JsonSchema>(self, example: Value) -> Self {
+        self.reads::<T>(FORM, true, vec![("example", example)])
     }
 
     /// It reads this body, which may be left out.
     pub fn optional_body<T: JsonSchema>(self, example: Value) -> Self {
-        let examples = vec![("example", example)];
-        self.reads(Body { describe: SchemaGenerator::subschema_for::<T>, required: false, examples })
+        self.reads::<T>(JSON, false, vec![("example", example)])
     }
 
-    fn reads(self, body: Body) -> Self {
-        Self { body: Some(body), ..self }
+    fn reads<T: JsonSchema>(self, media: &'static str, required: bool, examples: Vec<(&'static str, Value)>) -> Self {
+        Self { body: Some(Body { media, describe: SchemaGenerator::subschema_for::<T>, required, examples }), ..self }
     }
 
     /// It answers with this.
@@ -306,6 +320,13 @@ impl Operation {
     /// It answers with a text that is no JSON.
     pub fn answers_text(self, about: &'static str, media: &'static str, example: &str) -> Self {
         self.gives(Status::Ok, about, media, None, Some(Value::from(example)))
+    }
+
+    /// It answers by naming another place.
+    pub fn sends_on(mut self, about: &'static str) -> Self {
+        let headers = vec![("Location", "The place.")];
+        self.answers.push(Answer { status: Status::SeeOther, about, headers, content: Vec::new() });
+        self
     }
 
     fn gives(
@@ -355,7 +376,7 @@ impl Operation {
         let mut codes = self.problems.clone();
         match self.callers {
             Callers::Everybody => {}
-            Callers::Readers | Callers::Accounts => codes.push(Code::Unauthorized),
+            Callers::Readers | Callers::Accounts | Callers::Viewers => codes.push(Code::Unauthorized),
             Callers::Providers | Callers::Merchants | Callers::Parties | Callers::Operators => {
                 codes.extend([Code::Unauthorized, Code::Forbidden]);
             }

@@ -23,7 +23,7 @@ const PATIENCE: std::time::Duration = std::time::Duration::from_secs(30);
 /// nobody in particular, to another provider, to another merchant, and to an operator.
 type Route = (&'static str, &'static str, &'static str, [u16; 4]);
 
-const ROUTES: [Route; 71] = [
+const ROUTES: [Route; 84] = [
     ("GET", "/", "", [200; 4]),
     ("GET", "/health", "", [200; 4]),
     ("GET", "/supported", "", [401, 200, 403, 200]),
@@ -97,6 +97,21 @@ const ROUTES: [Route; 71] = [
     ("GET", "/v1/export/invoices.csv?from=2020-01-01", "", [401, 200, 200, 200]),
     ("GET", "/v1/reconciliations", "", [401, 403, 403, 200]),
     ("GET", "/v1/reconciliations?network={network}", "", [401, 403, 403, 200]),
+    // The dashboard shows what the API tells.
+    ("GET", "/dashboard", "", [401, 200, 200, 200]),
+    ("GET", "/dashboard/payments", "", [401, 200, 200, 200]),
+    ("GET", "/dashboard/payments/{payment}", "", [401, 404, 404, 200]),
+    ("GET", "/dashboard/invoices", "", [401, 403, 200, 403]),
+    ("GET", "/dashboard/invoices/{invoice}", "", [401, 403, 404, 403]),
+    ("GET", "/dashboard/transfers", "", [401, 403, 200, 403]),
+    ("GET", "/dashboard/webhooks", "", [401, 200, 200, 403]),
+    ("GET", "/dashboard/webhooks/{webhook}", "", [401, 404, 404, 403]),
+    ("GET", "/dashboard/networks", "", [401, 403, 403, 200]),
+    ("GET", "/dashboard/accounts", "", [401, 403, 403, 200]),
+    // What signs in is a form.
+    ("GET", "/dashboard/sign-in", "", [200; 4]),
+    ("POST", "/dashboard/sign-in", "", [415; 4]),
+    ("POST", "/dashboard/sign-out", "", [303; 4]),
     ("GET", "/assets/icon.svg", "", [200; 4]),
     ("GET", "/assets/style.css", "", [200; 4]),
     ("GET", "/assets/follow.js", "", [200; 4]),

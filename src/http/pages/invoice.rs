@@ -108,8 +108,10 @@ struct InvoicePage {
     symbol: String,
     amount: String,
     paid: String,
-    /// What is due, if anything is.
-    due: Option<String>,
+    /// Whether anything can be paid.
+    is_payable: bool,
+    /// What is due, if it is less than everything.
+    still_due: Option<String>,
     /// What came beyond the amount, if anything did.
     surplus: Option<String>,
     /// What came too late, if anything did.
@@ -192,7 +194,8 @@ impl InvoicePage {
             symbol: invoice.symbol.clone(),
             amount: asked.human(invoice.terms.amount),
             paid: asked.human(told.paid),
-            due: some(told.due).filter(|_| asked.is_payable),
+            is_payable: asked.is_payable,
+            still_due: some(told.due).filter(|_| asked.is_payable && told.due < invoice.terms.amount),
             surplus: some(told.surplus),
             late: some(told.late),
             headline: headline(told.status, told.due.is_zero(), asked.is_payable),
