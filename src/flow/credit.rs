@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use chrono::{DateTime, Utc};
+use chrono::{DateTime, TimeDelta, Utc};
 use serde_json::{Value, json};
 
 use super::particulars::InvoiceStands;
@@ -109,6 +109,8 @@ pub async fn owners<'a>(
         return Ok(Owners::new());
     }
     let recipients: Vec<_> = recipients.iter().map(Address::to_string).collect();
+    // Blocks tell their time in whole seconds, and an address was registered in the midst of one.
+    let by = by.map(|by| by + TimeDelta::milliseconds(999));
     Ok(addresses::owners(db, network, &recipients, by).await?.into_iter().collect())
 }
 
@@ -256,7 +258,7 @@ fn told_of(invoice: &LockedInvoice, standing: &Standing) -> Value {
 const CLOSED_AT_ONCE: u32 = 500;
 
 /// For so long an invoice waits for a network that is not read to the end of its time.
-const PATIENCE: chrono::TimeDelta = chrono::TimeDelta::days(1);
+const PATIENCE: TimeDelta = TimeDelta::days(1);
 
 impl Flows {
     /// Closes invoices whose time is over. Returns whether there may be more.

@@ -3,6 +3,8 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
+use quittance::grpc::v1::SupportedRequest;
+use quittance::grpc::v1::facilitator_client::FacilitatorClient;
 use secrecy::ExposeSecret;
 use serde_json::{Value, json};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
@@ -10,6 +12,7 @@ use tokio::net::TcpStream;
 
 use crate::support::chain::{Chain, ChainOptions};
 use crate::support::facilitator::{Facilitator, NetworkOptions, Options, binary, free_port};
+use crate::support::grpc::connect;
 use crate::support::payer::Terms;
 use crate::support::postgres_proxy::PostgresProxy;
 use crate::support::proxy::{Act, Proxy};
@@ -57,6 +60,7 @@ async fn health_and_every_documented_metric_are_on_the_private_listener_only() {
     assert_eq!(facilitator.verify(&signed.v2()).await.1["isValid"], true);
     assert_eq!(facilitator.settle(&signed.v2()).await.1["success"], true);
     assert_eq!(facilitator.settle(&signed.v2()).await.1["success"], false);
+    assert!(FacilitatorClient::new(connect(&facilitator)).supported(SupportedRequest {}).await.is_ok());
 
     assert_eq!(text(&facilitator, "/livez").await, (200, "ok".to_owned()));
     let (status, ready) = text(&facilitator, "/readyz").await;

@@ -178,6 +178,10 @@ async fn a_copy_that_does_not_show_itself_is_noticed_by_the_nonces_of_its_signer
     let restored = copy.restore(&before.url).await;
     disguise(&restored).await;
     let (chain, mut facilitator) = before.go_back(&restored).await;
+    eventually("a lane that compares", PATIENCE, || async {
+        facilitator.log().contains("the signer has sent what the ledger does not know").then_some(())
+    })
+    .await;
     let again = ask(&facilitator, &pending).await;
     assert_eq!(reason(&again), "duplicate_settlement", "{again}");
     assert_eq!(reason(&ask(&facilitator, &next).await), "success", "it is new");

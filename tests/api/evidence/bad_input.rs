@@ -365,6 +365,9 @@ impl Case {
     }
 }
 
+/// So often a request is sent that is cut while it is written.
+const TRIES: usize = 5;
+
 async fn send(facilitator: &Facilitator, path: &str, request: &Request) -> (u16, Value) {
     let mut builder = facilitator.client().post(format!("{}{path}", facilitator.url)).body(request.body.clone());
     if !request.headers.contains_key("content-type") {
@@ -375,8 +378,16 @@ async fn send(facilitator: &Facilitator, path: &str, request: &Request) -> (u16,
             builder = builder.header(name, value);
         }
     }
-    let answer = builder.send().await.unwrap_or_else(|error| panic!("{}: {path} did not answer: {error:?}", request.label));
-    (answer.status().as_u16(), answer.json().await.unwrap_or(Value::Null))
+    // Whoever still sends when it is refused may learn no more than that its connection is closed. It asks again, as clients do.
+    for _ in 0..TRIES {
+        let asked = builder.try_clone().expect("it is text").send().await;
+        match asked {
+            Ok(answer) => return (answer.status().as_u16(), answer.json().await.unwrap_or(Value::Null)),
+            Err(error) if error.is_request() => {}
+            Err(error) => panic!("{}: {path} did not answer: {error:?}", request.label),
+        }
+    }
+    panic!("{}: {path} was cut {TRIES} times", request.label)
 }
 
 /// What is wrong with a refusal, if anything is.
