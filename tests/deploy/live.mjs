@@ -25,6 +25,10 @@ const EMPTY = [
   'payments: Why payments are invalid',
   'nodes: Calls that fail by method',
   'service: Errors of ours by route',
+  // Nobody calls over gRPC here.
+  'service: Calls by method and code',
+  'service: Time to answer calls, 95 %',
+  'service: Calls under way',
 ];
 
 function queries() {
