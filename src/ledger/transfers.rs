@@ -138,21 +138,23 @@ pub async fn claim(db: &mut PgConnection, network: &Network, block: &Block, clai
 }
 
 impl Ledger {
-    /// The transfers in these blocks that pay payments, by block and position.
+    /// The transfers in these blocks that pay other payments than this one, by block and position.
     ///
     /// # Errors
     /// The database could not be reached.
-    pub async fn taken_by_payments(
+    pub async fn taken_by_others(
         &self,
         network: &Network,
         heights: RangeInclusive<u64>,
+        payment: PaymentId,
     ) -> Result<Vec<(BlockHash, u32)>, LedgerError> {
         let rows = sqlx::query!(
             "SELECT block_hash, index FROM claims
-             WHERE network = $1 AND block_number BETWEEN $2 AND $3 AND payment_id IS NOT NULL",
+             WHERE network = $1 AND block_number BETWEEN $2 AND $3 AND payment_id <> $4",
             network.as_str(),
             to_bigint(*heights.start()),
             to_bigint(*heights.end()),
+            payment.uuid(),
         );
         let rows = rows.fetch_all(self.pool()).await?;
         Ok(rows.into_iter().map(|row| (row.block_hash, from_integer(row.index))).collect())

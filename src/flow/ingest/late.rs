@@ -51,7 +51,7 @@ impl Flows {
     /// The network could not be read, or the database could not be reached.
     pub async fn claim_use(&self, chain: &Arc<dyn Chain>, payment: &Sendable, cursor: u64) -> Result<bool, Unavailable> {
         let from = self.ledger.first_checked(payment.id).await?.unwrap_or(cursor).min(cursor);
-        let taken = self.ledger.taken_by_payments(&chain.profile().network, from..=cursor).await?;
+        let taken = self.ledger.taken_by_others(&chain.profile().network, from..=cursor, payment.id).await?;
         let Some(mut observed) = chain.lookup(payment, from..=cursor, &taken).await? else { return Ok(false) };
         observed.uses.retain(|entry| entry.key == payment.key);
         self.claim_late(chain, observed, is_large(chain, payment.asset, payment.amount)).await
