@@ -1,7 +1,8 @@
 // A bad night: takes away what the service needs, one thing after the other, while twenty payments are made in a second, and watches who is
 // alarmed and when: node dev/night.mjs. The binary is QUITTANCE_BIN.
 //
-// --write puts the timeline into docs/RELIABILITY.md, and --only TEXT plays what has that in its name.
+// --write puts the timeline into docs/RELIABILITY.md, --only TEXT plays what has that in its name, and --before BINARY begins with an older
+// version, which the last act replaces.
 //
 // Alarms wait for minutes, so the night is hurried: every time in the alerts is divided by HURRY, and nothing else is changed in them. In the
 // end the chain says of each payment whether what was told of it is true.
@@ -24,7 +25,9 @@ import { ROOT, startPrometheus } from '../tests/deploy/prometheus.mjs';
 const HURRY = 20;
 const PER_SECOND = 20;
 const DEADLINE_MS = 300_000;
-const { values: OPTIONS } = parseArgs({ options: { write: { type: 'boolean' }, only: { type: 'string', default: '' } } });
+/** Before the first act, so that rates are those of an evening on which all is well. */
+const MADE_FIRST = 10 * PER_SECOND;
+const { values: OPTIONS } = parseArgs({ options: { write: { type: 'boolean' }, only: { type: 'string', default: '' }, before: { type: 'string' } } });
 const PAGE = join(ROOT, 'docs/RELIABILITY.md');
 const DEAR = toHex(500n * 10n ** 9n);
 
@@ -67,7 +70,7 @@ function acts({ chain, node, receiver, replicas, server }) {
     },
     {
       what: 'Gas costs fifty thousand times as much',
-      alerts: ['QuittancePaymentsFailing'],
+      alerts: ['QuittanceSettlementsTooDear'],
       begin: () => (relax = every(300, () => chain.rpc.call('anvil_setNextBlockBaseFeePerGas', [DEAR]))),
       end: async () => (relax(), await chain.rpc.call('anvil_setNextBlockBaseFeePerGas', [toHex(10n ** 7n)])),
     },
@@ -110,6 +113,17 @@ async function until(prometheus, what, seen, wanted) {
       const names = (alerts) => [...alerts].sort().join(', ') || 'nothing';
       throw new Error(`${what}: after ${seconds(DEADLINE_MS)} s there is ${names(now)}, and since it began there was ${names(seen)}`);
     }
+    await sleep(500);
+  }
+}
+
+/** Waits until Prometheus has heard of so many payments, of all replicas together. */
+async function untilPaid(prometheus, count) {
+  const deadline = Date.now() + DEADLINE_MS;
+  for (;;) {
+    const [made] = await prometheus.ask('sum(quittance_payments_included_total)');
+    if (Number(made?.value[1]) >= count) return;
+    if (Date.now() > deadline) throw new Error(`there are no ${count} payments after ${seconds(DEADLINE_MS)} s`);
     await sleep(500);
   }
 }
@@ -173,12 +187,13 @@ function write(timeline, verdict, told) {
 }
 
 async function night(add, directory, server) {
+  const binary = process.env.QUITTANCE_BIN;
   const chain = await add(startChain({ blockTime: 1, slotsInAnEpoch: 32 }));
   const database = postgres('start', server);
   await add({ stop: () => postgres('stop', server) });
   const node = await add(startNode(chain.url));
   const receiver = await add(startReceiver());
-  const replicas = await add(startReplicas({ binary: process.env.QUITTANCE_BIN, directory, chain, node, database }));
+  const replicas = await add(startReplicas({ binary, before: OPTIONS.before ?? binary, directory, chain, node, database }));
   const key = /^API key\s+(\S+)/m.exec(replicas.command('account', 'create', 'A shop'))[1];
   const registered = await fetch(`${replicas.urls[0]}/v1/webhooks`, {
     method: 'POST',
@@ -191,7 +206,7 @@ async function night(add, directory, server) {
 
   const payTo = chain.world.merchant;
   const payments = startPayments({ chain, payTo, perSecond: PER_SECOND, urls: replicas.urls, key });
-  await sleep(15_000);
+  await untilPaid(prometheus, MADE_FIRST);
   await until(prometheus, 'All is well', new Set(), (now) => now.size === 0);
   const timeline = [];
   const wanted = acts({ chain, node, receiver, replicas, server }).filter(({ what }) => what.includes(OPTIONS.only));

@@ -39,18 +39,19 @@ async function isReady({ operations }) {
   return response?.ok ?? false;
 }
 
-/** Starts all of them; `command` runs another command of the binary on their configuration. */
-export async function startReplicas({ binary, directory, ...world }) {
+/** Starts all of them as the binary `before`; `command` runs another command of the binary on their configuration. */
+export async function startReplicas({ binary, before, directory, ...world }) {
+  let current = before;
   const replicas = [];
   for (const [name, roles] of Object.entries(ROLES)) {
     const replica = { name, roles, file: join(directory, `${name}.toml`), ...(await configuration(world)) };
     writeFileSync(replica.file, replica.text);
     replicas.push(replica);
   }
-  const command = (...words) => execFileSync(binary, [...words, '--config', replicas[0].file]).toString();
+  const command = (...words) => execFileSync(current, [...words, '--config', replicas[0].file]).toString();
   const start = async (replica) => {
     const log = openSync(join(directory, `${replica.name}.log`), 'a');
-    replica.process = spawn(binary, ['serve', '--config', replica.file, '--roles', replica.roles], { stdio: ['ignore', log, log] });
+    replica.process = spawn(current, ['serve', '--config', replica.file, '--roles', replica.roles], { stdio: ['ignore', log, log] });
     closeSync(log);
     endWithUs(replica.process);
     replica.exited = new Promise((resolve) => replica.process.once('close', resolve));
@@ -69,8 +70,10 @@ export async function startReplicas({ binary, directory, ...world }) {
     urls: replicas.filter(({ roles }) => roles === 'api').map(({ url }) => url),
     targets: replicas.map(({ operations }) => operations),
     command,
-    /** One after the other is stopped and started, as an upgrade does. */
+    /** The database is migrated while all go on, and one after the other is stopped and started as `binary`, as an upgrade does. */
     async roll() {
+      current = binary;
+      command('migrate');
       for (const replica of replicas) {
         await stop(replica);
         await start(replica);

@@ -41,6 +41,7 @@ mod reservations;
 mod rows;
 mod solana;
 mod strangers;
+mod streams;
 mod wallets;
 
 /// How a transaction is handed to a node.
@@ -48,6 +49,9 @@ const SEND: &str = "eth_sendRawTransaction";
 
 /// Long enough for a settlement that has to survive something, and short enough for a test that fails.
 const PATIENCE: Duration = Duration::from_secs(40);
+
+/// What the service may take up, whatever strangers do.
+const MEMORY_MIB_MAX: f64 = 256.0;
 
 /// Everything that is committed on the way of a settlement.
 const COMMITS: [&str; 4] = ["INSERT INTO authorizations", "INSERT INTO attempts", "INSERT INTO claims", "SET handed_out_at"];

@@ -275,6 +275,15 @@ impl Facilitator {
         let lines = text.lines().filter(|line| line.starts_with(prefix));
         lines.filter_map(|line| line.rsplit(' ').next()?.parse::<f64>().ok()).sum()
     }
+
+    /// The most memory that the process has ever had, in MiB.
+    pub fn peak_mib(&self) -> f64 {
+        let pid = self.process.id().expect("it runs");
+        let status = std::fs::read_to_string(format!("/proc/{pid}/status")).expect("a process");
+        let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:")).expect("its peak");
+        let kib: f64 = line.trim().trim_end_matches(" kB").parse().expect("a number");
+        kib / 1_024.0
+    }
 }
 
 /// Somebody who calls a facilitator.

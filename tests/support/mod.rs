@@ -9,6 +9,7 @@ pub mod contract;
 pub mod database;
 pub mod facilitator;
 pub mod flows;
+pub mod frames;
 pub mod fuzzed;
 pub mod grpc;
 pub mod merchant;

@@ -9,6 +9,8 @@ use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 use futures_util::future::join_all;
+use prost::Message as _;
+use quittance::grpc::v1::facilitator_client::FacilitatorClient;
 use serde_json::{Value, json};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
@@ -17,6 +19,7 @@ use super::{World, is_full, report, scale};
 use crate::support::chain::ChainOptions;
 use crate::support::facilitator::{Facilitator, NetworkOptions, Options};
 use crate::support::raw::{Raw, connect_deaf, connect_from};
+use crate::support::{frames, grpc};
 
 /// What the strangers have of a core.
 const SHARE: f64 = 0.2;
@@ -25,9 +28,6 @@ const SHARE: f64 = 0.2;
 fn pace_of_good_client() -> Duration {
     Duration::from_millis(if is_full() { 20 } else { 100 })
 }
-
-/// What the service may take up.
-const MEMORY_MIB_MAX: f64 = 256.0;
 
 /// How much longer than without strangers the good client may wait, of a hundred requests the slowest left out.
 const RATIO_MAX: f64 = 3.0;
@@ -46,15 +46,16 @@ async fn strangers_with_a_fifth_of_a_core_neither_fill_the_service_nor_hold_up_a
     let attack = Attack::start(&facilitator, crowd, &bodies[0]);
     // Until the first of them are cut, everything is there at once.
     let during = verify_steadily(&facilitator, &bodies, seconds).await;
+    let kinds = attack.kinds;
     let (took, tally) = attack.stop();
-    let peak = peak_mib(&facilitator);
+    let peak = facilitator.peak_mib();
 
     let ratio = p99(&during).as_secs_f64() / p99(&before).as_secs_f64();
     report(
         "hostile",
         &format!(
-            "{} connections and {} requests of 11 kinds by strangers with {took:.2} of a core in {seconds} s: at most {peak:.0} MiB; \
-             {} verifies of a good client, 0 failed, p99 {:?} without them and {:?} beside them, {ratio:.2} times",
+            "{} connections and {} requests of {kinds} kinds by strangers over HTTP and gRPC with {took:.2} of a core in {seconds} s: \
+             at most {peak:.0} MiB; {} verifies of a good client over both, 0 failed, p99 {:?} without them and {:?} beside them, {ratio:.2} times",
             tally.connections.load(Ordering::Relaxed),
             tally.requests.load(Ordering::Relaxed),
             during.len(),
@@ -62,21 +63,29 @@ async fn strangers_with_a_fifth_of_a_core_neither_fill_the_service_nor_hold_up_a
             p99(&during),
         ),
     );
-    assert!(peak < MEMORY_MIB_MAX, "{peak} MiB");
+    assert!(peak < super::MEMORY_MIB_MAX, "{peak} MiB");
     assert!(!is_full() || ratio <= RATIO_MAX, "{ratio}");
     assert_eq!(facilitator.verify(&bodies[0]).await.1["isValid"], true);
 }
 
-/// Verifies at a steady rate, whether or not the last one was answered, and returns how long each took from when it was due.
+/// Verifies at a steady rate, whether or not the last one was answered, each second time over gRPC, and returns how long each took from
+/// when it was due.
 async fn verify_steadily(facilitator: &Facilitator, bodies: &[Value], seconds: usize) -> Vec<Duration> {
     let pace = pace_of_good_client();
     let requests = seconds * 1_000 / pace.as_millis() as usize;
+    let channel = FacilitatorClient::new(grpc::connect(facilitator));
     let begin = tokio::time::Instant::now();
     let asked = (0..requests).map(async |number| {
         let due = begin + pace * number as u32;
         tokio::time::sleep_until(due).await;
-        let (status, answer) = facilitator.verify(&bodies[number % bodies.len()]).await;
-        assert_eq!((status, &answer["isValid"]), (200, &json!(true)), "{answer}");
+        let body = &bodies[number % bodies.len()];
+        if number % 2 == 0 {
+            let (status, answer) = facilitator.verify(body).await;
+            assert_eq!((status, &answer["isValid"]), (200, &json!(true)), "{answer}");
+        } else {
+            let answer = channel.clone().verify(grpc::verify(body)).await.expect("an answer").into_inner();
+            assert!(answer.is_valid, "{answer:?}");
+        }
         due.elapsed()
     });
     let mut times = join_all(asked).await;
@@ -88,15 +97,6 @@ fn p99(sorted: &[Duration]) -> Duration {
     sorted[sorted.len() * 99 / 100]
 }
 
-/// The most memory that the service has ever had.
-fn peak_mib(facilitator: &Facilitator) -> f64 {
-    let pid = facilitator.process.id().expect("it runs");
-    let status = std::fs::read_to_string(format!("/proc/{pid}/status")).expect("a process");
-    let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:")).expect("its peak");
-    let kib: f64 = line.trim().trim_end_matches(" kB").parse().expect("a number");
-    kib / 1_024.0
-}
-
 /// What the strangers did.
 #[derive(Default)]
 struct Tally {
@@ -106,6 +106,8 @@ struct Tally {
 
 /// The strangers, on their thread.
 struct Attack {
+    /// How many things they do.
+    kinds: usize,
     stop: Arc<AtomicBool>,
     tally: Arc<Tally>,
     thread: JoinHandle<f64>,
@@ -115,16 +117,20 @@ impl Attack {
     /// Begins with so many connections of each kind.
     fn start(facilitator: &Facilitator, crowd: usize, payment: &Value) -> Self {
         let (stop, tally) = (Arc::<AtomicBool>::default(), Arc::<Tally>::default());
-        let target = Target::new(facilitator.url.trim_start_matches("http://"), &payment.to_string(), Arc::clone(&tally));
+        let targets = [
+            Target::http(host(&facilitator.url), payment, Arc::clone(&tally)),
+            Target::grpc(host(&facilitator.grpc), payment, Arc::clone(&tally)),
+        ];
+        let kinds = targets.iter().map(Target::kinds).sum();
         let ordered = Arc::clone(&stop);
         let thread = std::thread::spawn(move || {
             let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
             runtime.block_on(async {
-                let all = (0..crowd).map(|number| target.everything(number));
+                let all = targets.iter().flat_map(|target| (0..crowd).map(|number| target.everything(number)));
                 tokio::select! { took = pace(&ordered) => took, _ = join_all(all) => unreachable!("they never end") }
             })
         });
-        Self { stop, tally, thread }
+        Self { kinds, stop, tally, thread }
     }
 
     /// Ends it, and returns how much of a core it took.
@@ -154,56 +160,113 @@ fn processor_time() -> Duration {
     Duration::from_nanos(text.split(' ').next().and_then(|nanoseconds| nanoseconds.parse().ok()).expect("a number"))
 }
 
+fn host(url: &str) -> &str {
+    url.trim_start_matches("http://")
+}
+
 /// Whom the strangers are after, and what they send.
 struct Target {
     host: String,
     tally: Arc<Tally>,
+    /// A part of their addresses, so that each listener has its own.
+    part: u8,
     /// The beginnings that they drip the rest of, each with its drops.
-    drips: Vec<(Vec<u8>, &'static [u8])>,
-    /// Requests for those that read no answer.
-    unread: Vec<u8>,
+    drips: Vec<(Vec<u8>, Vec<u8>)>,
+    /// What those begin with that read no answer, and what they go on with, which is so many requests.
+    unread: (Vec<u8>, Vec<u8>, u64),
     /// What is sent whole, again and again.
     repeated: Vec<Vec<Vec<u8>>>,
     /// A payment, by those who leave.
     payment: Vec<u8>,
 }
 
+/// The payment as somebody would have it who has not signed it.
+fn forged(payment: &str) -> String {
+    payment.replacen("\"signature\":\"0x", "\"signature\":\"0x0", 1)
+}
+
 impl Target {
-    fn new(host: &str, payment: &str, tally: Arc<Tally>) -> Self {
+    fn http(host: &str, payment: &Value, tally: Arc<Tally>) -> Self {
         let get = format!("GET /supported HTTP/1.1\r\nHost: {host}\r\n\r\n");
         let post = format!("POST /verify HTTP/1.1\r\nHost: {host}\r\nContent-Type: application/json\r\n");
         let whole = |body: &str| format!("{post}Content-Length: {}\r\n\r\n{body}", body.len()).into_bytes();
-        let forged = payment.replacen("\"signature\":\"0x", "\"signature\":\"0x0", 1);
         let key = format!("Authorization: Bearer key_{}.{}", "0".repeat(32), "ab".repeat(32));
         let large = format!("{post}Content-Length: 250001\r\n\r\n{}", " ".repeat(250_000));
+        let payment = payment.to_string();
         Self {
             host: host.to_owned(),
             tally,
+            part: 1,
             drips: vec![
-                (b"GET /health HTTP/1.1\r\nX: ".to_vec(), b"a"),
-                (format!("{post}Content-Length: 9999\r\n\r\n").into_bytes(), b" "),
-                (format!("{post}Transfer-Encoding: chunked\r\n\r\n").into_bytes(), b"1\r\n \r\n"),
-                (get.clone().into_bytes(), b"\r\n"),
-                (Vec::new(), b""),
-                (large.into_bytes(), b""),
+                (b"GET /health HTTP/1.1\r\nX: ".to_vec(), b"a".to_vec()),
+                (format!("{post}Content-Length: 9999\r\n\r\n").into_bytes(), b" ".to_vec()),
+                (format!("{post}Transfer-Encoding: chunked\r\n\r\n").into_bytes(), b"1\r\n \r\n".to_vec()),
+                (get.clone().into_bytes(), b"\r\n".to_vec()),
+                (Vec::new(), Vec::new()),
+                (large.into_bytes(), Vec::new()),
             ],
-            unread: get.repeat(64).into_bytes(),
+            unread: (Vec::new(), get.repeat(64).into_bytes(), 64),
             repeated: vec![
                 vec![get.repeat(1_000).into_bytes()],
                 Raw::all().iter().map(|raw| raw.bytes(host)).collect(),
                 vec![
-                    whole(&forged),
+                    whole(&forged(&payment)),
                     whole(&"[".repeat(4_000)),
                     get.replace("\r\n\r\n", &format!("\r\n{key}\r\n\r\n")).into_bytes(),
                 ],
             ],
-            payment: whole(payment),
+            payment: whole(&payment),
         }
+    }
+
+    fn grpc(host: &str, payment: &Value, tally: Arc<Tally>) -> Self {
+        const VERIFY: &str = "/quittance.v1.Facilitator/Verify";
+        const SUPPORTED: &str = "/quittance.v1.Facilitator/Supported";
+        let begin = || frames::begin(1 << 16);
+        let open = |number, path| frames::open(frames::stream(number), host, path);
+        let call = |number, path, message: &[u8]| [open(number, path), frames::message(frames::stream(number), message)].concat();
+        let many = |path, message: &[u8]| (0..1_000).flat_map(|number| call(number, path, message)).collect::<Vec<u8>>();
+        let taken_back =
+            (0..1_000).flat_map(|number| [open(number, VERIFY), frames::reset(frames::stream(number))].concat()).collect();
+        let endless = [frames::open_without_end(1, host, VERIFY), frames::more_headers(1).repeat(8)].concat();
+        let mut verify = grpc::verify(payment);
+        let good = verify.encode_to_vec();
+        verify.payment_payload = forged(&verify.payment_payload);
+        Self {
+            host: host.to_owned(),
+            tally,
+            part: 2,
+            drips: vec![
+                (b"PRI * HTTP/2.0\r\n".to_vec(), Vec::new()),
+                (begin(), frames::ping()),
+                ([begin(), open(0, VERIFY)].concat(), frames::ping()),
+                ([begin(), frames::open_without_end(1, host, VERIFY)].concat(), Vec::new()),
+                ([frames::begin(0), call(0, SUPPORTED, b"")].concat(), frames::ping()),
+                ([begin(), call(0, "/grpc.health.v1.Health/Watch", b"")].concat(), frames::ping()),
+            ],
+            unread: ([frames::begin(0), many(SUPPORTED, b"")].concat(), frames::ping().repeat(64), 64),
+            repeated: vec![
+                vec![[begin(), many(SUPPORTED, b"")].concat()],
+                vec![[begin(), taken_back].concat(), [begin(), endless].concat()],
+                vec![
+                    [begin(), call(0, VERIFY, &verify.encode_to_vec())].concat(),
+                    [begin(), call(0, VERIFY, &[0xff; 4_000])].concat(),
+                    [begin(), frames::ping().repeat(1_000)].concat(),
+                    b"GET / HTTP/1.1\r\n\r\n".to_vec(),
+                ],
+            ],
+            payment: [begin(), call(0, VERIFY, &good)].concat(),
+        }
+    }
+
+    /// Those who drip, those who repeat, one who reads nothing, and one who leaves.
+    fn kinds(&self) -> usize {
+        self.drips.len() + self.repeated.len() + 2
     }
 
     /// One stranger of each kind, each from an address that it shares with few others.
     async fn everything(&self, number: usize) {
-        let source = |kind: usize| [127, 1, kind as u8, 1 + (number % 200) as u8];
+        let source = |kind: usize| [127, self.part, kind as u8, 1 + (number % 200) as u8];
         let drips = self.drips.iter().enumerate().map(|(kind, (begin, more))| self.drip(source(kind), begin, more));
         let repeats = self.repeated.iter().enumerate().map(|(kind, requests)| self.repeat(source(10 + kind), requests));
         let (deaf, leaving) = (self.deaf(source(20)), self.leave(source(21)));
@@ -242,8 +305,10 @@ impl Target {
                 tokio::time::sleep(Duration::from_millis(100)).await;
                 continue;
             };
-            while stream.write_all(&self.unread).await.is_ok() {
-                self.tally.requests.fetch_add(64, Ordering::Relaxed);
+            let (begin, more, requests) = &self.unread;
+            drop(stream.write_all(begin).await);
+            while stream.write_all(more).await.is_ok() {
+                self.tally.requests.fetch_add(*requests, Ordering::Relaxed);
             }
         }
     }
