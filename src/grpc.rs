@@ -30,6 +30,7 @@ mod health;
 mod invoices;
 pub mod json;
 mod receipts;
+mod slow;
 mod status;
 pub mod v1;
 mod watch;

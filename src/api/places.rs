@@ -36,9 +36,15 @@ impl<K: Hash + Eq + Copy> Places<K> {
     /// Takes a place. `None` if there is none left for this one.
     #[must_use]
     pub fn take(self: &Arc<Self>, of: K) -> Option<Place<K>> {
+        self.take_from(of, || false)
+    }
+
+    /// The same, but if all are taken, somebody else may be made to leave, who does so in a moment: `leaves` says whether there is one.
+    #[must_use]
+    pub fn take_from(self: &Arc<Self>, of: K, leaves: impl FnOnce() -> bool) -> Option<Place<K>> {
         let mut taken = self.lock();
         let own = taken.by.get(&of).copied().unwrap_or_default();
-        if own >= self.each || taken.together >= self.all {
+        if own >= self.each || taken.together >= self.all && !leaves() {
             return None;
         }
         taken.by.insert(of, own + 1);
@@ -87,6 +93,9 @@ mod tests {
         let taken: Vec<_> = [1, 1, 2, 3].into_iter().map(|of| places.take(of)).collect();
 
         assert_eq!(taken.iter().filter(|place| place.is_some()).count(), 3);
+        assert!(places.take_from(3, || false).is_none());
+        assert!(places.take_from(3, || true).is_some(), "somebody leaves");
+        assert!(places.take_from(1, || unreachable!("others gain nothing by it")).is_none());
         drop(taken);
         assert!(places.take(3).is_some());
     }

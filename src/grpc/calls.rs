@@ -10,16 +10,14 @@ use std::time::{Duration, Instant};
 
 use futures_util::FutureExt;
 use futures_util::future::BoxFuture;
-use tokio::runtime::Handle;
 use tokio::time::Sleep;
-use tokio_util::sync::CancellationToken;
-use tokio_util::task::AbortOnDropHandle;
 use tonic::body::Body;
 use tonic::codegen::{Body as HttpBody, Bytes, Service as Calling, http};
 use tonic::service::Routes;
 use tonic::{Code, Status};
 
 use super::connections::Line;
+use super::slow::{Client, Slow, Waiting};
 use super::{admission, status};
 use crate::api::Service;
 use crate::api::body::{BodyError, Share};
@@ -32,16 +30,13 @@ use crate::metrics::{InFlight, Metrics};
 /// What a client sends must be there within this, however many pieces it comes in.
 const MESSAGE_WITHIN: Duration = Duration::from_secs(10);
 
-/// A client takes something of its answer within this. A stream tells more often that it is alive.
+/// A client takes within this what there is of its answer.
 const TAKEN_WITHIN: Duration = Duration::from_secs(30);
 
 /// Health is told at any moment, whatever else is under way: its calls have places of their own, and nobody asks for it too often. So many
 /// for each address, and for all of them.
 const HEALTH_CALLS_EACH: usize = 16;
 const HEALTH_CALLS: usize = 1_024;
-
-/// The one stream that says nothing for as long as nothing changes.
-const SILENT_STREAM: &str = "grpc.health.v1.Health/Watch";
 
 /// The methods by which calls are counted. What somebody invents counts as none of them.
 const METHODS: [&str; 15] = [
@@ -73,6 +68,7 @@ pub struct Calls {
     service: Arc<Service>,
     places: Arc<Places<Origin>>,
     health: Arc<Places<Prefix>>,
+    slow: Arc<Slow>,
 }
 
 /// A place that a call takes.
@@ -86,7 +82,7 @@ impl Calls {
     /// address.
     pub fn new(routes: Routes, service: Arc<Service>) -> Self {
         let places = Places::new(service.server.connections_per_address_max, service.connections_max);
-        Self { routes, service, places, health: Places::new(HEALTH_CALLS_EACH, HEALTH_CALLS) }
+        Self { routes, service, places, health: Places::new(HEALTH_CALLS_EACH, HEALTH_CALLS), slow: Arc::default() }
     }
 
     /// Lets a call in, with the place that it takes.
@@ -98,14 +94,13 @@ impl Calls {
             return Ok(Taken::Health { _place: place });
         }
         let origin = admission::admit(&self.service, request)?;
-        let place = self.places.take(origin).ok_or_else(busy)?;
+        let place = self.places.take_from(origin, || self.slow.cut_longest()).ok_or_else(busy)?;
         Ok(Taken::Call { _place: place })
     }
 
-    /// Cuts the connection of a client that takes nothing of an answer.
-    fn watch(&self, method: &str, request: &http::Request<Body>) -> Option<Reader> {
-        let line = request.extensions().get::<Line>().filter(|_| method != SILENT_STREAM)?;
-        Some(Reader { cut: line.cut.clone(), runtime: self.service.runtime.clone(), taking: None })
+    fn client(&self, request: &http::Request<Body>) -> Option<Client> {
+        let cut = request.extensions().get::<Line>()?.cut.clone();
+        Some(Client { slow: Arc::clone(&self.slow), cut, runtime: self.service.runtime.clone() })
     }
 }
 
@@ -128,15 +123,16 @@ impl Calling<http::Request<Body>> for Calls {
                 return async move { Ok(call.answered(response, None, None)) }.boxed();
             }
         };
-        let reader = self.watch(method, &request);
+        let client = self.client(&request);
+        let waiting = client.as_ref().map(Client::wait);
         let share = Arc::new(Mutex::new(self.service.bodies.share()));
         let (bytes_max, taken) = (self.service.server.body_bytes_max, Arc::clone(&share));
-        let answering = self.routes.call(request.map(|body| Body::new(Arriving::new(body, bytes_max, taken))));
+        let answering = self.routes.call(request.map(|body| Body::new(Arriving::new(body, bytes_max, taken, waiting))));
         async move {
             let response = answering.await?;
             // Until here somebody may have needed the message.
             drop(share);
-            Ok(call.answered(response, Some(place), reader))
+            Ok(call.answered(response, Some(place), client))
         }
         .boxed()
     }
@@ -159,11 +155,12 @@ impl Call {
     }
 
     /// Goes on with the call until the last of its answer was taken.
-    fn answered(mut self, response: http::Response<Body>, place: Option<Taken>, reader: Option<Reader>) -> http::Response<Body> {
+    fn answered(mut self, response: http::Response<Body>, place: Option<Taken>, client: Option<Client>) -> http::Response<Body> {
         self.took = Some(self.started.elapsed());
         self.note(response.headers());
-        let reader = reader.map(Reader::begins);
-        response.map(|body| Body::new(Counted { body, call: self, reader, _place: place }))
+        // From now on something is there to be taken.
+        let waiting = client.as_ref().map(|client| client.wait_for(TAKEN_WITHIN));
+        response.map(|body| Body::new(Counted { body, call: self, client, waiting, _place: place }))
     }
 
     /// An error without an answer has its code in the headers, and everything else behind its messages.
@@ -203,36 +200,13 @@ const fn name(code: Code) -> &'static str {
     }
 }
 
-/// Whoever reads an answer.
-struct Reader {
-    cut: CancellationToken,
-    runtime: Handle,
-    /// Ends the patience with it.
-    taking: Option<AbortOnDropHandle<()>>,
-}
-
-impl Reader {
-    /// From now on something is there to be taken.
-    fn begins(mut self) -> Self {
-        self.takes();
-        self
-    }
-
-    fn takes(&mut self) {
-        let cut = self.cut.clone();
-        let patience = self.runtime.spawn(async move {
-            tokio::time::sleep(TAKEN_WITHIN).await;
-            cut.cancel();
-        });
-        self.taking = Some(AbortOnDropHandle::new(patience));
-    }
-}
-
 /// The answer of a call, whose end is noted.
 struct Counted {
     body: Body,
     call: Call,
-    reader: Option<Reader>,
+    client: Option<Client>,
+    /// Whether something of the answer is still to be taken.
+    waiting: Option<Waiting>,
     _place: Option<Taken>,
 }
 
@@ -241,16 +215,16 @@ impl HttpBody for Counted {
     type Error = Status;
 
     fn poll_frame(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Option<Result<http_body::Frame<Bytes>, Status>>> {
+        // Whoever asks for more has taken the last one.
+        self.waiting = None;
         let frame = Pin::new(&mut self.body).poll_frame(context);
         if let Poll::Ready(Some(Ok(frame))) = &frame
             && let Some(trailers) = frame.trailers_ref()
         {
             self.call.note(trailers);
         }
-        if frame.is_ready()
-            && let Some(reader) = &mut self.reader
-        {
-            reader.takes();
+        if frame.is_ready() {
+            self.waiting = self.client.as_ref().map(|client| client.wait_for(TAKEN_WITHIN));
         }
         frame
     }
@@ -272,11 +246,13 @@ struct Arriving {
     /// The largest message. Of a stream one is kept at a time.
     bytes_max: usize,
     share: Arc<Mutex<Share>>,
+    _waiting: Option<Waiting>,
 }
 
 impl Arriving {
-    fn new(body: Body, bytes_max: usize, share: Arc<Mutex<Share>>) -> Self {
-        Self { body, until: Box::pin(tokio::time::sleep(MESSAGE_WITHIN)), bytes: 0, bytes_max, share }
+    fn new(body: Body, bytes_max: usize, share: Arc<Mutex<Share>>, waiting: Option<Waiting>) -> Self {
+        let until = Box::pin(tokio::time::sleep(MESSAGE_WITHIN));
+        Self { body, until, bytes: 0, bytes_max, share, _waiting: waiting }
     }
 
     fn make_room(&mut self, frame: &http_body::Frame<Bytes>) -> Result<(), BodyError> {

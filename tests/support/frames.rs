@@ -3,13 +3,14 @@
 use tokio::io::{AsyncRead, AsyncReadExt};
 
 /// Kinds of frames, by their numbers (RFC 9113, section 6).
-pub mod kind {
+mod kind {
     pub const DATA: u8 = 0;
     pub const HEADERS: u8 = 1;
     pub const RST_STREAM: u8 = 3;
     pub const SETTINGS: u8 = 4;
     pub const PING: u8 = 6;
     pub const GO_AWAY: u8 = 7;
+    pub const WINDOW_UPDATE: u8 = 8;
     pub const CONTINUATION: u8 = 9;
 }
 
@@ -18,14 +19,18 @@ const END_HEADERS: u8 = 0x4;
 const INITIAL_WINDOW_SIZE: [u8; 2] = [0, 4];
 const CANCEL: u32 = 0x8;
 
+/// What a connection may take beyond the 65,535 bytes that it begins with: as much as there is (section 6.9.1).
+const WINDOW_MORE: u32 = (1 << 31) - 1 - 65_535;
+
 /// What a connection is closed with that does more than it may.
 pub const ENHANCE_YOUR_CALM: u32 = 0xb;
 
 /// A frame that came.
 #[derive(Debug)]
 pub struct Frame {
-    pub kind: u8,
-    pub payload: Vec<u8>,
+    kind: u8,
+    flags: u8,
+    payload: Vec<u8>,
 }
 
 impl Frame {
@@ -35,7 +40,12 @@ impl Frame {
         reader.read_exact(&mut head).await.ok()?;
         let mut payload = vec![0; u32::from_be_bytes([0, head[0], head[1], head[2]]) as usize];
         reader.read_exact(&mut payload).await.ok()?;
-        Some(Self { kind: head[3], payload })
+        Some(Self { kind: head[3], flags: head[4], payload })
+    }
+
+    /// Whether this is the last of an answer.
+    pub fn ends_answer(&self) -> bool {
+        self.kind == kind::HEADERS && self.flags & END_STREAM != 0
     }
 
     /// Why the connection is closed, if this closes it.
@@ -53,10 +63,11 @@ fn frame(kind: u8, flags: u8, stream: u32, payload: &[u8]) -> Vec<u8> {
     bytes
 }
 
-/// What a client begins with, that takes so many bytes of each answer before it says more.
+/// What a client begins with, that takes so many bytes of each answer and no end of all together.
 pub fn begin(window: u32) -> Vec<u8> {
     let mut bytes = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n".to_vec();
     bytes.extend(frame(kind::SETTINGS, 0, 0, &[INITIAL_WINDOW_SIZE.as_slice(), &window.to_be_bytes()].concat()));
+    bytes.extend(frame(kind::WINDOW_UPDATE, 0, 0, &WINDOW_MORE.to_be_bytes()));
     bytes
 }
 
@@ -110,7 +121,7 @@ pub fn reset(stream: u32) -> Vec<u8> {
     frame(kind::RST_STREAM, 0, stream, &CANCEL.to_be_bytes())
 }
 
-/// Asks whether anybody is there. The answer tells that everything before it was read.
+/// Asks whether anybody is there.
 pub fn ping() -> Vec<u8> {
     frame(kind::PING, 0, 0, &[0; 8])
 }

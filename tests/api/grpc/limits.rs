@@ -3,6 +3,8 @@
 use futures_util::StreamExt;
 use quittance::grpc::v1::InvoicesWatchRequest;
 use quittance::grpc::v1::invoices_client::InvoicesClient;
+use tokio::io::AsyncWriteExt;
+use tokio::net::TcpStream;
 use tonic::transport::Endpoint;
 use tonic_health::pb::HealthCheckRequest;
 use tonic_health::pb::health_check_response::ServingStatus;
@@ -13,6 +15,7 @@ use tonic_reflection::pb::v1::server_reflection_request::MessageRequest;
 use tonic_reflection::pb::v1::server_reflection_response::MessageResponse;
 
 use super::*;
+use crate::support::frames::{self, Frame};
 use crate::support::merchant::Merchant;
 
 fn about(service: &str) -> HealthCheckRequest {
@@ -93,6 +96,30 @@ async fn there_is_room_for_so_many_calls() {
     drop(watched);
     eventually("room", PATIENCE, || async { FacilitatorClient::new(channel.clone()).supported(SupportedRequest {}).await.ok() })
         .await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_call_that_its_client_keeps_waiting_gives_way_to_a_new_one() {
+    let (_chain, facilitator) = start("access = \"open\"\nconnections_max = 4\n").await;
+    let host = facilitator.grpc.trim_start_matches("http://");
+    let mut slow = TcpStream::connect(host).await.expect("it listens");
+    // The one waits for its message, and the others for somebody to take their answers.
+    let method = "/quittance.v1.Facilitator/Supported";
+    let mut bytes = [frames::begin(0), frames::open(1, host, method)].concat();
+    for stream in [3, 5, 7] {
+        bytes.extend([frames::open(stream, host, method), frames::message(stream, b"")].concat());
+    }
+    slow.write_all(&bytes).await.expect("it reads");
+    eventually("four calls", PATIENCE, || async {
+        (facilitator.metric("quittance_grpc_requests_in_flight").await == 4.0).then_some(())
+    })
+    .await;
+
+    let answer = FacilitatorClient::new(connect(&facilitator)).supported(SupportedRequest {}).await;
+
+    assert!(answer.is_ok(), "{answer:?}");
+    let ended = tokio::time::timeout(PATIENCE, async { while Frame::read(&mut slow).await.is_some() {} }).await;
+    assert!(ended.is_ok(), "whoever kept it waiting is cut");
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -189,11 +216,11 @@ async fn one_address_has_so_many_connections() {
     let address = facilitator.grpc.strip_prefix("http://").expect("an address");
     let mut connections = Vec::new();
     for _ in 0..2 {
-        connections.push(tokio::net::TcpStream::connect(address).await.expect("a connection"));
+        connections.push(TcpStream::connect(address).await.expect("a connection"));
     }
 
     eventually("a refusal", PATIENCE, || async {
-        let mut one_more = tokio::net::TcpStream::connect(address).await.expect("a connection");
+        let mut one_more = TcpStream::connect(address).await.expect("a connection");
         let mut answer = [0; 64];
         let read = tokio::io::AsyncReadExt::read(&mut one_more, &mut answer);
         let closed = tokio::time::timeout(Duration::from_secs(1), read).await;
@@ -223,7 +250,7 @@ async fn grpc_can_be_switched_off() {
 
     facilitator.restart().await;
 
-    assert!(tokio::net::TcpStream::connect(&address).await.is_err(), "nobody listens");
+    assert!(TcpStream::connect(&address).await.is_err(), "nobody listens");
     assert_eq!(facilitator.get("/supported").await.0, 200);
 }
 
@@ -231,7 +258,7 @@ async fn grpc_can_be_switched_off() {
 async fn whoever_says_nothing_is_not_waited_for() {
     let (_chain, facilitator) = start(OPEN).await;
     let address = facilitator.grpc.strip_prefix("http://").expect("an address");
-    let mut silent = tokio::net::TcpStream::connect(address).await.expect("a connection");
+    let mut silent = TcpStream::connect(address).await.expect("a connection");
     let mut client = ServerReflectionClient::new(connect(&facilitator));
     let silence = futures_util::stream::pending::<ServerReflectionRequest>();
     let mut answers = client.server_reflection_info(silence).await.expect("a stream").into_inner();
