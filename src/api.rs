@@ -28,6 +28,7 @@ pub mod receipts;
 pub mod reply;
 pub mod status;
 pub mod transfers;
+pub mod turns;
 
 /// What requests are answered with.
 pub struct Service {

@@ -20,8 +20,8 @@ use tokio::net::{TcpSocket, TcpStream};
 use self::connection::{Connection, HEAD_WITHIN};
 use self::endpoint::Group;
 use self::problem::Problem;
-use self::turns::Turns;
 use crate::api::admission::Connections;
+use crate::api::turns::Turns;
 use crate::api::{Service, page};
 
 mod address_lists;
@@ -51,7 +51,6 @@ mod reconciliations;
 mod settings;
 mod streaming;
 mod transfers;
-mod turns;
 mod webhooks;
 
 pub use operations::Operations;

@@ -80,7 +80,7 @@ fn two_networks_with_a_node_and_a_key_each_are_enough() {
     let days = TimeDelta::days(90);
     assert_eq!(config.discovery, Discovery { list: Listing::Accounts, per_account_max: 100, forget_after: days });
     assert!(config.database.url.is_none());
-    assert_eq!(config.log, Log { format: LogFormat::Json, filter: "info".to_owned() });
+    assert_eq!(config.log, Log { format: LogFormat::Json, filter: "info,h2=error".to_owned() });
     assert_eq!((base.network.as_str(), base.rpc[0].host()), ("eip155:8453", "mainnet.base.org"));
     assert_eq!((base.signers[0].name.as_str(), base.signers[0].key.expose_secret()), ("signer-1", KEY));
     assert_eq!((base.assets.len(), base.assets[0].symbol.as_str()), (1, "USDC"));

@@ -16,7 +16,7 @@ use tonic::codegen::{Body as HttpBody, Bytes, Service as Calling, http};
 use tonic::service::Routes;
 use tonic::{Code, Status};
 
-use super::connections::Line;
+use super::connections::{Line, UnderWay};
 use super::slow::{Client, Slow, Waiting};
 use super::{admission, status};
 use crate::api::Service;
@@ -94,13 +94,15 @@ impl Calls {
             return Ok(Taken::Health { _place: place });
         }
         let origin = admission::admit(&self.service, request)?;
+        if let (Origin::Key(_), Some(line)) = (origin, request.extensions().get::<Line>()) {
+            line.know();
+        }
         let place = self.places.take_from(origin, || self.slow.cut_longest()).ok_or_else(busy)?;
         Ok(Taken::Call { _place: place })
     }
 
-    fn client(&self, request: &http::Request<Body>) -> Option<Client> {
-        let cut = request.extensions().get::<Line>()?.cut.clone();
-        Some(Client { slow: Arc::clone(&self.slow), cut, runtime: self.service.runtime.clone() })
+    fn client(&self, line: Line) -> Client {
+        Client { slow: Arc::clone(&self.slow), cut: line.cut, runtime: self.service.runtime.clone() }
     }
 }
 
@@ -115,7 +117,8 @@ impl Calling<http::Request<Body>> for Calls {
 
     fn call(&mut self, mut request: http::Request<Body>) -> Self::Future {
         let method = method(request.uri().path());
-        let call = Call::new(&self.service.flows.metrics, method);
+        let line = request.extensions().get::<Line>().cloned();
+        let call = Call::new(&self.service.flows.metrics, method, line.as_ref().map(Line::call));
         let place = match self.admit(method, &mut request) {
             Ok(place) => place,
             Err(problem) => {
@@ -123,7 +126,7 @@ impl Calling<http::Request<Body>> for Calls {
                 return async move { Ok(call.answered(response, None, None)) }.boxed();
             }
         };
-        let client = self.client(&request);
+        let client = line.map(|line| self.client(line));
         let waiting = client.as_ref().map(Client::wait);
         let share = Arc::new(Mutex::new(self.service.bodies.share()));
         let (bytes_max, taken) = (self.service.server.body_bytes_max, Arc::clone(&share));
@@ -146,12 +149,20 @@ struct Call {
     took: Option<Duration>,
     code: Code,
     _in_flight: InFlight,
+    _under_way: Option<UnderWay>,
 }
 
 impl Call {
-    fn new(metrics: &Arc<Metrics>, method: &'static str) -> Self {
-        let (metrics, in_flight) = (Arc::clone(metrics), metrics.grpc_request_started());
-        Self { metrics, method, started: Instant::now(), took: None, code: Code::Cancelled, _in_flight: in_flight }
+    fn new(metrics: &Arc<Metrics>, method: &'static str, under_way: Option<UnderWay>) -> Self {
+        Self {
+            metrics: Arc::clone(metrics),
+            method,
+            started: Instant::now(),
+            took: None,
+            code: Code::Cancelled,
+            _in_flight: metrics.grpc_request_started(),
+            _under_way: under_way,
+        }
     }
 
     /// Goes on with the call until the last of its answer was taken.

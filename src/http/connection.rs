@@ -16,8 +16,8 @@ use tokio::time::{Instant, Sleep, sleep};
 
 use super::demand::Demand;
 use super::framing::{Framing, HEAD_BYTES_MAX};
-use super::turns::{Turn, Turns};
 use crate::api::places::Place;
+use crate::api::turns::{Turn, Turns};
 use crate::flow::limits::Prefix;
 
 /// A request line and headers must arrive within this.

@@ -76,21 +76,26 @@ pub const fn stream(number: u32) -> u32 {
     2 * number + 1
 }
 
-/// The headers of a call of gRPC, none of them remembered (RFC 7541, section 6.2.2).
+/// A text of less than 127 bytes (RFC 7541, section 5.2).
+fn text(text: &str) -> Vec<u8> {
+    [&[u8::try_from(text.len()).expect("a short text")], text.as_bytes()].concat()
+}
+
+/// A header that nobody remembers (RFC 7541, section 6.2.2).
+fn header(name: &str, value: &str) -> Vec<u8> {
+    [vec![0x00], text(name), text(value)].concat()
+}
+
+/// The headers of a call of gRPC.
 fn call_headers(host: &str, path: &str) -> Vec<u8> {
-    let text = |text: &str| [&[u8::try_from(text.len()).expect("a short text")], text.as_bytes()].concat();
     [
         // `:method: POST` and `:scheme: http` stand in the static table, and so do the names of the next two.
         vec![0x83, 0x86, 0x04],
         text(path),
         vec![0x01],
         text(host),
-        vec![0x00],
-        text("content-type"),
-        text("application/grpc"),
-        vec![0x00],
-        text("te"),
-        text("trailers"),
+        header("content-type", "application/grpc"),
+        header("te", "trailers"),
     ]
     .concat()
 }
@@ -98,6 +103,12 @@ fn call_headers(host: &str, path: &str) -> Vec<u8> {
 /// Begins a call.
 pub fn open(stream: u32, host: &str, path: &str) -> Vec<u8> {
     frame(kind::HEADERS, END_HEADERS, stream, &call_headers(host, path))
+}
+
+/// Begins a call with a key.
+pub fn open_keyed(stream: u32, host: &str, path: &str, key: &str) -> Vec<u8> {
+    let authorization = header("authorization", &format!("Bearer {key}"));
+    frame(kind::HEADERS, END_HEADERS, stream, &[call_headers(host, path), authorization].concat())
 }
 
 /// Begins a call whose headers do not end.

@@ -24,6 +24,9 @@ use crate::support::{frames, grpc};
 /// What the strangers have of a core.
 const SHARE: f64 = 0.2;
 
+/// Lines of the log, however many strangers come: who causes a line each time fills the disk.
+const LINES_MAX: usize = 1_000;
+
 /// Between two requests of the good client: it is not to be the load itself, also where nothing is optimized.
 fn pace_of_good_client() -> Duration {
     Duration::from_millis(if is_full() { 20 } else { 100 })
@@ -48,14 +51,14 @@ async fn strangers_with_a_fifth_of_a_core_neither_fill_the_service_nor_hold_up_a
     let during = verify_steadily(&facilitator, &bodies, seconds).await;
     let kinds = attack.kinds;
     let (took, tally) = attack.stop();
-    let peak = facilitator.peak_mib();
+    let (peak, lines) = (facilitator.peak_mib(), facilitator.log().lines().count());
 
     let ratio = p99(&during).as_secs_f64() / p99(&before).as_secs_f64();
     report(
         "hostile",
         &format!(
             "{} connections and {} requests of {kinds} kinds by strangers over HTTP and gRPC with {took:.2} of a core in {seconds} s: \
-             at most {peak:.0} MiB; {} verifies of a good client over both, 0 failed, p99 {:?} without them and {:?} beside them, {ratio:.2} times",
+             at most {peak:.0} MiB and {lines} lines of log; {} verifies of a good client over both, 0 failed, p99 {:?} without them and {:?} beside them, {ratio:.2} times",
             tally.connections.load(Ordering::Relaxed),
             tally.requests.load(Ordering::Relaxed),
             during.len(),
@@ -64,6 +67,7 @@ async fn strangers_with_a_fifth_of_a_core_neither_fill_the_service_nor_hold_up_a
         ),
     );
     assert!(peak < super::MEMORY_MIB_MAX, "{peak} MiB");
+    assert!(lines < LINES_MAX, "{lines} lines of log");
     assert!(!is_full() || ratio <= RATIO_MAX, "{ratio}");
     assert_eq!(facilitator.verify(&bodies[0]).await.1["isValid"], true);
 }

@@ -8,6 +8,7 @@ use tokio::net::TcpStream;
 
 use super::{MEMORY_MIB_MAX, PATIENCE, World, report, scale};
 use crate::support::chain::ChainOptions;
+use crate::support::cli::open_account;
 use crate::support::facilitator::{Facilitator, NetworkOptions, Options};
 use crate::support::frames::{self, ENHANCE_YOUR_CALM, Frame};
 use crate::support::{eventually, grpc};
@@ -25,12 +26,15 @@ async fn streams_that_are_opened_and_reset_leave_nothing_behind() {
     let streams = scale(5_000, 100_000);
     let world = World::new(ChainOptions::default()).await;
     let facilitator = Facilitator::start(&Options::new(NetworkOptions::of(&world.chain), &world.database)).await;
+    // Those who show no key wait for their turns, and come to nothing like this.
+    let provider = open_account(&facilitator, "provider").await;
+    let client = Client { host: facilitator.grpc.trim_start_matches("http://"), key: &provider.key };
     let before = facilitator.peak_mib();
 
-    take_back_slowly(&facilitator, streams).await;
-    let bursts = futures_util::stream::iter(0..streams / BURST).map(|_| take_back_at_once(&facilitator)).buffer_unordered(4);
+    client.take_back_slowly(streams).await;
+    let bursts = futures_util::stream::iter(0..streams / BURST).map(|_| client.take_back_at_once()).buffer_unordered(4);
     let farewells: Vec<Option<u32>> = bursts.collect().await;
-    let flood = headers_without_end(&facilitator).await;
+    let flood = client.send_headers_without_end().await;
 
     let calmed = farewells.iter().filter(|farewell| **farewell == Some(ENHANCE_YOUR_CALM)).count();
     let peak = facilitator.peak_mib();
@@ -53,65 +57,83 @@ async fn streams_that_are_opened_and_reset_leave_nothing_behind() {
     assert!(answer.is_ok(), "{answer:?}");
 }
 
-fn host(facilitator: &Facilitator) -> &str {
-    facilitator.grpc.trim_start_matches("http://")
+/// Somebody with a key.
+struct Client<'a> {
+    host: &'a str,
+    key: &'a str,
 }
 
-async fn connect(facilitator: &Facilitator) -> TcpStream {
-    let mut stream = TcpStream::connect(host(facilitator)).await.expect("it listens");
-    stream.write_all(&frames::begin(1 << 16)).await.expect("it reads");
-    stream
-}
+impl Client<'_> {
+    /// A connection whose first call was answered, so that it is known whose it is.
+    async fn connect(&self) -> TcpStream {
+        let mut connection = TcpStream::connect(self.host).await.expect("it listens");
+        connection.write_all(&[frames::begin(1 << 16), self.meant(0)].concat()).await.expect("it reads");
+        until_answered(&mut connection).await;
+        connection
+    }
 
-fn taken_back(host: &str, numbers: std::ops::Range<usize>) -> Vec<u8> {
-    let streams = numbers.map(|number| frames::stream(number as u32));
-    streams.flat_map(|stream| [frames::open(stream, host, PATH), frames::reset(stream)].concat()).collect()
-}
+    fn open(&self, number: usize) -> Vec<u8> {
+        frames::open_keyed(frames::stream(number as u32), self.host, PATH, self.key)
+    }
 
-/// Opens and takes back on one connection, which keeps to what it may. The last call of each few is meant: that it is answered tells that
-/// those before it were looked at.
-async fn take_back_slowly(facilitator: &Facilitator, streams: usize) {
-    let mut connection = connect(facilitator).await;
-    for begin in (0..streams).step_by(AHEAD) {
-        let (last, host) = (begin + AHEAD - 1, host(facilitator));
-        let stream = frames::stream(last as u32);
-        let meant = [frames::open(stream, host, PATH), frames::message(stream, b"")].concat();
-        connection.write_all(&[taken_back(host, begin..last), meant].concat()).await.expect("it reads");
-        loop {
-            let frame = tokio::time::timeout(PATIENCE, Frame::read(&mut connection)).await.expect("an answer").expect("a frame");
-            assert_eq!(frame.farewell(), None, "after {begin}");
-            if frame.ends_answer() {
-                break;
+    /// A call that is to be answered.
+    fn meant(&self, number: usize) -> Vec<u8> {
+        [self.open(number), frames::message(frames::stream(number as u32), b"")].concat()
+    }
+
+    fn taken_back(&self, numbers: std::ops::Range<usize>) -> Vec<u8> {
+        numbers.flat_map(|number| [self.open(number), frames::reset(frames::stream(number as u32))].concat()).collect()
+    }
+
+    /// Opens and takes back on one connection, which keeps to what it may. The last call of each few is meant: that it is answered tells
+    /// that those before it were looked at.
+    async fn take_back_slowly(&self, streams: usize) {
+        let mut connection = self.connect().await;
+        for begin in (1..=streams).step_by(AHEAD) {
+            let last = begin + AHEAD - 1;
+            let bytes = [self.taken_back(begin..last), self.meant(last)].concat();
+            connection.write_all(&bytes).await.expect("it reads");
+            until_answered(&mut connection).await;
+        }
+    }
+
+    /// Sends more than it may until it is cut, and returns why it was, if that was heard.
+    async fn take_back_at_once(&self) -> Option<u32> {
+        let (mut reader, mut writer) = self.connect().await.into_split();
+        let bytes = self.taken_back(1..BURST + 1);
+        let write = async { drop(writer.write_all(&bytes).await) };
+        let read = async {
+            let mut farewell = None;
+            while let Some(frame) = Frame::read(&mut reader).await {
+                farewell = farewell.or(frame.farewell());
             }
+            farewell
+        };
+        tokio::time::timeout(PATIENCE, async { tokio::join!(write, read).1 }).await.expect("it is cut")
+    }
+
+    /// Sends headers that do not end until it is cut, and returns how many bytes that took.
+    async fn send_headers_without_end(&self) -> usize {
+        const LIMIT: usize = 64 << 20;
+        let mut connection = self.connect().await;
+        let mut sent = 0;
+        let stream = frames::stream(1);
+        let mut bytes = frames::open_without_end(stream, self.host, PATH);
+        while connection.write_all(&bytes).await.is_ok() {
+            sent += bytes.len();
+            assert!(sent < LIMIT, "it reads without an end");
+            bytes = frames::more_headers(stream);
         }
+        sent
     }
 }
 
-/// Sends more than it may until it is cut, and returns why it was, if that was heard.
-async fn take_back_at_once(facilitator: &Facilitator) -> Option<u32> {
-    let (mut reader, mut writer) = connect(facilitator).await.into_split();
-    let bytes = taken_back(host(facilitator), 0..BURST);
-    let write = async { drop(writer.write_all(&bytes).await) };
-    let read = async {
-        let mut farewell = None;
-        while let Some(frame) = Frame::read(&mut reader).await {
-            farewell = farewell.or(frame.farewell());
+async fn until_answered(connection: &mut TcpStream) {
+    loop {
+        let frame = tokio::time::timeout(PATIENCE, Frame::read(connection)).await.expect("an answer").expect("a frame");
+        assert_eq!(frame.farewell(), None);
+        if frame.ends_answer() {
+            break;
         }
-        farewell
-    };
-    tokio::time::timeout(PATIENCE, async { tokio::join!(write, read).1 }).await.expect("it is cut")
-}
-
-/// Sends headers that do not end until it is cut, and returns how many bytes that took.
-async fn headers_without_end(facilitator: &Facilitator) -> usize {
-    const LIMIT: usize = 64 << 20;
-    let mut connection = connect(facilitator).await;
-    let mut sent = 0;
-    let mut bytes = frames::open_without_end(1, host(facilitator), PATH);
-    while connection.write_all(&bytes).await.is_ok() {
-        sent += bytes.len();
-        assert!(sent < LIMIT, "it reads without an end");
-        bytes = frames::more_headers(1);
     }
-    sent
 }

@@ -1,5 +1,7 @@
 //! What every call and connection keeps to, and what tools ask a server for.
 
+use std::ops::Range;
+
 use futures_util::StreamExt;
 use quittance::grpc::v1::InvoicesWatchRequest;
 use quittance::grpc::v1::invoices_client::InvoicesClient;
@@ -120,6 +122,48 @@ async fn a_call_that_its_client_keeps_waiting_gives_way_to_a_new_one() {
     assert!(answer.is_ok(), "{answer:?}");
     let ended = tokio::time::timeout(PATIENCE, async { while Frame::read(&mut slow).await.is_some() {} }).await;
     assert!(ended.is_ok(), "whoever kept it waiting is cut");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn calls_of_strangers_that_run_ahead_wait_for_their_turns_and_those_with_a_key_do_not() {
+    const METHOD: &str = "/quittance.v1.Facilitator/Supported";
+    const CALLS: u32 = 900;
+    let (_chain, facilitator) = start(OPEN).await;
+    let provider = open_account(&facilitator, "provider").await;
+    let client = FacilitatorClient::new(connect(&facilitator));
+    client.clone().supported(keyed(SupportedRequest {}, &provider.key)).await.expect("an answer");
+    let host = facilitator.grpc.trim_start_matches("http://");
+    let calls = |numbers: Range<u32>, key: Option<&str>| -> Vec<u8> {
+        let open = |stream| match key {
+            Some(key) => frames::open_keyed(stream, host, METHOD, key),
+            None => frames::open(stream, host, METHOD),
+        };
+        numbers.map(frames::stream).flat_map(|stream| [open(stream), frames::message(stream, b"")].concat()).collect()
+    };
+    let mut stranger = TcpStream::connect(host).await.expect("it listens");
+    let mut known = TcpStream::connect(host).await.expect("it listens");
+
+    stranger.write_all(&[frames::begin(1 << 16), calls(0..CALLS, None)].concat()).await.expect("it reads");
+    known.write_all(&[frames::begin(1 << 16), calls(0..1, Some(&provider.key))].concat()).await.expect("it reads");
+    until_answered(&mut known, 1).await;
+    known.write_all(&calls(1..CALLS, Some(&provider.key))).await.expect("it reads");
+    until_answered(&mut known, CALLS - 1).await;
+
+    let ended = facilitator.metric("quittance_grpc_requests_total{").await;
+    assert!(ended < f64::from(2 * CALLS - 100), "whoever came first was overtaken: {ended}");
+    until_answered(&mut stranger, CALLS).await;
+}
+
+async fn until_answered(connection: &mut TcpStream, calls: u32) {
+    for call in 0..calls {
+        loop {
+            let frame = Frame::read(connection).await.expect("an answer");
+            assert_eq!(frame.farewell(), None, "at {call}");
+            if frame.ends_answer() {
+                break;
+            }
+        }
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]
