@@ -131,8 +131,7 @@ async function untilPaid(prometheus, count) {
 async function play(prometheus, { what, alerts, begin, end }) {
   const seen = new Set();
   await begin();
-  const fired = await until(prometheus, what, seen, (now) => alerts.every((alert) => now.has(alert)));
-  await end();
+  const fired = await until(prometheus, what, seen, (now) => alerts.every((alert) => now.has(alert))).finally(end);
   const cleared = await until(prometheus, what, seen, (now) => now.size === 0);
   const others = [...seen].filter((alert) => !alerts.includes(alert)).sort();
   console.log(`${what}: ${alerts.join(', ') || 'nothing'} after ${fired} s, also ${others.join(', ') || 'nothing'}; cleared ${cleared} s after the end`);
@@ -209,18 +208,23 @@ async function night(add, directory, server) {
   await untilPaid(prometheus, MADE_FIRST);
   await until(prometheus, 'All is well', new Set(), (now) => now.size === 0);
   const timeline = [];
-  const wanted = acts({ chain, node, receiver, replicas, server }).filter(({ what }) => what.includes(OPTIONS.only));
-  try {
-    for (const act of wanted) timeline.push(await play(prometheus, act));
-  } catch (error) {
-    console.error(await judge({ chain, payTo }, await payments.stop()));
-    throw error;
+  const failures = [];
+  for (const act of acts({ chain, node, receiver, replicas, server }).filter(({ what }) => what.includes(OPTIONS.only))) {
+    try {
+      timeline.push(await play(prometheus, act));
+    } catch (error) {
+      // The rest of the night is worth seeing, and so is what the chain says in the end.
+      console.error(error.message);
+      failures.push(act.what);
+    }
   }
 
   const verdict = await judge({ chain, payTo }, await payments.stop());
   const told = await untilTold({ url: replicas.urls[0], key, webhook, receiver });
   console.log(JSON.stringify({ verdict, told }, null, 1));
-  if (verdict.wrong + verdict.unknown + told.untold > 0) throw new Error('the night went wrong');
+  if (verdict.wrong + verdict.unknown + told.untold + failures.length > 0) {
+    throw new Error(`the night went wrong: ${failures.join('; ') || 'see above'}`);
+  }
   if (OPTIONS.write) write(timeline, verdict, told);
 }
 
