@@ -4,6 +4,7 @@ import { spawn } from 'node:child_process';
 import { mkdirSync, mkdtempSync, readFileSync, readdirSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
+import { setTimeout as sleep } from 'node:timers/promises';
 import { fileURLToPath } from 'node:url';
 import { freePort } from '../../dev/chain/anvil.mjs';
 import { endWithUs } from '../../dev/lifetime.mjs';
@@ -45,7 +46,12 @@ export async function startPrometheus(targets, hurry = 1) {
     { stdio: 'ignore' },
   );
   endWithUs(server);
-  const exited = new Promise((resolve) => server.once('close', resolve));
+  let over = false;
+  const exited = new Promise((resolve) => server.once('close', resolve)).then(() => (over = true));
+  while (!(await fetch(`http://127.0.0.1:${port}/-/ready`).catch(() => null))?.ok) {
+    if (over) throw new Error('Prometheus does not start');
+    await sleep(100);
+  }
   const get = async (path) => {
     const response = await fetch(`http://127.0.0.1:${port}/api/v1/${path}`);
     const body = await response.json();
