@@ -61,6 +61,10 @@ fn method(path: &str) -> &'static str {
     METHODS.into_iter().find(|method| path.strip_prefix('/') == Some(method)).unwrap_or("none")
 }
 
+fn is_health(method: &str) -> bool {
+    method.starts_with("grpc.health.")
+}
+
 /// The services, with what holds for every call.
 #[derive(Clone)]
 pub struct Calls {
@@ -88,7 +92,7 @@ impl Calls {
     /// Lets a call in, with the place that it takes.
     fn admit(&self, method: &str, request: &mut http::Request<Body>) -> Result<Taken, Problem> {
         let busy = || Problem::Refused(code::Code::TooManyCalls, "too many calls are under way".to_owned());
-        if method.starts_with("grpc.health.") {
+        if is_health(method) {
             let peer = admission::peer(request).unwrap_or(IpAddr::from([0, 0, 0, 0]));
             let place = self.health.take(peer.into()).ok_or_else(busy)?;
             return Ok(Taken::Health { _place: place });
@@ -101,8 +105,10 @@ impl Calls {
         Ok(Taken::Call { _place: place })
     }
 
-    fn client(&self, line: Line) -> Client {
-        Client { slow: Arc::clone(&self.slow), cut: line.cut, runtime: self.service.runtime.clone() }
+    /// Whoever is known has a limit of its own, and calls of health have other places: neither makes room.
+    fn client(&self, line: Line, method: &str) -> Client {
+        let gives_way = !line.is_known() && !is_health(method);
+        Client { slow: gives_way.then(|| Arc::clone(&self.slow)), cut: line.cut, runtime: self.service.runtime.clone() }
     }
 }
 
@@ -118,7 +124,9 @@ impl Calling<http::Request<Body>> for Calls {
     fn call(&mut self, mut request: http::Request<Body>) -> Self::Future {
         let method = method(request.uri().path());
         let line = request.extensions().get::<Line>().cloned();
-        let call = Call::new(&self.service.flows.metrics, method, line.as_ref().map(Line::call));
+        // Whoever has its health watched still waits for each answer.
+        let under_way = line.as_ref().map(Line::call).filter(|_| !is_health(method));
+        let call = Call::new(&self.service.flows.metrics, method, under_way);
         let place = match self.admit(method, &mut request) {
             Ok(place) => place,
             Err(problem) => {
@@ -126,7 +134,7 @@ impl Calling<http::Request<Body>> for Calls {
                 return async move { Ok(call.answered(response, None, None)) }.boxed();
             }
         };
-        let client = line.map(|line| self.client(line));
+        let client = line.map(|line| self.client(line, method));
         let waiting = client.as_ref().map(Client::wait);
         let share = Arc::new(Mutex::new(self.service.bodies.share()));
         let (bytes_max, taken) = (self.service.server.body_bytes_max, Arc::clone(&share));

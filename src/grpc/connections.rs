@@ -10,6 +10,7 @@ use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
 use futures_util::Stream;
+use futures_util::task::AtomicWaker;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
@@ -80,14 +81,18 @@ pub struct Line {
     pub cut: CancellationToken,
     /// Whether whoever is connected is known, by a key or as a proxy of the operator's.
     known: Arc<AtomicBool>,
-    /// Calls that were begun and have not ended.
+    /// Calls that were begun and have not ended. What the server refuses before it is a call counts until the connection ends.
     under_way: Arc<AtomicUsize>,
+    /// Whoever reads from it, where calls wait for their turns.
+    reader: Arc<AtomicWaker>,
 }
 
 impl Line {
     /// Whoever has shown a genuine key may have as many calls under way as there is room for.
     pub fn know(&self) {
-        self.known.store(true, Ordering::Relaxed);
+        if !self.known.swap(true, Ordering::Release) {
+            self.reader.wake();
+        }
     }
 
     /// Notes the end of a call when it is dropped.
@@ -95,8 +100,21 @@ impl Line {
         UnderWay(Arc::clone(&self.under_way))
     }
 
-    fn is_known(&self) -> bool {
-        self.known.load(Ordering::Relaxed)
+    pub fn is_known(&self) -> bool {
+        self.known.load(Ordering::Acquire)
+    }
+
+    /// Whether the next call may begin: those of strangers one after the other.
+    fn may_begin(&self) -> bool {
+        let may = self.is_known() || self.under_way.load(Ordering::Relaxed) == 0;
+        if may {
+            self.begins();
+        }
+        may
+    }
+
+    fn begins(&self) {
+        self.under_way.fetch_add(1, Ordering::Relaxed);
     }
 }
 
@@ -106,7 +124,7 @@ pub struct UnderWay(Arc<AtomicUsize>);
 
 impl Drop for UnderWay {
     fn drop(&mut self) {
-        // Calls of somebody who is known are not counted when they begin.
+        // Calls of somebody who is known need not be counted when they begin.
         let _ = self.0.fetch_update(Ordering::Relaxed, Ordering::Relaxed, |calls| calls.checked_sub(1));
     }
 }
@@ -119,12 +137,10 @@ pub struct Connection {
     cut: Pin<Box<WaitForCancellationFutureOwned>>,
     /// What is still to be read of the preface, and until when.
     preface: Option<(usize, Pin<Box<Sleep>>)>,
+    /// What was read, and what of it is to be handed on.
     frames: Frames,
-    /// What was read and not handed on: it begins with a call.
-    ahead: Vec<u8>,
-    /// Whether the next call runs ahead: another one was under way when it was read, or came with it.
-    runs_ahead: bool,
-    /// When it may begin.
+    passed: Vec<u8>,
+    /// When the call may begin that was held first.
     turn: Option<Turn>,
     turns: Arc<Turns>,
     _taken: Taken,
@@ -138,6 +154,7 @@ impl Connection {
             cut: CancellationToken::new(),
             known: Arc::new(AtomicBool::new(taken.1.is_none())),
             under_way: Arc::default(),
+            reader: Arc::default(),
         };
         Ok(Self {
             stream,
@@ -145,8 +162,7 @@ impl Connection {
             line,
             preface: Some((PREFACE_BYTES, Box::pin(tokio::time::sleep(PREFACE_WITHIN)))),
             frames: Frames::default(),
-            ahead: Vec::new(),
-            runs_ahead: false,
+            passed: Vec::new(),
             turn: None,
             turns,
             _taken: taken,
@@ -160,43 +176,52 @@ impl Connection {
         }
     }
 
-    /// Reads from somebody who is known, or in pieces of which one call at a time is handed on.
+    /// Reads on, and hands on what need not wait.
     fn poll_more(&mut self, context: &mut Context<'_>, buffer: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
-        if self.ahead.is_empty() {
-            if self.line.is_known() {
+        loop {
+            if !self.passed.is_empty() {
+                let most = self.passed.len().min(buffer.remaining());
+                buffer.put_slice(&self.passed[..most]);
+                self.passed.drain(..most);
+                return Poll::Ready(Ok(()));
+            }
+            if self.line.is_known() && self.frames.is_empty() {
                 return Pin::new(&mut self.stream).poll_read(context, buffer);
+            }
+            if self.begin_held(context) {
+                continue;
+            }
+            if self.frames.is_full() {
+                return Poll::Pending;
             }
             let mut room = [0; PIECE];
             let mut piece = ReadBuf::new(&mut room);
             ready!(Pin::new(&mut self.stream).poll_read(context, &mut piece))?;
-            self.ahead = piece.filled().to_vec();
-            self.runs_ahead = self.line.under_way.load(Ordering::Relaxed) > 0;
+            if piece.filled().is_empty() {
+                return Poll::Ready(Ok(()));
+            }
+            self.frames.part(piece.filled(), &mut self.passed, || self.line.may_begin());
         }
-        let most = self.ahead.len().min(buffer.remaining());
-        let passed = ready!(self.poll_passed(context, most));
-        buffer.put_slice(&self.ahead[..passed]);
-        self.ahead.drain(..passed);
-        Poll::Ready(Ok(()))
     }
 
-    /// How much of what was read may be handed on.
-    fn poll_passed(&mut self, context: &mut Context<'_>, most: usize) -> Poll<usize> {
+    /// Lets a call begin that was held, if its turn has come, and returns whether it did.
+    fn begin_held(&mut self, context: &mut Context<'_>) -> bool {
+        if !self.frames.is_waiting() {
+            return false;
+        }
+        // Whoever becomes known waits no longer.
+        self.line.reader.register(context.waker());
         if self.line.is_known() {
-            return Poll::Ready(most);
-        }
-        let next = &self.ahead[..most];
-        let passed = self.frames.pass(next, false);
-        if passed > 0 || most == 0 {
-            return Poll::Ready(passed);
-        }
-        if self.runs_ahead {
-            let turn = self.turn.get_or_insert_with(|| self.turns.wait());
-            ready!(turn.poll(context));
             self.turn = None;
+            return self.frames.release(&mut self.passed);
         }
-        self.runs_ahead = true;
-        self.line.under_way.fetch_add(1, Ordering::Relaxed);
-        Poll::Ready(self.frames.pass(next, true))
+        let turn = self.turn.get_or_insert_with(|| self.turns.wait());
+        if turn.poll(context).is_pending() {
+            return false;
+        }
+        self.turn = None;
+        self.line.begins();
+        self.frames.release(&mut self.passed)
     }
 }
 

@@ -1,13 +1,16 @@
-//! Clients that keep their calls waiting: for a message that does not come, or because they take nothing of an answer. Nobody who means it
+//! Strangers that keep their calls waiting: for a message that does not come, or because they take nothing of an answer. Nobody who means it
 //! does so for long. When there is no room for a new call, the one that was kept waiting longest gives way to it.
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use tokio::runtime::Handle;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::AbortOnDropHandle;
+
+/// Somebody who is far away, or busy, is not slow yet.
+const SLOW_AFTER: Duration = Duration::from_secs(1);
 
 /// The calls that are kept waiting, the longest first.
 #[derive(Debug, Default)]
@@ -16,14 +19,29 @@ pub struct Slow(Mutex<Waits>);
 #[derive(Debug, Default)]
 struct Waits {
     next: u64,
-    waiting: BTreeMap<u64, CancellationToken>,
+    waiting: BTreeMap<u64, (Instant, CancellationToken)>,
 }
 
 impl Slow {
     /// Ends the connection of the call that was kept waiting longest, and says whether there was one. Its place is free in a moment.
     pub fn cut_longest(&self) -> bool {
-        let longest = self.lock().waiting.pop_first();
-        longest.map(|(_, cut)| cut.cancel()).is_some()
+        self.cut_longest_at(Instant::now())
+    }
+
+    fn cut_longest_at(&self, now: Instant) -> bool {
+        let mut waits = self.lock();
+        let longest = waits.waiting.first_entry().filter(|first| now.duration_since(first.get().0) >= SLOW_AFTER);
+        let cut = longest.map(|longest| longest.remove().1);
+        drop(waits);
+        cut.map(|cut| cut.cancel()).is_some()
+    }
+
+    fn note(&self, cut: CancellationToken) -> u64 {
+        let mut waits = self.lock();
+        let number = waits.next;
+        waits.next += 1;
+        waits.waiting.insert(number, (Instant::now(), cut));
+        number
     }
 
     fn lock(&self) -> MutexGuard<'_, Waits> {
@@ -34,7 +52,8 @@ impl Slow {
 /// The client of a call.
 #[derive(Debug, Clone)]
 pub struct Client {
-    pub slow: Arc<Slow>,
+    /// Where it is noted as slow, unless it need not give way to others.
+    pub slow: Option<Arc<Slow>>,
     /// Ends its connection.
     pub cut: CancellationToken,
     pub runtime: Handle,
@@ -43,11 +62,8 @@ pub struct Client {
 impl Client {
     /// From now on, until this is dropped, the call waits for its client.
     pub fn wait(&self) -> Waiting {
-        let mut waits = self.slow.lock();
-        let number = waits.next;
-        waits.next += 1;
-        waits.waiting.insert(number, self.cut.clone());
-        Waiting { slow: Arc::clone(&self.slow), number, patience: None }
+        let noted = self.slow.as_ref().map(|slow| (Arc::clone(slow), slow.note(self.cut.clone())));
+        Waiting { noted, patience: None }
     }
 
     /// The same, but after so long the client is cut.
@@ -66,15 +82,16 @@ impl Client {
 /// A call that waits for its client.
 #[derive(Debug)]
 pub struct Waiting {
-    slow: Arc<Slow>,
-    number: u64,
+    noted: Option<(Arc<Slow>, u64)>,
     /// Ends with the wait.
     patience: Option<AbortOnDropHandle<()>>,
 }
 
 impl Drop for Waiting {
     fn drop(&mut self) {
-        self.slow.lock().waiting.remove(&self.number);
+        if let Some((slow, number)) = &self.noted {
+            slow.lock().waiting.remove(number);
+        }
     }
 }
 
@@ -83,7 +100,7 @@ mod tests {
     use super::*;
 
     fn client(slow: &Arc<Slow>) -> Client {
-        Client { slow: Arc::clone(slow), cut: CancellationToken::new(), runtime: Handle::current() }
+        Client { slow: Some(Arc::clone(slow)), cut: CancellationToken::new(), runtime: Handle::current() }
     }
 
     #[tokio::test]
@@ -94,12 +111,14 @@ mod tests {
         let [of_first, rest @ ..] = waits;
         drop(of_first);
         let again = first.wait();
+        let later = Instant::now() + SLOW_AFTER;
 
-        assert!(slow.cut_longest() && slow.cut_longest());
+        assert!(!slow.cut_longest(), "nobody is slow yet");
+        assert!(slow.cut_longest_at(later) && slow.cut_longest_at(later));
 
         assert!(second.cut.is_cancelled() && third.cut.is_cancelled() && !first.cut.is_cancelled());
         drop((again, rest));
-        assert!(!slow.cut_longest(), "nobody waits any more");
+        assert!(!slow.cut_longest_at(later), "nobody waits any more");
     }
 
     #[tokio::test]
