@@ -26,7 +26,7 @@ mod calls;
 mod connections;
 pub mod deadline;
 mod facilitator;
-mod frames;
+pub mod frames;
 mod health;
 mod invoices;
 pub mod json;

@@ -6,6 +6,7 @@ pub mod called;
 pub mod cursor;
 pub mod decoder;
 pub mod forwarded;
+pub mod frames;
 pub mod framing;
 pub mod logs;
 pub mod order;
@@ -20,7 +21,7 @@ pub mod words;
 pub type Reader = fn(&[u8]) -> bool;
 
 /// All of them, by the names of their folders in fuzz/corpus.
-pub const READERS: [(&str, Reader); 14] = [
+pub const READERS: [(&str, Reader); 15] = [
     ("decoder", decoder::compare),
     ("request", request::request),
     ("logs", logs::logs),
@@ -31,6 +32,7 @@ pub const READERS: [(&str, Reader); 14] = [
     ("called", called::called),
     ("typed", typed::typed),
     ("order", order::order),
+    ("frames", frames::frames),
     ("framing", framing::framing),
     ("forwarded", forwarded::forwarded),
     ("cursor", cursor::list_cursor),
