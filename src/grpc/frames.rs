@@ -78,16 +78,19 @@ impl Frames {
     }
 
     /// Whether a call waits that could begin now.
+    #[must_use]
     pub fn is_waiting(&self) -> bool {
         !self.held.is_empty() && !self.is_passing()
     }
 
     /// Whether so much is held that no more should be read.
+    #[must_use]
     pub fn is_full(&self) -> bool {
         self.held_bytes >= HELD_MAX && !self.is_passing()
     }
 
     /// Whether nothing of what came is here, so that the rest need not be parted.
+    #[must_use]
     pub fn is_empty(&self) -> bool {
         self.held.is_empty() && self.head.is_empty()
     }
