@@ -20,6 +20,7 @@ pub mod raw;
 pub mod receipts;
 pub mod receiver;
 pub mod replay;
+pub mod signer;
 pub mod solana;
 pub mod typed;
 
