@@ -120,7 +120,7 @@ impl Calling<http::Request<Body>> for Calls {
 
     fn call(&mut self, mut request: http::Request<Body>) -> Self::Future {
         let method = method(request.uri().path());
-        let call = Call::new(&self.service.flows.metrics, method);
+        let call = Call::new(&self.service.flows().metrics, method);
         let place = match self.admit(method, &mut request) {
             Ok(place) => place,
             Err(problem) => {
