@@ -20,14 +20,17 @@ pub mod code;
 pub mod events;
 pub mod facilitator;
 pub mod invoices;
+pub mod networks;
 pub mod page;
 pub mod payers;
+pub mod payments;
 pub mod places;
 pub mod problem;
 pub mod receipts;
 pub mod reply;
 pub mod status;
 pub mod transfers;
+pub mod webhooks;
 
 /// What requests are answered with.
 pub struct Service {

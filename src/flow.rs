@@ -42,6 +42,7 @@ pub mod reconcile;
 pub mod reorg;
 mod reserve;
 pub mod retention;
+pub mod session;
 pub mod settle;
 pub mod streams;
 pub mod telling;

@@ -39,6 +39,7 @@ pub mod resources;
 pub mod settings;
 pub mod signers;
 pub mod submissions;
+pub mod summaries;
 pub mod transfers;
 pub mod webhooks;
 

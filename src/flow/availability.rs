@@ -152,7 +152,7 @@ impl Flows {
             let profile = chain.profile();
             // A ledger that does not answer says nothing about a network, and servers cache this answer for long.
             let standing = self.availability.of(&self.ledger, &profile.network).await.unwrap_or_default();
-            let mut signers: Vec<_> = profile.signers.iter().map(|signer| signer.address.clone()).collect();
+            let mut signers = profile.signer_addresses();
             // A payer who chooses one that is drained would wait for it in vain.
             signers.retain(|address| !standing.drained.contains(address));
             // Whoever takes the first one takes one that can pay.

@@ -23,7 +23,7 @@ const PATIENCE: std::time::Duration = std::time::Duration::from_secs(30);
 /// nobody in particular, to another provider, to another merchant, and to an operator.
 type Route = (&'static str, &'static str, &'static str, [u16; 4]);
 
-const ROUTES: [Route; 71] = [
+const ROUTES: [Route; 97] = [
     ("GET", "/", "", [200; 4]),
     ("GET", "/health", "", [200; 4]),
     ("GET", "/supported", "", [401, 200, 403, 200]),
@@ -97,6 +97,34 @@ const ROUTES: [Route; 71] = [
     ("GET", "/v1/export/invoices.csv?from=2020-01-01", "", [401, 200, 200, 200]),
     ("GET", "/v1/reconciliations", "", [401, 403, 403, 200]),
     ("GET", "/v1/reconciliations?network={network}", "", [401, 403, 403, 200]),
+    // The dashboard shows what the API tells, and to operators what the account reads that they choose.
+    ("GET", "/dashboard", "", [401, 200, 200, 200]),
+    ("GET", "/dashboard?account={account}", "", [401, 404, 404, 200]),
+    ("GET", "/dashboard/payments", "", [401, 200, 200, 200]),
+    ("GET", "/dashboard/payments?account={account}", "", [401, 404, 404, 200]),
+    ("GET", "/dashboard/payments?cursor={payments}", "", [401, 400, 400, 400]),
+    ("GET", "/dashboard/payments?account={account}&cursor={payments}", "", [401, 404, 404, 200]),
+    ("GET", "/dashboard/payments/{payment}", "", [401, 404, 404, 200]),
+    ("GET", "/dashboard/payments/{payment}?account={account}", "", [401, 404, 404, 200]),
+    ("GET", "/dashboard/invoices", "", [401, 403, 200, 400]),
+    ("GET", "/dashboard/invoices?account={account}", "", [401, 404, 404, 200]),
+    ("GET", "/dashboard/invoices?cursor={invoices}", "", [401, 403, 400, 400]),
+    ("GET", "/dashboard/invoices/{invoice}", "", [401, 403, 404, 400]),
+    ("GET", "/dashboard/invoices/{invoice}?account={account}", "", [401, 404, 404, 200]),
+    ("GET", "/dashboard/transfers", "", [401, 403, 200, 400]),
+    ("GET", "/dashboard/transfers?account={account}", "", [401, 404, 404, 200]),
+    ("GET", "/dashboard/transfers?cursor={transfers}", "", [401, 403, 400, 400]),
+    ("GET", "/dashboard/webhooks", "", [401, 200, 200, 400]),
+    ("GET", "/dashboard/webhooks?account={account}", "", [401, 404, 404, 200]),
+    ("GET", "/dashboard/webhooks?cursor={webhooks}", "", [401, 400, 400, 400]),
+    ("GET", "/dashboard/webhooks/{webhook}", "", [401, 404, 404, 400]),
+    ("GET", "/dashboard/webhooks/{webhook}?account={account}", "", [401, 404, 404, 200]),
+    ("GET", "/dashboard/networks", "", [401, 403, 403, 200]),
+    ("GET", "/dashboard/accounts", "", [401, 403, 403, 200]),
+    // What signs in is a form.
+    ("GET", "/dashboard/sign-in", "", [200; 4]),
+    ("POST", "/dashboard/sign-in", "", [415; 4]),
+    ("POST", "/dashboard/sign-out", "", [303; 4]),
     ("GET", "/assets/icon.svg", "", [200; 4]),
     ("GET", "/assets/style.css", "", [200; 4]),
     ("GET", "/assets/follow.js", "", [200; 4]),
@@ -217,6 +245,7 @@ async fn settle_down(chain: &Chain, facilitator: &Facilitator, receiver: &Receiv
         "paymentPayload": {"x402Version": 2, "accepted": terms, "payload": {"transaction": stray}},
     });
     let mut words = BTreeMap::from([
+        ("account", merchant.id().to_owned()),
         ("network", network.clone()),
         ("payTo", shop),
         ("address", address),
@@ -283,6 +312,11 @@ async fn everything(facilitator: &Facilitator, key: &str, property: &Property) -
         "/v1/export/payments.csv",
         "/v1/export/invoices.csv",
         "/v1/export/transfers.csv",
+        "/dashboard",
+        "/dashboard/payments/{payment}",
+        "/dashboard/invoices/{invoice}",
+        "/dashboard/transfers",
+        "/dashboard/webhooks/{webhook}",
     ] {
         everything.push(ask(facilitator, ("GET", &property.fill(path), ""), Some(key)).await);
     }
