@@ -90,7 +90,7 @@ export const DASHBOARD = {
       await visitor.photograph(`invoice-merchant-${name}`);
       await isGood(visitor);
       await goTo(visitor, 'Transfers');
-      await narrow(visitor, 'Show', 'unmatched');
+      await narrow(visitor, 'Which', 'unmatched');
       const rows = page.locator('tbody tr');
       assert.deepEqual([await rows.count(), await rows.locator(`[title="${stray}"]`).count()], [1, 1]);
       assert.match(await rows.textContent(), /0\.077777 USDC/);

@@ -19,7 +19,7 @@ pub struct Bars {
     /// See above.
     pub height: u32,
     /// One for each day, oldest first.
-    pub bars: Vec<Bar>,
+    pub days: Vec<Bar>,
     /// The first of the days: `17 Nov`.
     pub first: String,
     /// The last of them.
@@ -68,7 +68,7 @@ impl Bars {
         Self {
             width: WIDTH,
             height: HEIGHT,
-            bars: bars.collect(),
+            days: bars.collect(),
             first: counts.first().map(|(date, _)| label(*date)).unwrap_or_default(),
             last: label(last),
             asked: sum(|counts| counts.0),
@@ -106,14 +106,14 @@ mod tests {
         let bars = Bars::of(&[day(28, 4, 2), day(30, 2, 2)], day(30, 0, 0).day, 3);
 
         assert_eq!(
-            bars.bars.iter().map(|bar| (bar.day.as_str(), bar.counts)).collect::<Vec<_>>(),
+            bars.days.iter().map(|bar| (bar.day.as_str(), bar.counts)).collect::<Vec<_>>(),
             [("28 Nov", (4, 2)), ("29 Nov", (0, 0)), ("30 Nov", (2, 2))]
         );
         assert_eq!((bars.asked, bars.settled), (6, 4));
         assert_eq!((bars.first.as_str(), bars.last.as_str()), ("28 Nov", "30 Nov"));
-        assert_eq!((bars.bars[0].asked, bars.bars[0].settled), ((0, HEIGHT), (HEIGHT / 2, HEIGHT / 2)));
-        assert_eq!(bars.bars[1].asked, (HEIGHT, 0));
-        assert!(bars.bars[2].x + bars.bars[2].width <= bars.width);
+        assert_eq!((bars.days[0].asked, bars.days[0].settled), ((0, HEIGHT), (HEIGHT / 2, HEIGHT / 2)));
+        assert_eq!(bars.days[1].asked, (HEIGHT, 0));
+        assert!(bars.days[2].x + bars.days[2].width <= bars.width);
     }
 
     #[test]

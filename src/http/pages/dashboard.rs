@@ -248,7 +248,7 @@ where
     T: Template + Send + 'static,
     F: Future<Output = Result<T, Problem>> + Send + 'static,
 {
-    let made = async {
+    let answered = async {
         served(service, Pages::Everything)?;
         let caller = caller(service, request).await?;
         let wanted = query.map_err(|_| Problem::BadParameter("unknown or malformed parameter".to_owned()))?.into_inner();
@@ -256,7 +256,7 @@ where
         let scene = Scene { flows: Arc::clone(&service.flows), viewer, wanted, frame: Frame::of(service) };
         service.run(make(scene)).await?
     };
-    match made.await {
+    match answered.await {
         Ok(page) => show(Status::Ok, None, &page),
         Err(Problem::Unauthorized) if wants_page(request.headers()) => session::ask(service, false),
         Err(problem) if wants_page(request.headers()) => tell(service, &problem),
@@ -268,7 +268,7 @@ where
 async fn caller(service: &Service, request: &HttpRequest) -> Result<Caller, Problem> {
     match access::caller(service, auth::envelope(request)).await? {
         Caller::Anonymous => session::resume(service, request).await,
-        caller => Ok(caller),
+        caller @ Caller::Account { .. } => Ok(caller),
     }
 }
 
