@@ -25,7 +25,7 @@ mod money;
 mod qr;
 mod words;
 
-pub use dashboard::SESSION;
+pub use dashboard::{Overviews, SESSION, overviews};
 
 /// The media type of pages.
 pub const MEDIA_TYPE: &str = "text/html";

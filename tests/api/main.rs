@@ -29,6 +29,7 @@ mod events;
 mod evidence;
 mod exports;
 mod fences;
+mod filled;
 mod grpc;
 mod heads;
 mod hostile;

@@ -33,6 +33,7 @@ mod session;
 mod transfers;
 mod webhooks;
 
+pub use overview::{Running as Overviews, running as overviews};
 pub use session::SESSION;
 
 /// The paths.
@@ -58,21 +59,41 @@ pub fn is_at(path: &str) -> bool {
     path.strip_prefix("/dashboard").is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
 }
 
-/// A page of the dashboard, for its description.
-fn page(id: &'static str, summary: &'static str, callers: Callers) -> Operation {
+/// A page of the dashboard that reads this of its query, for its description.
+fn page<Q: JsonSchema>(id: &'static str, summary: &'static str, callers: Callers) -> Operation {
     Operation::new(id, summary)
         .of(callers)
         .in_sessions()
-        .query::<Wanted>()
+        .query::<Q>()
         .answers_text("The page.", MEDIA_TYPE, EXAMPLE)
         .errors(Errors::Pages)
         .problems(&[Code::NotFound])
 }
 
-/// What may stand behind the path of a page. A form sends what is not chosen as nothing.
-#[derive(Debug, Default, Deserialize, JsonSchema)]
+/// What may stand behind the path of a page that is no list.
+#[derive(Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
-struct Wanted {
+struct OfAccount {
+    /// Whose: for operators.
+    #[schemars(with = "Option<AccountId>")]
+    account: Option<String>,
+}
+
+/// What may stand behind the path of a list.
+#[derive(Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+struct Listed {
+    /// Whose: for operators.
+    #[schemars(with = "Option<AccountId>")]
+    account: Option<String>,
+    /// Behind which thing the page begins.
+    cursor: Option<String>,
+}
+
+/// What may stand behind the path of a list of which a part can be chosen.
+#[derive(Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+struct Narrowed {
     /// Whose: for operators.
     #[schemars(with = "Option<AccountId>")]
     account: Option<String>,
@@ -80,6 +101,35 @@ struct Wanted {
     state: Option<String>,
     /// Behind which thing the page begins.
     cursor: Option<String>,
+}
+
+/// A query that was asked for, or why it is none.
+type Asked<Q> = Result<Query<Q>, actix_web::Error>;
+
+/// What is wanted of a page. A form sends what is not chosen as nothing.
+#[derive(Debug, Default)]
+struct Wanted {
+    account: Option<String>,
+    state: Option<String>,
+    cursor: Option<String>,
+}
+
+impl From<OfAccount> for Wanted {
+    fn from(OfAccount { account }: OfAccount) -> Self {
+        Self { account, ..Self::default() }
+    }
+}
+
+impl From<Listed> for Wanted {
+    fn from(Listed { account, cursor }: Listed) -> Self {
+        Self { account, cursor, ..Self::default() }
+    }
+}
+
+impl From<Narrowed> for Wanted {
+    fn from(Narrowed { account, state, cursor }: Narrowed) -> Self {
+        Self { account, state, cursor }
+    }
 }
 
 impl Wanted {
@@ -238,13 +288,14 @@ impl Scene {
 }
 
 /// Makes a page for whoever looks at it, or says why there is none.
-async fn answer<T, F>(
+async fn answer<Q, T, F>(
     service: &Data<Service>,
     request: &HttpRequest,
-    query: Result<Query<Wanted>, actix_web::Error>,
+    query: Asked<Q>,
     make: impl FnOnce(Scene) -> F,
 ) -> HttpResponse
 where
+    Q: Into<Wanted>,
     T: Template + Send + 'static,
     F: Future<Output = Result<T, Problem>> + Send + 'static,
 {
@@ -252,6 +303,7 @@ where
         served(service, Pages::Everything)?;
         let caller = caller(service, request).await?;
         let wanted = query.map_err(|_| Problem::BadParameter("unknown or malformed parameter".to_owned()))?.into_inner();
+        let wanted = wanted.into();
         let viewer = Viewer::new(caller, &wanted)?;
         let scene = Scene { flows: Arc::clone(&service.flows), viewer, wanted, frame: Frame::of(service) };
         service.run(make(scene)).await?

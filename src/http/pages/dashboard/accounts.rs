@@ -1,12 +1,12 @@
 //! `/dashboard/accounts`: whose things an operator looks at.
 
-use actix_web::web::{Data, Query};
+use actix_web::web::Data;
 use actix_web::{HttpRequest, HttpResponse};
 use askama::Template;
 
 use super::super::Frame;
 use super::super::words::Moment;
-use super::{Desk, PAGE, Scene, Wanted, answer, page};
+use super::{Asked, Desk, Listed, PAGE, Scene, answer, page};
 use crate::api::Service;
 use crate::api::page::{OPERATORS, cursor, next_cursor};
 use crate::http::endpoint::{Callers, PathItem, at};
@@ -14,7 +14,7 @@ use crate::http::problem::Problem;
 
 /// The path.
 pub fn paths() -> Vec<PathItem> {
-    let listing = page("showAccounts", "Shows operators the accounts, newest first", Callers::Operators);
+    let listing = page::<Listed>("showAccounts", "Shows operators the accounts, newest first", Callers::Operators);
     vec![at("/dashboard/accounts").get(list, listing)]
 }
 
@@ -34,7 +34,7 @@ struct Row {
     created: Moment,
 }
 
-async fn list(service: Data<Service>, request: HttpRequest, query: Result<Query<Wanted>, actix_web::Error>) -> HttpResponse {
+async fn list(service: Data<Service>, request: HttpRequest, query: Asked<Listed>) -> HttpResponse {
     answer(&service, &request, query, make).await
 }
 

@@ -1,13 +1,13 @@
 //! `/dashboard/invoices`: what merchants expect to be paid.
 
-use actix_web::web::{Data, Path, Query};
+use actix_web::web::{Data, Path};
 use actix_web::{HttpRequest, HttpResponse};
 use askama::Template;
 
 use super::super::Frame;
 use super::super::words::{Link, Moment, abridged, network_of, shortened};
 use super::transfers::Row as TransferRow;
-use super::{Desk, PAGE, Scene, Wanted, answer, choices, page};
+use super::{Asked, Desk, Narrowed, OfAccount, PAGE, Scene, answer, choices, page};
 use crate::api::Service;
 use crate::api::invoices::{self, InvoiceView, ListQuery};
 use crate::domain::ids::InvoiceId;
@@ -20,9 +20,12 @@ const WORDS_MAX: usize = 40;
 
 /// The paths.
 pub fn paths() -> Vec<PathItem> {
-    let listing = page("showInvoices", "Shows a merchant's invoices, newest first", Callers::Overseers);
-    let showing =
-        page("showInvoiceOfMerchant", "Shows an invoice to its merchant, with what has come for it", Callers::Overseers);
+    let listing = page::<Narrowed>("showInvoices", "Shows a merchant's invoices, newest first", Callers::Overseers);
+    let showing = page::<OfAccount>(
+        "showInvoiceOfMerchant",
+        "Shows an invoice to its merchant, with what has come for it",
+        Callers::Overseers,
+    );
     vec![at("/dashboard/invoices").get(list, listing), at("/dashboard/invoices/{id}").part::<InvoiceId>("id").get(show, showing)]
 }
 
@@ -66,7 +69,7 @@ struct InvoicePage {
     invoice: InvoiceView,
 }
 
-async fn list(service: Data<Service>, request: HttpRequest, query: Result<Query<Wanted>, actix_web::Error>) -> HttpResponse {
+async fn list(service: Data<Service>, request: HttpRequest, query: Asked<Narrowed>) -> HttpResponse {
     answer(&service, &request, query, make_list).await
 }
 
@@ -91,12 +94,7 @@ async fn make_list(scene: Scene) -> Result<ListPage, Problem> {
     Ok(ListPage { states: choices(&Status::ALL.map(Status::as_str), state.as_deref()), rows, next, desk, frame: scene.frame })
 }
 
-async fn show(
-    service: Data<Service>,
-    request: HttpRequest,
-    id: Path<String>,
-    query: Result<Query<Wanted>, actix_web::Error>,
-) -> HttpResponse {
+async fn show(service: Data<Service>, request: HttpRequest, id: Path<String>, query: Asked<OfAccount>) -> HttpResponse {
     answer(&service, &request, query, |scene| async move { make_one(scene, &id).await }).await
 }
 

@@ -1,13 +1,13 @@
 //! `/dashboard/networks`: how each network stands, for operators.
 
-use actix_web::web::{Data, Query};
+use actix_web::web::Data;
 use actix_web::{HttpRequest, HttpResponse};
 use askama::Template;
 use chrono::{DateTime, Utc};
 
 use super::super::Frame;
 use super::super::words::{self, Moment};
-use super::{Desk, Scene, Wanted, answer, page};
+use super::{Asked, Desk, OfAccount, Scene, answer, page};
 use crate::api::Service;
 use crate::api::networks::{LaneStanding, NetworkStanding, standings};
 use crate::domain::amount::Amount;
@@ -18,7 +18,7 @@ use crate::ledger::orders::{Halt, Halts, LaneState};
 
 /// The path.
 pub fn paths() -> Vec<PathItem> {
-    let showing = page("showNetworks", "Shows operators how each network stands", Callers::Operators);
+    let showing = page::<OfAccount>("showNetworks", "Shows operators how each network stands", Callers::Operators);
     vec![at("/dashboard/networks").get(show, showing)]
 }
 
@@ -69,7 +69,7 @@ struct LaneLine {
     is_short: bool,
 }
 
-async fn show(service: Data<Service>, request: HttpRequest, query: Result<Query<Wanted>, actix_web::Error>) -> HttpResponse {
+async fn show(service: Data<Service>, request: HttpRequest, query: Asked<OfAccount>) -> HttpResponse {
     answer(&service, &request, query, make).await
 }
 

@@ -1,6 +1,8 @@
 //! `/dashboard`: an account in a few numbers, or to operators everybody's payments and how the networks stand.
 
-use actix_web::web::{Data, Query};
+use std::sync::Arc;
+
+use actix_web::web::Data;
 use actix_web::{HttpRequest, HttpResponse};
 use askama::Template;
 use chrono::{DateTime, NaiveTime, TimeDelta, Utc};
@@ -9,14 +11,15 @@ use super::super::chart::{Bars, share};
 use super::super::money::Money;
 use super::super::{Frame, words};
 use super::networks::{Standing, in_a_word};
-use super::{Desk, Scene, Wanted, answer, page};
+use super::{Asked, Desk, OfAccount, Scene, answer, page};
 use crate::api::Service;
 use crate::api::networks::standings;
+use crate::api::places::Places;
 use crate::domain::ids::AccountId;
 use crate::domain::invoice::Status;
 use crate::http::endpoint::{Callers, PathItem, at};
-use crate::http::problem::Problem;
-use crate::ledger::summaries::COUNTED_MAX;
+use crate::http::problem::{Code, Problem};
+use crate::ledger::summaries::{COUNTED_MAX, Summaries};
 
 /// The days that are shown.
 const DAYS: u32 = 14;
@@ -29,7 +32,9 @@ const LENGTH: u32 = 200;
 
 /// The path.
 pub fn paths() -> Vec<PathItem> {
-    let operation = page("showDashboard", "Shows an account in a few numbers, or to operators all of them", Callers::Accounts);
+    let operation =
+        page::<OfAccount>("showDashboard", "Shows an account in a few numbers, or to operators all of them", Callers::Accounts)
+            .problems(&[Code::TooManyOverviews]);
     vec![at("/dashboard").get(show, operation)]
 }
 
@@ -52,7 +57,11 @@ struct OverviewPage {
 struct Trade {
     /// What came, with the name of its network and the number of transfers.
     received: Vec<(Money, String, u64)>,
+    /// Whether more came than is counted.
+    received_is_cut: bool,
     invoices: Vec<StatusLine>,
+    /// Whether there are more than are counted.
+    invoices_are_cut: bool,
     /// The units of the longest of their bars.
     length: u32,
     /// How many transfers nobody could place, and where they are shown.
@@ -65,24 +74,44 @@ struct StatusLine {
     length: u32,
 }
 
-async fn show(service: Data<Service>, request: HttpRequest, query: Result<Query<Wanted>, actix_web::Error>) -> HttpResponse {
-    answer(&service, &request, query, make).await
+/// Overviews of one account at a time.
+const OVERVIEWS_OF_ACCOUNT_MAX: usize = 1;
+
+/// Overviews at a time: each takes a connection to the database, which payments need, too.
+const OVERVIEWS_MAX: usize = 2;
+
+/// The overviews that are being counted, by who looks.
+pub type Running = Places<AccountId>;
+
+/// Nobody looks yet.
+pub fn running() -> Arc<Running> {
+    Places::new(OVERVIEWS_OF_ACCOUNT_MAX, OVERVIEWS_MAX)
 }
 
-async fn make(scene: Scene) -> Result<OverviewPage, Problem> {
+async fn show(service: Data<Service>, request: HttpRequest, query: Asked<OfAccount>) -> HttpResponse {
+    let running = request.app_data::<Data<Running>>().cloned();
+    answer(&service, &request, query, |scene| async move { make(scene, running.ok_or(Problem::Internal)?.into_inner()).await })
+        .await
+}
+
+async fn make(scene: Scene, running: Arc<Running>) -> Result<OverviewPage, Problem> {
+    let viewer = scene.viewer.caller.account().ok_or(Problem::Unauthorized)?;
+    let no_room = || Problem::Refused(Code::TooManyOverviews, "an overview is being counted; try again in a moment".to_owned());
+    let place = running.take(viewer).ok_or_else(no_room)?;
     let desk = scene.desk("overview").await?;
-    let ledger = &scene.flows.ledger;
     let now = scene.flows.clock.now();
     let from = first_day(now);
     let books = scene.viewer.books()?;
+    let mut summaries = scene.flows.ledger.summaries().await?;
     let payments = match books {
-        Some(account) => ledger.payments_by_day(account, from).await?,
-        None => ledger.all_payments_by_day(from).await?,
+        Some(account) => summaries.payments_by_day(account, from).await?,
+        None => summaries.all_payments_by_day(from).await?,
     };
     let trade = match scene.viewer.merchant() {
-        Ok(merchant) => Some(Trade::of(&scene, &desk, merchant, from).await?),
+        Ok(merchant) => Some(Trade::of(&scene, &desk, &mut summaries, (merchant, from)).await?),
         Err(_) => None,
     };
+    drop((summaries, place));
     let networks = if books.is_none() { standings(&scene.flows).await? } else { Vec::new() };
     Ok(OverviewPage {
         payments: Bars::of(&payments, now.date_naive(), DAYS),
@@ -102,16 +131,29 @@ fn first_day(now: DateTime<Utc>) -> DateTime<Utc> {
 }
 
 impl Trade {
-    async fn of(scene: &Scene, desk: &Desk, merchant: AccountId, from: DateTime<Utc>) -> Result<Self, Problem> {
-        let (ledger, tokens) = (&scene.flows.ledger, scene.tokens());
-        let received = ledger.received_since(merchant, from).await?.into_iter().map(|received| {
+    async fn of(
+        scene: &Scene,
+        desk: &Desk,
+        summaries: &mut Summaries,
+        (merchant, from): (AccountId, DateTime<Utc>),
+    ) -> Result<Self, Problem> {
+        let tokens = scene.tokens();
+        let received = summaries.received_since(merchant, from).await?;
+        let sums = received.of.into_iter().map(|received| {
             let money = tokens.money(&received.network, &received.asset, &received.amount.to_string());
             (money, words::network_of(&received.network), received.transfers)
         });
-        let invoices = lines(&ledger.invoices_by_status(merchant, from).await?);
-        let unmatched = at_most(ledger.count_unmatched(merchant, UNMATCHED_MAX).await?, UNMATCHED_MAX);
+        let invoices = summaries.invoices_by_status(merchant, from).await?;
+        let unmatched = at_most(summaries.count_unmatched(merchant, UNMATCHED_MAX).await?, UNMATCHED_MAX);
         let place = desk.narrowed("/transfers", &[("state", "unmatched")]);
-        Ok(Self { received: received.collect(), invoices, length: LENGTH, unmatched: (unmatched, place) })
+        Ok(Self {
+            received: sums.collect(),
+            received_is_cut: received.is_cut,
+            invoices: lines(&invoices.of),
+            invoices_are_cut: invoices.is_cut,
+            length: LENGTH,
+            unmatched: (unmatched, place),
+        })
     }
 }
 

@@ -1,13 +1,13 @@
 //! `/dashboard/payments`: what became of payments.
 
-use actix_web::web::{Data, Path, Query};
+use actix_web::web::{Data, Path};
 use actix_web::{HttpRequest, HttpResponse};
 use askama::Template;
 
 use super::super::Frame;
 use super::super::money::Money;
 use super::super::words::{Link, Moment, abridged, network_of};
-use super::{Desk, PAGE, Scene, Wanted, answer, choices, page};
+use super::{Asked, Desk, Narrowed, OfAccount, PAGE, Scene, answer, choices, page};
 use crate::api::Service;
 use crate::api::payments::{self, ListQuery, PaymentView};
 use crate::domain::ids::PaymentId;
@@ -17,8 +17,8 @@ use crate::http::problem::Problem;
 
 /// The paths.
 pub fn paths() -> Vec<PathItem> {
-    let listing = page("showPayments", "Shows payments, newest first", Callers::Accounts);
-    let showing = page("showPayment", "Shows a payment, with what has happened to it", Callers::Accounts);
+    let listing = page::<Narrowed>("showPayments", "Shows payments, newest first", Callers::Accounts);
+    let showing = page::<OfAccount>("showPayment", "Shows a payment, with what has happened to it", Callers::Accounts);
     vec![at("/dashboard/payments").get(list, listing), at("/dashboard/payments/{id}").part::<PaymentId>("id").get(show, showing)]
 }
 
@@ -60,7 +60,7 @@ struct PaymentPage {
     payment: PaymentView,
 }
 
-async fn list(service: Data<Service>, request: HttpRequest, query: Result<Query<Wanted>, actix_web::Error>) -> HttpResponse {
+async fn list(service: Data<Service>, request: HttpRequest, query: Asked<Narrowed>) -> HttpResponse {
     answer(&service, &request, query, make_list).await
 }
 
@@ -85,12 +85,7 @@ async fn make_list(scene: Scene) -> Result<ListPage, Problem> {
     Ok(ListPage { states: choices(&State::WORDS, state.as_deref()), rows, next, desk, frame: scene.frame })
 }
 
-async fn show(
-    service: Data<Service>,
-    request: HttpRequest,
-    id: Path<String>,
-    query: Result<Query<Wanted>, actix_web::Error>,
-) -> HttpResponse {
+async fn show(service: Data<Service>, request: HttpRequest, id: Path<String>, query: Asked<OfAccount>) -> HttpResponse {
     answer(&service, &request, query, |scene| async move { make_one(scene, &id).await }).await
 }
 

@@ -1,13 +1,13 @@
 //! `/dashboard/transfers`: what arrived at merchants' addresses, and what nobody could place.
 
-use actix_web::web::{Data, Query};
+use actix_web::web::Data;
 use actix_web::{HttpRequest, HttpResponse};
 use askama::Template;
 
 use super::super::Frame;
 use super::super::money::{Money, Tokens};
 use super::super::words::{Moment, abridged, network_of};
-use super::{Desk, PAGE, Scene, Wanted, answer, choices, page};
+use super::{Asked, Desk, Narrowed, PAGE, Scene, answer, choices, page};
 use crate::api::Service;
 use crate::api::transfers::{self, ListQuery, TransferView};
 use crate::http::endpoint::{Callers, PathItem, at};
@@ -18,7 +18,8 @@ const STATES: [&str; 2] = ["matched", "unmatched"];
 
 /// The path.
 pub fn paths() -> Vec<PathItem> {
-    let listing = page("showTransfers", "Shows what arrived at a merchant's addresses, newest first", Callers::Overseers);
+    let listing =
+        page::<Narrowed>("showTransfers", "Shows what arrived at a merchant's addresses, newest first", Callers::Overseers);
     vec![at("/dashboard/transfers").get(list, listing)]
 }
 
@@ -65,7 +66,7 @@ impl Row {
     }
 }
 
-async fn list(service: Data<Service>, request: HttpRequest, query: Result<Query<Wanted>, actix_web::Error>) -> HttpResponse {
+async fn list(service: Data<Service>, request: HttpRequest, query: Asked<Narrowed>) -> HttpResponse {
     answer(&service, &request, query, make).await
 }
 

@@ -1,12 +1,12 @@
 //! `/dashboard/webhooks`: where accounts are told of their events, and what became of each telling.
 
-use actix_web::web::{Data, Path, Query};
+use actix_web::web::{Data, Path};
 use actix_web::{HttpRequest, HttpResponse};
 use askama::Template;
 
 use super::super::Frame;
 use super::super::words::{Moment, abridged, shortened};
-use super::{Desk, PAGE, Scene, Wanted, answer, page};
+use super::{Asked, Desk, Listed, PAGE, Scene, answer, page};
 use crate::api::Service;
 use crate::api::webhooks::{self, DeliveryView, PageQuery, WebhookView};
 use crate::domain::ids::WebhookId;
@@ -18,8 +18,8 @@ const ANSWER_MAX: usize = 120;
 
 /// The paths.
 pub fn paths() -> Vec<PathItem> {
-    let listing = page("showWebhooks", "Shows an account's webhooks, oldest first", Callers::Accounts);
-    let showing = page("showWebhook", "Shows a webhook, with what became of each telling", Callers::Accounts);
+    let listing = page::<Listed>("showWebhooks", "Shows an account's webhooks, oldest first", Callers::Accounts);
+    let showing = page::<Listed>("showWebhook", "Shows a webhook, with what became of each telling", Callers::Accounts);
     vec![at("/dashboard/webhooks").get(list, listing), at("/dashboard/webhooks/{id}").part::<WebhookId>("id").get(show, showing)]
 }
 
@@ -66,7 +66,7 @@ struct Telling {
     last: String,
 }
 
-async fn list(service: Data<Service>, request: HttpRequest, query: Result<Query<Wanted>, actix_web::Error>) -> HttpResponse {
+async fn list(service: Data<Service>, request: HttpRequest, query: Asked<Listed>) -> HttpResponse {
     answer(&service, &request, query, make_list).await
 }
 
@@ -86,12 +86,7 @@ async fn make_list(scene: Scene) -> Result<ListPage, Problem> {
     Ok(ListPage { rows, next, desk, frame: scene.frame })
 }
 
-async fn show(
-    service: Data<Service>,
-    request: HttpRequest,
-    id: Path<String>,
-    query: Result<Query<Wanted>, actix_web::Error>,
-) -> HttpResponse {
+async fn show(service: Data<Service>, request: HttpRequest, id: Path<String>, query: Asked<Listed>) -> HttpResponse {
     answer(&service, &request, query, |scene| async move { make_one(scene, &id).await }).await
 }
 
