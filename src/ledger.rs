@@ -36,6 +36,7 @@ pub mod private;
 pub mod receipts;
 pub mod reconciliations;
 pub mod resources;
+pub mod sessions;
 pub mod settings;
 pub mod signers;
 pub mod submissions;

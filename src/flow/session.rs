@@ -1,127 +1,134 @@
-//! Sessions of people who look at the dashboard: each is opened with an API key, and read back from what the browser keeps.
+//! Sessions of people who look at the dashboard: each is opened with an API key, and found again by what the browser keeps.
 //!
-//! Nothing is stored. A session names its key and its end, sealed with the hash by which the ledger knows that key. Nobody can make one
-//! but the ledger and the holder of the key, who needs none. Every replica reads it, and it ends when its key is revoked.
+//! A browser keeps random bytes, and the ledger their hash, as it does with keys. So whoever has a copy of the database has no session,
+//! a session ends when somebody signs out, and at the latest with its hour or its key.
 
-use chrono::{DateTime, TimeDelta, Utc};
-use hmac::{Hmac, KeyInit, Mac};
-use sha2::Sha256;
+use chrono::TimeDelta;
+use rand::TryRngCore;
+use sha2::{Digest, Sha256};
 
 use super::Flows;
+use super::limits::Limited;
 use crate::domain::account::{ApiKey, Caller};
 use crate::domain::address::{decode_hex, encode_hex};
 use crate::domain::ids::ApiKeyId;
 use crate::ledger::LedgerError;
-use crate::ledger::accounts::StoredKey;
+use crate::ledger::sessions::SessionHash;
 
 /// How long a session lasts. Whoever looks for longer shows the key again.
 pub const LASTS: TimeDelta = TimeDelta::hours(1);
 
-/// What is sealed before everything else, so that the seal can be that of nothing else.
-const MARKER: &[u8] = b"quittance session";
+/// Bytes that nobody guesses.
+const TOKEN_BYTES: usize = 32;
 
-/// Bytes of a seal.
-const SEAL_BYTES: usize = 32;
+/// What a browser keeps of a session, and nobody else has.
+#[derive(Clone, PartialEq, Eq)]
+pub struct Token([u8; TOKEN_BYTES]);
 
-/// What a browser keeps, read and not believed yet.
-struct Claimed {
-    key: ApiKeyId,
-    until: DateTime<Utc>,
-    seal: [u8; SEAL_BYTES],
-}
-
-impl Claimed {
-    /// Reads `key_….<seconds>.<seal>`.
-    fn parse(text: &str) -> Option<Self> {
-        let mut parts = text.splitn(3, '.');
-        let key = parts.next()?.parse().ok()?;
-        let until = DateTime::from_timestamp(parts.next()?.parse().ok()?, 0)?;
-        Some(Self { key, until, seal: decode_hex(parts.next()?)? })
+impl Token {
+    fn generate() -> Result<Self, rand::rand_core::OsError> {
+        let mut bytes = [0; TOKEN_BYTES];
+        rand::rngs::OsRng.try_fill_bytes(&mut bytes)?;
+        Ok(Self(bytes))
     }
 
-    fn is_sealed_by(&self, stored: &StoredKey) -> bool {
-        mac(stored, self.until).verify_slice(&self.seal).is_ok()
+    /// Reads one. `None` for what can be none.
+    #[must_use]
+    pub fn parse(text: &str) -> Option<Self> {
+        decode_hex(text).map(Self)
+    }
+
+    /// As the browser keeps it.
+    #[must_use]
+    pub fn reveal(&self) -> String {
+        encode_hex(&self.0).trim_start_matches("0x").to_owned()
+    }
+
+    fn hash(&self) -> SessionHash {
+        Sha256::digest(self.0).into()
     }
 }
 
-/// A session as the browser keeps it.
-fn written(stored: &StoredKey, until: DateTime<Utc>) -> String {
-    let seal = encode_hex(&mac(stored, until).finalize().into_bytes());
-    format!("{}.{}.{}", stored.id, until.timestamp(), seal.trim_start_matches("0x"))
+impl std::fmt::Debug for Token {
+    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        formatter.write_str("Token(…)")
+    }
 }
 
-fn mac(stored: &StoredKey, until: DateTime<Utc>) -> Hmac<Sha256> {
-    let mac = Hmac::<Sha256>::new_from_slice(&stored.secret_hash).expect("HMAC takes keys of any length");
-    mac.chain_update(MARKER).chain_update(stored.id.uuid().as_bytes()).chain_update(until.timestamp().to_be_bytes())
+/// Why there is no session.
+#[derive(Debug, thiserror::Error)]
+pub enum SessionError {
+    /// The machine gave no random numbers.
+    #[error("the machine gave no random numbers")]
+    Random(#[source] rand::rand_core::OsError),
+    /// The key is used too often.
+    #[error(transparent)]
+    Limited(#[from] Limited),
+    /// The ledger did not answer.
+    #[error(transparent)]
+    Ledger(#[from] LedgerError),
 }
 
 impl Flows {
     /// Opens a session for the holder of a key. `None` for a key that is worth nothing.
     ///
     /// # Errors
-    /// The database could not be reached.
-    pub async fn open_session(&self, key: &ApiKey) -> Result<Option<String>, LedgerError> {
+    /// See [`SessionError`].
+    pub async fn open_session(&self, key: &ApiKey) -> Result<Option<Token>, SessionError> {
         if self.authenticate(key).await?.is_none() {
             return Ok(None);
         }
-        let until = self.clock.now() + LASTS;
-        Ok(self.ledger.find_key(key.id).await?.map(|stored| written(&stored, until)))
+        self.admit_key(key.id)?;
+        let token = Token::generate().map_err(SessionError::Random)?;
+        let (hash, now) = (token.hash(), self.clock.now());
+        self.ledger.insert_session(&hash, key.id, (now, now + LASTS)).await?;
+        self.limits.vouch_session(hash);
+        Ok(Some(token))
     }
 
-    /// Whose session it is. `None` for one that is over, whose key was revoked, or that nobody has sealed.
+    /// Whose session it is, and with which key it was opened. `None` for one that is over, whose key was revoked, or that nobody has
+    /// opened.
     ///
     /// # Errors
     /// The database could not be reached.
-    pub async fn resume_session(&self, text: &str) -> Result<Option<Caller>, LedgerError> {
-        let Some(claimed) = Claimed::parse(text).filter(|claimed| self.clock.now() < claimed.until) else { return Ok(None) };
-        let stored = self.ledger.find_key(claimed.key).await?.filter(|stored| stored.revoked_at.is_none());
-        let genuine = stored.filter(|stored| claimed.is_sealed_by(stored));
-        Ok(genuine.map(|stored| Caller::Account { account: stored.account, scope: stored.scope }))
+    pub async fn resume_session(&self, token: &Token) -> Result<Option<(ApiKeyId, Caller)>, LedgerError> {
+        let hash = token.hash();
+        let _turn = self.limits.session_turn(&hash).await;
+        let Some(found) = self.ledger.find_session(&hash, self.clock.now()).await? else {
+            self.limits.forget_session(&hash);
+            return Ok(None);
+        };
+        self.limits.vouch_session(hash);
+        Ok(Some((found.key, Caller::Account { account: found.account, scope: found.scope })))
+    }
+
+    /// Ends a session, if it is one.
+    ///
+    /// # Errors
+    /// The database could not be reached.
+    pub async fn end_session(&self, token: &Token) -> Result<(), LedgerError> {
+        let hash = token.hash();
+        let _turn = self.limits.session_turn(&hash).await;
+        self.ledger.end_session(&hash).await?;
+        self.limits.forget_session(&hash);
+        Ok(())
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::domain::account::Scope;
-    use crate::domain::ids::AccountId;
-
-    fn key(hash: u8) -> StoredKey {
-        StoredKey {
-            id: ApiKeyId::new(),
-            account: AccountId::new(),
-            scope: Scope::Merchant,
-            secret_hash: vec![hash; 32],
-            created_at: DateTime::UNIX_EPOCH,
-            revoked_at: None,
-        }
-    }
 
     #[test]
-    fn a_session_is_read_back_and_nothing_of_it_can_be_changed() {
-        let (until, mine) = (DateTime::from_timestamp(1_796_000_000, 0).unwrap(), key(1));
-        let text = written(&mine, until);
-        let read = Claimed::parse(&text).unwrap();
-        assert_eq!((read.key, read.until), (mine.id, until));
-        assert!(read.is_sealed_by(&mine));
+    fn what_a_browser_keeps_is_read_back_and_told_to_nobody_else() {
+        let (one, other) = (Token::generate().unwrap(), Token::generate().unwrap());
 
-        for position in 0..text.len() {
-            let mut bytes = text.clone().into_bytes();
-            bytes[position] ^= 1;
-            let changed = String::from_utf8(bytes).unwrap();
-            assert!(Claimed::parse(&changed).is_none_or(|other| other.key != mine.id || !other.is_sealed_by(&mine)), "{changed}");
-        }
-    }
-
-    #[test]
-    fn a_session_is_of_the_key_that_it_was_opened_with() {
-        let (mine, until) = (key(1), DateTime::from_timestamp(1_796_000_000, 0).unwrap());
-        let read = Claimed::parse(&written(&mine, until)).unwrap();
-
-        assert!(!read.is_sealed_by(&StoredKey { secret_hash: vec![2; 32], ..mine.clone() }), "another secret");
-        assert!(!read.is_sealed_by(&StoredKey { id: ApiKeyId::new(), ..mine }), "another key with the same secret");
-        for text in ["", "key_1.2.3", "a.b.c.d"] {
-            assert!(Claimed::parse(text).is_none(), "{text}");
+        assert_ne!(one, other);
+        assert_eq!(Token::parse(&one.reveal()), Some(one.clone()));
+        assert_ne!(one.hash(), one.0, "the ledger has something else");
+        assert!(!format!("{one:?}").contains(&one.reveal()));
+        for text in ["", "key_1.2.3", &one.reveal()[1..], &format!("0x{}", one.reveal()), &"g".repeat(64)] {
+            assert_eq!(Token::parse(text), None, "{text}");
         }
     }
 }

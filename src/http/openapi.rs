@@ -96,7 +96,8 @@ pub fn document() -> Value {
                 are named, the key must have one of these scopes.",
         }, SESSION: {
             "type": "apiKey", "in": "cookie", "name": pages::SESSION,
-            "description": "A session of the dashboard, as `POST /dashboard/sign-in` opens it. It lasts an hour.",
+            "description": "A session of the dashboard, as `POST /dashboard/sign-in` opens it. It lasts an hour. Where the service is reached by \
+                `https`, `__Host-` stands before the name.",
         }}},
     });
     writer.finish(&mut document);

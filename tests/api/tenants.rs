@@ -276,6 +276,22 @@ async fn settle_down(chain: &Chain, facilitator: &Facilitator, receiver: &Receiv
     (merchant.into_account(), Property { secrets: [named.as_slice(), &told].concat(), words })
 }
 
+/// Opens a session of the dashboard; the cookie that a browser keeps.
+async fn sign_in(facilitator: &Facilitator, key: &str) -> String {
+    let request = facilitator.client().post(format!("{}/dashboard/sign-in", facilitator.url));
+    let request = request.header("content-type", "application/x-www-form-urlencoded").body(format!("key={key}"));
+    let answer = request.send().await.expect("an answer");
+    let cookie = answer.headers()["set-cookie"].to_str().expect("text");
+    cookie.split(';').next().expect("a cookie").to_owned()
+}
+
+/// Asks as a browser with a session, if there is one.
+async fn look(facilitator: &Facilitator, path: &str, session: Option<&String>) -> (u16, String) {
+    let request = facilitator.client().get(format!("{}{path}", facilitator.url)).header("accept", "application/json");
+    let request = session.into_iter().fold(request, |request, session| request.header("cookie", session));
+    contract::read_text("GET", request.send().await.expect("an answer")).await.expect("text")
+}
+
 /// Asks as the holder of a key, or as nobody; status and text.
 async fn ask(facilitator: &Facilitator, (method, path, body): (&str, &str, &str), key: Option<&str>) -> (u16, String) {
     let verb = method.parse().expect("a method");
@@ -341,15 +357,29 @@ async fn no_route_tells_or_changes_what_is_anothers() {
     let facilitator = &world.facilitator;
     world.chain.rpc("evm_setIntervalMining", json!([0])).await;
     let callers = callers(facilitator).await;
+    let mut sessions = Vec::new();
+    for (_, account) in &callers {
+        sessions.push(match account {
+            Some(account) => Some(sign_in(facilitator, &account.key).await),
+            None => None,
+        });
+    }
     let before = everything(facilitator, &owner.key, &property).await;
 
     let mut faults = Vec::new();
     for (method, path, body, answers) in ROUTES {
         let (path, body) = (property.fill(path), property.fill(body));
-        for ((who, account), expected) in callers.iter().zip(answers) {
+        for (((who, account), session), expected) in callers.iter().zip(&sessions).zip(answers) {
             let key = account.as_ref().map(|account| account.key.as_str());
             let (status, answer) = ask(facilitator, (method, &path, &body), key).await;
             let mut leaks = property.leaks(&format!("{path} {body}"), &answer);
+            if path.starts_with("/dashboard") && method == "GET" {
+                let (seen, page) = look(facilitator, &path, session.as_ref()).await;
+                if seen != status {
+                    faults.push(format!("{path} in a session of {who}: {seen} instead of {status}"));
+                }
+                leaks.extend(property.leaks(&path, &page));
+            }
             if path.starts_with("/i/") && method == "GET" {
                 // Whoever knows an invoice is told the names of its receipts, and nothing else.
                 leaks.retain(|secret| **secret != property.words["receipt"]);

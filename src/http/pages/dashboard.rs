@@ -316,11 +316,12 @@ where
     }
 }
 
-/// Who looks: the holder of the key in the request, or of the session that the browser keeps.
+/// Who looks: the holder of the session that the browser keeps, or else of the key in the request. What a browser sends in `Authorization`
+/// may be for a proxy in front.
 async fn caller(service: &Service, request: &HttpRequest) -> Result<Caller, Problem> {
-    match access::caller(service, auth::envelope(request)).await? {
-        Caller::Anonymous => session::resume(service, request).await,
-        caller @ Caller::Account { .. } => Ok(caller),
+    match session::resume(service, request).await? {
+        Some(caller) => Ok(caller),
+        None => access::caller(service, auth::envelope(request)).await,
     }
 }
 

@@ -1,5 +1,14 @@
 //! The dashboard: who sees what, and how a session begins and ends.
 
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex};
+
+use chrono::{DateTime, TimeDelta, Utc};
+use quittance::domain::account::{Caller, Scope};
+use quittance::domain::clock::Clock;
+use quittance::flow::session::{LASTS, Token};
+use quittance::flow::{self, Flows};
+use quittance::ledger::Ledger;
 use reqwest::Response;
 use reqwest::header::HeaderMap;
 use serde_json::{Value, json};
@@ -7,10 +16,9 @@ use serde_json::{Value, json};
 use super::{Answer, BROWSER, HOSTILE, get, header, path, start};
 use crate::support::chain::{Chain, ChainOptions};
 use crate::support::cli::{self, open_account};
-use crate::support::contract;
-use crate::support::database;
 use crate::support::facilitator::{Facilitator, NetworkOptions, Options};
 use crate::support::merchant::{Merchant, pay};
+use crate::support::{contract, database, flows};
 
 /// Sends the form of the page with a key, as a browser does.
 async fn sign_in(facilitator: &Facilitator, key: &str, headers: &[(&str, &str)]) -> Response {
@@ -24,6 +32,13 @@ async fn sign_in(facilitator: &Facilitator, key: &str, headers: &[(&str, &str)])
 /// The session that an answer has a browser keep.
 fn session(headers: &HeaderMap) -> String {
     header(headers, "set-cookie").split(';').next().expect("a cookie").to_owned()
+}
+
+/// Keeps everybody from reading payments until what it returns is dropped.
+async fn hold_payments(ledger: &Ledger) -> sqlx::Transaction<'static, sqlx::Postgres> {
+    let mut held = ledger.pool().begin().await.expect("the database answers");
+    sqlx::query("LOCK TABLE payments IN ACCESS EXCLUSIVE MODE").execute(&mut *held).await.expect("nobody else holds it");
+    held
 }
 
 async fn look(facilitator: &Facilitator, path: &str, session: &str) -> Answer {
@@ -68,18 +83,105 @@ async fn a_session_begins_with_a_key_and_ends_with_it() {
     let mut changed = session.clone();
     changed.pop();
     changed.push(if session.ends_with('0') { '1' } else { '0' });
-    assert_eq!(look(&facilitator, "/dashboard", &changed).await.0, 401, "somebody else's seal");
+    assert_eq!(look(&facilitator, "/dashboard", &changed).await.0, 401, "nobody has opened it");
+    assert_eq!(look(&facilitator, "/dashboard", &format!("{session}; {changed}")).await.0, 401, "one of them is somebody else's");
 
+    let other = self::session(sign_in(&facilitator, &account.key, &[]).await.headers());
     let url = format!("{}/dashboard/sign-out", facilitator.url);
     let left = facilitator.client().post(url).header("cookie", &session).send().await.expect("an answer");
     assert!(header(left.headers(), "set-cookie").starts_with("quittance_session=; Path=/dashboard; Max-Age=0;"));
+    assert_eq!(look(&facilitator, "/dashboard", &session).await.0, 401, "whoever has copied it has nothing");
+    assert_eq!(look(&facilitator, "/dashboard", &other).await.0, 200, "another one goes on");
     let key = account.key.split_once('.').expect("two halves").0;
     cli::run_well(&facilitator, &["api-key", "revoke", key]).await;
     assert_eq!(
-        look(&facilitator, "/dashboard", &session).await.0,
+        look(&facilitator, "/dashboard", &other).await.0,
         401,
         "the key is worth nothing, and so is what was opened with it"
     );
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_session_is_worth_nothing_from_its_end_on_and_in_a_copy_of_the_database() {
+    struct At(Mutex<DateTime<Utc>>);
+    impl Clock for At {
+        fn now(&self) -> DateTime<Utc> {
+            *self.0.lock().expect("nobody has panicked")
+        }
+    }
+    let ledger = database::ledger(&database::fresh().await).await;
+    let start = DateTime::from_timestamp(1_796_000_000, 0).expect("a time");
+    let clock = Arc::new(At(Mutex::new(start)));
+    let flows = Flows { clock: Arc::<At>::clone(&clock), ..flows::over(ledger.clone(), HashMap::new()) };
+    let (account, key) = flow::account::create(&ledger, &*clock, "somebody", Scope::Merchant).await.expect("an account");
+    let token = flows.open_session(&key).await.expect("the database answers").expect("a genuine key");
+    let whose = async |token: &Token| flows.resume_session(token).await.expect("the database answers").map(|(_, caller)| caller);
+    let genuine = Some(Caller::Account { account, scope: Scope::Merchant });
+
+    let kept = sqlx::query_scalar::<_, String>("SELECT encode(hash, 'hex') FROM sessions").fetch_one(ledger.pool()).await;
+    let copied = Token::parse(&kept.expect("the database answers")).expect("as long as one");
+    assert_eq!((whose(&token).await, whose(&copied).await), (genuine, None));
+    for (later, expected) in [(LASTS - TimeDelta::milliseconds(1), genuine), (LASTS, None), (TimeDelta::zero(), genuine)] {
+        *clock.0.lock().expect("nobody has panicked") = start + later;
+        assert_eq!(whose(&token).await, expected, "{later}");
+    }
+    flows.end_session(&token).await.expect("the database answers");
+    assert_eq!(whose(&token).await, None, "ended");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_a_browser_sends_for_a_proxy_hides_no_session() {
+    let (_chain, facilitator, _keys) = start().await;
+    let account = open_account(&facilitator, "merchant").await;
+    let session = session(sign_in(&facilitator, &account.key, &[("authorization", "Basic dTpw")]).await.headers());
+    let get = async |cookie: &str, authorization: &str| {
+        let request = facilitator.client().get(format!("{}/dashboard", facilitator.url)).header("accept", BROWSER);
+        let request = request.header("authorization", authorization).header("cookie", cookie);
+        let answer = request.send().await.expect("an answer");
+        contract::read_text("GET", answer).await.expect("text")
+    };
+
+    assert_eq!(get(&session, "Basic dTpw").await.0, 200);
+    let (status, page) = get("other=1", "Basic dTpw").await;
+    assert!(status == 401 && page.contains("type=\"password\""), "{page}");
+    assert_eq!(get(&session.replace('=', "=00"), &format!("Bearer {}", account.key)).await.0, 200, "a key opens it by itself");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_a_page_does_not_take_is_refused() {
+    let (_chain, facilitator, _keys) = start().await;
+    let account = open_account(&facilitator, "merchant").await;
+    let session = session(sign_in(&facilitator, &account.key, &[]).await.headers());
+
+    for path in ["", "/payments", "/invoices", "/transfers", "/webhooks"] {
+        assert_eq!(look(&facilitator, &format!("/dashboard{path}?account="), &session).await.0, 200, "{path}");
+        assert_eq!(look(&facilitator, &format!("/dashboard{path}?nonsense=1"), &session).await.0, 400, "{path}");
+    }
+    for path in ["?state=open", "?cursor=1", "/webhooks?state=active", "/payments/pay_1?cursor=1", "/payments?state=nonsense"] {
+        assert_eq!(look(&facilitator, &format!("/dashboard{path}"), &session).await.0, 400, "{path}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_overview_takes_one_connection_for_a_short_time() {
+    let chain = Chain::start(ChainOptions { block_time: 0.25, ..ChainOptions::default() }).await;
+    let database = database::fresh().await;
+    let facilitator = Facilitator::start(&Options::new(NetworkOptions::of(&chain), &database)).await;
+    let ledger = database::ledger(&database).await;
+    let account = open_account(&facilitator, "merchant").await;
+    let session = session(sign_in(&facilitator, &account.key, &[]).await.headers());
+    assert_eq!(look(&facilitator, "/dashboard", &session).await.0, 200);
+
+    let held = hold_payments(&ledger).await;
+    let both = tokio::join!(look(&facilitator, "/dashboard", &session), look(&facilitator, "/dashboard", &session));
+    drop(held);
+
+    let mut told = [both.0, both.1].map(|(status, headers, page)| {
+        (status, header(&headers, "retry-after").to_owned(), page.contains("an overview is being counted"))
+    });
+    told.sort();
+    assert_eq!(told, [(503, "1".to_owned(), false), (503, "1".to_owned(), true)], "too slow, and one too many");
+    assert_eq!(look(&facilitator, "/dashboard", &session).await.0, 200, "its place is free again");
 }
 
 #[tokio::test(flavor = "multi_thread")]
