@@ -30,13 +30,14 @@ async fn a_payment_is_told_from_its_acceptance_to_its_receipt() {
 
     let story = eventually("the end", PATIENCE, || async {
         let story = tell(&facilitator, &["payment", "show", &id]).await;
-        (story["state"] == "final" && story["receipt"]["revisions"].as_array()?.len() == 2).then_some(story)
+        let told = story["state"] == "final" && story["receipt"]["revisions"].as_array()?.len() == 2;
+        // The lane lets go of the signature when it looks at its slot again.
+        (told && story["signatureKept"] == false).then_some(story)
     })
     .await;
     let transaction = &chain.uses_of(&signed).await[0];
     assert_eq!((&story["money"], &story["provider"]), (&json!("with-recipient-for-good"), &json!(provider.id)), "{story}");
     assert_eq!(story["handedOut"]["to"], "idempotency-key");
-    assert_eq!(story["signatureKept"], false);
     let (attempt, transfer) = (&story["attempts"][0], &story["transfers"][0]);
     assert_eq!((&attempt["transaction"], &attempt["makesIt"]), (&json!(transaction), &json!(true)), "{story}");
     assert!(attempt["spentBlock"].is_u64(), "{story}");
