@@ -12,6 +12,8 @@ import { endWithUs } from '../../dev/lifetime.mjs';
 export const ROOT = fileURLToPath(new URL('../..', import.meta.url));
 export const CHART = join(ROOT, 'helm/quittance');
 
+const START_DEADLINE_MS = 60_000;
+
 const SECONDS = { s: 1, m: 60, h: 3_600 };
 
 /** Windows are not shortened below this, so that they hold several scrapes. */
@@ -47,9 +49,10 @@ export async function startPrometheus(targets, hurry = 1) {
   );
   endWithUs(server);
   let over = false;
+  const deadline = Date.now() + START_DEADLINE_MS;
   const exited = new Promise((resolve) => server.once('close', resolve)).then(() => (over = true));
   while (!(await fetch(`http://127.0.0.1:${port}/-/ready`).catch(() => null))?.ok) {
-    if (over) throw new Error('Prometheus does not start');
+    if (over || Date.now() > deadline) throw new Error('Prometheus does not start');
     await sleep(100);
   }
   const get = async (path) => {

@@ -187,7 +187,10 @@ async fn calls_of_strangers_that_run_ahead_wait_for_their_turns_and_those_with_a
 
     let done = facilitator.metric("quittance_grpc_requests_total{code=\"OK\"").await - before;
     let turns = began.elapsed().as_secs_f64() * 200.0;
-    assert!(done >= f64::from(CALLS), "{done}");
+    for code in ["UNAVAILABLE", "RESOURCE_EXHAUSTED"] {
+        let refused = facilitator.metric(&format!("quittance_grpc_requests_total{{code=\"{code}\"")).await;
+        assert_eq!(refused, 0.0, "{code}: they wait, and are not refused");
+    }
     assert!(done <= f64::from(CALLS) + 2.0 * CROWD as f64 + turns, "{done} where {turns} had their turns");
 }
 
