@@ -30,7 +30,7 @@ use chrono::TimeDelta;
 use quittance::app;
 use quittance::chain::Observed;
 use quittance::chain::evm::observe::{self, Entries, LogEntry};
-use quittance::config::{self, Environment};
+use quittance::config::{self, Environment, SigningKeys};
 use quittance::domain::block::{Block, Heights};
 use quittance::domain::ids::AccountId;
 use quittance::domain::network::Network;
@@ -124,7 +124,7 @@ async fn measure() -> [f64; REGISTERED.len()] {
     let key = std::env::temp_dir().join(format!("quittance-bench-key-{}", std::process::id()));
     std::fs::write(&key, format!("0x{}", "11".repeat(32))).expect("a file for a key");
     let text = CONFIGURATION.replace("KEY", key.to_str().expect("a path"));
-    let config = config::load_text(&text, &Environment::of_process()).expect("a configuration");
+    let config = config::load_text(&text, &Environment::of_process(), SigningKeys::Wanted).expect("a configuration");
     let network = config.networks[0].network.clone();
     for (rate, registered) in rates.iter_mut().zip(REGISTERED) {
         let ledger = database::ledger(&database::fresh().await).await;

@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# Installs what is missing: setup.sh [postgres] [node] [deny] [contract] [deploy] [browser]; without arguments the first two. Does nothing where all is
-# there.
+# Installs what is missing: setup.sh [postgres] [node] [deny] [contract] [kms] [deploy] [browser]; without arguments the first two. Does nothing where
+# all is there.
 source "$(dirname "${BASH_SOURCE[0]}")/env.sh"
 
 # Newer versions may judge differently, so everybody runs this one.
@@ -48,18 +48,24 @@ setup_deny() {
   return "$status"
 }
 
-# What judges the OpenAPI document and makes up requests from it, in an environment of Python's own.
-setup_contract() {
-  local environment="$TOOLS/contract" wanted=tests/contract/requirements.txt
+# The packages that a folder of tests wants, in an environment of Python's own: setup_python NAME.
+setup_python() {
+  local environment="$TOOLS/$1" wanted="tests/$1/requirements.txt"
   if ! cmp --silent "$wanted" "$environment/installed.txt"; then
     python3 -c 'import venv, sys; sys.exit(sys.version_info < (3, 10))' || fail "Python 3.10 or newer is needed, with venv"
-    say "installing schemathesis and openapi-spec-validator into $environment"
+    say "installing the packages of tests/$1 into $environment"
     rm -rf "$environment"
     python3 -m venv "$environment"
     "$environment/bin/pip" install --quiet --disable-pip-version-check --require-hashes --requirement "$wanted"
     cp "$wanted" "$environment/installed.txt"
   fi
 }
+
+# What judges the OpenAPI document and makes up requests from it.
+setup_contract() { setup_python contract; }
+
+# AWS KMS, as others have it.
+setup_kms() { setup_python kms; }
 
 # Installs a program of Go's in exactly this version, unless it is there: setup_go_program NAME PACKAGE VERSION.
 setup_go_program() {
@@ -109,7 +115,7 @@ setup_browser() {
 [ $# -gt 0 ] || set -- postgres node
 for part in "$@"; do
   case $part in
-    postgres | node | deny | contract | deploy | browser) "setup_$part" ;;
-    *) fail "setup.sh [postgres] [node] [deny] [contract] [deploy] [browser]" ;;
+    postgres | node | deny | contract | kms | deploy | browser) "setup_$part" ;;
+    *) fail "setup.sh [postgres] [node] [deny] [contract] [kms] [deploy] [browser]" ;;
   esac
 done

@@ -8,6 +8,9 @@ scripts/setup.sh
 say '--- cargo test'
 cargo test --locked "${PACKAGES[@]}"
 
+say '--- keys in AWS KMS'
+scripts/test-kms.sh
+
 say '--- contracts'
 node contracts/build.mjs --check
 node contracts/check-simulator.mjs

@@ -15,7 +15,7 @@ use crate::api::Service;
 use crate::chain::evm::EvmChain;
 use crate::chain::solana::SolanaChain;
 use crate::chain::{Chain, ChainError, Chains};
-use crate::config::{Config, FamilyConfig, NetworkConfig, SignerConfig};
+use crate::config::{Config, FamilyConfig, NetworkConfig, SigningKeys};
 use crate::domain::clock::{Clock, SystemClock};
 use crate::flow::availability::Availability;
 use crate::flow::discovery::Discovery;
@@ -25,8 +25,8 @@ use crate::flow::turns::Turns;
 use crate::flow::waiting::Waiting;
 use crate::flow::{Bells, Flows, Patience, Policy};
 use crate::http::Operations;
-use crate::keys::{KeyError, MessageKey, MessageSigner, NamedMessageSigner, NamedSigner, SettlementKey, SettlementSigner};
-use crate::lane::Lane;
+use crate::keys::KeyError;
+use crate::lane::{Lane, abandoned};
 use crate::ledger::private::{PrivateCluster, PrivateClusterError};
 use crate::ledger::{Ledger, LedgerError};
 use crate::metrics::{Metrics, NetworkLabels};
@@ -38,6 +38,7 @@ use crate::webhook::reach::Reach;
 use crate::worker;
 
 pub mod receipt_keys;
+mod signers;
 
 use receipt_keys::ReceiptKeysError;
 
@@ -52,6 +53,12 @@ pub enum Role {
     Watcher,
     /// Does what belongs to no network.
     Worker,
+}
+
+/// Which secrets of signers replicas need that do this. Strangers reach the API, and lanes alone sign.
+#[must_use]
+pub fn signing_keys(roles: &BTreeSet<Role>) -> SigningKeys {
+    if roles.contains(&Role::Lane) { SigningKeys::Wanted } else { SigningKeys::Unwanted }
 }
 
 /// Why the service did not start, or did not end well.
@@ -75,12 +82,12 @@ pub enum AppError {
         name: String,
         /// Why.
         #[source]
-        source: KeyError,
+        source: Box<KeyError>,
     },
     /// The keys of receipts.
     #[error(transparent)]
     ReceiptKeys(#[from] ReceiptKeysError),
-    /// The client for nodes or for webhooks.
+    /// The client for nodes, keepers of keys or webhooks.
     #[error("connections cannot be made")]
     Client(#[from] reqwest::Error),
     /// An address to listen on.
@@ -169,34 +176,23 @@ pub fn chains(config: &Config, metrics: &Arc<Metrics>) -> Result<Chains, AppErro
         chains.push(match &network.family {
             FamilyConfig::Evm(family) => {
                 let client = reqwest::Client::builder().pool_idle_timeout(Duration::from_secs(30)).tcp_nodelay(true).build()?;
-                Arc::new(EvmChain::new(network, family, signers(network)?, &client, Arc::clone(metrics))?)
+                Arc::new(EvmChain::new(
+                    network,
+                    family,
+                    signers::settling(network, config.signing_keys)?,
+                    &client,
+                    Arc::clone(metrics),
+                )?)
             }
-            FamilyConfig::Solana(family) => {
-                Arc::new(SolanaChain::new(network, *family, message_signers(network)?, Arc::clone(metrics)))
-            }
+            FamilyConfig::Solana(family) => Arc::new(SolanaChain::new(
+                network,
+                *family,
+                signers::of_messages(network, config.signing_keys)?,
+                Arc::clone(metrics),
+            )),
         });
     }
     Ok(Chains::new(chains))
-}
-
-fn signers(network: &NetworkConfig) -> Result<Vec<NamedSigner>, AppError> {
-    let read = |signer: &SignerConfig| {
-        let key = SettlementKey::parse(&signer.key).map_err(|source| key_error(network, signer, source))?;
-        Ok((signer.name.clone(), Arc::new(key) as Arc<dyn SettlementSigner>))
-    };
-    network.signers.iter().map(read).collect()
-}
-
-fn message_signers(network: &NetworkConfig) -> Result<Vec<NamedMessageSigner>, AppError> {
-    let read = |signer: &SignerConfig| {
-        let key = MessageKey::parse(&signer.key).map_err(|source| key_error(network, signer, source))?;
-        Ok((signer.name.clone(), Arc::new(key) as Arc<dyn MessageSigner>))
-    };
-    network.signers.iter().map(read).collect()
-}
-
-fn key_error(network: &NetworkConfig, signer: &SignerConfig, source: KeyError) -> AppError {
-    AppError::Key { network: network.network.to_string(), name: signer.name.clone(), source }
 }
 
 /// A listener at work.
@@ -394,6 +390,10 @@ fn start_tasks(config: &Config, roles: &BTreeSet<Role>, flows: &Arc<Flows>, supe
                 });
             }
         }
+    }
+    if roles.contains(&Role::Lane) {
+        let looking = Arc::clone(flows);
+        supervisor.run("abandoned", move |stop| abandoned::run(Arc::clone(&looking), stop));
     }
     if roles.contains(&Role::Worker) {
         let client = Webhooks::new(reach(config))?;

@@ -31,6 +31,9 @@ pub mod solana;
 
 use self::address::{Payable, Proof};
 
+/// What signers sign when they are asked whether they would. It is the message of no transaction, and its hash that of none.
+const SIGNING_PROBE: &[u8] = b"Quittance asks whether this signer would sign.";
+
 /// What an adapter can do. Constant for the life of the process.
 #[derive(Debug, Clone)]
 pub struct Profile {
@@ -426,6 +429,9 @@ pub trait Chain: Send + Sync {
 
     /// Hands signed bytes to the network. Safe to repeat with the same bytes.
     async fn broadcast(&self, raw: &[u8]) -> Broadcast;
+
+    /// Has a signer sign something that is worth nothing to anybody, to see whether it would sign a payment.
+    async fn check_signer(&self, name: &str) -> Result<(), ChainError>;
 
     /// What a signer holds of the native unit.
     async fn signer_balance(&self, name: &str) -> Result<u128, ChainError>;

@@ -5,8 +5,8 @@ use std::fmt;
 use serde::Serialize;
 use serde::ser::{SerializeStruct, Serializer};
 
-use crate::chain::Chain;
-use crate::config::{Config, NetworkConfig};
+use crate::chain::{Chain, ChainError};
+use crate::config::{Config, NetworkConfig, SigningKeys};
 use crate::domain::clock::{Clock, SystemClock};
 use crate::domain::network::Family;
 use crate::ledger::orders::{Halt, Halts};
@@ -153,7 +153,7 @@ async fn check_network(chain: &dyn Chain, config: &Config) -> Vec<Finding> {
     let unit = profile.network.family().native_unit();
     for signer in &profile.signers {
         let subject = format!("{subject} signer {}", signer.name);
-        findings.push(match chain.signer_balance(&signer.name).await {
+        findings.push(match look_at_signer(chain, &signer.name, config.signing_keys).await {
             Err(error) => bad(&subject, &error),
             Ok(balance) if balance < floor => Finding {
                 subject,
@@ -163,6 +163,14 @@ async fn check_network(chain: &dyn Chain, config: &Config) -> Vec<Finding> {
         });
     }
     findings
+}
+
+/// What a signer holds, once it has shown that it signs, if that is this replica's business.
+async fn look_at_signer(chain: &dyn Chain, name: &str, signing_keys: SigningKeys) -> Result<u128, ChainError> {
+    if signing_keys == SigningKeys::Wanted {
+        chain.check_signer(name).await?;
+    }
+    chain.signer_balance(name).await
 }
 
 /// Looks at each node by itself: reads are answered by one that is right, so nobody else says which of several is not.

@@ -13,7 +13,7 @@ use clap::{Args, Parser, Subcommand};
 
 use crate::app::{self, AppError, OpenLedger, Role};
 use crate::chain::{Chain, ChainError};
-use crate::config::{self, Config, ConfigErrors};
+use crate::config::{self, Config, ConfigErrors, SigningKeys};
 use crate::domain::account::Scope;
 use crate::domain::clock::{Clock, SystemClock};
 use crate::domain::ids::{AccountId, ApiKeyId, PaymentId};
@@ -74,6 +74,9 @@ enum Command {
         config: ConfigFile,
         #[command(flatten)]
         output: Output,
+        /// What the replica does that is looked at; everything by default. Without `lane` the keys of signers are left alone.
+        #[arg(long, value_delimiter = ',', value_enum)]
+        roles: Vec<Role>,
     },
     /// Brings the schema of the database up to date.
     Migrate {
@@ -285,13 +288,13 @@ impl Cli {
 impl Command {
     async fn run(self) -> Result<ExitCode, CommandError> {
         match self {
-            Self::Serve { config, roles } => serve(&config, roles).await?,
-            Self::Check { config, output } => return check(&config, output).await,
+            Self::Serve { config, roles: said } => serve(&config, roles(said)).await?,
+            Self::Check { config, output, roles: said } => return check(&config, output, &roles(said)).await,
             Self::Restored { config } => {
                 with_ledger(&config, async |ledger| Ok(ledger.distrust(SystemClock.now()).await?)).await?;
                 println!("what the networks show up to the next start counts as told");
             }
-            Self::Migrate { config } => app::migrate(&config.load()?).await?,
+            Self::Migrate { config } => app::migrate(&config.load(SigningKeys::Unwanted)?).await?,
             Self::Account(AccountCommand::Create { config, name, scope }) => {
                 with_ledger(&config, async |ledger| {
                     let (account, key) = account::create(&ledger, &SystemClock, &name, scope).await?;
@@ -365,13 +368,19 @@ fn revoked(time: Option<DateTime<Utc>>) -> String {
 }
 
 impl ConfigFile {
-    fn load(&self) -> Result<Config, ConfigErrors> {
-        config::load(self.config.as_deref())
+    fn load(&self, signing_keys: SigningKeys) -> Result<Config, ConfigErrors> {
+        config::load(self.config.as_deref(), signing_keys)
     }
 }
 
-async fn serve(config: &ConfigFile, roles: Vec<Role>) -> Result<(), CommandError> {
-    let config = config.load()?;
+/// What a replica does, which is everything if nothing is said.
+fn roles(said: Vec<Role>) -> BTreeSet<Role> {
+    let all = [Role::Api, Role::Lane, Role::Watcher, Role::Worker];
+    if said.is_empty() { all.into_iter().collect() } else { said.into_iter().collect() }
+}
+
+async fn serve(config: &ConfigFile, roles: BTreeSet<Role>) -> Result<(), CommandError> {
+    let config = config.load(app::signing_keys(&roles))?;
     telemetry::init(&config.log)?;
     if let Err(error) = crate::keys::forbid_core_files() {
         tracing::warn!(error = %ErrorChain(&error), "core files could not be forbidden; one would hold keys");
@@ -379,13 +388,11 @@ async fn serve(config: &ConfigFile, roles: Vec<Role>) -> Result<(), CommandError
     if let Err(error) = crate::files::raise_limit() {
         tracing::warn!(error = %ErrorChain(&error), "the limit of open files could not be raised");
     }
-    let all = [Role::Api, Role::Lane, Role::Watcher, Role::Worker];
-    let roles: BTreeSet<_> = if roles.is_empty() { all.into_iter().collect() } else { roles.into_iter().collect() };
     Ok(app::serve(config, roles).await?)
 }
 
-async fn check(config: &ConfigFile, output: Output) -> Result<ExitCode, CommandError> {
-    let report = crate::check::check(&config.load()?).await;
+async fn check(config: &ConfigFile, output: Output, roles: &BTreeSet<Role>) -> Result<ExitCode, CommandError> {
+    let report = crate::check::check(&config.load(app::signing_keys(roles))?).await;
     output.tell(&report);
     Ok(if report.is_sound() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
@@ -395,15 +402,15 @@ async fn with_ledger<T>(
     config: &ConfigFile,
     work: impl AsyncFnOnce(Ledger) -> Result<T, CommandError>,
 ) -> Result<T, CommandError> {
-    with_loaded(&config.load()?, work).await
+    with_loaded(&config.load(SigningKeys::Unwanted)?, work).await
 }
 
-/// The same with everything else that the service consists of. No node was asked anything yet.
+/// The same with everything else that the service consists of but keys of signers. No node was asked anything yet.
 async fn with_flows<T>(
     config: &ConfigFile,
     work: impl AsyncFnOnce(Arc<Flows>) -> Result<T, CommandError>,
 ) -> Result<T, CommandError> {
-    let config = config.load()?;
+    let config = config.load(SigningKeys::Unwanted)?;
     with_loaded(&config, async |ledger| work(Arc::new(app::flows(&config, ledger, app::metrics(&config))?)).await).await
 }
 

@@ -19,6 +19,7 @@ mod reconcile;
 mod rpc;
 mod secret;
 mod server;
+mod signers;
 mod sources;
 mod table;
 mod value;
@@ -28,13 +29,14 @@ use std::path::Path;
 
 pub use discovery::{Discovery, Listing};
 pub use limits::Limits;
-pub use network::{CostLimits, EvmConfig, FamilyConfig, Finality, NetworkConfig, SignerConfig, SolanaConfig, Watch};
+pub use network::{CostLimits, EvmConfig, FamilyConfig, Finality, NetworkConfig, SolanaConfig, Watch};
 pub use problem::{ConfigErrors, ConfigProblem, Fault};
 pub use proxies::{Proxies, ProxyHeader};
 pub use receipts::Receipts;
 pub use reconcile::Reconcile;
 pub use rpc::RpcUrl;
 pub use server::{Access, Database, Log, LogFormat, Pages, Server};
+pub use signers::{AwsKmsConfig, AwsWay, GcpKmsConfig, KeyConfig, RemoteConfig, SignerConfig, SigningKeys};
 pub use sources::Environment;
 pub use webhooks::Webhooks;
 
@@ -48,6 +50,8 @@ pub struct Config {
     pub server: Server,
     /// Where the ledger is.
     pub database: Database,
+    /// Whether the keys of signers were wanted.
+    pub signing_keys: SigningKeys,
     /// The networks it serves, in the order of the file. At least one.
     pub networks: Vec<NetworkConfig>,
     /// How receipts are signed.
@@ -68,9 +72,9 @@ pub struct Config {
 ///
 /// # Errors
 /// Every problem there is. See [`ConfigErrors`].
-pub fn load(file: Option<&Path>) -> Result<Config, ConfigErrors> {
+pub fn load(file: Option<&Path>, signing_keys: SigningKeys) -> Result<Config, ConfigErrors> {
     let file = file.map(File::read).transpose().map_err(ConfigErrors::from)?;
-    read(file, &Environment::of_process())
+    read(file, &Environment::of_process(), signing_keys)
 }
 
 /// Reads the settings from the text of a file and from `environment`, without looking at anything else but the files and
@@ -78,13 +82,13 @@ pub fn load(file: Option<&Path>) -> Result<Config, ConfigErrors> {
 ///
 /// # Errors
 /// Every problem there is. See [`ConfigErrors`].
-pub fn load_text(text: &str, environment: &Environment) -> Result<Config, ConfigErrors> {
-    read(Some(File::named("configuration", text)), environment)
+pub fn load_text(text: &str, environment: &Environment, signing_keys: SigningKeys) -> Result<Config, ConfigErrors> {
+    read(Some(File::named("configuration", text)), environment, signing_keys)
 }
 
-fn read(file: Option<File>, environment: &Environment) -> Result<Config, ConfigErrors> {
+fn read(file: Option<File>, environment: &Environment, signing_keys: SigningKeys) -> Result<Config, ConfigErrors> {
     let document = Document::merge(file, environment).map_err(ConfigErrors::from)?;
-    let report = Report::new(&document, environment);
+    let report = Report::new(&document, environment, signing_keys);
     let config = config(&Table::root(&document.tree, &report));
     report.refuse_unknown_keys(&document.tree);
     report.conclude(config)
@@ -103,6 +107,7 @@ fn config(root: &Table) -> Result<Config, Reported> {
     Ok(Config {
         server: server?,
         database: database?,
+        signing_keys: root.report.signing_keys,
         networks: networks?,
         receipts: receipts?,
         webhooks: webhooks?,

@@ -1,7 +1,8 @@
 //! Keys that pay for settlements.
 //!
-//! A key signs hashes of transactions and does nothing else. It never leaves this module: no accessor, no `Display`, and `Debug`
-//! shows the address. Receipts are signed by other keys.
+//! A key signs hashes of transactions, or messages on Solana, and does nothing else. One in memory never leaves this module: no accessor, no
+//! `Display`, and `Debug` shows the address. One that somebody else keeps is asked for signatures ([`remote`], [`aws`], [`gcp`]). Whoever
+//! signs, a [`Named`] signer gives out no signature but one of its own account. Receipts are signed by other keys.
 
 use std::fmt;
 use std::sync::Arc;
@@ -16,37 +17,73 @@ use secrecy::{ExposeSecret, SecretString};
 
 use crate::domain::address::{Address, decode_base58_pair, decode_hex};
 
-/// Signs the transactions of one account. Implemented by a key in memory, with room for keys that live elsewhere.
+pub mod aws;
+mod ecdsa;
+pub mod gcp;
+pub mod keeper;
+pub mod remote;
+
+/// Signs the transactions of one account, in memory or elsewhere.
 #[async_trait]
 pub trait SettlementSigner: fmt::Debug + Send + Sync {
-    /// The account that pays.
-    fn address(&self) -> [u8; 20];
-
-    /// Signs the hash of a transaction.
+    /// Signs the hash of a transaction: `r` and `s`, which nobody has looked at yet.
     ///
     /// # Errors
     /// The key is out of reach, or refuses.
-    async fn sign(&self, hash: B256) -> Result<Signature, KeyError>;
+    async fn sign(&self, hash: B256) -> Result<[u8; 64], KeyError>;
 }
 
-/// A signer under the operator's name for it.
-pub type NamedSigner = (String, Arc<dyn SettlementSigner>);
-
-/// Signs the messages of one account on Solana.
+/// Signs the messages of one account on Solana, in memory or elsewhere.
 #[async_trait]
 pub trait MessageSigner: fmt::Debug + Send + Sync {
-    /// The account that pays.
-    fn address(&self) -> [u8; 32];
-
-    /// Signs a message (Ed25519).
+    /// Signs a message (Ed25519). Nobody has looked at the signature yet.
     ///
     /// # Errors
     /// The key is out of reach, or refuses.
     async fn sign(&self, message: &[u8]) -> Result<[u8; 64], KeyError>;
 }
 
-/// A signer of messages under the operator's name for it.
-pub type NamedMessageSigner = (String, Arc<dyn MessageSigner>);
+/// A signer as its network knows it.
+#[derive(Debug)]
+pub struct Named<A, K: ?Sized> {
+    /// The operator's name for it.
+    pub name: String,
+    /// The account that pays.
+    pub address: A,
+    /// Its key, where this process signs.
+    pub key: Option<Arc<K>>,
+}
+
+/// A signer of an EVM network.
+pub type NamedSigner = Named<[u8; 20], dyn SettlementSigner>;
+
+/// A signer of a cluster of Solana.
+pub type NamedMessageSigner = Named<[u8; 32], dyn MessageSigner>;
+
+impl NamedSigner {
+    /// Signs the hash of a transaction.
+    ///
+    /// # Errors
+    /// There is no signature, or it is not this account's.
+    pub async fn sign(&self, hash: B256) -> Result<Signature, KeyError> {
+        let signature = self.key.as_ref().ok_or(KeyError::NotHere)?.sign(hash).await?;
+        ecdsa::made_by(self.address, hash, &signature).ok_or(KeyError::OtherKey(Address::Evm(self.address)))
+    }
+}
+
+impl NamedMessageSigner {
+    /// Signs a message.
+    ///
+    /// # Errors
+    /// There is no signature, or it is not this account's.
+    pub async fn sign(&self, message: &[u8]) -> Result<[u8; 64], KeyError> {
+        let signature = self.key.as_ref().ok_or(KeyError::NotHere)?.sign(message).await?;
+        let key = ed25519_dalek::VerifyingKey::from_bytes(&self.address);
+        let is_its_own =
+            key.is_ok_and(|key| key.verify_strict(message, &ed25519_dalek::Signature::from_bytes(&signature)).is_ok());
+        if is_its_own { Ok(signature) } else { Err(KeyError::OtherKey(Address::Solana(self.address))) }
+    }
+}
 
 /// A key in the memory of this process. It is overwritten when it is dropped.
 #[derive(Clone)]
@@ -64,14 +101,16 @@ impl MessageKey {
         let bytes = decode_base58_pair(secret.expose_secret().trim()).map(Zeroizing::new).ok_or(KeyError::NotAKeypair)?;
         ed25519_dalek::SigningKey::from_keypair_bytes(&bytes).map(Self).map_err(|_| KeyError::NotAKeypair)
     }
+
+    /// The account that pays.
+    #[must_use]
+    pub fn address(&self) -> [u8; 32] {
+        self.0.verifying_key().to_bytes()
+    }
 }
 
 #[async_trait]
 impl MessageSigner for MessageKey {
-    fn address(&self) -> [u8; 32] {
-        self.0.verifying_key().to_bytes()
-    }
-
     async fn sign(&self, message: &[u8]) -> Result<[u8; 64], KeyError> {
         use ed25519_dalek::Signer as _;
         Ok(self.0.sign(message).to_bytes())
@@ -96,9 +135,52 @@ pub enum KeyError {
     /// Zero, or not below the order of the curve.
     #[error("not a private key of secp256k1")]
     NotOnCurve,
-    /// The signer failed.
+    /// The curve's arithmetic failed, which does not happen with a valid key.
     #[error("signing failed")]
     Signing(#[source] Box<alloy::signers::Error>),
+    /// The key is another one than the configuration says.
+    #[error("the key is that of {found}, and not of {configured}")]
+    OtherAddress {
+        /// Whose key it is.
+        found: Address,
+        /// Whose it should be.
+        configured: Address,
+    },
+    /// Another signer of the network has the same account.
+    #[error("signer {0} has the same account")]
+    SameAccount(String),
+    /// Nobody says whose account it is.
+    #[error("its address is not configured")]
+    NoAddress,
+    /// The replica does not sign.
+    #[error("this replica has no keys of signers")]
+    NotHere,
+    /// Whoever keeps the key was not heard.
+    #[error("the signer did not answer")]
+    Unanswered(#[source] reqwest::Error),
+    /// Whoever keeps the key could not do anything at that moment.
+    #[error("the signer is out of order: status {0}")]
+    OutOfOrder(u16),
+    /// Whoever keeps the key does not sign for us.
+    #[error("the signer refused: status {status} {code}")]
+    Refused {
+        /// The status of its answer.
+        status: u16,
+        /// Its word for why, if it is one.
+        code: String,
+    },
+    /// The answer is no signature.
+    #[error("the signer's answer cannot be read")]
+    Unreadable,
+    /// The signature is somebody else's, or over something else.
+    #[error("the signature is not that of {0}")]
+    OtherKey(Address),
+    /// Nothing shows the keeper of the key who we are.
+    #[error("there are no credentials for the signer")]
+    Credentials(#[source] Box<Self>),
+    /// The file with the token that opens the way to credentials.
+    #[error("the token of the credentials cannot be read")]
+    Token(#[source] std::io::Error),
 }
 
 impl SettlementKey {
@@ -119,24 +201,13 @@ impl SettlementKey {
     pub fn address(&self) -> [u8; 20] {
         self.0.address().into_array()
     }
-
-    /// Signs the hash of a transaction.
-    ///
-    /// # Errors
-    /// The curve's arithmetic failed, which does not happen with a valid key.
-    pub fn sign_transaction_hash(&self, hash: B256) -> Result<Signature, KeyError> {
-        self.0.sign_hash_sync(&hash).map_err(|error| KeyError::Signing(Box::new(error)))
-    }
 }
 
 #[async_trait]
 impl SettlementSigner for SettlementKey {
-    fn address(&self) -> [u8; 20] {
-        Self::address(self)
-    }
-
-    async fn sign(&self, hash: B256) -> Result<Signature, KeyError> {
-        self.sign_transaction_hash(hash)
+    async fn sign(&self, hash: B256) -> Result<[u8; 64], KeyError> {
+        let signature = self.0.sign_hash_sync(&hash).map_err(|error| KeyError::Signing(Box::new(error)))?;
+        Ok(ecdsa::bytes(&signature))
     }
 }
 
@@ -191,12 +262,29 @@ mod tests {
             "28ef61340bd939bc2195fe537567866003e1a15d3c71ff63e1590620aa636276",
             "67cbe9d8997f761aecb703304b3800ccf555c9f3dc64214b297fb1966a3b6d83",
         );
-        let signer: Box<dyn SettlementSigner> = Box::new(key(KEY).unwrap());
+        let key = key(KEY).unwrap();
+        let signer = NamedSigner { name: "base-1".to_owned(), address: key.address(), key: Some(Arc::new(key)) };
 
         let signature = signer.sign(hash).await.unwrap();
 
         assert_eq!((format!("{:x}", signature.r()).as_str(), format!("{:x}", signature.s()).as_str()), (r, s));
-        assert_eq!(signature.recover_address_from_prehash(&hash).unwrap().into_array(), signer.address());
+        assert_eq!(signature.recover_address_from_prehash(&hash).unwrap().into_array(), signer.address);
+    }
+
+    #[tokio::test]
+    async fn no_signature_is_given_out_but_the_account_s_own() {
+        let named = |address| NamedSigner { name: "base-1".to_owned(), address, key: Some(Arc::new(key(KEY).unwrap())) };
+        assert!(named(key(KEY).unwrap().address()).sign(B256::ZERO).await.is_ok());
+        assert!(
+            matches!(named([7; 20]).sign(B256::ZERO).await, Err(KeyError::OtherKey(Address::Evm(address))) if address == [7; 20])
+        );
+
+        let pair = ed25519_dalek::SigningKey::from_bytes(&[7; 32]);
+        let address = pair.verifying_key().to_bytes();
+        let named =
+            |address| NamedMessageSigner { name: "solana-1".to_owned(), address, key: Some(Arc::new(MessageKey(pair.clone()))) };
+        assert!(named(address).sign(b"message").await.is_ok());
+        assert!(matches!(named([7; 32]).sign(b"message").await, Err(KeyError::OtherKey(_))));
     }
 
     #[test]

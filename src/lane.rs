@@ -12,7 +12,7 @@ use chrono::{DateTime, Utc};
 use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 
-use crate::chain::{BuildError, Chain, ChainError, Nonces, Recheck, SignerProfile, SlotOrder};
+use crate::chain::{BuildError, Chain, ChainError, Nonces, Recheck, SignerProfile};
 use crate::config::CostLimits;
 use crate::domain::ids::{PaymentId, SubmissionId};
 use crate::domain::network::Network;
@@ -29,8 +29,12 @@ use crate::ledger::submissions::{OpenSlot, Opened};
 use crate::metrics::SubmissionKind;
 use crate::telemetry::ErrorChain;
 
+pub mod abandoned;
 mod care;
 mod messages;
+mod signing;
+
+use signing::Heard;
 
 /// Between two turns while something is under way; rows of other replicas are noticed at this pace too.
 const TURN: Duration = Duration::from_millis(100);
@@ -64,6 +68,8 @@ pub struct Lane {
     /// Whether the ledger was found to know all that the signer has sent.
     compared: bool,
     funds: Option<Funds>,
+    /// Whether the signer signs.
+    heard: Heard,
     /// What the open slots may still take of them.
     committed: u128,
     /// What the last transaction may have cost, if even for a single payment that could not be paid.
@@ -100,6 +106,8 @@ enum LaneError {
     OverBudget(Vec<PaymentId>),
     #[error("the signer cannot pay for the transaction")]
     Penniless,
+    #[error("the signer does not sign")]
+    SignerAway,
     #[error("a turn took too long")]
     TooLong,
 }
@@ -132,6 +140,7 @@ impl Lane {
             fence: None,
             compared: false,
             funds: None,
+            heard: Heard::default(),
             committed: 0,
             lacking: 0,
         }
@@ -213,6 +222,7 @@ impl Lane {
             funds.balance = funds.balance.saturating_sub(self.committed.saturating_sub(committed));
         }
         self.committed = committed;
+        self.ask_signer().await;
         let funds = self.watch_balance().await?;
         self.sent.retain(|slot, _| slots.iter().any(|open| open.id == *slot));
         // Where nodes are so slow that a turn ends before all slots had theirs, the next one begins with those that had none.
@@ -250,7 +260,7 @@ impl Lane {
                 Ok(()) => {}
             }
         }
-        if !self.may_open(slots.len()) || funds.short && self.has_able_neighbour().await? {
+        if self.heard.is_away || !self.may_open(slots.len()) || funds.short && self.has_able_neighbour().await? {
             return Ok(0);
         }
         Ok(usize::from(self.open(lease, cursor).await?))
@@ -326,8 +336,7 @@ impl Lane {
 
     /// Signs and commits a slot, unless one of the payments was withdrawn in this moment. Only then may the bytes be sent.
     async fn commit_slot(&mut self, lease: &Lease, place: Place, payments: &[Sendable]) -> Result<(Opened, Vec<u8>), LaneError> {
-        let order = SlotOrder { signer: &self.signer.name, place: &place, outbid: None };
-        let attempt = self.chain.build(order, payments).await?;
+        let attempt = self.build(&place, None, payments).await?;
         // Those that came at once were all let in before the first of them was counted.
         let excess = self.flows.over_budget(&self.network, attempt.cost_expected, payments).await?;
         if !excess.is_empty() {
@@ -447,7 +456,7 @@ impl Lane {
         self.chain.nonces().ok_or_else(missing)
     }
 
-    /// Whether another lane of the network has the funds that this one lacks.
+    /// Whether another lane of the network can pay for what this one cannot.
     async fn has_able_neighbour(&self) -> Result<bool, LaneError> {
         let standing = self.flows.availability.of(&self.flows.ledger, &self.network).await?;
         let signers = &self.chain.profile().signers;
@@ -464,8 +473,8 @@ impl Lane {
         Ok(self.watch_balance().await?.balance >= needed)
     }
 
-    /// Notes now and then what the signer holds, and whether that may not last for another hour at the present rate, or was not
-    /// enough for a payment that waits.
+    /// Notes now and then whether the signer signs, what it holds, and whether that may not last for another hour at the present rate, or
+    /// was not enough for a payment that waits.
     async fn watch_balance(&mut self) -> Result<Funds, LaneError> {
         if let Some(funds) = self.funds.filter(|funds| funds.read_at.elapsed() < BALANCE_READ) {
             return Ok(funds);
@@ -481,7 +490,7 @@ impl Lane {
         }
         self.flows.metrics.signer_balance(&self.network, &self.signer.name, balance, short);
         let SignerProfile { name, address } = self.signer.clone();
-        let record = SignerRecord { address, name, balance, short };
+        let record = SignerRecord { address, name, balance, short, away: self.heard.is_away };
         self.flows.ledger.note_signer(&self.network, &record).await?;
         let funds = Funds { balance, short, read_at: Instant::now() };
         self.funds = Some(funds);

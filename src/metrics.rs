@@ -15,8 +15,8 @@ use prometheus::{Gauge, GaugeVec, Registry, TextEncoder};
 
 pub use catalogue::{CATALOGUE, MetricDoc, MetricKind};
 pub use outcome::{
-    Broadcast, ConnectionState, DeliveryState, LimitedBy, ListingOutcome, PaidBy, RpcOutcome, Settlement, StatusClass,
-    SubmissionKind, TransferOutcome, Verification, WebhookAttempt,
+    Broadcast, ConnectionState, DeliveryState, LimitedBy, ListingOutcome, PaidBy, RpcOutcome, Settlement, SignerFailure,
+    StatusClass, SubmissionKind, TransferOutcome, Verification, WebhookAttempt,
 };
 
 use catalogue::Catalogue;
@@ -159,6 +159,22 @@ impl Metrics {
     /// A transaction was signed that is expected to cost this much.
     pub fn settlement_cost(&self, network: &Network, wei: u128) {
         self.series.settlement_cost.with_label_values(&[self.network(network)]).inc_by(rough(wei));
+    }
+
+    /// So many submissions are those of signers that are configured no more.
+    pub fn submissions_abandoned(&self, network: &Network, submissions: u64) {
+        self.set(&self.series.submission_abandoned, network, rough(submissions.into()));
+    }
+
+    /// Whether a signer does not sign.
+    pub fn signer_away(&self, network: &Network, signer: &str, is_away: bool) {
+        self.series.signer_away.with_label_values(&self.signer(network, signer)).set(truth(is_away));
+    }
+
+    /// A signer did not sign.
+    pub fn signer_failed(&self, network: &Network, signer: &str, failure: SignerFailure) {
+        let [network, signer] = self.signer(network, signer);
+        self.series.signer_errors.with_label_values(&[network, signer, failure.label()]).inc();
     }
 
     /// What a signer holds, and whether that is too little.
@@ -391,6 +407,7 @@ impl Metrics {
     fn start_network_at_zero(&self, network: &str) {
         let series = &self.series;
         for gauges in [
+            &series.submission_abandoned,
             &series.network_available,
             &series.network_halted,
             &series.network_stuck,
@@ -441,11 +458,15 @@ impl Metrics {
     }
 
     fn start_signer_at_zero(&self, network: &str, signer: &str) {
-        for gauges in [&self.series.submission_in_flight, &self.series.signer_balance, &self.series.signer_short] {
+        let series = &self.series;
+        for gauges in [&series.submission_in_flight, &series.signer_balance, &series.signer_short, &series.signer_away] {
             gauges.with_label_values(&[network, signer]);
         }
+        for failure in SignerFailure::ALL {
+            series.signer_errors.with_label_values(&[network, signer, failure.label()]);
+        }
         for kind in SubmissionKind::ALL {
-            self.series.submissions.with_label_values(&[network, signer, kind.label()]);
+            series.submissions.with_label_values(&[network, signer, kind.label()]);
         }
     }
 }

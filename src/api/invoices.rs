@@ -21,6 +21,7 @@ use crate::domain::network::{Family, Network};
 use crate::domain::payment::SCHEME_EXACT;
 use crate::domain::schema::Decimal;
 use crate::flow::Flows;
+use crate::flow::availability::FeePayers;
 use crate::flow::invoice::{ChangeError, Order, OrderError};
 use crate::flow::receipt::ReceiptLine;
 use crate::ledger::invoices::{Invoice, InvoiceFilter};
@@ -313,13 +314,13 @@ pub struct Page {
 }
 
 /// Writes an invoice down. What is due is asked for, and not what was asked for once; of what is paid or over, nothing.
-fn view(flows: &Flows, invoice: &Invoice, transfers: Option<Vec<OwnTransfer>>) -> InvoiceView {
+fn view(flows: &Flows, fee_payers: &FeePayers, invoice: &Invoice, transfers: Option<Vec<OwnTransfer>>) -> InvoiceView {
     let human = |amount: Amount| amount.to_decimal(invoice.decimals);
     let told = &invoice.told;
     let is_payable = is_payable(flows, invoice);
     let due = due_by_each_option(invoice);
     let payable = || due.iter().filter(|_| is_payable);
-    let accepts: Vec<_> = payable().filter_map(|option| requirements(flows, invoice, option)).collect();
+    let accepts: Vec<_> = payable().filter_map(|option| requirements(flows, fee_payers, invoice, option)).collect();
     let page = page_of(flows, invoice.id);
     let resource = invoice.resource.clone().unwrap_or_else(|| page.clone());
     let offers: Vec<_> = payable().map(|option| offer(invoice, option)).collect();
@@ -388,8 +389,9 @@ fn offer<'a>(invoice: &'a Invoice, option: &'a PaymentOption) -> Offer<'a> {
     Offer { invoice: invoice.id, option, symbol: &invoice.symbol, label: None, message: invoice.description.as_deref() }
 }
 
-/// The requirements of x402 (version 2) for one option. `None` for a token that cannot be paid with by x402 here any more.
-fn requirements(flows: &Flows, invoice: &Invoice, option: &PaymentOption) -> Option<Value> {
+/// The requirements of x402 (version 2) for one option. `None` for a token that cannot be paid with by x402 here any more, or not now, because
+/// nobody would pay for the transaction.
+fn requirements(flows: &Flows, fee_payers: &FeePayers, invoice: &Invoice, option: &PaymentOption) -> Option<Value> {
     let profile = flows.chains.find(&option.network).ok()?.profile();
     let mut extra = Map::from_iter([
         ("invoice".to_owned(), Value::String(invoice.id.to_string())),
@@ -401,7 +403,7 @@ fn requirements(flows: &Flows, invoice: &Invoice, option: &PaymentOption) -> Opt
             extra.insert("version".to_owned(), Value::String(domain.version.clone()));
         }
         AssetKind::Spl(_) => {
-            extra.insert("feePayer".to_owned(), Value::String(profile.signers.first()?.address.clone()));
+            extra.insert("feePayer".to_owned(), Value::String(fee_payers.get(&option.network)?.clone()));
             extra.insert("memo".to_owned(), Value::String(invoice.id.to_string()));
         }
     }
@@ -427,12 +429,13 @@ const fn timeout(family: Family) -> u64 {
 pub async fn create(flows: &Flows, change: Change<OrderBody>) -> Result<Reply, Problem> {
     let Change { account, body, keyed } = change;
     let order = body.into_order(flows.clock.now())?;
+    let fee_payers = flows.fee_payers().await;
     let mut db = match begin(flows, keyed.as_ref()).await? {
         Begun::New(db) => db,
         Begun::Done(reply) => return Ok(reply),
     };
     let invoice = flows.open_invoice(&mut db, account, order).await?;
-    end(flows, db, keyed.as_ref(), Status::Created, &view(flows, &invoice, None)).await
+    end(flows, db, keyed.as_ref(), Status::Created, &view(flows, &fee_payers, &invoice, None)).await
 }
 
 /// Calls an account's invoice off, and shows it. To call off twice is to call off once, so a key has nothing to add here.
@@ -454,7 +457,8 @@ pub async fn show(flows: &Flows, account: AccountId, id: &str) -> Result<Reply, 
     let transfers = flows.ledger.list_transfers(account, &filter).await?;
     let receipts = flows.signed(flows.ledger.receipts_of_invoice(invoice.id, PAGE).await?).await;
     let receipts = Some(receipts.into_iter().map(ReceiptLine::from).collect());
-    Reply::ok(&InvoiceView { receipts, ..view(flows, &invoice, Some(transfers)) })
+    let fee_payers = flows.fee_payers().await;
+    Reply::ok(&InvoiceView { receipts, ..view(flows, &fee_payers, &invoice, Some(transfers)) })
 }
 
 /// An account's invoice by its name.
@@ -509,7 +513,8 @@ pub async fn list(flows: &Flows, account: AccountId, query: ListQuery) -> Result
     let filter = query.into_filter(account)?;
     let found = flows.ledger.list_invoices(account, &filter).await?;
     let next_cursor = next_cursor(&account, &found, filter.limit, |invoice| invoice.id);
-    let invoices = found.iter().map(|invoice| view(flows, invoice, None)).collect();
+    let fee_payers = flows.fee_payers().await;
+    let invoices = found.iter().map(|invoice| view(flows, &fee_payers, invoice, None)).collect();
     Reply::ok(&Page { invoices, next_cursor })
 }
 

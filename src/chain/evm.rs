@@ -7,7 +7,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Instant;
 
 use alloy::consensus::SignableTransaction;
-use alloy::primitives::{Address as EvmAddress, B256, Bytes, U64, U256};
+use alloy::primitives::{Address as EvmAddress, B256, Bytes, Signature, U64, U256, keccak256};
 use async_trait::async_trait;
 use chrono::{DateTime, TimeDelta, Utc};
 use serde_json::{Value, json};
@@ -26,8 +26,8 @@ use self::simulate::{Question, Simulator};
 use super::address::{Payable, Proof};
 use super::nodes::CallError;
 use super::{
-    Anchor, Broadcast, BuildError, Chain, ChainError, Head, Landed, Nonces, Observed, Outcomes, Profile, Recheck, SignerProfile,
-    SlotOrder, VerifiedPayment, VerifyError, Wanted, Watched,
+    Anchor, Broadcast, BuildError, Chain, ChainError, Head, Landed, Nonces, Observed, Outcomes, Profile, Recheck, SIGNING_PROBE,
+    SignerProfile, SlotOrder, VerifiedPayment, VerifyError, Wanted, Watched,
 };
 use crate::config::{CostLimits, EvmConfig, NetworkConfig};
 use crate::domain::address::Address;
@@ -41,7 +41,7 @@ use crate::domain::reason::{Reason, Refusal, Version};
 use crate::domain::reconciliation::Movement;
 use crate::domain::submission::{Place, SignedAttempt};
 use crate::domain::verification::{Checked, ExaminedPayment, Purpose, Sendable};
-use crate::keys::{NamedSigner, SettlementSigner};
+use crate::keys::{KeyError, NamedSigner};
 use crate::metrics::Metrics;
 use crate::x402::builder_code;
 use crate::x402::exact_evm::Eip3009Payload;
@@ -80,7 +80,7 @@ pub struct EvmChain {
     heads: Heads,
     simulator: Simulator,
     tokens: Vec<TokenEntry>,
-    signers: BTreeMap<String, Arc<dyn SettlementSigner>>,
+    signers: BTreeMap<String, NamedSigner>,
     signer_addresses: Vec<Address>,
     factories: Vec<EvmAddress>,
     multicall: EvmAddress,
@@ -128,13 +128,13 @@ impl EvmChain {
     ) -> Result<Self, ChainError> {
         let nodes = Arc::new(Nodes::new(config, client, Arc::clone(&metrics))?);
         let chain_id = nodes.chain_id();
-        let addresses: Vec<_> = signers.iter().map(|(_, signer)| Address::Evm(signer.address())).collect();
+        let addresses: Vec<_> = signers.iter().map(|signer| Address::Evm(signer.address)).collect();
         let profile = Profile {
             network: config.network.clone(),
             assets: config.assets.clone(),
             signers: signers
                 .iter()
-                .map(|(name, signer)| SignerProfile { name: name.clone(), address: Address::Evm(signer.address()).to_string() })
+                .map(|signer| SignerProfile { name: signer.name.clone(), address: Address::Evm(signer.address).to_string() })
                 .collect(),
         };
         let tokens = config
@@ -154,7 +154,7 @@ impl EvmChain {
             nodes,
             heads: Heads::new(config.network.clone(), family.ws.clone()),
             tokens,
-            signers: signers.into_iter().collect(),
+            signers: signers.into_iter().map(|signer| (signer.name.clone(), signer)).collect(),
             signer_addresses: addresses,
             factories: family.factories.iter().copied().map(evm).collect(),
             multicall: evm(family.multicall),
@@ -321,21 +321,27 @@ impl EvmChain {
         self.nodes.view(oracle, call, "latest".into()).await.map(|price| price.saturating_to())
     }
 
-    fn signer_named(&self, name: &str) -> Result<&Arc<dyn SettlementSigner>, ChainError> {
+    fn signer_named(&self, name: &str) -> Result<&NamedSigner, ChainError> {
         self.signers.get(name).ok_or_else(|| self.nodes.misconfigured(format!("there is no signer {name}")))
+    }
+
+    async fn sign(&self, name: &str, hash: B256) -> Result<Signature, ChainError> {
+        let failed =
+            |source: KeyError| ChainError::Signer { network: self.profile.network.clone(), signer: name.to_owned(), source };
+        self.signer_named(name)?.sign(hash).await.map_err(failed)
     }
 }
 
 #[async_trait]
 impl Nonces for EvmChain {
     async fn newest(&self, signer: &str) -> Result<u64, ChainError> {
-        let address = EvmAddress::from(self.signer_named(signer)?.address());
+        let address = EvmAddress::from(self.signer_named(signer)?.address);
         let nonce: U64 = self.nodes.read("eth_getTransactionCount", (address, "latest")).await?;
         Ok(nonce.to())
     }
 
     async fn at(&self, signer: &str, block: &BlockHash) -> Result<u64, ChainError> {
-        let address = EvmAddress::from(self.signer_named(signer)?.address());
+        let address = EvmAddress::from(self.signer_named(signer)?.address);
         let nonce: U64 = self.nodes.read("eth_getTransactionCount", (address, state_of(block))).await?;
         Ok(nonce.to())
     }
@@ -528,7 +534,7 @@ impl Chain for EvmChain {
             .collect::<Result<Vec<_>, BuildError>>()?;
         let call = match payments.first() {
             Some(first) => build::call(self.multicall, &ready, &self.suffix(&first.payload)),
-            None => build::Call::nothing(sender.address().into()),
+            None => build::Call::nothing(sender.address.into()),
         };
         let prices = self.prices().await?;
         let allowed = self.cost.payment_wei_max.saturating_mul(ready.len().max(1) as u128);
@@ -544,11 +550,7 @@ impl Chain for EvmChain {
             return Err(self.nodes.misconfigured("a slot without a nonce".to_owned()).into());
         };
         let unsigned = build::transaction(self.chain_id, nonce, fees, call);
-        let signature = sender.sign(unsigned.signature_hash()).await.map_err(|source| ChainError::Signer {
-            network: self.profile.network.clone(),
-            signer: order.signer.to_owned(),
-            source,
-        })?;
+        let signature = self.sign(order.signer, unsigned.signature_hash()).await?;
         let (transaction, raw) = build::encode(unsigned, signature);
         Ok(SignedAttempt { transaction, raw, fees, gas_limit, cost_max, cost_expected })
     }
@@ -557,8 +559,12 @@ impl Chain for EvmChain {
         broadcast::broadcast(&self.nodes, raw).await
     }
 
+    async fn check_signer(&self, name: &str) -> Result<(), ChainError> {
+        self.sign(name, keccak256(SIGNING_PROBE)).await.map(drop)
+    }
+
     async fn signer_balance(&self, name: &str) -> Result<u128, ChainError> {
-        let address = EvmAddress::from(self.signer_named(name)?.address());
+        let address = EvmAddress::from(self.signer_named(name)?.address);
         let balance: U256 = self.nodes.read("eth_getBalance", (address, "latest")).await?;
         Ok(balance.saturating_to())
     }

@@ -32,7 +32,7 @@ use super::address::{Payable, Proof};
 use super::nodes::{CallError, Complaint, NodeFailure};
 use super::{
     Anchor, Broadcast, BuildError, Chain, ChainError, Head, LAG_MAX, Landed, Nonces, Observed, Outcomes, Profile, Recheck,
-    Rejection, SignerProfile, SlotOrder, VerifiedPayment, VerifyError, Wanted, Watched,
+    Rejection, SIGNING_PROBE, SignerProfile, SlotOrder, VerifiedPayment, VerifyError, Wanted, Watched,
 };
 use crate::config::{NetworkConfig, SolanaConfig, Watch};
 use crate::domain::address::{Address, encode_base58};
@@ -45,7 +45,7 @@ use crate::domain::reason::{Reason, Refusal};
 use crate::domain::reconciliation::Movement;
 use crate::domain::submission::{Fees, SignedAttempt};
 use crate::domain::verification::{Checked, ExaminedPayment, Purpose, Sendable};
-use crate::keys::{MessageSigner, NamedMessageSigner};
+use crate::keys::{KeyError, NamedMessageSigner};
 use crate::metrics::Metrics;
 
 mod accounts;
@@ -97,7 +97,7 @@ pub struct SolanaChain {
     profile: Profile,
     nodes: Arc<Nodes>,
     blocks: Blocks,
-    signers: BTreeMap<String, Arc<dyn MessageSigner>>,
+    signers: BTreeMap<String, NamedMessageSigner>,
     keys: Vec<Key>,
     limits: Limits,
     blocks_left_min: u64,
@@ -121,7 +121,7 @@ impl SolanaChain {
             assets: config.assets.clone(),
             signers: signers
                 .iter()
-                .map(|(name, signer)| SignerProfile { name: name.clone(), address: encode_base58(&signer.address()) })
+                .map(|signer| SignerProfile { name: signer.name.clone(), address: encode_base58(&signer.address) })
                 .collect(),
         };
         let limits = Limits {
@@ -139,8 +139,8 @@ impl SolanaChain {
             blocks: Blocks::new(Arc::clone(&nodes), mints),
             histories: Histories::new(Arc::clone(&nodes)),
             nodes,
-            keys: signers.iter().map(|(_, signer)| signer.address()).collect(),
-            signers: signers.into_iter().collect(),
+            keys: signers.iter().map(|signer| signer.address).collect(),
+            signers: signers.into_iter().map(|signer| (signer.name.clone(), signer)).collect(),
             limits,
             blocks_left_min: family.blocks_left_min,
             watch: family.watch,
@@ -157,7 +157,7 @@ impl SolanaChain {
         self.profile.asset(address).ok_or_else(refused)
     }
 
-    fn signer_named(&self, name: &str) -> Result<&Arc<dyn MessageSigner>, ChainError> {
+    fn signer_named(&self, name: &str) -> Result<&NamedMessageSigner, ChainError> {
         self.signers.get(name).ok_or_else(|| self.nodes.misconfigured(format!("there is no signer {name}")))
     }
 
@@ -166,12 +166,14 @@ impl SolanaChain {
         Authorization::read(payload).map_err(|refusal| self.nodes.misconfigured(format!("an examined payment: {refusal}")))
     }
 
+    async fn sign_message(&self, name: &str, message: &[u8]) -> Result<[u8; 64], ChainError> {
+        let failed =
+            |source: KeyError| ChainError::Signer { network: self.profile.network.clone(), signer: name.to_owned(), source };
+        self.signer_named(name)?.sign(message).await.map_err(failed)
+    }
+
     async fn sign(&self, name: &str, transaction: &Transaction) -> Result<SignedTransaction, ChainError> {
-        let signature = self.signer_named(name)?.sign(transaction.message()).await.map_err(|source| ChainError::Signer {
-            network: self.profile.network.clone(),
-            signer: name.to_owned(),
-            source,
-        })?;
+        let signature = self.sign_message(name, transaction.message()).await?;
         let wrong = |_| self.nodes.misconfigured(format!("{name} is not the fee payer of this transaction"));
         transaction.signed(&signature).map_err(wrong)
     }
@@ -469,8 +471,12 @@ impl Chain for SolanaChain {
         answers.into_iter().max_by_key(rank).unwrap_or(Broadcast::Unknown)
     }
 
+    async fn check_signer(&self, name: &str) -> Result<(), ChainError> {
+        self.sign_message(name, SIGNING_PROBE).await.map(drop)
+    }
+
     async fn signer_balance(&self, name: &str) -> Result<u128, ChainError> {
-        let address = encode_base58(&self.signer_named(name)?.address());
+        let address = encode_base58(&self.signer_named(name)?.address);
         let balance: Stated<u64> = self.nodes.read(RpcRequest::GetBalance, json!([address, confirmed()])).await?;
         Ok(balance.value.into())
     }
@@ -622,8 +628,8 @@ impl Chain for SolanaChain {
     ) -> Result<Option<Observed>, ChainError> {
         let authorization = self.authorization(&payment.payload)?;
         let fee_payer = authorization.transaction.fee_payer();
-        let Some((name, _)) = self.signers.iter().find(|(_, signer)| signer.address() == *fee_payer) else { return Ok(None) };
-        let SignedTransaction { id, .. } = self.sign(name, &authorization.transaction).await?;
+        let Some(signer) = self.signers.values().find(|signer| signer.address == *fee_payer) else { return Ok(None) };
+        let SignedTransaction { id, .. } = self.sign(&signer.name, &authorization.transaction).await?;
         let Sendable { ref key, asset, payer, pay_to, amount, .. } = *payment;
         let sent = Sent { transaction: &id, key, asset, payer, pay_to, amount };
         let Outcomes { mut observed, unclear } =

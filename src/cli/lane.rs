@@ -92,12 +92,13 @@ impl LaneState {
 /// A lane as it is told.
 #[derive(Debug, Serialize)]
 #[serde(rename_all = "camelCase")]
+#[expect(clippy::struct_excessive_bools, reason = "each is a word of its own for who reads it")]
 pub(super) struct LaneView {
     network: String,
     signer: Option<String>,
     address: String,
     state: LaneState,
-    /// Whether its key is in the configuration. Nobody runs a lane without.
+    /// Whether its signer is in the configuration. Nobody runs a lane without.
     configured: bool,
     /// Whether a replica runs it now.
     running: bool,
@@ -107,6 +108,8 @@ pub(super) struct LaneView {
     balance: Option<String>,
     unit: &'static str,
     short: bool,
+    /// Whether its signer does not sign.
+    away: bool,
 }
 
 impl LaneView {
@@ -125,6 +128,7 @@ impl LaneView {
             balance: lane.balance.map(|balance| balance.to_string()),
             unit: profile.network.family().native_unit(),
             short: lane.short,
+            away: lane.away,
         }
     }
 
@@ -143,6 +147,9 @@ impl fmt::Display for LaneView {
             Some(balance) if self.short => write!(formatter, "  holds {balance} {unit}, which is too little")?,
             Some(balance) => write!(formatter, "  holds {balance} {unit}")?,
             None => write!(formatter, "  never ran")?,
+        }
+        if self.away {
+            write!(formatter, "  its signer does not sign")?;
         }
         if !self.configured {
             write!(formatter, "  not in the configuration")?;

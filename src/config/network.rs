@@ -2,16 +2,14 @@
 
 use chrono::TimeDelta;
 use figment::value::Value;
-use secrecy::zeroize::Zeroizing;
-use secrecy::{ExposeSecret, SecretString};
 
 use super::answer::answer_policy;
 use super::problem::Fault;
 use super::rpc::{self, RpcUrl};
-use super::secret::secret;
+use super::signers::{SignerConfig, signers};
 use super::table::{Items, Reported, Table, all, good};
 use super::value::{address, decimal, milliseconds, native, number, or_none, seconds, size, some_text, text};
-use crate::domain::address::{Address, decode_base58, decode_base58_pair, decode_hex};
+use crate::domain::address::{Address, decode_base58, decode_hex};
 use crate::domain::answer::AnswerPolicy;
 use crate::domain::asset::{self, Asset, AssetKind, SigningDomain, TokenProgram};
 use crate::domain::attribution::{Code, Own};
@@ -106,15 +104,6 @@ pub enum Watch {
     Off,
 }
 
-/// A key that pays for transactions.
-#[derive(Debug, Clone)]
-pub struct SignerConfig {
-    /// How logs and metrics call it: 1 to 32 of `a-z`, `0-9` and `-`, unique in its network.
-    pub name: String,
-    /// 32 bytes as hexadecimal digits, with or without `0x`.
-    pub key: SecretString,
-}
-
 /// When a block can no longer be replaced.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Finality {
@@ -152,24 +141,6 @@ const COMPUTE_UNITS_MAX: u32 = 1_400_000;
 
 /// A blockhash lasts for 150 blocks, of which clients that build on final ones have lost 32 before they begin.
 const BLOCKS_LEFT_MAX: u64 = 100;
-
-/// Longest name of a signer; it becomes a label of metrics and the name of a lease.
-const SIGNER_NAME_MAX: usize = 32;
-
-/// The beginnings of the ten keys of "test test test test test test test test test test test junk", which every development chain
-/// gives its money to. Sixteen digits cannot be met by chance.
-const PUBLIC_KEYS: [&str; 10] = [
-    "ac0974bec39a17e3",
-    "59c6995e998f97a5",
-    "5de4111afa1a4b94",
-    "7c852118294e51e6",
-    "47e179ec19748859",
-    "8b3a350cf5c34c91",
-    "92db14e403b83dfe",
-    "4bbbf85ce3377467",
-    "dbda1821b80551c9",
-    "2a871d0798f97d79",
-];
 
 pub(super) fn networks(root: &Table) -> Result<Vec<NetworkConfig>, Reported> {
     let tables = root.tables("networks")?;
@@ -272,75 +243,6 @@ fn watch(value: &Value) -> Result<Watch, Fault> {
         "off" => Ok(Watch::Off),
         _ => Err(Fault::Expected("blocks, signatures or off")),
     }
-}
-
-fn signers(table: &Table, family: Family, nodes: &[RpcUrl]) -> Result<Vec<SignerConfig>, Reported> {
-    let tables = table.tables("signers")?;
-    if tables.is_empty() {
-        return table.refuse("signers", Fault::Empty);
-    }
-    let is_public = nodes.iter().any(|node| !node.is_private());
-    let (names, keys): (Items<String>, Items<SecretString>) =
-        tables.into_iter().enumerate().map(|(index, (path, signer))| split(&path, signer, index, (family, is_public))).unzip();
-    let names_differ = table.distinct(good(&names));
-    // Two lanes with one key would use up each other's account nonces.
-    let keys_differ = table.distinct(good(&keys).map(|(path, key)| (path, digits(key))));
-    names_differ.and(keys_differ)?;
-    let signers = all(names)?.into_iter().zip(all(keys)?);
-    Ok(signers.map(|(name, key)| SignerConfig { name, key }).collect())
-}
-
-type Item<T> = (String, Result<T, Reported>);
-
-/// Name and key of one signer, each with its path.
-fn split(
-    path: &str,
-    signer: Result<Table, Reported>,
-    index: usize,
-    (family, is_public): (Family, bool),
-) -> (Item<String>, Item<SecretString>) {
-    let name = signer.as_ref().map_err(|reported| *reported).and_then(|table| signer_name(table, index));
-    let key = signer.and_then(|table| signer_key(&table, family, is_public));
-    ((format!("{path}.name"), name), (format!("{path}.key"), key))
-}
-
-fn signer_name(table: &Table, index: usize) -> Result<String, Reported> {
-    let name = table.optional("name", |value| {
-        let name = text(value)?;
-        let allowed = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'-';
-        let is_name = (1..=SIGNER_NAME_MAX).contains(&name.len()) && name.bytes().all(allowed);
-        if is_name { Ok(name) } else { Err(Fault::Expected("1 to 32 of a-z, 0-9 and -")) }
-    })?;
-    Ok(name.unwrap_or_else(|| format!("signer-{}", index + 1)))
-}
-
-fn signer_key(table: &Table, family: Family, is_public: bool) -> Result<SecretString, Reported> {
-    match secret(table, "key")? {
-        None => table.refuse("key", Fault::Missing),
-        Some(key) if family == Family::Solana => {
-            let is_pair = decode_base58_pair(key.expose_secret()).map(Zeroizing::new).is_some();
-            if is_pair {
-                Ok(key)
-            } else {
-                table.refuse("key", Fault::Expected("a key of 64 bytes in base58, as wallets export it"))
-            }
-        }
-        Some(key) if decode_hex::<32>(&digits(&key)).is_none() => {
-            table.refuse("key", Fault::Expected("a key of 64 hexadecimal digits"))
-        }
-        Some(key) if is_public && is_public_key(&key) => table.refuse("key", Fault::PublicKey),
-        Some(key) => Ok(key),
-    }
-}
-
-fn is_public_key(key: &SecretString) -> bool {
-    PUBLIC_KEYS.iter().any(|beginning| digits(key).starts_with(beginning))
-}
-
-/// The key in the one spelling in which two keys can be compared.
-fn digits(key: &SecretString) -> Zeroizing<String> {
-    let text = key.expose_secret();
-    Zeroizing::new(text.strip_prefix("0x").unwrap_or(text).to_ascii_lowercase())
 }
 
 fn assets(table: &Table, family: Family, network: Option<&Network>) -> Result<Vec<Asset>, Reported> {

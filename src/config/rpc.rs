@@ -54,6 +54,11 @@ impl RpcUrl {
         self.shown.split_once("://").map_or("", |(_, host)| host)
     }
 
+    /// Whether nobody listens on the way to it: by TLS, or because the way leads through a network of our own.
+    pub(super) fn is_sealed(&self) -> bool {
+        self.is_private || self.shown.starts_with("https://")
+    }
+
     /// Whether the node stands on this machine or in a network of our own, as far as its name tells.
     pub(super) fn is_private(&self) -> bool {
         self.is_private

@@ -9,6 +9,7 @@ use std::collections::BTreeSet;
 use figment::value::{Dict, Value};
 
 use super::problem::{ConfigErrors, ConfigProblem, Fault};
+use super::signers::SigningKeys;
 use super::sources::{Document, Environment, is_index, items};
 
 /// The value is not there or not good, and the report says why.
@@ -23,13 +24,15 @@ pub(super) struct Report<'a> {
     document: &'a Document,
     /// The variables that secrets may stand in.
     pub(super) environment: &'a Environment,
+    /// Whether the keys of signers are read.
+    pub(super) signing_keys: SigningKeys,
     problems: RefCell<Vec<ConfigProblem>>,
     asked: RefCell<BTreeSet<String>>,
 }
 
 impl<'a> Report<'a> {
-    pub(super) fn new(document: &'a Document, environment: &'a Environment) -> Self {
-        Self { document, environment, problems: RefCell::default(), asked: RefCell::default() }
+    pub(super) fn new(document: &'a Document, environment: &'a Environment, signing_keys: SigningKeys) -> Self {
+        Self { document, environment, signing_keys, problems: RefCell::default(), asked: RefCell::default() }
     }
 
     /// Reports every key that no reader asked for.
@@ -51,6 +54,16 @@ impl<'a> Report<'a> {
         match value {
             Value::Dict(_, table) => table.iter().for_each(|(key, value)| self.refuse_unknown(&path, key, value)),
             value => items(value).for_each(|(index, value)| self.refuse_unknown(&path, &index, value)),
+        }
+    }
+
+    fn leave(&self, path: &str, value: &Value) {
+        if let Value::Dict(_, table) = value {
+            for (key, value) in table {
+                let path = join(path, key);
+                self.asked.borrow_mut().insert(path.clone());
+                self.leave(&path, value);
+            }
         }
     }
 
@@ -167,6 +180,20 @@ impl<'a> Table<'a> {
     /// The whole path of a key.
     pub(super) fn path_of(&self, key: &str) -> String {
         join(&self.path, key)
+    }
+
+    /// Whether the setting is there at all.
+    pub(super) fn has(&self, key: &str) -> bool {
+        self.find(key).is_some()
+    }
+
+    /// Leaves settings, with all that is in them, as they are: they are somebody's, but not this process's.
+    pub(super) fn leave(&self, keys: &[&str]) {
+        for key in keys {
+            if let Some(value) = self.find(key) {
+                self.report.leave(&self.path_of(key), value);
+            }
+        }
     }
 
     fn find(&self, key: &str) -> Option<&'a Value> {

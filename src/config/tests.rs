@@ -4,7 +4,7 @@ use chrono::TimeDelta;
 use secrecy::ExposeSecret;
 
 use super::*;
-use crate::domain::address::encode_base58;
+use crate::domain::address::{ParseAddressError, encode_base58};
 use crate::domain::amount::Amount;
 use crate::domain::answer::AnswerPolicy;
 use crate::domain::asset::TokenProgram;
@@ -29,6 +29,7 @@ fn environment(more: &[(&str, &str)]) -> Environment {
     let usual = [
         ("BASE_SIGNER", KEY),
         ("BASE_SIGNER_2", OTHER_KEY),
+        ("SIGNER_TOKEN", "token"),
         ("SEI_SIGNER", OTHER_KEY),
         ("SECOND_NODE", "https://rpc.example/v2/abc"),
     ];
@@ -36,12 +37,12 @@ fn environment(more: &[(&str, &str)]) -> Environment {
 }
 
 fn loaded(text: &str, variables: &[(&str, &str)]) -> Config {
-    load_text(text, &environment(variables)).unwrap()
+    load_text(text, &environment(variables), SigningKeys::Wanted).unwrap()
 }
 
 /// Key and fault of each problem.
 fn faults(text: &str, variables: &[(&str, &str)]) -> Vec<(String, Fault)> {
-    let errors = load_text(text, &environment(variables)).unwrap_err();
+    let errors = load_text(text, &environment(variables), SigningKeys::Wanted).unwrap_err();
     errors.problems().iter().map(|problem| (problem.key.clone(), problem.fault.clone())).collect()
 }
 
@@ -58,6 +59,13 @@ fn network_fault(line: &str) -> (String, Fault) {
 
 fn at(key: &str, fault: Fault) -> (String, Fault) {
     (key.to_owned(), fault)
+}
+
+fn local_key(signer: &SignerConfig) -> &str {
+    match &signer.key {
+        Some(KeyConfig::Local(key)) => key.expose_secret(),
+        key => panic!("{key:?}"),
+    }
 }
 
 /// What only an EVM network has.
@@ -82,7 +90,7 @@ fn two_networks_with_a_node_and_a_key_each_are_enough() {
     assert!(config.database.url.is_none());
     assert_eq!(config.log, Log { format: LogFormat::Json, filter: "info,h2=error".to_owned() });
     assert_eq!((base.network.as_str(), base.rpc[0].host()), ("eip155:8453", "mainnet.base.org"));
-    assert_eq!((base.signers[0].name.as_str(), base.signers[0].key.expose_secret()), ("signer-1", KEY));
+    assert_eq!((base.signers[0].name.as_str(), local_key(&base.signers[0])), ("signer-1", KEY));
     assert_eq!((base.assets.len(), base.assets[0].symbol.as_str()), (1, "USDC"));
     assert_eq!(base.answer, AnswerPolicy::always(Level::Included));
     assert_eq!((evm(base).finality, base.agree_above.as_ref()), (Finality::Tag, None));
@@ -98,19 +106,19 @@ fn two_networks_with_a_node_and_a_key_each_are_enough() {
 fn the_full_example_loads_and_leaves_no_key_out() {
     let environment = environment(&[]);
     let document = Document::merge(Some(File::named("full.toml", FULL)), &environment).unwrap();
-    let report = Report::new(&document, &environment);
+    let report = Report::new(&document, &environment, SigningKeys::Wanted);
 
     let config = config(&Table::root(&document.tree, &report)).unwrap();
 
     // Items of lists stand for the key that holds them.
     for key in report.asked().into_iter().filter(|key| !key.ends_with(']')) {
         let name = key.rsplit('.').next().unwrap_or_default();
-        let table = format!("[{}]", key.replace("[0]", "").replace("[1]", ""));
+        let table = format!("[{}]", (0..9).fold(key.clone(), |key, index| key.replace(&format!("[{index}]"), "")));
         assert!(FULL.contains(&format!("{name} = ")) || FULL.contains(&table), "{key} is not in full.toml");
     }
-    assert!(load_text(FULL, &environment).is_ok());
+    assert!(load_text(FULL, &environment, SigningKeys::Wanted).is_ok());
     let network = &config.networks[0];
-    assert_eq!((network.rpc.len(), network.assets.len(), network.signers.len()), (2, 2, 2));
+    assert_eq!((network.rpc.len(), network.assets.len(), network.signers.len()), (2, 2, 5));
     assert_eq!(network.answer.level(Amount::new(100_000_000), 6), Level::Safe);
     assert_eq!(network.agree_above.as_deref(), Some("1000.00"));
 }
@@ -141,7 +149,8 @@ fn the_defaults_in_the_full_example_are_the_defaults() {
 fn the_example_for_solana_shows_what_is_different_and_the_defaults() {
     let text = include_str!("../../docs/config/solana.toml");
     let key = encode_base58(&[7; 64]);
-    let load = |text: &str| load_text(text, &environment(&[("SOLANA_SIGNER", &key)])).unwrap().networks.remove(0);
+    let load =
+        |text: &str| load_text(text, &environment(&[("SOLANA_SIGNER", &key)]), SigningKeys::Wanted).unwrap().networks.remove(0);
     let said = load(text);
     let minimal = "[[networks]]\nid = \"solana:EtWTRABZaYq6iMfeYKouRu166VU2xqa1\"\nrpc = \"http://127.0.0.1:8899\"\n\
                    [[networks.signers]]\nkey = \"env:SOLANA_SIGNER\"";
@@ -168,7 +177,8 @@ fn how_solana_is_watched_is_one_of_three_words() {
             "[[networks]]\nid = \"solana:EtWTRABZaYq6iMfeYKouRu166VU2xqa1\"\nrpc = \"http://127.0.0.1:8899\"\nwatch = {word:?}\n\
              [[networks.signers]]\nkey = \"env:SOLANA_SIGNER\""
         );
-        load_text(&text, &environment(&[("SOLANA_SIGNER", &key)])).map(|mut config| config.networks.remove(0).family)
+        load_text(&text, &environment(&[("SOLANA_SIGNER", &key)]), SigningKeys::Wanted)
+            .map(|mut config| config.networks.remove(0).family)
     };
 
     for (word, expected) in [("blocks", Watch::Blocks), ("signatures", Watch::Signatures), ("off", Watch::Off)] {
@@ -214,9 +224,10 @@ fn every_problem_is_told_at_once_with_its_key_and_its_place() {
         cost = { payment_max = "a lot", payment_mx = "1" }
     "#;
 
-    let errors = load_text(text, &environment(&[("QUITTANCE_LOG__FORMAT", "xml"), ("QUITTANCE_LOG__COLOUR", "red")]))
-        .unwrap_err()
-        .to_string();
+    let errors =
+        load_text(text, &environment(&[("QUITTANCE_LOG__FORMAT", "xml"), ("QUITTANCE_LOG__COLOUR", "red")]), SigningKeys::Wanted)
+            .unwrap_err()
+            .to_string();
 
     assert_eq!(
         errors.lines().collect::<Vec<_>>(),
@@ -265,7 +276,7 @@ fn a_variable_wins_over_the_file_and_the_file_over_the_default() {
 fn variables_alone_are_enough() {
     let networks = "[{id=\"eip155:8453\",rpc=[\"http://127.0.0.1:8545/?a=b\"],signers=[{key=\"env:BASE_SIGNER\"}],answer_at=[{below=\"1.00\",at=\"included\"},{at=\"safe\"}]}]";
 
-    let config = read(None, &environment(&[("QUITTANCE_NETWORKS", networks)])).unwrap();
+    let config = read(None, &environment(&[("QUITTANCE_NETWORKS", networks)]), SigningKeys::Wanted).unwrap();
 
     assert_eq!(config.networks[0].rpc[0].expose(), "http://127.0.0.1:8545/?a=b");
     assert_eq!(config.networks[0].answer.level(Amount::new(1_000_000), 6), Level::Safe);
@@ -284,7 +295,7 @@ fn a_secret_may_stand_in_a_file() {
 
     let config = loaded(&network(""), &[]);
 
-    assert_eq!(config.networks[0].signers[0].key.expose_secret(), KEY);
+    assert_eq!(local_key(&config.networks[0].signers[0]), KEY);
     assert_eq!(
         fault(&network(", key = \"env:BASE_SIGNER\"")),
         at("networks[0].signers[0].key_file", Fault::Conflict("networks[0].signers[0].key".to_owned()))
@@ -455,7 +466,7 @@ fn other_forms_are_read() {
     assert_eq!(network_fault("genesis = \"0x12\""), at("networks[0].genesis", Fault::Expected("0x and 64 hexadecimal digits")));
     assert_eq!(
         network_fault("multicall = \"0xCA11bde05977b3631167028862bE2a173976CA11\""),
-        at("networks[0].multicall", Fault::Address(crate::domain::address::ParseAddressError::Checksum))
+        at("networks[0].multicall", Fault::Address(ParseAddressError::Checksum))
     );
 }
 
@@ -470,7 +481,7 @@ fn no_message_and_no_debug_text_shows_a_secret() {
         format!("[database]\nurl = \"mysql://root:{secret}@db\"\n{NETWORK}"),
     ];
     for text in broken {
-        let errors = load_text(&text, &environment(&[])).unwrap_err();
+        let errors = load_text(&text, &environment(&[]), SigningKeys::Wanted).unwrap_err();
         assert!(!format!("{errors} {errors:?}").contains(secret), "{errors}");
     }
 
@@ -484,9 +495,102 @@ fn no_message_and_no_debug_text_shows_a_secret() {
 
 #[test]
 fn a_file_that_is_not_there_or_not_toml_is_named() {
-    let missing = load(Some(Path::new("/nowhere/quittance.toml"))).unwrap_err().to_string();
-    let broken = load_text("[server\nlisten = 1", &Environment::default()).unwrap_err().to_string();
+    let missing = load(Some(Path::new("/nowhere/quittance.toml")), SigningKeys::Wanted).unwrap_err().to_string();
+    let broken = load_text("[server\nlisten = 1", &Environment::default(), SigningKeys::Wanted).unwrap_err().to_string();
 
     assert!(missing.starts_with("/nowhere/quittance.toml: cannot be read: No such file"), "{missing}");
     assert!(broken.starts_with("configuration: not valid TOML: TOML parse error at line 1, column 8"), "{broken}");
+}
+
+/// The address of some account.
+const ADDRESS: &str = "0x9d8A62f656a8d1615C1294fd71e9CFb3E4855A4F";
+
+/// A network with one signer in these words.
+fn signed_by(words: &str) -> String {
+    NETWORK.replace("key = \"env:BASE_SIGNER\"", words)
+}
+
+#[test]
+fn a_key_is_in_one_place_and_whoever_keeps_it_elsewhere_says_whose_it_is() {
+    let signer = |key: &str| Fault::Conflict(format!("networks[0].signers[0].{key}"));
+    let at_key = |key: &str, fault| at(&format!("networks[0].signers[0].{key}"), fault);
+    let remote = r#"remote = { url = "https://signer.example/sign", key_id = "a" }"#;
+    let gcp = r#"gcp_kms = { key_id = "projects/p/locations/l/keyRings/r/cryptoKeys/k/cryptoKeyVersions/1" }"#;
+    let sealed = Fault::Expected("https://, or the address of a private network");
+
+    let config = loaded(&signed_by(&format!("address = \"{ADDRESS}\", {remote}")), &[]);
+    assert!(matches!(&config.networks[0].signers[0].key, Some(KeyConfig::Remote(remote)) if remote.token.is_none()));
+    let config = loaded(&signed_by(&format!("address = \"{ADDRESS}\", {gcp}")), &[]);
+    assert!(matches!(&config.networks[0].signers[0].key, Some(KeyConfig::GcpKms(_))));
+    for (words, expected) in [
+        (remote.to_owned(), at_key("address", Fault::Missing)),
+        (format!("address = \"{ADDRESS}\", {remote}, {gcp}"), at_key("gcp_kms", signer("remote"))),
+        (format!("address = \"{ADDRESS}\", {remote}, key = \"env:BASE_SIGNER\""), at_key("remote", signer("key"))),
+        (format!("address = \"{ADDRESS}\", {}", remote.replace("https", "http")), at_key("remote.url", sealed)),
+        (format!("address = \"{ADDRESS}\""), at_key("key", Fault::Missing)),
+        (
+            "address = \"0x00\", key = \"env:BASE_SIGNER\"".to_owned(),
+            at_key("address", Fault::Address(ParseAddressError::Malformed)),
+        ),
+    ] {
+        assert_eq!(fault(&signed_by(&words)), expected, "{words}");
+    }
+    let twice = signed_by(&format!("address = \"{ADDRESS}\", {remote} }}, {{ name = \"base-2\", address = \"{ADDRESS}\", {gcp}"));
+    let first = Fault::Duplicate("networks[0].signers[0].address".to_owned());
+    assert_eq!(fault(&twice), at("networks[0].signers[1].address", first));
+}
+
+#[test]
+fn aws_is_shown_who_asks_in_one_way() {
+    let at_key = |key: &str, fault| at(&format!("networks[0].signers[0].aws_kms.{key}"), fault);
+    let with = |ways: &str| {
+        signed_by(&format!("address = \"{ADDRESS}\", aws_kms = {{ key_id = \"alias/base\", region = \"eu-central-1\"{ways} }}"))
+    };
+    let fixed = r#", access_key_id = "AKIDEXAMPLE", secret_access_key = "env:BASE_SIGNER""#;
+    let fetched = r#", credentials_url = "http://169.254.170.23/v1/credentials""#;
+
+    let config = loaded(&with(fixed), &[]);
+    let Some(KeyConfig::AwsKms(aws)) = &config.networks[0].signers[0].key else { panic!("not in AWS") };
+    assert_eq!(aws.endpoint.expose(), "https://kms.eu-central-1.amazonaws.com");
+    assert!(matches!(aws.way, AwsWay::Fixed { session_token: None, .. }));
+    let config = loaded(&with(fetched), &[]);
+    assert!(matches!(
+        &config.networks[0].signers[0].key,
+        Some(KeyConfig::AwsKms(AwsKmsConfig { way: AwsWay::Fetched { token_file: None, .. }, .. }))
+    ));
+    for (ways, expected) in [
+        (String::new(), at_key("credentials_url", Fault::Missing)),
+        (r#", access_key_id = "AKIDEXAMPLE""#.to_owned(), at_key("secret_access_key", Fault::Missing)),
+        (r#", secret_access_key = "x""#.to_owned(), at_key("access_key_id", Fault::Missing)),
+        (
+            format!("{fixed}{fetched}"),
+            at_key("credentials_url", Fault::Conflict("networks[0].signers[0].aws_kms.access_key_id".to_owned())),
+        ),
+    ] {
+        assert_eq!(fault(&with(&ways)), expected, "{ways}");
+    }
+}
+
+#[test]
+fn who_does_not_sign_leaves_keys_alone_where_an_address_is_said() {
+    let load = |text: &str| load_text(text, &environment(&[]), SigningKeys::Unwanted);
+    let elsewhere = format!("address = \"{ADDRESS}\", key_file = \"/run/secrets/of-somebody-else\"");
+    let kept = format!("address = \"{ADDRESS}\", remote = {{ url = \"env:NOT_SET\", token = \"env:NOT_SET\", key_id = \"a\" }}");
+
+    for words in [&elsewhere, &kept] {
+        let config = load(&signed_by(words)).unwrap();
+        let signer = &config.networks[0].signers[0];
+        assert!(signer.key.is_none() && signer.address.is_some());
+        assert!(load_text(&signed_by(words), &environment(&[]), SigningKeys::Wanted).is_err());
+    }
+    assert!(load(NETWORK).unwrap().networks[0].signers[0].key.is_some(), "nothing else says whose it is");
+}
+
+#[test]
+fn services_that_keep_keys_of_evm_networks_keep_none_of_solana() {
+    let text = "[[networks]]\nid = \"solana:EtWTRABZaYq6iMfeYKouRu166VU2xqa1\"\nrpc = \"http://127.0.0.1:8899\"\n\
+                [[networks.signers]]\naddress = \"FVen3X669xLzsi6N2V91DoiyzHzg1uAgqiT8jZ9nS96Z\"\ngcp_kms = { key_id = \"x\" }";
+
+    let (key, _) = fault(text);
+    assert_eq!(key, "networks[0].signers[0].gcp_kms");
 }

@@ -11,6 +11,7 @@ use tokio::sync::OwnedMutexGuard;
 use tokio::task::JoinHandle;
 
 use super::Flows;
+use crate::chain::Profile;
 use crate::domain::network::{Network, Offered};
 use crate::ledger::{Ledger, LedgerError};
 
@@ -31,8 +32,8 @@ pub struct Standing {
     pub halted: Option<String>,
     /// Why an operator halted it, if one did.
     pub stopped: Option<String>,
-    /// The addresses of the signers whose balance may not last for another hour.
-    pub short: Vec<String>,
+    /// The addresses of the signers that cannot pay now: their balance may not last for another hour, or they do not sign.
+    pub unable: Vec<String>,
     /// The addresses of the signers whose lanes an operator drains.
     pub drained: Vec<String>,
 }
@@ -47,9 +48,22 @@ impl Standing {
     /// Whether the lane of this signer takes new payments as they come, and can pay for them.
     #[must_use]
     pub fn is_able(&self, signer: &str) -> bool {
-        !self.drained.iter().chain(&self.short).any(|address| address == signer)
+        !self.drained.iter().chain(&self.unable).any(|address| address == signer)
+    }
+
+    /// The addresses of the signers that may be chosen: a payer who chooses one that is drained would wait for it in vain. Whoever takes the
+    /// first one takes one that can pay, if there is any.
+    #[must_use]
+    pub fn eligible(&self, profile: &Profile) -> Vec<String> {
+        let mut signers: Vec<_> = profile.signers.iter().map(|signer| signer.address.clone()).collect();
+        signers.retain(|address| !self.drained.contains(address));
+        signers.sort_by_key(|address| !self.is_able(address));
+        signers
     }
 }
+
+/// The address of one signer for each network.
+pub type FeePayers = HashMap<Network, String>;
 
 /// Remembers standings for a moment.
 #[derive(Debug, Default)]
@@ -135,9 +149,9 @@ async fn read(ledger: &Ledger, network: &Network) -> Result<Standing, LedgerErro
     let catches_up = cursor.as_ref().is_some_and(|cursor| !cursor.has_caught_up());
     let (halted, stopped) = cursor.map_or((None, None), |cursor| (cursor.halted, cursor.stopped));
     let signers = ledger.signers(network).await?;
-    let short = signers.into_iter().filter(|signer| signer.short).map(|signer| signer.address).collect();
+    let unable = signers.into_iter().filter(|signer| signer.short || signer.away).map(|signer| signer.address).collect();
     let drained = ledger.drained_lanes(network).await?;
-    Ok(Standing { read_to, catches_up, halted, stopped, short, drained })
+    Ok(Standing { read_to, catches_up, halted, stopped, unable, drained })
 }
 
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
@@ -145,18 +159,13 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 }
 
 impl Flows {
-    /// The networks that take payments now. One whose signers run out is not offered, before it fails.
+    /// The networks that take payments now. One whose signers run out or are away is not offered, before it fails.
     pub async fn offered(&self) -> Vec<Offered> {
         let mut offered = Vec::new();
         for chain in self.chains.iter() {
             let profile = chain.profile();
-            // A ledger that does not answer says nothing about a network, and servers cache this answer for long.
-            let standing = self.availability.of(&self.ledger, &profile.network).await.unwrap_or_default();
-            let mut signers: Vec<_> = profile.signers.iter().map(|signer| signer.address.clone()).collect();
-            // A payer who chooses one that is drained would wait for it in vain.
-            signers.retain(|address| !standing.drained.contains(address));
-            // Whoever takes the first one takes one that can pay.
-            signers.sort_by_key(|address| !standing.is_able(address));
+            let standing = self.standing_of(profile).await;
+            let signers = standing.eligible(profile);
             let able = signers.first().is_some_and(|first| standing.is_able(first));
             let available = chain.is_prepared() && able && standing.is_open();
             self.metrics.network_available(&profile.network, available);
@@ -165,5 +174,45 @@ impl Flows {
             }
         }
         offered
+    }
+
+    /// Whom a payer who chooses should choose to pay for a transaction, on each network where there is somebody.
+    pub async fn fee_payers(&self) -> FeePayers {
+        let mut payers = FeePayers::new();
+        for chain in self.chains.iter() {
+            let profile = chain.profile();
+            let eligible = self.standing_of(profile).await.eligible(profile);
+            payers.extend(eligible.into_iter().next().map(|first| (profile.network.clone(), first)));
+        }
+        payers
+    }
+
+    /// A ledger that does not answer says nothing about a network, and servers cache what they are told for long.
+    async fn standing_of(&self, profile: &Profile) -> Standing {
+        self.availability.of(&self.ledger, &profile.network).await.unwrap_or_default()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::chain::SignerProfile;
+
+    #[test]
+    fn who_can_pay_is_chosen_first_in_the_operator_s_order_and_who_is_drained_never() {
+        let signers = ["a", "b", "c", "d"].map(|name| SignerProfile { name: name.to_owned(), address: name.to_owned() });
+        let network = "eip155:84532".parse().unwrap();
+        let profile = Profile { network, assets: Vec::new(), signers: signers.into() };
+        let all = |addresses: &[&str]| addresses.iter().map(|address| (*address).to_owned()).collect::<Vec<_>>();
+        for (unable, drained, eligible) in [
+            (all(&[]), all(&[]), all(&["a", "b", "c", "d"])),
+            (all(&["a", "c"]), all(&[]), all(&["b", "d", "a", "c"])),
+            (all(&["a"]), all(&["b"]), all(&["c", "d", "a"])),
+            (all(&["a"]), all(&["a", "b", "c", "d"]), all(&[])),
+        ] {
+            let standing = Standing { unable, drained, ..Standing::default() };
+            assert_eq!(standing.eligible(&profile), eligible);
+            assert_eq!(eligible.first().is_some_and(|first| standing.is_able(first)), !eligible.is_empty());
+        }
     }
 }

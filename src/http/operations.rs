@@ -12,6 +12,7 @@ use tokio::runtime::Handle;
 use tokio_util::task::AbortOnDropHandle;
 
 use crate::flow::Flows;
+use crate::ledger::LedgerError;
 
 /// What the operations listener looks at.
 pub struct Operations {
@@ -57,9 +58,14 @@ impl Operations {
 /// one that is halted.
 async fn readyz(operations: Data<Operations>) -> HttpResponse {
     let flows = Arc::clone(&operations.flows);
-    let ping = AbortOnDropHandle::new(operations.runtime.spawn(async move { flows.ledger.ping().await.is_ok() }));
-    let ledger = matches!(tokio::time::timeout(LEDGER_WITHIN, ping).await, Ok(Ok(true)));
-    let mut checks = BTreeMap::from([("ledger".to_owned(), word(ledger))]);
+    let asked = async move { (flows.ledger.ping().await.is_ok(), signers(&flows).await.unwrap_or_default()) };
+    let asked = AbortOnDropHandle::new(operations.runtime.spawn(asked));
+    let (ledger, signers) = match tokio::time::timeout(LEDGER_WITHIN, asked).await {
+        Ok(Ok(answer)) => answer,
+        Ok(Err(_)) | Err(_) => (false, BTreeMap::new()),
+    };
+    let mut checks = signers;
+    checks.insert("ledger".to_owned(), word(ledger));
     let mut usable = false;
     for chain in operations.flows.chains.iter() {
         usable |= chain.is_prepared();
@@ -68,6 +74,20 @@ async fn readyz(operations: Data<Operations>) -> HttpResponse {
     let ready = ledger && usable && !operations.flows.waiting.is_closed();
     let readiness = Readiness { ready, checks };
     if ready { HttpResponse::Ok().json(readiness) } else { HttpResponse::ServiceUnavailable().json(readiness) }
+}
+
+/// Whether each signer can pay, as its lane saw it last. It makes nobody unready: payments go on through its neighbours, or wait.
+async fn signers(flows: &Flows) -> Result<BTreeMap<String, &'static str>, LedgerError> {
+    let mut checks = BTreeMap::new();
+    for chain in flows.chains.iter() {
+        let profile = chain.profile();
+        let standing = flows.availability.of(&flows.ledger, &profile.network).await?;
+        for signer in &profile.signers {
+            let able = !standing.unable.contains(&signer.address);
+            checks.insert(format!("{} signer {}", profile.network, signer.name), word(able));
+        }
+    }
+    Ok(checks)
 }
 
 const fn word(good: bool) -> &'static str {

@@ -1,7 +1,7 @@
 //! What a lane does about nonces that are not spent: sends their bytes again, outbids them, and finds out what became of them.
 
 use super::{Lane, LaneError};
-use crate::chain::{Broadcast, BuildError, Rejection, SlotOrder};
+use crate::chain::{Broadcast, BuildError, Rejection};
 use crate::domain::ids::SubmissionId;
 use crate::domain::submission::{Care, Place, care};
 use crate::ledger::blocks::Cursor;
@@ -56,19 +56,21 @@ impl Lane {
         payments.retain(|payment| payment.expires_at > now);
         // Bytes that were erased had been in a final block, so no pool holds them.
         let outbid = slot.raw.as_ref().map(|_| slot.fees);
-        let order = SlotOrder { signer: &self.signer.name, place: &slot.place, outbid };
         let sendable = slot.raw.as_ref().filter(|_| !makes_given_up);
-        let mut built = self.chain.build(order, &payments).await;
-        if matches!(built, Err(BuildError::CannotOutbid)) && sendable.is_none() {
+        let mut built = self.build(&slot.place, outbid, &payments).await;
+        if matches!(built, Err(LaneError::Build(BuildError::CannotOutbid))) && sendable.is_none() {
             // What is left of the payments leaves less room for an offer than they all did, and always will. A transfer of nothing
             // has room, and behind it they go through another slot.
             payments.clear();
-            built = self.chain.build(order, &payments).await;
+            built = self.build(&slot.place, outbid, &payments).await;
         }
         let attempt = match built {
-            // More is not allowed, or cannot be signed because the operator takes a payment's token no more. The bytes that are out
-            // stay out, and what may be sent no more is tried again later.
-            Err(BuildError::TooDear | BuildError::CannotOutbid | BuildError::Unreadable(_)) => {
+            // More is not allowed, or cannot be signed because the operator takes a payment's token no more, or because the signer is
+            // away. The bytes that are out stay out, and what may be sent no more is tried again later.
+            Err(
+                LaneError::Build(BuildError::TooDear | BuildError::CannotOutbid | BuildError::Unreadable(_))
+                | LaneError::SignerAway,
+            ) => {
                 self.sent.insert(slot.id, now);
                 if let Some(raw) = sendable {
                     self.send(slot.id, raw).await;

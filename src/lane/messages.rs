@@ -21,7 +21,7 @@ impl Lane {
         slots: &[OpenSlot],
         cursor: &Cursor,
     ) -> Result<usize, LaneError> {
-        let opened = if self.may_open(slots.len()) {
+        let opened = if !self.heard.is_away && self.may_open(slots.len()) {
             self.open_messages(lease, cursor, self.policy.in_flight_max - slots.len()).await
         } else {
             Ok(0)

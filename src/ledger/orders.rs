@@ -18,6 +18,8 @@ pub struct LaneRecord {
     pub balance: Option<u128>,
     /// Whether that may not last for another hour.
     pub short: bool,
+    /// Whether the signer did not sign when it was asked last.
+    pub away: bool,
     /// Since when it takes no new payments, if an operator drains it.
     pub drained_at: Option<DateTime<Utc>>,
     /// The process that runs it now.
@@ -88,7 +90,7 @@ impl Ledger {
         let rows = sqlx::query!(
             r#"
             SELECT l.address AS "address!", s.name AS "name?", s.balance_wei AS "balance_wei?", s.short AS "short?",
-                   d.drained_at AS "drained_at?", e.owner AS "owner?",
+                   s.away AS "away?", d.drained_at AS "drained_at?", e.owner AS "owner?",
                    (SELECT count(*) FROM submissions u WHERE u.network = $1 AND u.signer = l.address AND u.spent_block IS NULL)
                        AS "in_flight!",
                    (SELECT count(*) FROM payments p
@@ -118,6 +120,7 @@ impl Ledger {
                     name: row.name,
                     balance,
                     short: row.short.unwrap_or(false),
+                    away: row.away.unwrap_or(false),
                     drained_at: row.drained_at,
                     owner: row.owner,
                     in_flight: from_bigint(row.in_flight),

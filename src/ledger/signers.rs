@@ -1,4 +1,4 @@
-//! What the settlement signers hold, as their lanes saw it last.
+//! What the settlement signers hold, and whether they sign, as their lanes saw it last.
 
 use super::{Column, Ledger, LedgerError, from_decimal, wei_to_decimal};
 use crate::domain::network::Network;
@@ -14,25 +14,28 @@ pub struct SignerRecord {
     pub balance: u128,
     /// Whether that may not last for another hour.
     pub short: bool,
+    /// Whether it did not sign when it was asked last.
+    pub away: bool,
 }
 
 impl Ledger {
-    /// Notes what a signer holds.
+    /// Notes what a signer holds, and whether it signs.
     ///
     /// # Errors
     /// The database could not be reached.
     pub async fn note_signer(&self, network: &Network, record: &SignerRecord) -> Result<(), LedgerError> {
         sqlx::query!(
             r#"
-            INSERT INTO signers (network, address, name, balance_wei, short) VALUES ($1, $2, $3, $4, $5)
+            INSERT INTO signers (network, address, name, balance_wei, short, away) VALUES ($1, $2, $3, $4, $5, $6)
             ON CONFLICT (network, address) DO UPDATE
-            SET name = excluded.name, balance_wei = excluded.balance_wei, short = excluded.short
+            SET name = excluded.name, balance_wei = excluded.balance_wei, short = excluded.short, away = excluded.away
             "#,
             network.as_str(),
             record.address,
             record.name,
             wei_to_decimal(record.balance),
             record.short,
+            record.away,
         )
         .execute(self.pool())
         .await?;
@@ -45,7 +48,7 @@ impl Ledger {
     /// The database could not be reached.
     pub async fn signers(&self, network: &Network) -> Result<Vec<SignerRecord>, LedgerError> {
         let rows = sqlx::query!(
-            "SELECT address, name, balance_wei, short FROM signers WHERE network = $1 ORDER BY name, address",
+            "SELECT address, name, balance_wei, short, away FROM signers WHERE network = $1 ORDER BY name, address",
             network.as_str()
         );
         rows.fetch_all(self.pool())
@@ -53,7 +56,7 @@ impl Ledger {
             .into_iter()
             .map(|row| {
                 let balance = from_decimal(&row.balance_wei).column("signers", "balance_wei")?;
-                Ok(SignerRecord { address: row.address, name: row.name, balance, short: row.short })
+                Ok(SignerRecord { address: row.address, name: row.name, balance, short: row.short, away: row.away })
             })
             .collect()
     }

@@ -147,10 +147,13 @@ catalogue! {
     submissions: IntCounterVec, "submissions_total", ["network", "signer", "kind"], "Transactions handed to nodes: new ones, the same again, with a higher fee, or to cancel.";
     submission_payments: HistogramVec(BATCH_SIZES), "submission_payments", ["network"], "Payments in a submission.";
     submission_in_flight: GaugeVec, "submission_in_flight", ["network", "signer"], "Submissions that no block holds yet.";
+    submission_abandoned: GaugeVec, "submission_abandoned", ["network"], "Submissions of signers that are not configured any more, for which nobody cares.";
     broadcasts: IntCounterVec, "broadcasts_total", ["network", "outcome"], "What nodes said about transactions they were handed.";
     settlement_cost: CounterVec, "settlement_cost_wei_total", ["network"], "What the signed transactions are expected to cost, in the smallest unit of the coin.";
     signer_balance: GaugeVec, "signer_balance_native", ["network", "signer"], "What a signer holds, in whole coins.";
     signer_short: GaugeVec, "signer_short", ["network", "signer"], "1 while a signer cannot pay for the next hour.";
+    signer_away: GaugeVec, "signer_away", ["network", "signer"], "1 while a signer does not sign, and its payments wait.";
+    signer_errors: IntCounterVec, "signer_errors_total", ["network", "signer", "cause"], "Times that a signer did not sign, by cause.";
 
     network_available: GaugeVec, "network_available", ["network"], "1 while payments are taken on the network.";
     network_halted: GaugeVec, "network_halted", ["network"], "1 after the network contradicted a final block, or a token got other code; stays until an operator decides.";

@@ -2,6 +2,7 @@
 
 use crate::domain::invoice::Change;
 use crate::domain::reason::Reason;
+use crate::keys::KeyError;
 
 /// The label of a reason where there is none.
 pub(super) const NO_REASON: &str = "none";
@@ -109,6 +110,47 @@ label! {
         Rejected = "rejected",
         /// Nothing that could be understood, or nothing at all.
         Unknown = "unknown",
+    }
+}
+
+label! {
+    /// Why a signer did not sign.
+    SignerFailure {
+        /// It was not heard.
+        Unanswered = "unanswered",
+        /// It said that something is wrong with it.
+        OutOfOrder = "out_of_order",
+        /// It said no.
+        Refused = "refused",
+        /// It said something else than a signature.
+        Unreadable = "unreadable",
+        /// It signed with another key, or something else.
+        OtherKey = "other_key",
+        /// Nothing shows it who asks.
+        Credentials = "credentials",
+        /// Its key is not where it was looked for.
+        NoKey = "no_key",
+    }
+}
+
+impl From<&KeyError> for SignerFailure {
+    fn from(error: &KeyError) -> Self {
+        match error {
+            KeyError::Unanswered(_) => Self::Unanswered,
+            KeyError::OutOfOrder(_) => Self::OutOfOrder,
+            KeyError::Refused { .. } => Self::Refused,
+            KeyError::Unreadable => Self::Unreadable,
+            KeyError::OtherKey(_) => Self::OtherKey,
+            KeyError::Credentials(_) | KeyError::Token(_) => Self::Credentials,
+            KeyError::Malformed
+            | KeyError::NotAKeypair
+            | KeyError::NotOnCurve
+            | KeyError::Signing(_)
+            | KeyError::OtherAddress { .. }
+            | KeyError::SameAccount(_)
+            | KeyError::NoAddress
+            | KeyError::NotHere => Self::NoKey,
+        }
     }
 }
 

@@ -48,6 +48,7 @@ mod restored;
 mod retention;
 mod schema;
 mod settle;
+mod signers;
 mod solana;
 mod solana_rules;
 mod tenants;

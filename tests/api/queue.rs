@@ -12,6 +12,7 @@ use quittance::domain::submission::{Fees, Place, SignedAttempt};
 use quittance::ledger::Ledger;
 use quittance::ledger::blocks::Cursor;
 use quittance::ledger::leases::Lease;
+use quittance::ledger::signers::SignerRecord;
 use quittance::ledger::submissions::{NewSlot, Opened};
 use sqlx::{Executor, PgConnection};
 use uuid::Uuid;
@@ -82,6 +83,32 @@ async fn a_payment_that_nobody_can_be_answered_about_in_time_is_not_begun() {
     // It was nobody's before either, so that it is not looked at again and again.
     let theirs = sqlx::query_scalar::<_, i64>("SELECT count(*) FROM payments WHERE lane IS NOT NULL");
     assert_eq!(theirs.fetch_one(ledger.pool()).await.expect("the database answers"), 1);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_waits_for_a_signer_that_cannot_pay_or_is_drained_goes_to_a_neighbour() {
+    let ledger = database::ledger(&database::fresh().await).await;
+    let neighbour = "0x0000000000000000000000000000000000000006";
+    let waiting_in = async |lane| ledger.take_queued(&network(), lane, 10).await.expect("the database answers").len();
+    let note = async |short, away| {
+        let record = SignerRecord { address: SIGNER.to_owned(), name: "base-1".to_owned(), balance: 1, short, away };
+        ledger.note_signer(&network(), &record).await.expect("the database answers");
+    };
+    for (before, (short, away, drained)) in
+        [(true, false, false), (false, true, false), (false, false, true)].into_iter().enumerate()
+    {
+        note(false, false).await;
+        queue(&ledger, 1 + before as u128, 60_000).await;
+        assert_eq!((waiting_in(SIGNER).await, waiting_in(neighbour).await), (1, before));
+
+        note(short, away).await;
+        if drained {
+            assert!(ledger.drain_lane(&network(), SIGNER, chrono::DateTime::UNIX_EPOCH).await.expect("the database answers"));
+        }
+        assert_eq!((waiting_in(neighbour).await, waiting_in(SIGNER).await), (before + 1, 0));
+    }
+    queue(&ledger, 9, 60_000).await;
+    assert_eq!(waiting_in(SIGNER).await, 0, "a lane that is drained takes nothing new");
 }
 
 #[tokio::test(flavor = "multi_thread")]

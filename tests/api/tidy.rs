@@ -19,8 +19,15 @@ const LAYERS: [&[&str]; 7] = [
 ];
 
 /// Imports inside a layer, as they stand: importer and imported.
-const NEIGHBOURS: [(&str, &str); 5] =
-    [("telemetry", "config"), ("supervisor", "metrics"), ("check", "app"), ("cli", "app"), ("cli", "check")];
+const NEIGHBOURS: [(&str, &str); 7] = [
+    ("keys", "config"),
+    ("metrics", "keys"),
+    ("telemetry", "config"),
+    ("supervisor", "metrics"),
+    ("check", "app"),
+    ("cli", "app"),
+    ("cli", "check"),
+];
 
 /// A library, and the only places that may know of it; `app` wires what others hold. One that ends in `_` stands for all that begin so.
 const HOMES: [(&str, &[&str]); 18] = [

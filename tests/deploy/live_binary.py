@@ -1,9 +1,9 @@
 """What the chart, compose.yaml and the runbook give to the binary and to the database, given to them: QUITTANCE_BIN python -m unittest."""
 
+import contextlib
 import json
 import os
 import re
-import secrets
 import shutil
 import subprocess
 import tempfile
@@ -52,7 +52,7 @@ class Binary(unittest.TestCase):
         cls.secrets = Path(cls.directory.name)
         ring = cls.secrets / "receipt-keys"
         assert run(QUITTANCE, "keys", "generate", "--out", ring).returncode == 0
-        files = {"database-url": cls.url, "base-1": secrets.token_hex(32), "base-2": secrets.token_hex(32), "solana-1": base58(SOLANA_KEY),
+        files = {"database-url": cls.url, "base-1": "11" * 32, "base-2": "22" * 32, "solana-1": base58(SOLANA_KEY),
                  "base-nodes": "https://one.example\nhttps://two.example", "solana-nodes": "https://one.example\nhttps://two.example"}
         for name, text in files.items():
             (cls.secrets / name).write_text(text)
@@ -68,6 +68,21 @@ class Binary(unittest.TestCase):
         text = re.sub(r"/run/secrets/(quittance/)?", f"{self.secrets}/", text)
         return text.replace("/etc/quittance/quittance.toml", str(self.secrets / "quittance.toml"))
 
+    @contextlib.contextmanager
+    def with_files_of(self, spec):
+        """Only the secrets that a pod has, and the configuration."""
+        volume = next(volume for volume in spec["volumes"] if volume["name"] == "secrets")
+        mounted = {item["path"] for source in volume["projected"]["sources"] for item in source["secret"]["items"]}
+        everything = self.secrets
+        with tempfile.TemporaryDirectory() as directory:
+            self.secrets = Path(directory)
+            for name in mounted:
+                shutil.copy(everything / name, self.secrets)
+            try:
+                yield
+            finally:
+                self.secrets = everything
+
     @staticmethod
     def config_of(name):
         return next(found["data"]["quittance.toml"] for found in of_kind(name, "ConfigMap") if "quittance.toml" in found["data"])
@@ -80,9 +95,11 @@ class Binary(unittest.TestCase):
     def test_the_migration_of_each_values_file_succeeds(self):
         for name in VALUES:
             with self.subTest(values=name):
-                container = of_kind(name, "Job")[0]["spec"]["template"]["spec"]["containers"][0]
+                spec = of_kind(name, "Job")[0]["spec"]["template"]["spec"]
+                container = spec["containers"][0]
                 environment = {variable["name"]: variable["value"] for variable in container["env"]}
-                result = self.runs(container["args"], environment, self.config_of(name))
+                with self.with_files_of(spec):
+                    result = self.runs(container["args"], environment, self.config_of(name))
                 self.assertEqual(result.returncode, 0, result.stderr)
 
     def test_the_migration_of_compose_succeeds(self):
@@ -96,7 +113,9 @@ class Binary(unittest.TestCase):
         for name in VALUES:
             for deployment in of_kind(name, "Deployment"):
                 with self.subTest(values=name, deployment=deployment["metadata"]["name"]):
-                    self.lives(deployment["spec"]["template"]["spec"]["containers"][0], self.config_of(name))
+                    spec = deployment["spec"]["template"]["spec"]
+                    with self.with_files_of(spec):
+                        self.lives(spec["containers"][0], self.config_of(name))
 
     def lives(self, container, config):
         (self.secrets / "quittance.toml").write_text(self.here(config))

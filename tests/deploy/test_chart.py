@@ -96,6 +96,17 @@ class OfEach:
         mounted = {"database-url", *values["secretFiles"]}
         self.assertLessEqual(set(re.findall(r'"/run/secrets/quittance/([^"]+)"', config)), mounted)
 
+    def test_a_secret_with_roles_is_only_where_they_are(self):
+        secret_files = yaml.safe_load(VALUES[self.values].read_text())["secretFiles"]
+        specs = {found["metadata"]["name"]: found["spec"]["template"]["spec"] for kind in ("Deployment", "Job") for found in of_kind(self.values, kind)}
+        for name, spec in specs.items():
+            roles = {role for argument in spec["containers"][0]["args"] if argument.startswith("--roles=")
+                     for role in argument.removeprefix("--roles=").split(",")}
+            volume = next(volume for volume in spec["volumes"] if volume["name"] == "secrets")
+            mounted = {item["path"] for source in volume["projected"]["sources"] for item in source["secret"]["items"]}
+            wanted = {file for file, source in secret_files.items() if not source.get("roles") or roles & set(source["roles"])}
+            self.assertEqual(mounted, wanted | {"database-url"}, name)
+
     def test_the_database_is_migrated_before_anything_else_changes(self):
         hooks = [found for found in objects(self.values) if "pre-upgrade" in found["metadata"].get("annotations", {}).get("helm.sh/hook", "")]
         self.assertEqual({found["kind"] for found in hooks}, {"ConfigMap", "Job"})
@@ -165,6 +176,8 @@ REFUSED = [
     ("config=[server]", "config"),
     ("secretFiles.base-1.value=0x00", "secretFiles"),
     ("secretFiles.base-1=0x00", "secretFiles"),
+    ("secretFiles.base-1.roles={cook}", "secretFiles"),
+    ("secretFiles.base-1.roles={}", "secretFiles"),
     ("secretFiles.database-url.key=", "database-url"),
     ("secretFiles.Base=x", "secretFiles"),
     ("deployments.api.replicas=2", "deployments"),
@@ -186,11 +199,13 @@ REFUSED = [
     ("replicas=2", "replicas"),
 ]
 UNSAFE = {
-    '[[networks]]\nsigners = [{ key = "0x00" }]': "keys belong in a Secret",
-    '[[networks]]\n[receipts]\nkeys = "x"': "keys belong in a Secret",
+    '[[networks]]\nsigners = [{ key = "0x00" }]': "keys and tokens belong in a Secret",
+    '[[networks]]\n[receipts]\nkeys = "x"': "keys and tokens belong in a Secret",
+    '[[networks]]\nsigners = [{ remote = { token = "x" } }]': "keys and tokens belong in a Secret",
+    '[[networks]]\n[networks.signers.aws_kms]\nsecret_access_key = "x"': "keys and tokens belong in a Secret",
     '[[networks]]\nrpc = ["https://user:word@node.example"]': "a URL with a password belongs in a Secret",
 }
-SAFE = '[[networks]]\n# key = "env:X"\nkey_file = "/x"\n[limits]\nkey_per_second = 1\n'
+SAFE = '[[networks]]\n# key = "env:X"\nkey_file = "/x"\nsigners = [{ remote = { key_id = "x", token_file = "/x" } }]\n[limits]\nkey_per_second = 1\n'
 
 
 class Refusals(unittest.TestCase):

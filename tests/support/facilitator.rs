@@ -35,7 +35,7 @@ pub struct NetworkOptions {
     pub id: String,
     /// Nodes or proxies.
     pub rpc: Vec<String>,
-    /// Private keys.
+    /// Private keys. Without any, `lines` says who signs.
     pub keys: Vec<String>,
     /// Further lines of the section.
     pub lines: String,
@@ -125,7 +125,9 @@ impl Facilitator {
                 format!("{{ name = \"signer-{number}\", key = \"env:{variable}\" }}")
             });
             let signers: Vec<_> = signers.collect();
-            text.push_str(&format!("signers = [{}]\n", signers.join(", ")));
+            if !signers.is_empty() {
+                text.push_str(&format!("signers = [{}]\n", signers.join(", ")));
+            }
         }
         std::fs::write(directory.join("quittance.toml"), text).expect("the configuration is writable");
         let mut facilitator = Self {

@@ -21,6 +21,7 @@ pub mod raw;
 pub mod receipts;
 pub mod receiver;
 pub mod replay;
+pub mod signer;
 pub mod solana;
 pub mod typed;
 

@@ -51,15 +51,15 @@ helm.sh/chart: {{ printf "%s-%s" .Chart.Name .Chart.Version | replace "+" "_" }}
 {{- fail (printf "deployments: the role %s is needed somewhere" .) -}}
 {{- end -}}
 {{- end -}}
-{{- if regexMatch "(?m)^[^#\n]*\\b(key|keys)\\s*=" .Values.config -}}
-{{- fail "config: keys belong in a Secret; name it under secretFiles, and its file by key_file" -}}
+{{- if regexMatch "(?m)^[^#\n]*\\b(key|keys|token|secret_access_key|session_token)\\s*=" .Values.config -}}
+{{- fail "config: keys and tokens belong in a Secret; name it under secretFiles, and its file by key_file, token_file and so on" -}}
 {{- end -}}
 {{- if regexMatch "(?m)^[^#\n]*://[^/\\s\"]*:[^/\\s\"]*@" .Values.config -}}
 {{- fail "config: a URL with a password belongs in a Secret; name it under secretFiles, and its file by rpc_file or ws_file" -}}
 {{- end -}}
 {{- end }}
 
-{{/* What the pods of the service and of its jobs share. Takes the context and the name of the config map. */}}
+{{/* What the pods of the service and of its jobs share. Takes the context, the name of the config map, and the roles that they have. */}}
 {{- define "quittance.pod" -}}
 automountServiceAccountToken: false
 # Kubernetes would add variables for every service of the namespace, and ours are settings.
@@ -80,12 +80,19 @@ volumes:
     projected:
       defaultMode: 0440
       sources:
+        {{- $roles := .roles }}
         {{- range $file, $from := .context.Values.secretFiles }}
+        {{- $wanted := not $from.roles }}
+        {{- range $from.roles }}
+        {{- $wanted = or $wanted (has . $roles) }}
+        {{- end }}
+        {{- if $wanted }}
         - secret:
             name: {{ $from.secret }}
             items:
               - key: {{ $from.key }}
                 path: {{ $file }}
+        {{- end }}
         {{- end }}
 {{- with .context.Values.imagePullSecrets }}
 imagePullSecrets:

@@ -72,7 +72,8 @@ impl TryFrom<SendableRow> for Sendable {
 
 impl Ledger {
     /// Assigns waiting payments to the lane of a signer's address, and returns all that wait in it, oldest first. It takes those that have no lane, and
-    /// those of a lane that is short of funds or drained. What is about to expire is not begun: it would keep the others from their slot when it does.
+    /// those of a lane that is drained, short of funds, or whose signer is away. What is about to expire is not begun: it would keep the others from
+    /// their slot when it does.
     ///
     /// A lane that is drained takes only what it has failed with before, and a network that an operator has halted begins nothing.
     ///
@@ -91,7 +92,7 @@ impl Ledger {
                 WHERE p.network = $1 AND p.submission_id IS NULL AND p.given_up_at IS NULL AND (p.signer IS NULL OR p.signer = $2)
                   AND (p.lane IS NULL
                        OR p.lane <> $2 AND (
-                           EXISTS (SELECT FROM signers s WHERE s.network = $1 AND s.address = p.lane AND s.short)
+                           EXISTS (SELECT FROM signers s WHERE s.network = $1 AND s.address = p.lane AND (s.short OR s.away))
                            OR EXISTS (SELECT FROM drained_lanes d WHERE d.network = $1 AND d.signer = p.lane)))
                   AND (NOT EXISTS (SELECT FROM drained_lanes d WHERE d.network = $1 AND d.signer = $2)
                        OR EXISTS (SELECT FROM submissions f WHERE f.id = p.failed_submission_id AND f.signer = $2))

@@ -1,0 +1,152 @@
+//! Keys in the AWS Key Management Service: one call of it, `Sign`, over the client for HTTP that is there anyway (docs/adr/0047).
+
+use std::fmt;
+use std::path::PathBuf;
+
+use alloy::primitives::B256;
+use async_trait::async_trait;
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+use chrono::{DateTime, TimeDelta, Utc};
+use reqwest::header::{AUTHORIZATION, CONTENT_TYPE};
+use reqwest::{Client, RequestBuilder};
+use secrecy::{ExposeSecret, SecretString};
+use serde::Deserialize;
+use serde_json::json;
+use tokio::sync::Mutex;
+
+use self::sigv4::{AMZ_DATE, Credentials, SECURITY_TOKEN, Signed};
+use super::{KeyError, SettlementSigner, ecdsa, keeper};
+use crate::config::{AwsKmsConfig, AwsWay, RpcUrl};
+use crate::domain::clock::{Clock, SystemClock};
+
+pub mod sigv4;
+
+/// Credentials are fetched anew when they have less left than this.
+const RENEWED_BEFORE: TimeDelta = TimeDelta::minutes(5);
+
+/// Which call of the service.
+const TARGET: &str = "TrentService.Sign";
+
+/// A key that AWS keeps.
+pub struct AwsKey {
+    client: Client,
+    config: AwsKmsConfig,
+    fetched: Mutex<Option<Fetched>>,
+}
+
+/// Credentials that end.
+#[derive(Clone)]
+struct Fetched {
+    credentials: Credentials,
+    until: DateTime<Utc>,
+}
+
+/// What Pod Identity and ECS answer.
+#[derive(Deserialize)]
+#[serde(rename_all = "PascalCase")]
+struct FetchedAnswer {
+    access_key_id: String,
+    secret_access_key: SecretString,
+    token: SecretString,
+    expiration: DateTime<Utc>,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "PascalCase")]
+struct Answer {
+    signature: String,
+}
+
+impl AwsKey {
+    /// The key that the configuration speaks of.
+    #[must_use]
+    pub fn new(client: Client, config: &AwsKmsConfig) -> Self {
+        Self { client, config: config.clone(), fetched: Mutex::default() }
+    }
+
+    async fn credentials(&self) -> Result<Credentials, KeyError> {
+        match &self.config.way {
+            AwsWay::Fixed { access_key_id, secret_access_key, session_token } => Ok(Credentials {
+                access_key_id: access_key_id.clone(),
+                secret_access_key: secret_access_key.clone(),
+                session_token: session_token.clone(),
+            }),
+            AwsWay::Fetched { url, token_file } => self.fetch(url, token_file.as_ref()).await,
+        }
+    }
+
+    /// The credentials of the machine or pod that we are. Whoever asks while they are fetched waits for them.
+    async fn fetch(&self, url: &RpcUrl, token_file: Option<&PathBuf>) -> Result<Credentials, KeyError> {
+        let mut fetched = self.fetched.lock().await;
+        if let Some(Fetched { credentials, until }) = fetched.as_ref()
+            && *until - RENEWED_BEFORE > SystemClock.now()
+        {
+            return Ok(credentials.clone());
+        }
+        // It is written anew by whoever manages it.
+        let token = token_file.map(std::fs::read_to_string).transpose().map_err(KeyError::Token)?.map(SecretString::from);
+        let request = || {
+            let request = self.client.get(url.expose());
+            match &token {
+                Some(token) => request.header(AUTHORIZATION, sensitive(token.expose_secret().trim())),
+                None => request,
+            }
+        };
+        let answer: FetchedAnswer = keeper::ask(request).await.map_err(|error| KeyError::Credentials(Box::new(error)))?;
+        let credentials = Credentials {
+            access_key_id: answer.access_key_id,
+            secret_access_key: answer.secret_access_key,
+            session_token: Some(answer.token),
+        };
+        *fetched = Some(Fetched { credentials: credentials.clone(), until: answer.expiration });
+        Ok(credentials)
+    }
+
+    fn request(&self, credentials: &Credentials, body: &str) -> RequestBuilder {
+        let AwsKmsConfig { endpoint, region, .. } = &self.config;
+        let Signed { date, authorization } = sigv4::sign(credentials, region, endpoint.host(), TARGET, body, SystemClock.now());
+        let request = self
+            .client
+            .post(endpoint.expose())
+            .header(CONTENT_TYPE, sigv4::MEDIA_TYPE)
+            .header(AMZ_DATE, date)
+            .header(sigv4::AMZ_TARGET, TARGET)
+            .header(AUTHORIZATION, sensitive(authorization.expose_secret()));
+        let request = match &credentials.session_token {
+            Some(token) => request.header(SECURITY_TOKEN, sensitive(token.expose_secret())),
+            None => request,
+        };
+        request.body(body.to_owned())
+    }
+}
+
+/// A header that is not printed. One that cannot be a header is empty, and refused by whoever gets it.
+fn sensitive(text: &str) -> reqwest::header::HeaderValue {
+    let mut value = reqwest::header::HeaderValue::from_str(text).unwrap_or(reqwest::header::HeaderValue::from_static(""));
+    value.set_sensitive(true);
+    value
+}
+
+#[async_trait]
+impl SettlementSigner for AwsKey {
+    async fn sign(&self, hash: B256) -> Result<[u8; 64], KeyError> {
+        let credentials = self.credentials().await?;
+        let body = json!({
+            "KeyId": self.config.key_id,
+            "Message": STANDARD.encode(hash),
+            "MessageType": "DIGEST",
+            "SigningAlgorithm": "ECDSA_SHA_256",
+        });
+        let body = body.to_string();
+        let answer: Answer = keeper::ask(|| self.request(&credentials, &body)).await?;
+        let der = STANDARD.decode(answer.signature).map_err(|_| KeyError::Unreadable)?;
+        ecdsa::from_der(&der).ok_or(KeyError::Unreadable)
+    }
+}
+
+impl fmt::Debug for AwsKey {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(formatter, "AwsKey({} at {})", self.config.key_id, self.config.endpoint)
+    }
+}

@@ -1,0 +1,83 @@
+//! Keys in Google's Cloud Key Management Service: one call of it, `asymmetricSign` (docs/adr/0047).
+
+use std::fmt;
+use std::time::{Duration, Instant};
+
+use alloy::primitives::B256;
+use async_trait::async_trait;
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+use reqwest::Client;
+use secrecy::{ExposeSecret, SecretString};
+use serde::Deserialize;
+use serde_json::json;
+use tokio::sync::Mutex;
+
+use super::{KeyError, SettlementSigner, ecdsa, keeper};
+use crate::config::GcpKmsConfig;
+
+/// A token is fetched anew when it has less left than this. The metadata server itself renews it five minutes before it ends.
+const RENEWED_BEFORE: Duration = Duration::from_mins(2);
+
+/// A key that Google keeps.
+pub struct GcpKey {
+    client: Client,
+    config: GcpKmsConfig,
+    token: Mutex<Option<(SecretString, Instant)>>,
+}
+
+/// What the metadata server answers.
+#[derive(Deserialize)]
+struct TokenAnswer {
+    access_token: SecretString,
+    expires_in: u64,
+}
+
+#[derive(Deserialize)]
+struct Answer {
+    signature: String,
+}
+
+impl GcpKey {
+    /// The key that the configuration speaks of.
+    #[must_use]
+    pub fn new(client: Client, config: &GcpKmsConfig) -> Self {
+        Self { client, config: config.clone(), token: Mutex::default() }
+    }
+
+    /// What shows who we are: the machine's or the pod's own account. Whoever asks while it is fetched waits for it.
+    async fn token(&self) -> Result<SecretString, KeyError> {
+        let mut held = self.token.lock().await;
+        if let Some((token, until)) = held.as_ref()
+            && *until > Instant::now()
+        {
+            return Ok(token.clone());
+        }
+        let asked = Instant::now();
+        let request = || self.client.get(self.config.token_url.expose()).header("metadata-flavor", "Google");
+        let answer: TokenAnswer = keeper::ask(request).await.map_err(|error| KeyError::Credentials(Box::new(error)))?;
+        let lasts = Duration::from_secs(answer.expires_in).saturating_sub(RENEWED_BEFORE);
+        *held = Some((answer.access_token.clone(), asked + lasts));
+        Ok(answer.access_token)
+    }
+}
+
+#[async_trait]
+impl SettlementSigner for GcpKey {
+    async fn sign(&self, hash: B256) -> Result<[u8; 64], KeyError> {
+        let token = self.token().await?;
+        let url = format!("{}/v1/{}:asymmetricSign", self.config.endpoint.expose().trim_end_matches('/'), self.config.key_id);
+        // Whatever made the digest: the service signs 32 bytes under this name.
+        let body = json!({"digest": {"sha256": STANDARD.encode(hash)}});
+        let request = || self.client.post(&url).bearer_auth(token.expose_secret()).json(&body);
+        let answer: Answer = keeper::ask(request).await?;
+        let der = STANDARD.decode(answer.signature).map_err(|_| KeyError::Unreadable)?;
+        ecdsa::from_der(&der).ok_or(KeyError::Unreadable)
+    }
+}
+
+impl fmt::Debug for GcpKey {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(formatter, "GcpKey({} at {})", self.config.key_id, self.config.endpoint)
+    }
+}
