@@ -11,6 +11,8 @@ use tokio_util::task::AbortOnDropHandle;
 use self::body::Room;
 use self::problem::Problem;
 use crate::config::Server;
+use crate::flow::current::Current;
+use crate::flow::reload::Reloads;
 use crate::flow::{Flows, Unavailable};
 
 pub mod access;
@@ -32,8 +34,9 @@ pub mod turns;
 
 /// What requests are answered with.
 pub struct Service {
-    /// The use cases.
-    pub flows: Arc<Flows>,
+    current: Arc<Current>,
+    /// The way to whoever reads the configuration again.
+    pub reloads: Reloads,
     /// How the service listens and answers.
     pub server: Server,
     /// Where flows run.
@@ -50,9 +53,15 @@ const FILES_FOR_THE_REST: usize = 512;
 impl Service {
     /// A service that nobody has asked anything yet.
     #[must_use]
-    pub fn new(flows: Arc<Flows>, server: Server, runtime: Handle) -> Self {
+    pub fn new(current: Arc<Current>, reloads: Reloads, server: Server, runtime: Handle) -> Self {
         let connections_max = connections_max(&server);
-        Self { flows, server, runtime, bodies: Room::default(), connections_max }
+        Self { current, reloads, server, runtime, bodies: Room::default(), connections_max }
+    }
+
+    /// The use cases, by the configuration of this moment. What belongs together is done with one of them.
+    #[must_use]
+    pub fn flows(&self) -> Arc<Flows> {
+        self.current.flows()
     }
 
     /// Runs a flow on the service's runtime. If the handler is dropped, because its client left, the flow ends at its next

@@ -1,15 +1,14 @@
 //! Puts the service together and keeps it running until it is told to stop.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeSet, HashMap};
 use std::path::Path;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use chrono::TimeDelta;
 use futures_util::FutureExt;
+use secrecy::SecretString;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio_util::sync::CancellationToken;
-use uuid::Uuid;
 
 use crate::api::Service;
 use crate::chain::evm::EvmChain;
@@ -17,30 +16,32 @@ use crate::chain::solana::SolanaChain;
 use crate::chain::{Chain, ChainError, Chains};
 use crate::config::{Config, FamilyConfig, NetworkConfig, SigningKeys};
 use crate::domain::clock::{Clock, SystemClock};
+use crate::domain::network::Network;
 use crate::flow::availability::Availability;
+use crate::flow::current::Current;
 use crate::flow::discovery::Discovery;
 use crate::flow::limits::RateLimits;
+use crate::flow::reload::Reloads;
 use crate::flow::telling::Telling;
 use crate::flow::turns::Turns;
 use crate::flow::waiting::Waiting;
 use crate::flow::{Bells, Flows, Patience, Policy};
 use crate::http::Operations;
 use crate::keys::KeyError;
-use crate::lane::{Lane, abandoned};
 use crate::ledger::private::{PrivateCluster, PrivateClusterError};
 use crate::ledger::{Ledger, LedgerError};
 use crate::metrics::{Metrics, NetworkLabels};
 use crate::supervisor::Supervisor;
-use crate::telemetry::ErrorChain;
-use crate::watcher::{Pace, Watcher};
-use crate::webhook::client::Webhooks;
 use crate::webhook::reach::Reach;
-use crate::worker;
 
 pub mod receipt_keys;
+pub mod reload;
 mod signers;
+mod tasks;
 
 use receipt_keys::ReceiptKeysError;
+use reload::{Origin, Reloader};
+use tasks::Tasks;
 
 /// What a replica does.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, clap::ValueEnum)]
@@ -122,7 +123,7 @@ pub struct OpenLedger {
 pub async fn open_ledger(config: &Config) -> Result<OpenLedger, AppError> {
     let (database, cluster) = (&config.database, open_cluster(config).await?);
     let url = match (&database.url, &cluster) {
-        (Some(url), _) => url.clone(),
+        (Some(url), _) => SecretString::clone(url),
         (None, Some(cluster)) => cluster.url(),
         (None, None) => unreachable!("without an address there is a private cluster"),
     };
@@ -148,7 +149,8 @@ async fn open_cluster(config: &Config) -> Result<Option<PrivateCluster>, AppErro
 /// The database does not answer, or a migration fails.
 pub async fn migrate(config: &Config) -> Result<(), AppError> {
     let cluster = open_cluster(config).await?;
-    let url = config.database.url.clone().or_else(|| cluster.as_ref().map(PrivateCluster::url)).unwrap_or_default();
+    let configured = config.database.url.as_deref().cloned();
+    let url = configured.or_else(|| cluster.as_ref().map(PrivateCluster::url)).unwrap_or_default();
     let migrated = async { Ledger::connect(&url, 2, config.database.acquire_within).await?.migrate().await }.await;
     if let Some(cluster) = cluster {
         cluster.stop().await?;
@@ -159,40 +161,40 @@ pub async fn migrate(config: &Config) -> Result<(), AppError> {
 /// The metrics of a process with this configuration.
 #[must_use]
 pub fn metrics(config: &Config) -> Arc<Metrics> {
+    Arc::new(Metrics::new(&labels(config)))
+}
+
+/// What the networks of a configuration are called in metrics.
+fn labels(config: &Config) -> Vec<NetworkLabels> {
     let labels = config.networks.iter().map(|network| NetworkLabels {
         network: network.network.clone(),
         signers: network.signers.iter().map(|signer| signer.name.clone()).collect(),
     });
-    Arc::new(Metrics::new(&labels.collect::<Vec<_>>()))
+    labels.collect()
 }
 
-/// The adapters of all configured networks. The one place that knows which families there are.
+/// The adapters of all configured networks.
 ///
 /// # Errors
 /// A key that is none, or an address that is none.
 pub fn chains(config: &Config, metrics: &Arc<Metrics>) -> Result<Chains, AppError> {
-    let mut chains: Vec<Arc<dyn Chain>> = Vec::new();
-    for network in &config.networks {
-        chains.push(match &network.family {
-            FamilyConfig::Evm(family) => {
-                let client = reqwest::Client::builder().pool_idle_timeout(Duration::from_secs(30)).tcp_nodelay(true).build()?;
-                Arc::new(EvmChain::new(
-                    network,
-                    family,
-                    signers::settling(network, config.signing_keys)?,
-                    &client,
-                    Arc::clone(metrics),
-                )?)
-            }
-            FamilyConfig::Solana(family) => Arc::new(SolanaChain::new(
-                network,
-                *family,
-                signers::of_messages(network, config.signing_keys)?,
-                Arc::clone(metrics),
-            )),
-        });
-    }
-    Ok(Chains::new(chains))
+    let chains = config.networks.iter().map(|network| chain(network, config.signing_keys, metrics));
+    Ok(Chains::new(chains.collect::<Result<Vec<_>, _>>()?))
+}
+
+/// The adapter of a network. The one place that knows which families there are.
+fn chain(network: &NetworkConfig, signing_keys: SigningKeys, metrics: &Arc<Metrics>) -> Result<Arc<dyn Chain>, AppError> {
+    let metrics = Arc::clone(metrics);
+    Ok(match &network.family {
+        FamilyConfig::Evm(family) => {
+            let client = reqwest::Client::builder().pool_idle_timeout(Duration::from_secs(30)).tcp_nodelay(true).build()?;
+            let signers = signers::settling(network, signing_keys)?;
+            Arc::new(EvmChain::new(network, family, signers, &client, metrics)?)
+        }
+        FamilyConfig::Solana(family) => {
+            Arc::new(SolanaChain::new(network, *family, signers::of_messages(network, signing_keys)?, metrics))
+        }
+    })
 }
 
 /// A listener at work.
@@ -202,23 +204,36 @@ type Listener = tokio::task::JoinHandle<std::io::Result<()>>;
 ///
 /// # Errors
 /// It could not start, or a listener failed.
-pub async fn serve(config: Config, roles: BTreeSet<Role>) -> Result<(), AppError> {
+pub async fn serve(config: Config, roles: BTreeSet<Role>, origin: Origin) -> Result<(), AppError> {
     // First of all: from the first listener on, whoever stops the service must be heard, or requests break off.
     let stop = StopSignals::listen().map_err(AppError::Signals)?;
     let open = open_ledger(&config).await?;
-    let ended = serve_on(&config, &roles, open.ledger, stop).await;
+    let ended = serve_on(&config, roles, origin, open.ledger, stop).await;
     if let Some(cluster) = open.cluster {
         cluster.stop().await?;
     }
     ended
 }
 
-async fn serve_on(config: &Config, roles: &BTreeSet<Role>, ledger: Ledger, mut stop: StopSignals) -> Result<(), AppError> {
+async fn serve_on(
+    config: &Config,
+    roles: BTreeSet<Role>,
+    origin: Origin,
+    ledger: Ledger,
+    mut stop: StopSignals,
+) -> Result<(), AppError> {
     let metrics = metrics(config);
-    let flows = Arc::new(flows(config, ledger, Arc::clone(&metrics))?);
-    flows.notice_copy().await?;
+    let current = Arc::new(Current::new(flows(config, ledger, Arc::clone(&metrics))?));
+    current.flows().notice_copy().await?;
     let supervisor = Supervisor::new(metrics);
-    start_tasks(config, roles, &flows, &supervisor)?;
+    let (is_api, tasks) = (roles.contains(&Role::Api), Tasks::new(config, roles)?);
+    tasks.start_lasting(&current.flows(), &supervisor);
+    let (reloads, requests) = Reloads::channel();
+    let reloader = Reloader::start(origin, (config.clone(), tasks), Arc::clone(&current), supervisor.clone(), requests)?;
+    supervisor.run("reload", move |stop| {
+        let reloader = Arc::clone(&reloader);
+        async move { reloader.run(stop).await }
+    });
 
     let runtime = tokio::runtime::Handle::current();
     let listen_error = |address| move |source| AppError::Listen { address, source };
@@ -227,8 +242,8 @@ async fn serve_on(config: &Config, roles: &BTreeSet<Role>, ledger: Ledger, mut s
     let mut api_handle = None;
     let mut grpc = None;
     let stop_grpc = CancellationToken::new();
-    if roles.contains(&Role::Api) {
-        let service = Arc::new(Service::new(Arc::clone(&flows), config.server.clone(), runtime.clone()));
+    if is_api {
+        let service = Arc::new(Service::new(Arc::clone(&current), reloads, config.server.clone(), runtime.clone()));
         let address = config.server.listen;
         let (server, address) = crate::http::api(Arc::clone(&service)).map_err(listen_error(address))?;
         api_handle = Some(server.handle());
@@ -241,7 +256,7 @@ async fn serve_on(config: &Config, roles: &BTreeSet<Role>, ledger: Ledger, mut s
             tracing::info!(listen = %address, "gRPC listening");
         }
     }
-    let operations = Operations { flows: Arc::clone(&flows), runtime };
+    let operations = Operations { current: Arc::clone(&current), runtime };
     let address = config.server.operations_listen;
     let (operations, address) = operations.listen(address).map_err(listen_error(address))?;
     let operations_handle = operations.handle();
@@ -254,6 +269,8 @@ async fn serve_on(config: &Config, roles: &BTreeSet<Role>, ledger: Ledger, mut s
         result = end_of(&mut grpc) => listener_ended(result),
     };
     tracing::info!("stopping");
+    // What is waited for, told and asked is the same in whichever configuration.
+    let flows = current.flows();
     flows.telling.streams.close();
     let within = config.server.shutdown_within.to_std().unwrap_or_default();
     let stopping = Instant::now();
@@ -340,7 +357,6 @@ impl StopSignals {
 /// A key that is none, or an address that is none.
 pub fn flows(config: &Config, ledger: Ledger, metrics: Arc<Metrics>) -> Result<Flows, AppError> {
     let networks = || config.networks.iter().map(|network| network.network.clone());
-    let policy = |network: &NetworkConfig| Policy { answer: network.answer.clone(), cost: network.cost };
     Ok(Flows {
         ledger,
         chains: chains(config, &metrics)?,
@@ -349,88 +365,27 @@ pub fn flows(config: &Config, ledger: Ledger, metrics: Arc<Metrics>) -> Result<F
         waiting: Arc::new(Waiting::default()),
         bells: Bells::new(networks()),
         availability: Availability::default(),
-        policies: config.networks.iter().map(|network| (network.network.clone(), policy(network))).collect(),
+        policies: policies(config),
         patience: Patience { v1: config.server.answer_within_v1, v2: config.server.answer_within_v2 },
-        errands: Turns::default(),
-        reservations: Turns::default(),
-        limits: RateLimits::new(config.limits),
-        discovery: Discovery::new(config.discovery),
-        telling: Telling::new(reach(config), config.webhooks.per_account_max),
+        errands: Arc::new(Turns::default()),
+        reservations: Arc::new(Turns::default()),
+        limits: Arc::new(RateLimits::new(config.limits)),
+        discovery: Arc::new(Discovery::new(config.discovery)),
+        telling: Arc::new(Telling::new(reach(config), config.webhooks.per_account_max)),
         public_url: config.server.public_url.clone(),
         issuer: receipt_keys::issuer(config, SystemClock.now())?.map(Arc::new),
     })
 }
 
+/// What the flows need of each network's settings.
+fn policies(config: &Config) -> HashMap<Network, Policy> {
+    let policy = |network: &NetworkConfig| Policy { answer: network.answer.clone(), cost: network.cost };
+    config.networks.iter().map(|network| (network.network.clone(), policy(network))).collect()
+}
+
 /// How far webhooks reach.
 const fn reach(config: &Config) -> Reach {
     Reach::allowing_private(config.webhooks.allow_private)
-}
-
-fn start_tasks(config: &Config, roles: &BTreeSet<Role>, flows: &Arc<Flows>, supervisor: &Supervisor) -> Result<(), AppError> {
-    let owner = Uuid::now_v7();
-    for network in &config.networks {
-        let Ok(chain) = flows.chains.find(&network.network).cloned() else { continue };
-        let preparing = Arc::clone(&chain);
-        supervisor.run("prepare", move |stop| prepare(Arc::clone(&preparing), stop));
-        if roles.contains(&Role::Watcher) {
-            let pace = Pace {
-                idle: std_duration(network.poll_idle),
-                busy: std_duration(network.poll_busy),
-                start_block: network.start_block,
-            };
-            let (flows, chain) = (Arc::clone(flows), Arc::clone(&chain));
-            supervisor.run("watcher", move |stop| Watcher::new(Arc::clone(&flows), Arc::clone(&chain), owner, pace).run(stop));
-        }
-        if roles.contains(&Role::Lane) {
-            for signer in &chain.profile().signers {
-                let (flows, chain, signer) = (Arc::clone(flows), Arc::clone(&chain), signer.clone());
-                let (policy, cost) = (network.lane, network.cost);
-                supervisor.run("lane", move |stop| {
-                    Lane::new(Arc::clone(&flows), Arc::clone(&chain), signer.clone(), owner, policy, cost).run(stop)
-                });
-            }
-        }
-    }
-    if roles.contains(&Role::Lane) {
-        let looking = Arc::clone(flows);
-        supervisor.run("abandoned", move |stop| abandoned::run(Arc::clone(&looking), stop));
-    }
-    if roles.contains(&Role::Worker) {
-        let client = Webhooks::new(reach(config))?;
-        let [forgetting, draining, delivering, reconciling] = std::array::from_fn(|_| Arc::clone(flows));
-        let every = config.reconcile.every;
-        supervisor.run("retention", move |stop| worker::run(Arc::clone(&forgetting), owner, stop));
-        supervisor.run("outbox", move |stop| worker::outbox::run(Arc::clone(&draining), owner, stop));
-        supervisor.run("reconcile", move |stop| worker::reconcile::run(Arc::clone(&reconciling), owner, every, stop));
-        supervisor.run("deliveries", move |stop| worker::deliveries::run(Arc::clone(&delivering), client.clone(), stop));
-    }
-    if roles.contains(&Role::Api) {
-        let waiting = Arc::clone(flows);
-        supervisor.run("waiting", move |stop| {
-            let flows = Arc::clone(&waiting);
-            async move { flows.waiting.run(&flows.ledger, flows.clock.as_ref(), flows.issuer.is_some(), &stop).await }
-        });
-        let listing = Arc::clone(flows);
-        supervisor.run("catalogue", move |stop| {
-            let flows = Arc::clone(&listing);
-            async move { flows.keep_catalogue(&stop).await }
-        });
-        let listening = Arc::clone(flows);
-        supervisor.run("listener", move |stop| {
-            let flows = Arc::clone(&listening);
-            async move { flows.waiting.hear(&flows.ledger, &stop).await }
-        });
-        let streaming = Arc::clone(flows);
-        supervisor.run("streams", move |stop| {
-            let flows = Arc::clone(&streaming);
-            async move { flows.telling.streams.run(&flows.ledger, &stop).await }
-        });
-    }
-    Ok(())
-}
-
-fn std_duration(duration: TimeDelta) -> Duration {
-    duration.to_std().unwrap_or(Duration::from_secs(1))
 }
 
 /// For so long after the order to stop a block that is just due can still answer those who wait. Then they are told where their
@@ -439,20 +394,3 @@ const LAST_BLOCK_WITHIN: Duration = Duration::from_secs(2);
 
 /// Tasks end within this even if requests have used up the time to stop.
 const TASKS_WITHIN: Duration = Duration::from_secs(2);
-
-/// Between two attempts to find the right chain behind the configured nodes.
-const PREPARE_AGAIN: Duration = Duration::from_secs(1);
-
-/// Checks a network until it is found to be the right one. Then there is nothing left to do.
-async fn prepare(chain: Arc<dyn Chain>, stop: CancellationToken) {
-    while !stop.is_cancelled() && !chain.is_prepared() {
-        match chain.prepare().await {
-            Ok(()) => tracing::info!(network = %chain.profile().network, "the network is ready"),
-            Err(error) => {
-                tracing::error!(network = %chain.profile().network, error = %ErrorChain(&error), "the network is not usable");
-                stop.run_until_cancelled(tokio::time::sleep(PREPARE_AGAIN)).await;
-            }
-        }
-    }
-    stop.cancelled().await;
-}

@@ -11,6 +11,7 @@ use std::sync::Arc;
 use chrono::{DateTime, Utc};
 use clap::{Args, Parser, Subcommand};
 
+use crate::app::reload::Origin;
 use crate::app::{self, AppError, OpenLedger, Role};
 use crate::chain::{Chain, ChainError};
 use crate::config::{self, Config, ConfigErrors, SigningKeys};
@@ -379,16 +380,16 @@ fn roles(said: Vec<Role>) -> BTreeSet<Role> {
     if said.is_empty() { all.into_iter().collect() } else { said.into_iter().collect() }
 }
 
-async fn serve(config: &ConfigFile, roles: BTreeSet<Role>) -> Result<(), CommandError> {
-    let config = config.load(app::signing_keys(&roles))?;
-    telemetry::init(&config.log)?;
+async fn serve(file: &ConfigFile, roles: BTreeSet<Role>) -> Result<(), CommandError> {
+    let config = file.load(app::signing_keys(&roles))?;
+    let filter = telemetry::init(&config.log)?;
     if let Err(error) = crate::keys::forbid_core_files() {
         tracing::warn!(error = %ErrorChain(&error), "core files could not be forbidden; one would hold keys");
     }
     if let Err(error) = crate::files::raise_limit() {
         tracing::warn!(error = %ErrorChain(&error), "the limit of open files could not be raised");
     }
-    Ok(app::serve(config, roles).await?)
+    Ok(app::serve(config, roles, Origin { file: file.config.clone(), filter }).await?)
 }
 
 async fn check(config: &ConfigFile, output: Output, roles: &BTreeSet<Role>) -> Result<ExitCode, CommandError> {

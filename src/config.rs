@@ -35,6 +35,7 @@ pub use proxies::{Proxies, ProxyHeader};
 pub use receipts::Receipts;
 pub use reconcile::Reconcile;
 pub use rpc::RpcUrl;
+pub use secret::Secret;
 pub use server::{Access, Database, Log, LogFormat, Pages, Server};
 pub use signers::{AwsKmsConfig, AwsWay, GcpKmsConfig, KeyConfig, RemoteConfig, SignerConfig, SigningKeys};
 pub use sources::Environment;
@@ -66,6 +67,57 @@ pub struct Config {
     pub reconcile: Reconcile,
     /// What is written down.
     pub log: Log,
+}
+
+/// Keys whose values differ, of sections that are decided once, at the start. A new setting that is not named here does not compile.
+macro_rules! differing {
+    ($one:expr, $other:expr, $($section:ident: $Section:ident [$($field:ident = $key:literal),* $(,)?],)*) => {{
+        $(let $Section { $($field: _),* } = &$one.$section;)*
+        [$($(($one.$section.$field != $other.$section.$field).then_some(concat!(stringify!($section), ".", $key)),)*)*]
+            .into_iter()
+            .flatten()
+            .collect()
+    }};
+}
+
+impl Config {
+    /// What differs in another configuration, and cannot be changed while the service runs.
+    #[must_use]
+    pub fn fixed_differences(&self, other: &Self) -> Vec<&'static str> {
+        let mut differing: Vec<_> = differing!(
+            self,
+            other,
+            server: Server [
+                listen = "listen",
+                operations_listen = "operations_listen",
+                grpc_listen = "grpc_listen",
+                public_url = "public_url",
+                access = "access",
+                pages = "pages",
+                body_bytes_max = "body_bytes_max",
+                answer_within_v2 = "answer_within_v2_seconds",
+                answer_within_v1 = "answer_within_v1_seconds",
+                connections_max = "connections_max",
+                connections_per_address_max = "connections_per_address_max",
+                proxies = "trusted_proxies",
+                shutdown_within = "shutdown_within_seconds",
+                unavailable_as_ok = "unavailable_as_ok",
+            ],
+            database: Database [
+                url = "url",
+                data_dir = "data_dir",
+                connections_max = "connections_max",
+                acquire_within = "acquire_within_ms",
+            ],
+            webhooks: Webhooks [allow_private = "allow_private", per_account_max = "per_account_max"],
+            discovery: Discovery [list = "list", per_account_max = "per_account_max", forget_after = "forget_after_days"],
+            reconcile: Reconcile [every = "every_seconds"],
+        );
+        differing.extend((self.log.format != other.log.format).then_some("log.format"));
+        // Whoever waits for payments is told of receipts, or is not, for as long as the process lives.
+        differing.extend((self.receipts.keys.is_some() != other.receipts.keys.is_some()).then_some("receipts.keys"));
+        differing
+    }
 }
 
 /// Reads the settings from `file`, if there is one, and from the variables of this process.

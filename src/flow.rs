@@ -26,6 +26,7 @@ pub mod availability;
 pub mod backfill;
 mod copy;
 mod credit;
+pub mod current;
 pub mod deliver;
 pub mod discovery;
 pub mod dispatch;
@@ -39,6 +40,7 @@ pub mod particulars;
 pub mod prove;
 pub mod receipt;
 pub mod reconcile;
+pub mod reload;
 pub mod reorg;
 mod reserve;
 pub mod retention;
@@ -52,7 +54,7 @@ pub mod verify;
 pub mod waiting;
 pub mod webhook;
 
-/// What the flows work with. One for each process.
+/// What the flows work with. One for each configuration of a process; what is counted, waited for or queued is shared by all of them.
 pub struct Flows {
     /// The ledger.
     pub ledger: Ledger,
@@ -73,15 +75,15 @@ pub struct Flows {
     /// How long a caller waits for an answer to a settle.
     pub patience: Patience,
     /// Callers with the same payment.
-    pub errands: turns::Turns,
+    pub errands: Arc<turns::Turns>,
     /// Payments of the same payer that are to be recorded.
-    pub reservations: turns::Turns,
+    pub reservations: Arc<turns::Turns>,
     /// How often somebody may ask.
-    pub limits: limits::RateLimits,
+    pub limits: Arc<limits::RateLimits>,
     /// How paid resources are listed.
-    pub discovery: discovery::Discovery,
+    pub discovery: Arc<discovery::Discovery>,
     /// How accounts are told what happened.
-    pub telling: telling::Telling,
+    pub telling: Arc<telling::Telling>,
     /// What the outside calls this service. It stands in what is signed for us.
     pub public_url: String,
     /// Signs receipts, if there are keys for that.
@@ -164,6 +166,12 @@ impl Bells {
     #[must_use]
     pub fn new(networks: impl IntoIterator<Item = Network>) -> Self {
         Self(networks.into_iter().map(|network| (network, Arc::default())).collect())
+    }
+
+    /// These bells for these networks, and new ones for those that had none.
+    #[must_use]
+    pub fn with(&self, networks: impl IntoIterator<Item = Network>) -> Self {
+        Self(networks.into_iter().map(|network| (network.clone(), self.of(&network))).collect())
     }
 
     /// Tells the lanes of a network that there is something to do.

@@ -28,6 +28,7 @@ mod address_lists;
 mod addresses;
 mod auth;
 mod body;
+mod configuration;
 mod connection;
 mod csv;
 mod demand;
@@ -172,6 +173,7 @@ fn groups() -> Vec<Group> {
         exports::group(),
         settings::group(),
         reconciliations::group(),
+        configuration::group(),
         openapi::group(),
     ]
 }
@@ -183,7 +185,7 @@ async fn observe(
 ) -> Result<ServiceResponse<impl MessageBody>, actix_web::Error> {
     let service = request.app_data::<web::Data<Service>>().cloned();
     let started = std::time::Instant::now();
-    let in_flight = service.as_ref().map(|service| service.flows.metrics.http_request_started());
+    let in_flight = service.as_ref().map(|service| service.flows().metrics.http_request_started());
     let method = request.method().clone();
     let mut response = next.call(request).await?;
     if !response.headers().contains_key(CACHE_CONTROL) {
@@ -193,7 +195,7 @@ async fn observe(
         // A path that somebody invents counts as none.
         let route = response.request().match_pattern();
         let route = route.as_deref().unwrap_or("none");
-        service.flows.metrics.http_request(route, method.as_str(), response.status().as_u16(), started.elapsed());
+        service.flows().metrics.http_request(route, method.as_str(), response.status().as_u16(), started.elapsed());
     }
     drop(in_flight);
     Ok(response)

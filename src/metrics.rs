@@ -7,7 +7,8 @@
 mod catalogue;
 mod outcome;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::{PoisonError, RwLock};
 use std::time::Duration;
 
 use chrono::{DateTime, Utc};
@@ -15,7 +16,7 @@ use prometheus::{Gauge, GaugeVec, Registry, TextEncoder};
 
 pub use catalogue::{CATALOGUE, MetricDoc, MetricKind};
 pub use outcome::{
-    Broadcast, ConnectionState, DeliveryState, LimitedBy, ListingOutcome, PaidBy, RpcOutcome, Settlement, SignerFailure,
+    Broadcast, ConnectionState, DeliveryState, LimitedBy, ListingOutcome, PaidBy, Reload, RpcOutcome, Settlement, SignerFailure,
     StatusClass, SubmissionKind, TransferOutcome, Verification, WebhookAttempt,
 };
 
@@ -43,7 +44,14 @@ pub struct NetworkLabels {
 pub struct Metrics {
     registry: Registry,
     series: Catalogue,
-    signers: BTreeMap<Network, Vec<String>>,
+    known: RwLock<BTreeMap<Network, Names>>,
+}
+
+/// The labels of a network. They live as long as the process: there are as many as operators ever write down.
+#[derive(Debug, Default)]
+struct Names {
+    network: &'static str,
+    signers: BTreeSet<&'static str>,
 }
 
 /// A request that is being answered. It counts as long as this lives, so that a handler may be dropped at any await.
@@ -71,10 +79,53 @@ impl Metrics {
         let registry = Registry::new();
         let series = Catalogue::register(&registry);
         register_process(&registry);
-        let signers = networks.iter().map(|labels| (labels.network.clone(), labels.signers.clone())).collect();
-        let metrics = Self { registry, series, signers };
+        let metrics = Self { registry, series, known: RwLock::default() };
         metrics.start_at_zero();
+        metrics.know(networks);
         metrics
+    }
+
+    /// From now on these networks and signers are known by their names, and those that were known before.
+    pub fn know(&self, networks: &[NetworkLabels]) {
+        let mut known = self.known.write().unwrap_or_else(PoisonError::into_inner);
+        for labels in networks {
+            let names = known.entry(labels.network.clone()).or_default();
+            if names.network.is_empty() {
+                names.network = lasting(labels.network.as_str());
+                self.start_network_at_zero(names.network);
+            }
+            for signer in &labels.signers {
+                if !names.signers.contains(signer.as_str()) {
+                    names.signers.insert(lasting(signer));
+                    self.start_signer_at_zero(names.network, signer);
+                }
+            }
+        }
+    }
+
+    /// What was measured of networks and signers that are not configured any more is shown no longer: nobody measures it, and alerts would
+    /// believe its last value for ever. What was counted stays.
+    pub fn forget_states(&self, is_configured: impl Fn(&Network, Option<&str>) -> bool) {
+        for (network, names) in self.known.read().unwrap_or_else(PoisonError::into_inner).iter() {
+            if !is_configured(network, None) {
+                for gauges in self.network_states() {
+                    drop(gauges.remove_label_values(&[names.network]));
+                }
+                for state in Unended::ALL {
+                    drop(self.series.payments_oldest.remove_label_values(&[names.network, state.as_str()]));
+                }
+            }
+            for signer in names.signers.iter().filter(|signer| !is_configured(network, Some(signer))) {
+                for gauges in self.signer_states() {
+                    drop(gauges.remove_label_values(&[names.network, signer]));
+                }
+            }
+        }
+    }
+
+    /// The configuration was read again.
+    pub fn config_reloaded(&self, reload: Reload) {
+        self.series.config_reloads.with_label_values(&[reload.label()]).inc();
     }
 
     /// Everything in the text format of Prometheus.
@@ -269,10 +320,11 @@ impl Metrics {
 
     /// How old the oldest payment is in each state that is not its last one, where there are any.
     pub fn payments_oldest(&self, ages: &[(Network, Unended, Duration)]) {
-        for network in self.signers.keys() {
+        let known = self.known.read().unwrap_or_else(PoisonError::into_inner);
+        for (network, names) in known.iter() {
             for state in Unended::ALL {
                 let age = ages.iter().find(|(of, in_state, _)| (of, *in_state) == (network, state)).map(|(.., age)| *age);
-                let series = self.series.payments_oldest.with_label_values(&[network.as_str(), state.as_str()]);
+                let series = self.series.payments_oldest.with_label_values(&[names.network, state.as_str()]);
                 series.set(age.unwrap_or_default().as_secs_f64());
             }
         }
@@ -356,13 +408,15 @@ impl Metrics {
     }
 
     /// Requests may name any network.
-    fn network(&self, network: &Network) -> &str {
-        self.signers.get_key_value(network).map_or(OTHER, |(network, _)| network.as_str())
+    fn network(&self, network: &Network) -> &'static str {
+        self.known.read().unwrap_or_else(PoisonError::into_inner).get(network).map_or(OTHER, |names| names.network)
     }
 
-    fn signer<'a>(&'a self, network: &Network, signer: &str) -> [&'a str; 2] {
-        let known = self.signers.get(network).and_then(|signers| signers.iter().find(|known| *known == signer));
-        [self.network(network), known.map_or(OTHER, String::as_str)]
+    fn signer(&self, network: &Network, signer: &str) -> [&'static str; 2] {
+        let known = self.known.read().unwrap_or_else(PoisonError::into_inner);
+        let names = known.get(network);
+        let signer = names.and_then(|names| names.signers.get(signer).copied()).unwrap_or(OTHER);
+        [names.map_or(OTHER, |names| names.network), signer]
     }
 
     /// Touching a series makes it, with zero.
@@ -383,14 +437,10 @@ impl Metrics {
         for outcome in ListingOutcome::ALL {
             self.series.listings.with_label_values(&[outcome.label()]);
         }
-        self.start_telling_at_zero();
-        self.payments_oldest(&[]);
-        for (network, signers) in &self.signers {
-            self.start_network_at_zero(network.as_str());
-            for signer in signers {
-                self.start_signer_at_zero(network.as_str(), signer);
-            }
+        for reload in Reload::ALL {
+            self.series.config_reloads.with_label_values(&[reload.label()]);
         }
+        self.start_telling_at_zero();
     }
 
     fn start_telling_at_zero(&self) {
@@ -406,19 +456,11 @@ impl Metrics {
 
     fn start_network_at_zero(&self, network: &str) {
         let series = &self.series;
-        for gauges in [
-            &series.submission_abandoned,
-            &series.network_available,
-            &series.network_halted,
-            &series.network_stuck,
-            &series.reconcile_differences,
-            &series.reconcile_finished,
-            &series.head_block,
-            &series.cursor_block,
-            &series.final_block,
-            &series.head_age,
-        ] {
+        for gauges in self.network_states() {
             gauges.with_label_values(&[network]);
+        }
+        for state in Unended::ALL {
+            series.payments_oldest.with_label_values(&[network, state.as_str()]);
         }
         for counters in [&series.blocks_ingested, &series.reorgs, &series.payments_finalized, &series.payments_reversed] {
             counters.with_label_values(&[network]);
@@ -457,9 +499,32 @@ impl Metrics {
         }
     }
 
+    /// What is measured of a network, and belongs to nobody once it is not configured any more.
+    const fn network_states(&self) -> [&GaugeVec; 10] {
+        let series = &self.series;
+        [
+            &series.submission_abandoned,
+            &series.network_available,
+            &series.network_halted,
+            &series.network_stuck,
+            &series.reconcile_differences,
+            &series.reconcile_finished,
+            &series.head_block,
+            &series.cursor_block,
+            &series.final_block,
+            &series.head_age,
+        ]
+    }
+
+    /// The same of a signer.
+    const fn signer_states(&self) -> [&GaugeVec; 4] {
+        let series = &self.series;
+        [&series.submission_in_flight, &series.signer_balance, &series.signer_short, &series.signer_away]
+    }
+
     fn start_signer_at_zero(&self, network: &str, signer: &str) {
         let series = &self.series;
-        for gauges in [&series.submission_in_flight, &series.signer_balance, &series.signer_short, &series.signer_away] {
+        for gauges in self.signer_states() {
             gauges.with_label_values(&[network, signer]);
         }
         for failure in SignerFailure::ALL {
@@ -479,6 +544,10 @@ fn register_process(registry: &Registry) {
         .expect("no metric of ours has a name that begins with process_");
     #[cfg(not(target_os = "linux"))]
     let _ = registry;
+}
+
+fn lasting(name: &str) -> &'static str {
+    Box::leak(name.to_owned().into_boxed_str())
 }
 
 fn truth(value: bool) -> f64 {
@@ -558,6 +627,32 @@ mod tests {
         }
         let build = format!("quittance_build_info{{version=\"{}\"}}", env!("CARGO_PKG_VERSION"));
         assert_eq!(value(&metrics, &build).as_deref(), Some("1"));
+    }
+
+    #[test]
+    fn of_what_is_not_configured_any_more_the_counts_stay() {
+        let metrics = metrics();
+        metrics.know(&[NetworkLabels { network: base(), signers: vec!["base-2".to_owned()] }]);
+        metrics.submission(&base(), "base-1", SubmissionKind::New, 3);
+        metrics.signer_balance(&base(), "base-1", 1, true);
+        let short =
+            |signer: &str| value(&metrics, &format!("quittance_signer_short{{network=\"eip155:8453\",signer=\"{signer}\"}}"));
+        let (head, oldest) = (
+            "quittance_head_block{network=\"eip155:8453\"}",
+            "quittance_payments_oldest_seconds{network=\"eip155:8453\",state=\"queued\"}",
+        );
+
+        metrics.forget_states(|_, signer| signer != Some("base-1"));
+        assert_eq!((short("base-1"), short("base-2").as_deref()), (None, Some("0")));
+        assert!(value(&metrics, head).is_some() && value(&metrics, oldest).is_some());
+        // The last word of a task that is about to end.
+        metrics.signer_balance(&base(), "base-1", 1, true);
+        assert!(short("base-1").is_some(), "it is known by its name");
+        metrics.forget_states(|_, _| false);
+
+        assert_eq!([short("base-1"), short("base-2"), value(&metrics, head), value(&metrics, oldest)], [None, None, None, None]);
+        let counted = "quittance_submissions_total{kind=\"new\",network=\"eip155:8453\",signer=\"base-1\"}";
+        assert_eq!(value(&metrics, counted).as_deref(), Some("1"));
     }
 
     #[test]

@@ -42,8 +42,8 @@ impl Backoff {
     }
 }
 
-/// Runs the long-lived tasks of a process.
-#[derive(Debug)]
+/// Runs the long-lived tasks of a process. Clones run them together.
+#[derive(Debug, Clone)]
 pub struct Supervisor {
     metrics: Arc<Metrics>,
     tasks: TaskTracker,
@@ -76,14 +76,29 @@ impl Supervisor {
         }
     }
 
+    /// An end of tasks that may come before the shutdown, which is one, too.
+    #[must_use]
+    pub fn generation(&self) -> CancellationToken {
+        self.stop.child_token()
+    }
+
     /// Runs what `make` makes, again and again, until the shutdown. A task must end soon after its token is cancelled.
     pub fn run<F, T>(&self, name: &'static str, make: F)
     where
         F: Fn(CancellationToken) -> T + Send + Sync + 'static,
         T: Future<Output = ()> + Send + 'static,
     {
+        self.run_until(&self.stop, name, make);
+    }
+
+    /// The same until a [`Self::generation`] ends.
+    pub fn run_until<F, T>(&self, end: &CancellationToken, name: &'static str, make: F)
+    where
+        F: Fn(CancellationToken) -> T + Send + Sync + 'static,
+        T: Future<Output = ()> + Send + 'static,
+    {
         self.metrics.task_supervised(name);
-        let (metrics, stop, abandon, backoff) = (self.metrics.clone(), self.stop.clone(), self.abandon.clone(), self.backoff);
+        let (metrics, stop, abandon, backoff) = (self.metrics.clone(), end.clone(), self.abandon.clone(), self.backoff);
         let life = async move { keep_running(name, make, &metrics, &stop, backoff).await };
         let life = life.instrument(info_span!("task", task = name));
         self.tasks.spawn(async move { abandon.run_until_cancelled(life).await });
@@ -204,6 +219,32 @@ mod tests {
         assert_eq!(supervisor.shutdown(Duration::from_millis(1)).await, Shutdown::Abandoned(1));
         assert_eq!(ended.recv().await, Some("polite"));
         assert_eq!(ended.recv().await, None);
+    }
+
+    #[tokio::test]
+    async fn a_generation_ends_before_the_others_and_with_them() {
+        let supervisor = supervisor();
+        let [first, second] = [supervisor.generation(), supervisor.generation()];
+        let (sender, mut ended) = mpsc::unbounded_channel();
+        for (end, name) in [(&first, "first"), (&second, "second")] {
+            let sender = sender.clone();
+            supervisor.run_until(end, "lane", move |stop| {
+                let sender = sender.clone();
+                async move {
+                    stop.cancelled().await;
+                    sender.send(name).unwrap();
+                }
+            });
+        }
+        drop(sender);
+        // Both are at work.
+        tokio::task::yield_now().await;
+
+        first.cancel();
+        assert_eq!(ended.recv().await, Some("first"));
+        assert_eq!(supervisor.clone().shutdown(LONG).await, Shutdown::Clean);
+        assert_eq!((ended.recv().await, ended.recv().await), (Some("second"), None));
+        assert!(!supervisor.metrics.render().contains("quittance_task_restarts_total{task=\"lane\"} 1"));
     }
 
     #[tokio::test]

@@ -8,9 +8,9 @@ use std::fmt;
 use std::io::{self, IsTerminal};
 
 use tracing::error;
-use tracing_subscriber::EnvFilter;
 use tracing_subscriber::filter::ParseError;
 use tracing_subscriber::util::SubscriberInitExt;
+use tracing_subscriber::{EnvFilter, reload};
 
 use crate::config::{Log, LogFormat};
 
@@ -20,6 +20,9 @@ pub enum TelemetryError {
     /// The filter has no meaning.
     #[error("log.filter is not a log filter")]
     Filter(#[from] ParseError),
+    /// There is no log any more.
+    #[error("the log is gone")]
+    Gone(#[from] reload::Error),
     /// The process has a log already.
     #[error("the log was opened before")]
     Opened(#[source] tracing_subscriber::util::TryInitError),
@@ -29,16 +32,37 @@ pub enum TelemetryError {
 ///
 /// # Errors
 /// A filter without meaning, or a second call.
-pub fn init(log: &Log) -> Result<(), TelemetryError> {
+pub fn init(log: &Log) -> Result<LogFilter, TelemetryError> {
     let lines = tracing_subscriber::fmt().with_env_filter(filter(&log.filter)?).with_writer(io::stderr);
-    let opened = match log.format {
+    let (opened, changeable) = match log.format {
         // The spans are what says which payment a line is about; the innermost repeats the fields of those around it.
-        LogFormat::Json => lines.json().flatten_event(true).with_current_span(false).with_span_list(true).finish().try_init(),
-        LogFormat::Text => lines.with_ansi(io::stderr().is_terminal()).finish().try_init(),
+        LogFormat::Json => {
+            let lines = lines.json().flatten_event(true).with_current_span(false).with_span_list(true).with_filter_reloading();
+            let handle = lines.reload_handle();
+            (lines.finish().try_init(), LogFilter(Box::new(move |filter| handle.reload(filter))))
+        }
+        LogFormat::Text => {
+            let lines = lines.with_ansi(io::stderr().is_terminal()).with_filter_reloading();
+            let handle = lines.reload_handle();
+            (lines.finish().try_init(), LogFilter(Box::new(move |filter| handle.reload(filter))))
+        }
     };
     opened.map_err(TelemetryError::Opened)?;
     log_panics();
-    Ok(())
+    Ok(changeable)
+}
+
+/// What the log of this process shows, which can be changed while it is written.
+pub struct LogFilter(Box<dyn Fn(EnvFilter) -> Result<(), reload::Error> + Send + Sync>);
+
+impl LogFilter {
+    /// From now on what this filter lets through.
+    ///
+    /// # Errors
+    /// A filter without meaning, or a log that is gone.
+    pub fn set(&self, text: &str) -> Result<(), TelemetryError> {
+        Ok((self.0)(filter(text)?)?)
+    }
 }
 
 /// What strangers could fill the log with, unless somebody asks for it by name: what the server says of bytes that are no request, and

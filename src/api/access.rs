@@ -1,7 +1,5 @@
 //! Who is behind a request.
 
-use std::sync::Arc;
-
 use super::Service;
 use super::problem::Problem;
 use crate::config::Access;
@@ -49,7 +47,7 @@ impl Envelope<'_> {
 /// A key that is malformed, unknown or revoked, even where none is needed: its holder believes to be somebody.
 pub async fn caller(service: &Service, envelope: Envelope<'_>) -> Result<Caller, Problem> {
     let Some(key) = envelope.key()? else { return Ok(Caller::Anonymous) };
-    let flows = Arc::clone(&service.flows);
+    let flows = service.flows();
     service.run(async move { flows.authenticate(&key).await }).await??.ok_or(Problem::Unauthorized)
 }
 

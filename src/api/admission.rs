@@ -28,7 +28,7 @@ impl Connections {
         let Some(stranger) = peer.filter(|address| !service.server.proxies.trusts(*address)) else { return Ok(None) };
         let place = self.0.take(stranger.into());
         if place.is_none() {
-            service.flows.metrics.connection_refused();
+            service.flows().metrics.connection_refused();
         }
         place.map(Some).ok_or_else(|| std::io::ErrorKind::ConnectionRefused.into())
     }
@@ -46,7 +46,7 @@ pub fn admit<'a, L: Iterator<Item = &'a str>>(
 ) -> Result<Origin, Limited> {
     let peer = peer.unwrap_or(IpAddr::from([0, 0, 0, 0]));
     let address = client(&service.server.proxies, peer, lines);
-    service.flows.admit(envelope.key().ok().flatten().as_ref(), address)
+    service.flows().admit(envelope.key().ok().flatten().as_ref(), address)
 }
 
 /// Who asks: whoever is connected, or, where that is a proxy of the operator's, whoever it says that it asks for. Each proxy adds

@@ -108,6 +108,8 @@ codes! {
     InvalidSignature = Unprocessable "invalid_signature",
     /// The settings cannot be.
     InvalidSettings = Unprocessable "invalid_settings",
+    /// The configuration cannot be, or cannot be taken while the service runs; `detail` has a line for each reason.
+    InvalidConfiguration = Unprocessable "invalid_configuration",
     /// The order of an invoice cannot be.
     InvalidInvoice = Unprocessable "invalid_invoice",
     /// The account has no address, or none that is free, where the invoice is to be paid.

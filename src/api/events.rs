@@ -86,15 +86,15 @@ impl Stream {
     /// # Errors
     /// There are too many of them, or the ledger did not answer.
     pub async fn open(service: &Service, account: AccountId, key: ApiKey, after: Option<u64>) -> Result<Self, Problem> {
-        let flows = Arc::clone(&service.flows);
+        let flows = service.flows();
         let start = match after {
             Some(position) => position,
             None => service.run(async move { flows.ledger.newest_position(account).await }).await??,
         };
-        let listener = service.flows.telling.streams.join(account, start);
+        let listener = service.flows().telling.streams.join(account, start);
         let no_room = || Problem::Refused(Code::TooManyStreams, "too many streams of events are open".to_owned());
         let listener = listener.ok_or_else(no_room)?;
-        Ok(Self { flows: Arc::clone(&service.flows), listener, account, key, start })
+        Ok(Self { flows: service.flows(), listener, account, key, start })
     }
 
     /// Tells what comes, until its reader leaves, its time is over, its key is revoked, or the ledger does not answer.

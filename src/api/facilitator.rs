@@ -2,7 +2,6 @@
 //!
 //! A business answer is [`Status::Ok`], whatever it says.
 
-use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use serde::Serialize;
@@ -68,12 +67,12 @@ fn bearer(envelope: Envelope<'_>, asked: &FacilitatorRequest) -> Bearer {
 }
 
 fn admit(service: &Service, bearer: Bearer) -> Result<(), Limited> {
-    bearer.map_or(Ok(()), |(origin, payer)| service.flows.admit_payer(origin, payer))
+    bearer.map_or(Ok(()), |(origin, payer)| service.flows().admit_payer(origin, payer))
 }
 
 fn count(service: &Service, bearer: Bearer) {
     if let Some((origin, payer)) = bearer {
-        service.flows.count_payer(origin, payer);
+        service.flows().count_payer(origin, payer);
     }
 }
 
@@ -84,7 +83,8 @@ fn too_often(limited: Limited, answer: &impl Serialize) -> Result<Reply, Problem
 /// Finds out who pays where the request does not say it in so many words.
 fn name_payer(service: &Service, mut asked: FacilitatorRequest) -> FacilitatorRequest {
     if asked.payer_hint.is_empty() {
-        let chain = service.flows.chains.find(&asked.request.network).ok();
+        let flows = service.flows();
+        let chain = flows.chains.find(&asked.request.network).ok();
         let payer = chain.and_then(|chain| chain.claimed_payer(&asked.request));
         asked.payer_hint = payer.map(|payer| payer.to_string()).unwrap_or_default();
     }
@@ -124,7 +124,7 @@ pub async fn verify(
     };
     let started = Instant::now();
     let network = asked.request.network.clone();
-    let flows = Arc::clone(&service.flows);
+    let flows = service.flows();
     let echo = Echo { version: asked.request.version, network: &asked.network_text, payer: &asked.payer_hint };
     let bearer = bearer(envelope, &asked);
     if let Err(limited) = admit(service, bearer) {
@@ -137,7 +137,7 @@ pub async fn verify(
     let (outcome, reply) = match verdict {
         Ok(payer) => {
             count(service, bearer);
-            let extensions = service.flows.foresee(asked.declaration.as_ref(), &caller);
+            let extensions = service.flows().foresee(asked.declaration.as_ref(), &caller);
             (Verification::Valid, Reply::ok(&VerifyResponse::valid(&payer))?.beside(extensions))
         }
         Err(Verdict::Refused(refusal)) => {
@@ -149,7 +149,7 @@ pub async fn verify(
             (Verification::Unavailable, Reply::json(unavailable_status(&cause), &answer)?)
         }
     };
-    service.flows.metrics.verification(&network, outcome, started.elapsed());
+    service.flows().metrics.verification(&network, outcome, started.elapsed());
     Ok(reply)
 }
 
@@ -198,7 +198,7 @@ pub async fn settle(
 
 /// What extensions say of a payment that was just made.
 fn extensions_of(service: &Service, asked: &FacilitatorRequest, caller: &Caller, answer: &Answer) -> ExtensionResponses {
-    service.flows.list_paid(asked.declaration.as_ref().filter(|_| answer.success), caller)
+    service.flows().list_paid(asked.declaration.as_ref().filter(|_| answer.success), caller)
 }
 
 /// Where the name counts that the payer gives its payment: within the account that asks, or strangers could use up each other's.
@@ -215,7 +215,7 @@ async fn bind(
     fingerprint: Fingerprint,
     caller: &Caller,
 ) -> Result<Option<Binding>, Problem> {
-    let (flows, key, known) = (Arc::clone(&service.flows), key.clone(), caller.account().is_some());
+    let (flows, key, known) = (service.flows(), key.clone(), caller.account().is_some());
     let bound = service.run(async move {
         if known {
             flows.ledger.bind_key(&key, fingerprint, flows.clock.now()).await.map(Some)
@@ -271,7 +271,7 @@ async fn settle_now(
         return prove_now(service, asked, caller, repeat, within).await;
     }
     let started = Instant::now();
-    let flows = Arc::clone(&service.flows);
+    let flows = service.flows();
     let payment = asked.request.clone();
     let names = Names { request: repeat, payment: payment_name(asked, &caller) };
     let settled = service.run(async move { flows.settle(payment, &caller, names, within).await }).await;
@@ -304,7 +304,7 @@ async fn settle_now(
         }
         Settled::Unavailable(cause) => (Settlement::Unavailable, without_verdict(echo, &cause)),
     };
-    service.flows.metrics.settlement(&asked.request.network, counted, started.elapsed());
+    service.flows().metrics.settlement(&asked.request.network, counted, started.elapsed());
     answer
 }
 
@@ -322,7 +322,7 @@ async fn prove_now(
     within: Option<Duration>,
 ) -> Answer {
     let started = Instant::now();
-    let flows = Arc::clone(&service.flows);
+    let flows = service.flows();
     let request = asked.request.clone();
     let names = Names { request: repeat, payment: payment_name(asked, &caller) };
     let proven = service.run(async move {
@@ -352,7 +352,7 @@ async fn prove_now(
         }
         Err(Verdict::Unavailable(cause)) => (Settlement::Unavailable, without_verdict(echo, &cause)),
     };
-    service.flows.metrics.settlement(&asked.request.network, counted, started.elapsed());
+    service.flows().metrics.settlement(&asked.request.network, counted, started.elapsed());
     answer
 }
 
@@ -363,7 +363,7 @@ fn presented(asked: &FacilitatorRequest) -> &str {
 
 /// Stores a terminal answer under its key, and answers with the one that counts for all who ask under it.
 async fn keep(service: &Service, key: StorageKey, fingerprint: Fingerprint, answer: Reply) -> Reply {
-    let (flows, given) = (Arc::clone(&service.flows), answer.clone().into_stored());
+    let (flows, given) = (service.flows(), answer.clone().into_stored());
     match service.run(async move { flows.ledger.store_answer(&key, fingerprint, given, flows.clock.now()).await }).await {
         Ok(Ok(stored)) => stored.into(),
         // Money may have moved, and the ledger knows under which key; only the bytes are lost. So this caller gets its answer.
@@ -380,10 +380,10 @@ async fn keep(service: &Service, key: StorageKey, fingerprint: Fingerprint, answ
 /// # Errors
 /// The flow crashed.
 pub async fn supported(service: &Service) -> Result<Supported, Problem> {
-    let flows = Arc::clone(&service.flows);
-    let offered = service.run(async move { flows.offered().await }).await?;
-    let mut supported = Supported::of(&offered, |network| service.flows.records_transfers(network));
-    supported.extensions.extend(service.flows.discovery.is_on().then_some(bazaar::EXTENSION));
-    supported.extensions.extend(service.flows.issuer.as_ref().map(|_| RECEIPT_EXTENSION));
+    let (flows, asked) = (service.flows(), service.flows());
+    let offered = service.run(async move { asked.offered().await }).await?;
+    let mut supported = Supported::of(&offered, |network| flows.records_transfers(network));
+    supported.extensions.extend(flows.discovery.is_on().then_some(bazaar::EXTENSION));
+    supported.extensions.extend(flows.issuer.as_ref().map(|_| RECEIPT_EXTENSION));
     Ok(supported)
 }

@@ -18,7 +18,7 @@ use crate::domain::network::{Family, Network};
 use crate::domain::submission::LanePolicy;
 
 /// A network that the service settles on.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq)]
 pub struct NetworkConfig {
     /// Which one.
     pub network: Network,
@@ -51,7 +51,7 @@ pub struct NetworkConfig {
 }
 
 /// Settings that only one family of networks has.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq)]
 pub enum FamilyConfig {
     /// Of EVM networks.
     Evm(EvmConfig),
@@ -60,7 +60,7 @@ pub enum FamilyConfig {
 }
 
 /// Settings of EVM networks.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq)]
 pub struct EvmConfig {
     /// Where new blocks are announced, in the order in which subscriptions are tried.
     pub ws: Vec<RpcUrl>,

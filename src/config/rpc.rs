@@ -76,6 +76,12 @@ fn is_private(host: &str) -> bool {
     }
 }
 
+impl PartialEq for RpcUrl {
+    fn eq(&self, other: &Self) -> bool {
+        self.expose() == other.expose()
+    }
+}
+
 impl fmt::Display for RpcUrl {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         formatter.write_str(&self.shown)

@@ -5,12 +5,11 @@ use std::path::PathBuf;
 
 use chrono::TimeDelta;
 use figment::value::Value;
-use secrecy::SecretString;
 use tracing_subscriber::EnvFilter;
 
 use super::problem::Fault;
 use super::proxies::{Proxies, proxies};
-use super::secret::secret;
+use super::secret::{Secret, secret};
 use super::table::{Reported, Table};
 use super::value::{count, flag, http_url, milliseconds, or_none, seconds, size, socket, some_text, text};
 
@@ -69,7 +68,7 @@ pub enum Pages {
 #[derive(Debug, Clone)]
 pub struct Database {
     /// A Postgres server. Absent: the service runs one of its own in `data_dir`.
-    pub url: Option<SecretString>,
+    pub url: Option<Secret>,
     /// The directory of that private server.
     pub data_dir: PathBuf,
     /// Connections in the pool.
@@ -201,12 +200,12 @@ pub(super) fn database(table: &Table) -> Result<Database, Reported> {
     })
 }
 
-fn database_url(table: &Table) -> Result<Option<SecretString>, Reported> {
+fn database_url(table: &Table) -> Result<Option<Secret>, Reported> {
     use secrecy::ExposeSecret;
 
     let url = secret(table, "url")?;
     let is_postgres =
-        |url: &SecretString| ["postgres://", "postgresql://"].iter().any(|scheme| url.expose_secret().starts_with(scheme));
+        |url: &Secret| ["postgres://", "postgresql://"].iter().any(|scheme| url.expose_secret().starts_with(scheme));
     if url.as_ref().is_none_or(is_postgres) {
         Ok(url)
     } else {

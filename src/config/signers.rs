@@ -3,12 +3,12 @@
 use std::path::PathBuf;
 
 use figment::value::Value;
+use secrecy::ExposeSecret;
 use secrecy::zeroize::Zeroizing;
-use secrecy::{ExposeSecret, SecretString};
 
 use super::problem::Fault;
 use super::rpc::RpcUrl;
-use super::secret::{resolve, secret};
+use super::secret::{Secret, resolve, secret};
 use super::table::{Items, Reported, Table, good};
 use super::value::{address, some_text, text};
 use crate::domain::address::{Address, decode_base58_pair, decode_hex};
@@ -24,7 +24,7 @@ pub enum SigningKeys {
 }
 
 /// Who pays for transactions.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq)]
 pub struct SignerConfig {
     /// How logs and metrics call it: 1 to 32 of `a-z`, `0-9` and `-`, unique in its network.
     pub name: String,
@@ -35,10 +35,10 @@ pub struct SignerConfig {
 }
 
 /// Where the key of a signer is.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq)]
 pub enum KeyConfig {
     /// In the memory of this process: as hexadecimal digits on an EVM network, in base58 on Solana.
-    Local(SecretString),
+    Local(Secret),
     /// Behind a server of the operator's.
     Remote(RemoteConfig),
     /// In AWS KMS.
@@ -48,18 +48,18 @@ pub enum KeyConfig {
 }
 
 /// A key behind a server of the operator's.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq)]
 pub struct RemoteConfig {
     /// What is asked.
     pub url: RpcUrl,
     /// How the server calls the key.
     pub key_id: String,
     /// What shows the server who asks.
-    pub token: Option<SecretString>,
+    pub token: Option<Secret>,
 }
 
 /// A key in AWS KMS.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq)]
 pub struct AwsKmsConfig {
     /// Its id, its ARN, or an alias.
     pub key_id: String,
@@ -72,16 +72,16 @@ pub struct AwsKmsConfig {
 }
 
 /// How AWS is shown who asks.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq)]
 pub enum AwsWay {
     /// By a secret that somebody gave us.
     Fixed {
         /// The name of the secret.
         access_key_id: String,
         /// The secret.
-        secret_access_key: SecretString,
+        secret_access_key: Secret,
         /// What goes with a secret that ends.
-        session_token: Option<SecretString>,
+        session_token: Option<Secret>,
     },
     /// By one that the machine or pod gets again and again: EKS Pod Identity, or a task of ECS.
     Fetched {
@@ -93,7 +93,7 @@ pub enum AwsWay {
 }
 
 /// A key in Google's Cloud KMS.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq)]
 pub struct GcpKmsConfig {
     /// The whole name of its version: `projects/…/cryptoKeyVersions/1`.
     pub key_id: String,
@@ -164,7 +164,7 @@ pub(super) fn signers(table: &Table, family: Family, nodes: &[RpcUrl]) -> Result
     super::table::all(signers)
 }
 
-fn local(signer: &SignerConfig) -> Option<&SecretString> {
+fn local(signer: &SignerConfig) -> Option<&Secret> {
     match &signer.key {
         Some(KeyConfig::Local(key)) => Some(key),
         Some(KeyConfig::Remote(_) | KeyConfig::AwsKms(_) | KeyConfig::GcpKms(_)) | None => None,
@@ -218,8 +218,8 @@ fn key(table: &Table, is_known: bool, rules: Rules) -> Result<KeyConfig, Reporte
     known.and(key)
 }
 
-fn local_key(table: &Table, key: Option<SecretString>, rules: Rules) -> Result<KeyConfig, Reported> {
-    let is_key = |key: &SecretString| match rules.family {
+fn local_key(table: &Table, key: Option<Secret>, rules: Rules) -> Result<KeyConfig, Reported> {
+    let is_key = |key: &Secret| match rules.family {
         Family::Solana => decode_base58_pair(key.expose_secret()).map(Zeroizing::new).is_some(),
         Family::Eip155 => decode_hex::<32>(&digits(key)).map(Zeroizing::new).is_some(),
     };
@@ -301,12 +301,12 @@ fn sealed_url(table: &Table, key: &'static str, usual: Option<&str>) -> Result<R
     }
 }
 
-fn is_public_key(key: &SecretString) -> bool {
+fn is_public_key(key: &Secret) -> bool {
     PUBLIC_KEYS.iter().any(|beginning| digits(key).starts_with(beginning))
 }
 
 /// The key in the one spelling in which two keys can be compared.
-fn digits(key: &SecretString) -> Zeroizing<String> {
+fn digits(key: &Secret) -> Zeroizing<String> {
     let text = key.expose_secret();
     Zeroizing::new(text.strip_prefix("0x").unwrap_or(text).to_ascii_lowercase())
 }

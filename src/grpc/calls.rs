@@ -126,7 +126,7 @@ impl Calling<http::Request<Body>> for Calls {
         let line = request.extensions().get::<Line>().cloned();
         // Whoever has its health watched still waits for each answer.
         let under_way = line.as_ref().map(Line::call).filter(|_| !is_health(method));
-        let call = Call::new(&self.service.flows.metrics, method, under_way);
+        let call = Call::new(&self.service.flows().metrics, method, under_way);
         let place = match self.admit(method, &mut request) {
             Ok(place) => place,
             Err(problem) => {

@@ -88,7 +88,7 @@ where
     F: Future<Output = Result<Reply, Problem>> + Send + 'static,
     M: DeserializeOwned,
 {
-    let reply = service.run(flow(Arc::clone(&service.flows))).await.unwrap_or_else(|crashed| Err(crashed.into()));
+    let reply = service.run(flow(service.flows())).await.unwrap_or_else(|crashed| Err(crashed.into()));
     message(&reply.map_err(of)?)
 }
 

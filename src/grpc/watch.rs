@@ -34,7 +34,7 @@ pub async fn open(service: &Arc<Service>, request: &Request<InvoicesWatchRequest
     let after = after.map(known_position).transpose()?;
     let invoice = match invoice {
         Some(id) => {
-            let flows = Arc::clone(&service.flows);
+            let flows = service.flows();
             let found = service.run(async move { invoices::find(&flows, account, &id).await }).await??;
             Some(found.id.to_string())
         }

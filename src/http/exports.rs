@@ -108,9 +108,9 @@ async fn export(service: &Service, request: &HttpRequest, query: Asked, table: T
     let no_room = || Problem::Refused(Code::TooManyExports, "too many exports are being written".to_owned());
     let place = running.into_inner().take(account).ok_or_else(no_room)?;
     // What cannot even begin is told with a status; later there is none any more.
-    let flows = Arc::clone(&service.flows);
+    let flows = service.flows();
     let first = service.run(async move { page(&flows, table, &span, span.below()).await }).await??;
-    let flows = Arc::clone(&service.flows);
+    let flows = service.flows();
     let mut head = HttpResponse::Ok();
     let file = format!("attachment; filename=\"{}.csv\"", table.name());
     head.content_type(MEDIA_TYPE).insert_header(("content-disposition", file));

@@ -81,7 +81,7 @@ pub async fn answer<F>(service: &Service, flow: impl FnOnce(Arc<Flows>) -> F) ->
 where
     F: Future<Output = Result<Reply, Problem>> + Send + 'static,
 {
-    let reply = service.run(flow(Arc::clone(&service.flows))).await;
+    let reply = service.run(flow(service.flows())).await;
     let reply = reply.unwrap_or_else(|crashed| Err(crashed.into()));
     reply.map_or_else(|problem| problem.response(), Reply::into_response)
 }

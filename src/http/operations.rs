@@ -11,13 +11,15 @@ use serde::Serialize;
 use tokio::runtime::Handle;
 use tokio_util::task::AbortOnDropHandle;
 
+use crate::domain::network::Network;
 use crate::flow::Flows;
+use crate::flow::current::Current;
 use crate::ledger::LedgerError;
 
 /// What the operations listener looks at.
 pub struct Operations {
     /// The use cases.
-    pub flows: Arc<Flows>,
+    pub current: Arc<Current>,
     /// Where they run.
     pub runtime: Handle,
 }
@@ -57,8 +59,9 @@ impl Operations {
 /// One network that is out of reach must not take the others away with it; it is out of `/supported` and in the metrics, and so is
 /// one that is halted.
 async fn readyz(operations: Data<Operations>) -> HttpResponse {
-    let flows = Arc::clone(&operations.flows);
-    let asked = async move { (flows.ledger.ping().await.is_ok(), signers(&flows).await.unwrap_or_default()) };
+    let flows = operations.current.flows();
+    let asked = Arc::clone(&flows);
+    let asked = async move { (asked.ledger.ping().await.is_ok(), signers(&asked).await.unwrap_or_default()) };
     let asked = AbortOnDropHandle::new(operations.runtime.spawn(asked));
     let (ledger, signers) = match tokio::time::timeout(LEDGER_WITHIN, asked).await {
         Ok(Ok(answer)) => answer,
@@ -67,11 +70,11 @@ async fn readyz(operations: Data<Operations>) -> HttpResponse {
     let mut checks = signers;
     checks.insert("ledger".to_owned(), word(ledger));
     let mut usable = false;
-    for chain in operations.flows.chains.iter() {
+    for chain in flows.chains.iter() {
         usable |= chain.is_prepared();
         checks.insert(chain.profile().network.to_string(), word(chain.is_prepared()));
     }
-    let ready = ledger && usable && !operations.flows.waiting.is_closed();
+    let ready = ledger && usable && !flows.waiting.is_closed();
     let readiness = Readiness { ready, checks };
     if ready { HttpResponse::Ok().json(readiness) } else { HttpResponse::ServiceUnavailable().json(readiness) }
 }
@@ -94,14 +97,22 @@ const fn word(good: bool) -> &'static str {
     if good { "ok" } else { "unavailable" }
 }
 
+/// Whether a network, or one of its signers, is part of the present configuration.
+fn is_configured(flows: &Flows, network: &Network, signer: Option<&str>) -> bool {
+    let Ok(chain) = flows.chains.find(network) else { return false };
+    signer.is_none_or(|name| chain.profile().signers.iter().any(|signer| signer.name == name))
+}
+
 async fn metrics(operations: Data<Operations>) -> HttpResponse {
     // Sets what is only known when it is asked for. Without a ledger the last word stands.
-    let flows = Arc::clone(&operations.flows);
-    let measured = async move { (flows.offered().await, flows.measure_telling().await, flows.measure_payments().await) };
+    let flows = operations.current.flows();
+    let asked = Arc::clone(&flows);
+    let measured = async move { (asked.offered().await, asked.measure_telling().await, asked.measure_payments().await) };
     let measured = AbortOnDropHandle::new(operations.runtime.spawn(measured));
     drop(tokio::time::timeout(LEDGER_WITHIN, measured).await);
-    let pool = operations.flows.ledger.pool();
+    flows.metrics.forget_states(|network, signer| is_configured(&flows, network, signer));
+    let pool = flows.ledger.pool();
     let idle = pool.num_idle();
-    operations.flows.metrics.database_connections((pool.size() as usize).saturating_sub(idle), idle);
-    HttpResponse::Ok().content_type("text/plain; version=0.0.4").body(operations.flows.metrics.render())
+    flows.metrics.database_connections((pool.size() as usize).saturating_sub(idle), idle);
+    HttpResponse::Ok().content_type("text/plain; version=0.0.4").body(flows.metrics.render())
 }

@@ -52,7 +52,7 @@ struct Frame {
 
 impl Frame {
     fn of(service: &Service) -> Self {
-        let base = base(&service.flows.public_url);
+        let base = base(&service.flows().public_url);
         let [icon, style, script] =
             [&assets::ICON, &assets::STYLE, &assets::SCRIPT].map(|asset| format!("{base}{}", asset.url()));
         Self { base, icon, style, script }

@@ -1,7 +1,5 @@
 //! `GET /v1/payments`: what became of a payment, for those who asked for it and those who are paid.
 
-use std::sync::Arc;
-
 use actix_web::web::{Data, Path, Query};
 use actix_web::{HttpRequest, HttpResponse};
 use chrono::{DateTime, Utc};
@@ -187,7 +185,7 @@ async fn show(service: Data<Service>, request: HttpRequest, id: Path<String>) ->
 async fn try_show(service: &Service, request: &HttpRequest, id: &str) -> Result<PaymentView, Problem> {
     let caller = super::auth::reader(service, request).await?;
     let id = id.parse().map_err(|_| Problem::NotFound)?;
-    let flows = Arc::clone(&service.flows);
+    let flows = service.flows();
     service
         .run(async move {
             let payment = flows.ledger.find_payment(id).await?.filter(|payment| may_read(&caller, payment));
@@ -242,7 +240,7 @@ async fn try_list(service: &Service, request: &HttpRequest, query: ListQuery) ->
         Caller::Account { scope: Scope::Operator, .. } => None,
         Caller::Account { account, .. } => Some(account),
     };
-    let flows = Arc::clone(&service.flows);
+    let flows = service.flows();
     if let Some(authorization) = &query.authorization {
         let (network, key) = parse_authorization(authorization)?;
         return service.run(async move { find_by_authorization(&flows, &caller, &network, &key).await }).await?;

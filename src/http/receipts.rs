@@ -96,11 +96,15 @@ struct Redeeming {
 }
 
 async fn jwks(service: Data<Service>) -> HttpResponse {
-    service.flows.issuer.as_ref().map_or_else(super::problem::not_found, |issuer| HttpResponse::Ok().json(issuer.keys().jwks()))
+    service.flows().issuer.as_ref().map_or_else(super::problem::not_found, |issuer| HttpResponse::Ok().json(issuer.keys().jwks()))
 }
 
 async fn did(service: Data<Service>) -> HttpResponse {
-    service.flows.issuer.as_ref().map_or_else(super::problem::not_found, |issuer| HttpResponse::Ok().json(issuer.did_document()))
+    service
+        .flows()
+        .issuer
+        .as_ref()
+        .map_or_else(super::problem::not_found, |issuer| HttpResponse::Ok().json(issuer.did_document()))
 }
 
 async fn show(

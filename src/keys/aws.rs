@@ -69,8 +69,8 @@ impl AwsKey {
         match &self.config.way {
             AwsWay::Fixed { access_key_id, secret_access_key, session_token } => Ok(Credentials {
                 access_key_id: access_key_id.clone(),
-                secret_access_key: secret_access_key.clone(),
-                session_token: session_token.clone(),
+                secret_access_key: SecretString::clone(secret_access_key),
+                session_token: session_token.as_deref().cloned(),
             }),
             AwsWay::Fetched { url, token_file } => self.fetch(url, token_file.as_ref()).await,
         }

@@ -37,7 +37,7 @@ impl RemoteKey {
     /// The key that the configuration speaks of.
     #[must_use]
     pub fn new(client: Client, config: &RemoteConfig) -> Self {
-        Self { client, url: config.url.clone(), key_id: config.key_id.clone(), token: config.token.clone() }
+        Self { client, url: config.url.clone(), key_id: config.key_id.clone(), token: config.token.as_deref().cloned() }
     }
 
     async fn ask(&self, question: &Question<'_>) -> Result<[u8; 64], KeyError> {

@@ -196,6 +196,8 @@ catalogue! {
 
     database_connections: GaugeVec, "database_connections", ["state"], "Connections of the pool.";
 
+    config_reloads: IntCounterVec, "config_reloads_total", ["outcome"], "Times that the configuration was read again, by whether it was taken.";
+
     lease_held: GaugeVec, "lease_held", ["lease"], "1 while this process owns the lane or watcher.";
     task_restarts: IntCounterVec, "task_restarts_total", ["task"], "Times that a long-lived task failed and was started again.";
 }

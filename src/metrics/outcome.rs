@@ -114,6 +114,16 @@ label! {
 }
 
 label! {
+    /// What became of a new configuration.
+    Reload {
+        /// It is that of the service now.
+        Taken = "taken",
+        /// Something is wrong with it, and nothing has changed.
+        Refused = "refused",
+    }
+}
+
+label! {
     /// Why a signer did not sign.
     SignerFailure {
         /// It was not heard.

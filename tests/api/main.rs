@@ -43,6 +43,7 @@ mod proofs;
 mod queue;
 mod receipts;
 mod reconcile;
+mod reload;
 mod repeats;
 mod restored;
 mod retention;

@@ -23,7 +23,7 @@ const PATIENCE: std::time::Duration = std::time::Duration::from_secs(30);
 /// nobody in particular, to another provider, to another merchant, and to an operator.
 type Route = (&'static str, &'static str, &'static str, [u16; 4]);
 
-const ROUTES: [Route; 71] = [
+const ROUTES: [Route; 72] = [
     ("GET", "/", "", [200; 4]),
     ("GET", "/health", "", [200; 4]),
     ("GET", "/supported", "", [401, 200, 403, 200]),
@@ -95,6 +95,7 @@ const ROUTES: [Route; 71] = [
     ("GET", "/v1/export/transfers.csv", "", [401, 200, 200, 200]),
     ("GET", "/v1/export/invoices.csv", "", [401, 200, 200, 200]),
     ("GET", "/v1/export/invoices.csv?from=2020-01-01", "", [401, 200, 200, 200]),
+    ("POST", "/v1/configuration/reload", "", [401, 403, 403, 200]),
     ("GET", "/v1/reconciliations", "", [401, 403, 403, 200]),
     ("GET", "/v1/reconciliations?network={network}", "", [401, 403, 403, 200]),
     ("GET", "/assets/icon.svg", "", [200; 4]),

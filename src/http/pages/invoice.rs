@@ -70,13 +70,14 @@ async fn answer(service: Data<Service>, request: HttpRequest, id: Path<String>) 
 
 async fn find(service: &Service, id: String) -> Result<Asked, Problem> {
     served(service, Pages::Invoices)?;
-    let flows = std::sync::Arc::clone(&service.flows);
+    let flows = service.flows();
     service.run(async move { Asked::find(&flows, &id).await }).await?
 }
 
 fn page(service: &Service, asked: &Asked) -> InvoicePage {
-    let issuer = service.flows.issuer.as_ref().map(|issuer| issuer.name().to_owned());
-    InvoicePage::of(Frame::of(service), issuer, &service.flows.public_url, asked)
+    let flows = service.flows();
+    let issuer = flows.issuer.as_ref().map(|issuer| issuer.name().to_owned());
+    InvoicePage::of(Frame::of(service), issuer, &flows.public_url, asked)
 }
 
 /// Where an invoice stands, for programs. The script of the page compares the tag with that of the page.
