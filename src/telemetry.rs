@@ -69,10 +69,15 @@ impl LogFilter {
 /// the database of a search without words that count.
 const QUIET: [(&str, &str); 2] = [("actix_http", "actix_http::h1::dispatcher=off"), ("sqlx", "sqlx::postgres::notice=warn")];
 
+/// What is never shown, whatever somebody asks for: the line of a WebSocket's handshake, and the span around each call to a node, have the
+/// whole address of the node in them.
+const SECRET: [&str; 2] = ["tungstenite::handshake::client=off", "alloy_transport_http::reqwest_transport=off"];
+
 fn filter(text: &str) -> Result<EnvFilter, ParseError> {
     let quiet = QUIET.into_iter().filter(|(library, _)| !text.contains(library));
     quiet
         .map(|(_, directive)| directive)
+        .chain(SECRET)
         .try_fold(EnvFilter::try_new(text)?, |filter, directive| Ok(filter.add_directive(directive.parse()?)))
 }
 
@@ -170,6 +175,14 @@ mod tests {
             assert!(!directives(&format!("info,{library}=debug")).contains(directive), "{library}");
         }
         assert!(filter("info=loud").is_err());
+    }
+
+    #[test]
+    fn what_has_secrets_in_it_is_not_shown_whoever_asks_for_it() {
+        for text in ["trace", "tungstenite=trace", "tungstenite::handshake::client=trace,alloy_transport_http=debug"] {
+            let shown = filter(text).unwrap().to_string();
+            assert!(SECRET.iter().all(|secret| shown.contains(secret)) && !shown.contains("client=trace"), "{text}: {shown}");
+        }
     }
 
     #[test]

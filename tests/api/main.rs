@@ -21,6 +21,7 @@ mod access;
 mod answers;
 mod attribution;
 mod budgets;
+mod canary;
 mod collecting;
 mod commands;
 mod contract;
