@@ -17,6 +17,7 @@ pub struct RpcUrl {
     whole: SecretString,
     shown: String,
     is_private: bool,
+    is_bare: bool,
 }
 
 impl RpcUrl {
@@ -39,7 +40,12 @@ impl RpcUrl {
     fn new(text: &str, url: &reqwest::Url) -> Self {
         let host = url.host_str().unwrap_or_default();
         let port = url.port().map(|port| format!(":{port}")).unwrap_or_default();
-        Self { whole: text.to_owned().into(), shown: format!("{}://{host}{port}", url.scheme()), is_private: is_private(host) }
+        Self {
+            whole: text.to_owned().into(),
+            shown: format!("{}://{host}{port}", url.scheme()),
+            is_private: is_private(host),
+            is_bare: url.path() == "/" && url.query().is_none() && url.fragment().is_none(),
+        }
     }
 
     /// The whole URL, for the client that calls it and for nobody else.
@@ -57,6 +63,11 @@ impl RpcUrl {
     /// Whether nobody listens on the way to it: by TLS, or because the way leads through a network of our own.
     pub(super) fn is_sealed(&self) -> bool {
         self.is_private || self.shown.starts_with("https://")
+    }
+
+    /// Whether there is nothing behind host and port.
+    pub(super) fn is_bare(&self) -> bool {
+        self.is_bare
     }
 
     /// Whether the node stands on this machine or in a network of our own, as far as its name tells.

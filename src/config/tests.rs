@@ -566,6 +566,10 @@ fn aws_is_shown_who_asks_in_one_way() {
             format!("{fixed}{fetched}"),
             at_key("credentials_url", Fault::Conflict("networks[0].signers[0].aws_kms.access_key_id".to_owned())),
         ),
+        (
+            format!("{fixed}, endpoint = \"https://kms.example/behind\""),
+            at_key("endpoint", Fault::Expected("a URL without a path")),
+        ),
     ] {
         assert_eq!(fault(&with(&ways)), expected, "{ways}");
     }

@@ -103,6 +103,16 @@ impl AwsKey {
         Ok(credentials)
     }
 
+    /// Forgets credentials that were fetched. Returns whether there were any.
+    async fn forget_credentials(&self) -> bool {
+        self.fetched.lock().await.take().is_some()
+    }
+
+    async fn ask(&self, body: &str) -> Result<Answer, KeyError> {
+        let credentials = self.credentials().await?;
+        keeper::ask(|| self.request(&credentials, body)).await
+    }
+
     fn request(&self, credentials: &Credentials, body: &str) -> RequestBuilder {
         let AwsKmsConfig { endpoint, region, .. } = &self.config;
         let Signed { date, authorization } = sigv4::sign(credentials, region, endpoint.host(), TARGET, body, SystemClock.now());
@@ -131,7 +141,6 @@ fn sensitive(text: &str) -> reqwest::header::HeaderValue {
 #[async_trait]
 impl SettlementSigner for AwsKey {
     async fn sign(&self, hash: B256) -> Result<[u8; 64], KeyError> {
-        let credentials = self.credentials().await?;
         let body = json!({
             "KeyId": self.config.key_id,
             "Message": STANDARD.encode(hash),
@@ -139,7 +148,10 @@ impl SettlementSigner for AwsKey {
             "SigningAlgorithm": "ECDSA_SHA_256",
         });
         let body = body.to_string();
-        let answer: Answer = keeper::ask(|| self.request(&credentials, &body)).await?;
+        let answer = match self.ask(&body).await {
+            Err(error) if keeper::is_about_credentials(&error) && self.forget_credentials().await => self.ask(&body).await?,
+            answer => answer?,
+        };
         let der = STANDARD.decode(answer.signature).map_err(|_| KeyError::Unreadable)?;
         ecdsa::from_der(&der).ok_or(KeyError::Unreadable)
     }

@@ -10,7 +10,7 @@ use base64::engine::general_purpose::STANDARD;
 use reqwest::Client;
 use secrecy::{ExposeSecret, SecretString};
 use serde::Deserialize;
-use serde_json::json;
+use serde_json::{Value, json};
 use tokio::sync::Mutex;
 
 use super::{KeyError, SettlementSigner, ecdsa, keeper};
@@ -60,17 +60,28 @@ impl GcpKey {
         *held = Some((answer.access_token.clone(), asked + lasts));
         Ok(answer.access_token)
     }
+
+    /// Forgets the token. Returns whether there was one.
+    async fn forget_token(&self) -> bool {
+        self.token.lock().await.take().is_some()
+    }
+
+    async fn ask(&self, body: &Value) -> Result<Answer, KeyError> {
+        let token = self.token().await?;
+        let url = format!("{}/v1/{}:asymmetricSign", self.config.endpoint.expose().trim_end_matches('/'), self.config.key_id);
+        keeper::ask(|| self.client.post(&url).bearer_auth(token.expose_secret()).json(body)).await
+    }
 }
 
 #[async_trait]
 impl SettlementSigner for GcpKey {
     async fn sign(&self, hash: B256) -> Result<[u8; 64], KeyError> {
-        let token = self.token().await?;
-        let url = format!("{}/v1/{}:asymmetricSign", self.config.endpoint.expose().trim_end_matches('/'), self.config.key_id);
         // Whatever made the digest: the service signs 32 bytes under this name.
         let body = json!({"digest": {"sha256": STANDARD.encode(hash)}});
-        let request = || self.client.post(&url).bearer_auth(token.expose_secret()).json(&body);
-        let answer: Answer = keeper::ask(request).await?;
+        let answer = match self.ask(&body).await {
+            Err(error) if keeper::is_about_credentials(&error) && self.forget_token().await => self.ask(&body).await?,
+            answer => answer?,
+        };
         let der = STANDARD.decode(answer.signature).map_err(|_| KeyError::Unreadable)?;
         ecdsa::from_der(&der).ok_or(KeyError::Unreadable)
     }

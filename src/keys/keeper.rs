@@ -27,13 +27,20 @@ const ANSWER_BYTES_MAX: usize = 64 * 1024;
 /// Longest word that is taken for the reason of a refusal.
 const CODE_LENGTH_MAX: usize = 64;
 
-/// A client for keepers of keys. It follows no redirection: what it sends is for one host alone.
+/// The ends of the words by which AWS says, with status 400, that it was asked too often.
+const TOO_OFTEN: [&str; 3] = ["ThrottlingException", "LimitExceededException", "RequestLimitExceeded"];
+
+/// The ends of the words by which AWS says, with status 400, that credentials are good for nothing.
+const NO_CREDENTIALS: [&str; 4] =
+    ["ExpiredTokenException", "ExpiredToken", "UnrecognizedClientException", "InvalidClientTokenId"];
+
+/// A client for keepers of keys. It follows no redirection, and no proxy of the environment is asked: what it sends is for one host alone.
 ///
 /// # Errors
 /// TLS has no provider.
 pub fn client() -> Result<Client, reqwest::Error> {
     let builder = Client::builder().timeout(ATTEMPT_WITHIN).redirect(Policy::none()).pool_idle_timeout(Duration::from_secs(30));
-    builder.tcp_nodelay(true).build()
+    builder.no_proxy().tcp_nodelay(true).build()
 }
 
 /// Asks until there is an answer, at most [`ATTEMPTS_MAX`] times. Each attempt is made anew, because some are dated.
@@ -62,7 +69,23 @@ async fn once<T: DeserializeOwned>(request: RequestBuilder) -> Result<T, KeyErro
     if status.is_server_error() || [StatusCode::REQUEST_TIMEOUT, StatusCode::TOO_MANY_REQUESTS].contains(&status) {
         return Err(KeyError::OutOfOrder(status.as_u16()));
     }
-    Err(KeyError::Refused { status: status.as_u16(), code: code(&body) })
+    let code = code(&body);
+    if ends_with_any(&code, &TOO_OFTEN) {
+        return Err(KeyError::OutOfOrder(status.as_u16()));
+    }
+    Err(KeyError::Refused { status: status.as_u16(), code })
+}
+
+/// Whether it was refused because of who asked. Credentials that are kept may have been exchanged before their time.
+pub(super) fn is_about_credentials(error: &KeyError) -> bool {
+    let KeyError::Refused { status, code } = error else { return false };
+    [StatusCode::UNAUTHORIZED, StatusCode::FORBIDDEN].iter().any(|refused| refused == status)
+        || ends_with_any(code, &NO_CREDENTIALS)
+}
+
+/// A word may stand behind a name space: `com.amazonaws.kms#ThrottlingException`.
+fn ends_with_any(word: &str, ends: &[&str]) -> bool {
+    ends.iter().any(|end| word.ends_with(end))
 }
 
 /// URLs hold secrets, and errors hold URLs.
@@ -99,6 +122,9 @@ fn code(body: &[u8]) -> String {
 
 #[cfg(test)]
 mod tests {
+    use tokio::io::{AsyncReadExt, AsyncWriteExt};
+    use tokio::net::TcpListener;
+
     use super::*;
 
     #[test]
@@ -113,6 +139,51 @@ mod tests {
             ("<html>", "without a reason"),
         ] {
             assert_eq!(code(body.as_bytes()), word, "{body}");
+        }
+    }
+
+    /// What `once` makes of an answer, over a connection.
+    async fn answered(status: u16, body: &str) -> KeyError {
+        // Another test may have been first.
+        drop(rustls::crypto::ring::default_provider().install_default());
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let url = format!("http://{}", listener.local_addr().unwrap());
+        let words = format!("HTTP/1.1 {status} Said\r\ncontent-length: {}\r\nconnection: close\r\n\r\n{body}", body.len());
+        let serve = async {
+            let (mut connection, _) = listener.accept().await.unwrap();
+            let mut request = [0; 4_096];
+            assert!(connection.read(&mut request).await.unwrap() > 0);
+            connection.write_all(words.as_bytes()).await.unwrap();
+        };
+        tokio::join!(once::<Value>(client().unwrap().get(url)), serve).0.unwrap_err()
+    }
+
+    #[tokio::test]
+    async fn who_was_asked_too_often_is_asked_again_and_who_refuses_is_not() {
+        for word in
+            ["ThrottlingException", "com.amazonaws.kms#ThrottlingException", "LimitExceededException", "RequestLimitExceeded"]
+        {
+            let error = answered(400, &format!(r#"{{"__type":"{word}"}}"#)).await;
+            assert!(matches!(error, KeyError::OutOfOrder(400)) && may_pass(&error), "{word}: {error:?}");
+        }
+        for word in ["AccessDeniedException", "KMSInvalidStateException", "ThrottlingExceptionNot"] {
+            let error = answered(400, &format!(r#"{{"__type":"{word}"}}"#)).await;
+            assert!(!may_pass(&error) && !is_about_credentials(&error), "{word}: {error:?}");
+        }
+    }
+
+    #[tokio::test]
+    async fn credentials_are_doubted_when_they_are_refused_and_not_otherwise() {
+        for (status, body) in [
+            (401, "{}"),
+            (403, "<html>"),
+            (400, r#"{"__type":"ExpiredTokenException"}"#),
+            (400, r#"{"__type":"com.amazon.coral.service#UnrecognizedClientException"}"#),
+        ] {
+            assert!(is_about_credentials(&answered(status, body).await), "{status} {body}");
+        }
+        for (status, body) in [(404, "{}"), (500, "{}"), (429, "{}"), (400, r#"{"__type":"NotFoundException"}"#)] {
+            assert!(!is_about_credentials(&answered(status, body).await), "{status} {body}");
         }
     }
 }

@@ -59,6 +59,8 @@ struct Shared {
     manner: Mutex<Manner>,
     asked: AtomicU64,
     signed: AtomicU64,
+    /// How often the machine's token was exchanged before its time.
+    exchanged: AtomicU64,
 }
 
 impl SigningServer {
@@ -75,14 +77,21 @@ impl SigningServer {
             }
         }
         let manner = Mutex::new(Manner::Signs);
-        let shared = Arc::new(Shared { secp256k1, ed25519, manner, asked: AtomicU64::new(0), signed: AtomicU64::new(0) });
+        let shared = Arc::new(Shared {
+            secp256k1,
+            ed25519,
+            manner,
+            asked: AtomicU64::new(0),
+            signed: AtomicU64::new(0),
+            exchanged: AtomicU64::new(0),
+        });
         let data = web::Data::from(Arc::clone(&shared));
         let server = HttpServer::new(move || {
             let google = web::resource("/v1/{key:.*}:asymmetricSign").route(web::post().to(sign_as_google));
             App::new()
                 .app_data(data.clone())
                 .route("/sign", web::post().to(sign))
-                .route("/token", web::get().to(|request: HttpRequest| async move { token(&request) }))
+                .route("/token", web::get().to(token))
                 .route("/elsewhere", web::to(HttpResponse::Ok))
                 .service(google)
         })
@@ -100,6 +109,11 @@ impl SigningServer {
     /// What it does from now on.
     pub fn behave(&self, manner: Manner) {
         *self.shared.manner.lock().expect("no panic under the lock") = manner;
+    }
+
+    /// From now on only another token is taken, which the machine has if it is asked for it again.
+    pub fn exchange_token(&self) {
+        self.shared.exchanged.fetch_add(1, Ordering::SeqCst);
     }
 
     /// How often it was asked for a signature by somebody who may ask.
@@ -125,8 +139,9 @@ impl Drop for SigningServer {
     }
 }
 
-fn may_ask(request: &HttpRequest) -> bool {
-    request.headers().get(AUTHORIZATION).is_some_and(|header| header.as_bytes() == format!("Bearer {TOKEN}").as_bytes())
+fn may_ask(shared: &Shared, request: &HttpRequest) -> bool {
+    let expected = format!("Bearer {}", shared.token());
+    request.headers().get(AUTHORIZATION).is_some_and(|header| header.as_bytes() == expected.as_bytes())
 }
 
 fn refusal(status: StatusCode, code: &str) -> HttpResponse {
@@ -148,6 +163,13 @@ async fn misbehave(shared: &Shared, body: &Value) -> Option<HttpResponse> {
 }
 
 impl Shared {
+    fn token(&self) -> String {
+        match self.exchanged.load(Ordering::SeqCst) {
+            0 => TOKEN.to_owned(),
+            times => format!("{TOKEN}-{times}"),
+        }
+    }
+
     fn manner(&self) -> Manner {
         *self.manner.lock().expect("no panic under the lock")
     }
@@ -177,7 +199,7 @@ impl Shared {
 
 /// Our protocol, as docs/SIGNERS.md has it.
 async fn sign(shared: web::Data<Shared>, request: HttpRequest, body: web::Json<Value>) -> HttpResponse {
-    if !may_ask(&request) {
+    if !may_ask(&shared, &request) {
         return refusal(StatusCode::UNAUTHORIZED, "unknown_token");
     }
     if let Some(answer) = misbehave(&shared, &body).await {
@@ -200,11 +222,11 @@ async fn sign(shared: web::Data<Shared>, request: HttpRequest, body: web::Json<V
 }
 
 /// A machine's own token, as the metadata server of Google's has it.
-fn token(request: &HttpRequest) -> HttpResponse {
+async fn token(shared: web::Data<Shared>, request: HttpRequest) -> HttpResponse {
     if request.headers().get("metadata-flavor").is_none_or(|flavor| flavor != "Google") {
         return HttpResponse::Forbidden().finish();
     }
-    HttpResponse::Ok().json(json!({"access_token": TOKEN, "expires_in": 3599, "token_type": "Bearer"}))
+    HttpResponse::Ok().json(json!({"access_token": shared.token(), "expires_in": 3599, "token_type": "Bearer"}))
 }
 
 /// `asymmetricSign` of Cloud KMS.
@@ -214,7 +236,7 @@ async fn sign_as_google(
     key: web::Path<String>,
     body: web::Json<Value>,
 ) -> HttpResponse {
-    if !may_ask(&request) {
+    if !may_ask(&shared, &request) {
         let error = json!({"error": {"code": 401, "message": "…", "status": "UNAUTHENTICATED"}});
         return HttpResponse::Unauthorized().json(error);
     }
