@@ -252,6 +252,9 @@ pub enum BuildError {
     /// A stored payload cannot be read back; our own bug or a damaged ledger.
     #[error("the stored payload of {0} is unreadable")]
     Unreadable(PaymentId),
+    /// A payment's token is not configured, and may be again. It was accepted, so this says nothing about it.
+    #[error("the token of {0} is not configured")]
+    UnknownToken(PaymentId),
     /// The network or the key did not answer.
     #[error(transparent)]
     Chain(#[from] ChainError),

@@ -17,7 +17,7 @@ use crate::config::CostLimits;
 use crate::domain::ids::{PaymentId, SubmissionId};
 use crate::domain::network::Network;
 use crate::domain::reason::Reason;
-use crate::domain::submission::{LanePolicy, Place, compose, may_open, next_nonce};
+use crate::domain::submission::{LanePolicy, Place, SignedAttempt, compose, may_open, next_nonce};
 use crate::domain::verification::{Checked, Sendable};
 use crate::flow::tenure::{ASK_AGAIN, TURN_LASTS_MAX, Tenure};
 use crate::flow::{Flows, Unavailable};
@@ -223,6 +223,7 @@ impl Lane {
         }
         self.committed = committed;
         self.ask_signer().await;
+        self.note_away().await?;
         let funds = self.watch_balance().await?;
         self.sent.retain(|slot, _| slots.iter().any(|open| open.id == *slot));
         // Where nodes are so slow that a turn ends before all slots had theirs, the next one begins with those that had none.
@@ -337,6 +338,16 @@ impl Lane {
     /// Signs and commits a slot, unless one of the payments was withdrawn in this moment. Only then may the bytes be sent.
     async fn commit_slot(&mut self, lease: &Lease, place: Place, payments: &[Sendable]) -> Result<(Opened, Vec<u8>), LaneError> {
         let attempt = self.build(&place, None, payments).await?;
+        self.commit_attempt(lease, (&place, attempt), payments).await
+    }
+
+    /// Commits a slot that was signed, unless one of the payments was withdrawn in this moment.
+    async fn commit_attempt(
+        &mut self,
+        lease: &Lease,
+        (place, attempt): (&Place, SignedAttempt),
+        payments: &[Sendable],
+    ) -> Result<(Opened, Vec<u8>), LaneError> {
         // Those that came at once were all let in before the first of them was counted.
         let excess = self.flows.over_budget(&self.network, attempt.cost_expected, payments).await?;
         if !excess.is_empty() {
@@ -350,7 +361,7 @@ impl Lane {
             }
             return Err(LaneError::Penniless);
         }
-        let opened = self.flows.open_slot(lease, &self.network, &self.signer.address, &place, &attempt, payments).await?;
+        let opened = self.flows.open_slot(lease, &self.network, &self.signer.address, place, &attempt, payments).await?;
         let Opened::Committed(_) = opened else { return Ok((opened, attempt.raw)) };
         self.lacking = 0;
         self.committed = self.committed.saturating_add(attempt.cost_max);
@@ -473,8 +484,8 @@ impl Lane {
         Ok(self.watch_balance().await?.balance >= needed)
     }
 
-    /// Notes now and then whether the signer signs, what it holds, and whether that may not last for another hour at the present rate, or
-    /// was not enough for a payment that waits.
+    /// Notes now and then what the signer holds, and whether that may not last for another hour at the present rate, or was not enough for
+    /// a payment that waits.
     async fn watch_balance(&mut self) -> Result<Funds, LaneError> {
         if let Some(funds) = self.funds.filter(|funds| funds.read_at.elapsed() < BALANCE_READ) {
             return Ok(funds);

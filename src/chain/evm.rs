@@ -481,7 +481,11 @@ impl Chain for EvmChain {
     }
 
     async fn recheck(&self, payment: &Sendable) -> Result<Recheck, ChainError> {
-        // Stored by an older version with other assets, or damaged. No later block mends that.
+        // It was accepted, so this is no verdict: the token may be configured again.
+        if self.token(payment.asset).is_err() {
+            return Err(self.nodes.misconfigured(format!("{} is not configured, and payments wait for it", payment.asset)));
+        }
+        // Stored by an older version, or damaged. No later block mends that.
         let signed = match self.signed_for(payment) {
             Ok(signed) => signed,
             Err(refusal) => return Ok(Recheck::Refused { refusal, block: u64::MAX }),
@@ -528,6 +532,7 @@ impl Chain for EvmChain {
         let ready = payments
             .iter()
             .map(|payment| {
+                self.token(payment.asset).map_err(|_| BuildError::UnknownToken(payment.id))?;
                 let signed = self.signed_for(payment).map_err(|_| BuildError::Unreadable(payment.id))?;
                 Ok((signed, payment.checked.clone()))
             })

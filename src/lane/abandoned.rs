@@ -30,8 +30,9 @@ pub async fn run(flows: Arc<Flows>, stop: CancellationToken) {
 
 async fn look(flows: &Flows, network: &Network, is_configured: impl Fn(&str) -> bool) -> Result<(), LedgerError> {
     let mut abandoned = 0;
-    for LaneRecord { address, in_flight: slots, .. } in flows.ledger.lanes(network, &[]).await? {
-        if slots > 0 && !is_configured(&address) {
+    for LaneRecord { address, owner, in_flight: slots, .. } in flows.ledger.lanes(network, &[]).await? {
+        // Replicas read their configurations one after the other: another one may still have it.
+        if slots > 0 && owner.is_none() && !is_configured(&address) {
             abandoned += slots;
             tracing::error!(%network, address, slots, "a signer is not configured any more, and nobody cares for what it has under way: configure it again, and drain its lane");
         }

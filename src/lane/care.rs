@@ -68,7 +68,9 @@ impl Lane {
             // More is not allowed, or cannot be signed because the operator takes a payment's token no more, or because the signer is
             // away. The bytes that are out stay out, and what may be sent no more is tried again later.
             Err(
-                LaneError::Build(BuildError::TooDear | BuildError::CannotOutbid | BuildError::Unreadable(_))
+                LaneError::Build(
+                    BuildError::TooDear | BuildError::CannotOutbid | BuildError::Unreadable(_) | BuildError::UnknownToken(_),
+                )
                 | LaneError::SignerAway,
             ) => {
                 self.sent.insert(slot.id, now);

@@ -6,21 +6,28 @@ use super::{Lane, LaneError};
 use crate::domain::ids::SubmissionId;
 use crate::domain::reason::Reason;
 use crate::domain::submission::{Care, Place, care};
+use crate::domain::verification::Sendable;
 use crate::ledger::blocks::Cursor;
 use crate::ledger::leases::Lease;
 use crate::ledger::submissions::{OpenSlot, Opened};
 use crate::metrics::SubmissionKind;
 use crate::telemetry::ErrorChain;
 
+/// Payments that are signed and committed before the first of them is sent.
+const SENT_TOGETHER: usize = 64;
+
 impl Lane {
-    /// Opens slots for the payments that wait, and only then cares for those that are open: what does not land, and nodes that hang over
-    /// it, must not keep a new payment waiting. Returns how many it opened.
+    /// Sends what was committed and never sent, opens slots for the payments that wait, and only then cares for those that are open: what
+    /// does not land, and nodes that hang over it, must not keep a new payment waiting. Returns how many it opened.
     pub(super) async fn work_on_messages(
         &mut self,
         lease: &Lease,
         slots: &[OpenSlot],
         cursor: &Cursor,
     ) -> Result<usize, LaneError> {
+        let unsent: Vec<_> =
+            slots.iter().filter(|slot| !self.sent.contains_key(&slot.id) && !self.lands_no_more(slot, cursor)).collect();
+        self.send_again(&unsent).await?;
         let opened = if !self.heard.is_away && self.may_open(slots.len()) {
             self.open_messages(lease, cursor, self.policy.in_flight_max - slots.len()).await
         } else {
@@ -36,19 +43,34 @@ impl Lane {
         opened
     }
 
-    /// Opens a slot for each of the payments that wait, as many as may be in flight, and sends them together. Returns how many.
+    /// Opens a slot for each of the payments that wait, as many as may be in flight, and sends them in groups. Returns how many.
     async fn open_messages(&mut self, lease: &Lease, cursor: &Cursor, limit: usize) -> Result<usize, LaneError> {
         let waiting = self.flows.ledger.take_queued(&self.network, &self.signer.address, limit).await?;
         let ready = self.recheck(lease, waiting, cursor.heights.head).await?;
-        let (mut committed, mut failure) = (Vec::with_capacity(ready.len()), None);
-        for payment in ready {
-            let place = Place::Message(payment.key.clone());
-            let payments = [payment];
-            match self.commit_slot(lease, place, &payments).await {
+        let mut opened = Ok(0);
+        for group in ready.chunks(SENT_TOGETHER) {
+            let Ok(before) = opened else { break };
+            opened = self.open_group(lease, group).await.map(|more| before + more);
+        }
+        self.last_opened = Some(self.flows.clock.now());
+        opened
+    }
+
+    /// Signs for a few payments, commits their slots, and sends them together. Returns how many.
+    async fn open_group(&mut self, lease: &Lease, payments: &[Sendable]) -> Result<usize, LaneError> {
+        let (mut committed, mut failure) = (Vec::with_capacity(payments.len()), None);
+        let built = self.build_messages(payments).await;
+        for (payment, built) in payments.iter().zip(built) {
+            let (place, payment) = (Place::Message(payment.key.clone()), std::slice::from_ref(payment));
+            let opened = match built {
+                Ok(attempt) => self.commit_attempt(lease, (&place, attempt), payment).await,
+                Err(error) => Err(error),
+            };
+            match opened {
                 Ok((Opened::Committed(slot), raw)) => committed.push((slot, raw)),
                 // It was withdrawn in this moment.
                 Ok((Opened::PaymentsChanged(_), _)) => {}
-                Err(error) => failure = self.refuse(lease, &payments, error).await.err(),
+                Err(error) => failure = self.refuse(lease, payment, error).await.err(),
             }
             if failure.is_some() {
                 break;
@@ -57,7 +79,6 @@ impl Lane {
         // What is committed is sent, whatever kept the others from it.
         let bytes: Vec<_> = committed.iter().map(|(slot, raw)| (*slot, raw.as_slice())).collect();
         self.send_all(&bytes).await;
-        self.last_opened = Some(self.flows.clock.now());
         failure.map_or(Ok(committed.len()), Err)
     }
 
@@ -91,6 +112,9 @@ impl Lane {
             {
                 self.flows.metrics.submission(&self.network, &self.signer.name, SubmissionKind::Resend, 0);
                 bytes.push((slot.id, raw.as_slice()));
+            } else {
+                // So that nobody asks for it again in every turn.
+                self.sent.insert(slot.id, self.flows.clock.now());
             }
         }
         self.send_all(&bytes).await;

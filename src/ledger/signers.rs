@@ -19,7 +19,7 @@ pub struct SignerRecord {
 }
 
 impl Ledger {
-    /// Notes what a signer holds, and whether it signs.
+    /// Notes what a signer holds. Whether it signs is noted with it only where nothing was noted yet; see [`Self::note_away`].
     ///
     /// # Errors
     /// The database could not be reached.
@@ -28,7 +28,7 @@ impl Ledger {
             r#"
             INSERT INTO signers (network, address, name, balance_wei, short, away) VALUES ($1, $2, $3, $4, $5, $6)
             ON CONFLICT (network, address) DO UPDATE
-            SET name = excluded.name, balance_wei = excluded.balance_wei, short = excluded.short, away = excluded.away
+            SET name = excluded.name, balance_wei = excluded.balance_wei, short = excluded.short
             "#,
             network.as_str(),
             record.address,
@@ -39,6 +39,17 @@ impl Ledger {
         )
         .execute(self.pool())
         .await?;
+        Ok(())
+    }
+
+    /// Notes whether a signer signs, if anything was noted of it already.
+    ///
+    /// # Errors
+    /// The database could not be reached.
+    pub async fn note_away(&self, network: &Network, address: &str, away: bool) -> Result<(), LedgerError> {
+        sqlx::query!("UPDATE signers SET away = $3 WHERE network = $1 AND address = $2", network.as_str(), address, away)
+            .execute(self.pool())
+            .await?;
         Ok(())
     }
 

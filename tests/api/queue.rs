@@ -93,6 +93,7 @@ async fn what_waits_for_a_signer_that_cannot_pay_or_is_drained_goes_to_a_neighbo
     let note = async |short, away| {
         let record = SignerRecord { address: SIGNER.to_owned(), name: "base-1".to_owned(), balance: 1, short, away };
         ledger.note_signer(&network(), &record).await.expect("the database answers");
+        ledger.note_away(&network(), SIGNER, away).await.expect("the database answers");
     };
     for (before, (short, away, drained)) in
         [(true, false, false), (false, true, false), (false, false, true)].into_iter().enumerate()

@@ -130,6 +130,38 @@ async fn a_neighbour_pays_for_a_signer_that_is_away() {
     assert_eq!(failures(&facilitator, "out_of_order").await.min(1.0), 1.0);
 }
 
+/// It takes seconds to give up a signer that says nothing, and it is asked again each second. What is out is sent again all the while.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_signer_that_hangs_holds_up_nothing_that_is_out() {
+    let chain = Chain::start(ChainOptions { block_time: 0.25, ..ChainOptions::default() }).await;
+    let node = Proxy::start(&chain.url);
+    let server = SigningServer::start(&[("base-1", &chain.text("/accounts/signers/0/key"))]);
+    let signer = server.signer("base-1", &chain.text("/accounts/signers/0/address"));
+    let mut network = network(&chain, &node.url, &[signer]);
+    network.lines.push_str("resend_after_ms = 300\n");
+    let facilitator = Facilitator::start(&hasty(network).await).await;
+    assert_eq!(facilitator.settle(&payment(&chain, 0).v2()).await.1["success"], true);
+    until_metric(&facilitator, "quittance_submission_in_flight", 0.0).await;
+    chain.rpc("evm_setIntervalMining", json!([0])).await;
+    let (caller, signed) = (facilitator.caller(), payment(&chain, 1));
+    let body = signed.v2();
+    let under_way = tokio::spawn(async move { caller.try_post("/settle", &body).await });
+    until_metric(&facilitator, "quittance_submission_in_flight", 1.0).await;
+    server.behave(Manner::IsSilent);
+    // By this one the signer is found to be away.
+    assert_eq!(facilitator.settle(&payment(&chain, 2).v2()).await.0, 503);
+    until_metric(&facilitator, "quittance_signer_away", 1.0).await;
+
+    let before = node.sent().len();
+    tokio::time::sleep(Duration::from_secs(8)).await;
+
+    let again = node.sent().len() - before;
+    assert!(again >= 8, "it was sent again {again} times in eight seconds");
+    drop(under_way.await);
+    chain.rpc("evm_setIntervalMining", json!([1])).await;
+    assert_eq!(facilitator.settle_patiently(&signed.v2(), PATIENCE).await["success"], true);
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn a_remote_signer_pays_on_solana_and_another_s_signature_is_not_sent() {
     let cluster = Cluster::start(100).await;
