@@ -78,22 +78,29 @@ impl Tasks {
         if !self.roles.contains(&Role::Api) {
             return;
         }
-        let [waiting, listing, listening, streaming] = std::array::from_fn(|_| Arc::clone(flows));
+        // They hold what all configurations share, and not the flows: with those they would hold the keys of the first one for ever.
+        let (clock, receipts) = (Arc::clone(&flows.clock), flows.issuer.is_some());
+        let (waiting, ledger) = (Arc::clone(&flows.waiting), flows.ledger.clone());
         supervisor.run("waiting", move |stop| {
-            let flows = Arc::clone(&waiting);
-            async move { flows.waiting.run(&flows.ledger, flows.clock.as_ref(), flows.issuer.is_some(), &stop).await }
+            let (waiting, ledger, clock) = (Arc::clone(&waiting), ledger.clone(), Arc::clone(&clock));
+            async move { waiting.run(&ledger, clock.as_ref(), receipts, &stop).await }
         });
+        let (clock, metrics) = (Arc::clone(&flows.clock), Arc::clone(&flows.metrics));
+        let (discovery, ledger) = (Arc::clone(&flows.discovery), flows.ledger.clone());
         supervisor.run("catalogue", move |stop| {
-            let flows = Arc::clone(&listing);
-            async move { flows.keep_catalogue(&stop).await }
+            let (discovery, ledger) = (Arc::clone(&discovery), ledger.clone());
+            let (clock, metrics) = (Arc::clone(&clock), Arc::clone(&metrics));
+            async move { discovery.keep_catalogue(&ledger, clock.as_ref(), &metrics, &stop).await }
         });
+        let (waiting, ledger) = (Arc::clone(&flows.waiting), flows.ledger.clone());
         supervisor.run("listener", move |stop| {
-            let flows = Arc::clone(&listening);
-            async move { flows.waiting.hear(&flows.ledger, &stop).await }
+            let (waiting, ledger) = (Arc::clone(&waiting), ledger.clone());
+            async move { waiting.hear(&ledger, &stop).await }
         });
+        let (telling, ledger) = (Arc::clone(&flows.telling), flows.ledger.clone());
         supervisor.run("streams", move |stop| {
-            let flows = Arc::clone(&streaming);
-            async move { flows.telling.streams.run(&flows.ledger, &stop).await }
+            let (telling, ledger) = (Arc::clone(&telling), ledger.clone());
+            async move { telling.streams.run(&ledger, &stop).await }
         });
     }
 }

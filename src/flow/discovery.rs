@@ -20,10 +20,11 @@ use super::Flows;
 use super::tenure::TURN_LASTS_MAX;
 use crate::config::{Discovery as Settings, Listing};
 use crate::domain::account::Caller;
+use crate::domain::clock::Clock;
 use crate::domain::ids::AccountId;
 use crate::ledger::resources::{self, Put};
-use crate::ledger::{LedgerError, commit};
-use crate::metrics::ListingOutcome;
+use crate::ledger::{Ledger, LedgerError, commit};
+use crate::metrics::{ListingOutcome, Metrics};
 use crate::telemetry::ErrorChain;
 use crate::x402::bazaar::{Declaration, EXTENSION, Rejection, Resource};
 use crate::x402::extension_responses::{ExtensionResponses, Status};
@@ -119,6 +120,31 @@ impl Discovery {
         self.settings.list != Listing::Nobody
     }
 
+    /// Writes what was paid for into the catalogue, one after the other, until it is told to stop.
+    pub async fn keep_catalogue(&self, ledger: &Ledger, clock: &dyn Clock, metrics: &Metrics, stop: &CancellationToken) {
+        let mut queued = self.queued.lock().await;
+        while let Some(Some(paid)) = stop.run_until_cancelled(queued.recv()).await {
+            // Or a connection that fell silent would hold the queue.
+            let put = tokio::time::timeout(TURN_LASTS_MAX, self.put(&paid, ledger, clock.now())).await;
+            match put.unwrap_or(Err(LedgerError::silent())) {
+                Ok(Put::Listed) => metrics.listing(ListingOutcome::Listed),
+                Ok(Put::Full) => metrics.listing(ListingOutcome::Full),
+                Err(error) => {
+                    metrics.listing(ListingOutcome::Lost);
+                    tracing::warn!(error = %ErrorChain(&error), "a paid resource was not listed");
+                }
+            }
+        }
+    }
+
+    async fn put(&self, paid: &Paid, ledger: &Ledger, now: DateTime<Utc>) -> Result<Put, LedgerError> {
+        let mut db = ledger.begin().await?;
+        let put = resources::put(&mut db, paid.account, &paid.resource, self.settings.per_account_max, now).await?;
+        commit(db).await?;
+        self.remember(paid, put, now);
+        Ok(put)
+    }
+
     /// Entries that were last paid for before this are forgotten.
     pub(super) fn forgotten_before(&self, now: DateTime<Utc>) -> DateTime<Utc> {
         now - self.settings.forget_after
@@ -207,32 +233,6 @@ impl Flows {
             Err(refused) => Status::Rejected(refused.code(), refused.to_string()),
         });
         ExtensionResponses::default().with(EXTENSION, status)
-    }
-
-    /// Writes what was paid for into the catalogue, one after the other, until it is told to stop.
-    pub async fn keep_catalogue(&self, stop: &CancellationToken) {
-        let mut queued = self.discovery.queued.lock().await;
-        while let Some(Some(paid)) = stop.run_until_cancelled(queued.recv()).await {
-            // Or a connection that fell silent would hold the queue.
-            let put = tokio::time::timeout(TURN_LASTS_MAX, self.put(&paid)).await.unwrap_or(Err(LedgerError::silent()));
-            match put {
-                Ok(Put::Listed) => self.metrics.listing(ListingOutcome::Listed),
-                Ok(Put::Full) => self.metrics.listing(ListingOutcome::Full),
-                Err(error) => {
-                    self.metrics.listing(ListingOutcome::Lost);
-                    tracing::warn!(error = %ErrorChain(&error), "a paid resource was not listed");
-                }
-            }
-        }
-    }
-
-    async fn put(&self, paid: &Paid) -> Result<Put, LedgerError> {
-        let now = self.clock.now();
-        let mut db = self.ledger.begin().await?;
-        let put = resources::put(&mut db, paid.account, &paid.resource, self.discovery.settings.per_account_max, now).await?;
-        commit(db).await?;
-        self.discovery.remember(paid, put, now);
-        Ok(put)
     }
 }
 
