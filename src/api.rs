@@ -12,7 +12,6 @@ use self::body::Room;
 use self::problem::Problem;
 use crate::config::Server;
 use crate::flow::current::Current;
-use crate::flow::reload::Reloads;
 use crate::flow::{Flows, Unavailable};
 
 pub mod access;
@@ -35,8 +34,6 @@ pub mod turns;
 /// What requests are answered with.
 pub struct Service {
     current: Arc<Current>,
-    /// The way to whoever reads the configuration again.
-    pub reloads: Reloads,
     /// How the service listens and answers.
     pub server: Server,
     /// Where flows run.
@@ -53,9 +50,9 @@ const FILES_FOR_THE_REST: usize = 512;
 impl Service {
     /// A service that nobody has asked anything yet.
     #[must_use]
-    pub fn new(current: Arc<Current>, reloads: Reloads, server: Server, runtime: Handle) -> Self {
+    pub fn new(current: Arc<Current>, server: Server, runtime: Handle) -> Self {
         let connections_max = connections_max(&server);
-        Self { current, reloads, server, runtime, bodies: Room::default(), connections_max }
+        Self { current, server, runtime, bodies: Room::default(), connections_max }
     }
 
     /// The use cases, by the configuration of this moment. What belongs together is done with one of them.

@@ -40,7 +40,7 @@ mod signers;
 mod tasks;
 
 use receipt_keys::ReceiptKeysError;
-use reload::{Origin, Reloader};
+use reload::{Origin, Reloader, Wishes};
 use tasks::Tasks;
 
 /// What a replica does.
@@ -207,8 +207,10 @@ type Listener = tokio::task::JoinHandle<std::io::Result<()>>;
 pub async fn serve(config: Config, roles: BTreeSet<Role>, origin: Origin) -> Result<(), AppError> {
     // First of all: from the first listener on, whoever stops the service must be heard, or requests break off.
     let stop = StopSignals::listen().map_err(AppError::Signals)?;
+    // And whoever wants the configuration to be read before there is anything to read it for must not end the process by that.
+    let hangups = signal(SignalKind::hangup()).map_err(AppError::Signals)?;
     let open = open_ledger(&config).await?;
-    let ended = serve_on(&config, roles, origin, open.ledger, stop).await;
+    let ended = serve_on(&config, roles, (origin, hangups), open.ledger, stop).await;
     if let Some(cluster) = open.cluster {
         cluster.stop().await?;
     }
@@ -218,7 +220,7 @@ pub async fn serve(config: Config, roles: BTreeSet<Role>, origin: Origin) -> Res
 async fn serve_on(
     config: &Config,
     roles: BTreeSet<Role>,
-    origin: Origin,
+    (origin, hangups): (Origin, Signal),
     ledger: Ledger,
     mut stop: StopSignals,
 ) -> Result<(), AppError> {
@@ -229,7 +231,8 @@ async fn serve_on(
     let (is_api, tasks) = (roles.contains(&Role::Api), Tasks::new(config, roles)?);
     tasks.start_lasting(&current.flows(), &supervisor);
     let (reloads, requests) = Reloads::channel();
-    let reloader = Reloader::start(origin, (config.clone(), tasks), Arc::clone(&current), supervisor.clone(), requests)?;
+    let wishes = Wishes { hangups, requests };
+    let reloader = Reloader::start(origin, (config.clone(), tasks), Arc::clone(&current), supervisor.clone(), wishes);
     supervisor.run("reload", move |stop| {
         let reloader = Arc::clone(&reloader);
         async move { reloader.run(stop).await }
@@ -243,7 +246,7 @@ async fn serve_on(
     let mut grpc = None;
     let stop_grpc = CancellationToken::new();
     if is_api {
-        let service = Arc::new(Service::new(Arc::clone(&current), reloads, config.server.clone(), runtime.clone()));
+        let service = Arc::new(Service::new(Arc::clone(&current), config.server.clone(), runtime.clone()));
         let address = config.server.listen;
         let (server, address) = crate::http::api(Arc::clone(&service)).map_err(listen_error(address))?;
         api_handle = Some(server.handle());
@@ -256,7 +259,7 @@ async fn serve_on(
             tracing::info!(listen = %address, "gRPC listening");
         }
     }
-    let operations = Operations { current: Arc::clone(&current), runtime };
+    let operations = Operations { current: Arc::clone(&current), reloads, runtime };
     let address = config.server.operations_listen;
     let (operations, address) = operations.listen(address).map_err(listen_error(address))?;
     let operations_handle = operations.handle();

@@ -28,7 +28,6 @@ mod address_lists;
 mod addresses;
 mod auth;
 mod body;
-mod configuration;
 mod connection;
 mod csv;
 mod demand;
@@ -173,7 +172,6 @@ fn groups() -> Vec<Group> {
         exports::group(),
         settings::group(),
         reconciliations::group(),
-        configuration::group(),
         openapi::group(),
     ]
 }

@@ -63,9 +63,24 @@ fn failed(action: &'static str, path: &Path) -> impl FnOnce(io::Error) -> Receip
 /// # Errors
 /// See [`ReceiptKeysError`].
 pub fn issuer(config: &Config, now: DateTime<Utc>) -> Result<Option<Issuer>, ReceiptKeysError> {
+    issuer_with(config, |path| read_or_make(path, now))
+}
+
+/// The same for a service that runs, which had its keys from the start: none are made.
+///
+/// # Errors
+/// See [`ReceiptKeysError`].
+pub fn existing_issuer(config: &Config) -> Result<Option<Issuer>, ReceiptKeysError> {
+    issuer_with(config, read)
+}
+
+fn issuer_with(
+    config: &Config,
+    find: impl FnOnce(&Path) -> Result<Keyring, ReceiptKeysError>,
+) -> Result<Option<Issuer>, ReceiptKeysError> {
     let keyring = match (&config.receipts.keys, &config.database.url) {
         (Some(text), _) => Keyring::parse(text).map_err(ReceiptKeysError::Configured)?,
-        (None, None) => read_or_make(&config.database.data_dir.join(FILE), now)?,
+        (None, None) => find(&config.database.data_dir.join(FILE))?,
         (None, Some(_)) => return Ok(None),
     };
     Ok(Some(Issuer::new(config.server.public_url.clone(), keyring)))

@@ -9,15 +9,15 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use futures_util::future::join_all;
-use tokio::signal::unix::{Signal, SignalKind, signal};
+use tokio::signal::unix::Signal;
 use tokio::sync::{Mutex, mpsc};
 use tokio_util::sync::CancellationToken;
 
 use super::tasks::Tasks;
-use super::{AppError, Role, chain, labels, policies, receipt_keys, signing_keys};
+use super::{chain, labels, policies, receipt_keys, signing_keys};
 use crate::chain::{Chain, Chains, Profile};
 use crate::config::{self, Config, NetworkConfig};
-use crate::domain::clock::{Clock, SystemClock};
+use crate::domain::asset::Asset;
 use crate::domain::network::Network;
 use crate::flow::Flows;
 use crate::flow::availability::Availability;
@@ -60,9 +60,11 @@ struct Running {
 }
 
 /// Who wants the configuration to be read.
-struct Wishes {
-    hangups: Signal,
-    requests: mpsc::Receiver<Answer>,
+pub struct Wishes {
+    /// Those who send SIGHUP.
+    pub hangups: Signal,
+    /// Those who ask over HTTP.
+    pub requests: mpsc::Receiver<Answer>,
 }
 
 /// A configuration that was found good, with all that was made of it.
@@ -73,22 +75,18 @@ struct Next {
 }
 
 impl Reloader {
-    /// Starts the tasks of a first configuration. From now on SIGHUP does not end the process.
-    ///
-    /// # Errors
-    /// Signals cannot be received.
+    /// Starts the tasks of a first configuration.
     pub fn start(
         origin: Origin,
         (config, tasks): (Config, Tasks),
         current: Arc<Current>,
         supervisor: Supervisor,
-        requests: mpsc::Receiver<Answer>,
-    ) -> Result<Arc<Self>, AppError> {
-        let hangups = signal(SignalKind::hangup()).map_err(AppError::Signals)?;
+        wishes: Wishes,
+    ) -> Arc<Self> {
         let generation = supervisor.generation();
         tasks.start(&config, &current.flows(), &supervisor, &generation);
         let running = Mutex::new(Running { config, generation });
-        Ok(Arc::new(Self { origin, tasks, current, supervisor, running, wishes: Mutex::new(Wishes { hangups, requests }) }))
+        Arc::new(Self { origin, tasks, current, supervisor, running, wishes: Mutex::new(wishes) })
     }
 
     /// Waits for wishes until it is told to stop.
@@ -143,6 +141,7 @@ impl Reloader {
         let config = read.map_err(|errors| ReloadRefused::of(&errors))?;
         let flows = self.current.flows();
         let mut problems: Vec<_> = old.fixed_differences(&config).into_iter().map(ReloadProblem::Fixed).collect();
+        problems.extend(taken_away(old, &config).into_iter().map(ReloadProblem::TakenAway));
         let issuer = match issuer(&flows, &config) {
             Ok(issuer) => issuer,
             Err(problem) => {
@@ -151,9 +150,7 @@ impl Reloader {
             }
         };
         let chains = adapters(&flows, old, &config, &mut problems).await;
-        if self.tasks.roles().contains(&Role::Lane) {
-            problems.extend(abandoned(&flows, &chains, &config).await);
-        }
+        problems.extend(abandoned(&flows, &chains).await);
         ReloadRefused::unless_empty(problems)?;
         let next = next(&flows, old, &config, Chains::new(chains), issuer);
         let changes = changes((old, &flows), (&config, &next));
@@ -191,27 +188,42 @@ async fn prepared(network: &NetworkConfig, config: &Config, flows: &Flows) -> Re
     }
 }
 
-/// What is under way in lanes that would be there no more.
-async fn abandoned(flows: &Flows, chains: &[Arc<dyn Chain>], config: &Config) -> Vec<ReloadProblem> {
+/// Networks and tokens that are not in the new configuration. What was sent there is found in blocks by what is configured, and blocks
+/// are read once, so whoever does without them must know that nothing is under way.
+fn taken_away(old: &Config, new: &Config) -> Vec<String> {
+    let mut taken = Vec::new();
+    for was in &old.networks {
+        let Some(is) = new.networks.iter().find(|is| is.network == was.network) else {
+            taken.push(format!("networks: {}", was.network));
+            continue;
+        };
+        let is_kept = |asset: &Asset| is.assets.iter().any(|kept| kept.address == asset.address);
+        let gone = was.assets.iter().filter(|asset| !is_kept(asset));
+        taken.extend(gone.map(|asset| format!("networks: asset {} of {}", asset.address, was.network)));
+    }
+    taken
+}
+
+/// Lanes that would be there no more, and may not go: those that are not drained, and those that have something under way. Every replica
+/// asks, whoever runs them: the first one that does without a signer must not be the one that knows nothing of it.
+async fn abandoned(flows: &Flows, chains: &[Arc<dyn Chain>]) -> Vec<ReloadProblem> {
     let mut problems = Vec::new();
     for old in flows.chains.iter() {
         let Profile { network, signers, .. } = old.profile();
-        let new = chains.iter().find(|chain| chain.profile().network == *network);
-        // One that is wrong in the new configuration was told of already.
-        if new.is_none() && config.networks.iter().any(|config| config.network == *network) {
+        // One that is wrong in the new configuration, or not in it, was told of already.
+        let Some(new) = chains.iter().find(|chain| chain.profile().network == *network) else { continue };
+        let is_kept = |address: &str| new.profile().signers.iter().any(|kept| kept.address == address);
+        let gone: Vec<_> = signers.iter().map(|signer| signer.address.clone()).filter(|address| !is_kept(address)).collect();
+        if gone.is_empty() {
             continue;
         }
-        let is_kept = |address: &str| new.is_some_and(|new| new.profile().signers.iter().any(|kept| kept.address == address));
-        let has_lane = |address: &str| signers.iter().any(|signer| signer.address == address);
-        match flows.ledger.lanes(network, &[]).await {
+        match flows.ledger.lanes(network, &gone).await {
             Ok(lanes) => {
-                let left = lanes.into_iter().filter(|lane| has_lane(&lane.address) && !is_kept(&lane.address));
-                let busy = left.filter(|lane| lane.in_flight > 0 || lane.queued > 0);
-                problems.extend(busy.map(|LaneRecord { address, in_flight, queued, .. }| ReloadProblem::UnderWay {
-                    network: network.clone(),
-                    address,
-                    in_flight,
-                    queued,
+                let left = lanes.into_iter().filter(|lane| gone.contains(&lane.address));
+                let busy = left.filter(|lane| lane.drained_at.is_none() || lane.in_flight > 0 || lane.queued > 0);
+                problems.extend(busy.map(|LaneRecord { address, drained_at, in_flight, queued, .. }| {
+                    let (network, is_drained) = (network.clone(), drained_at.is_some());
+                    ReloadProblem::UnderWay { network, address, is_drained, in_flight, queued }
                 }));
             }
             Err(error) => problems.push(error.into()),
@@ -222,7 +234,7 @@ async fn abandoned(flows: &Flows, chains: &[Arc<dyn Chain>], config: &Config) ->
 
 /// Who signs receipts from now on. Keys may come, and what was published stays.
 fn issuer(flows: &Flows, config: &Config) -> Result<Option<Arc<Issuer>>, ReloadProblem> {
-    let issuer = receipt_keys::issuer(config, SystemClock.now()).map_err(|error| unusable("receipts", error))?;
+    let issuer = receipt_keys::existing_issuer(config).map_err(|error| unusable("receipts", error))?;
     let published = flows.issuer.iter().flat_map(|issuer| issuer.keys().keys());
     let has = |kid: &str| issuer.iter().flat_map(|issuer| issuer.keys().keys()).any(|key| key.kid() == kid);
     match published.map(PublicKey::kid).find(|kid| !has(kid)) {

@@ -22,15 +22,21 @@ pub enum ReloadProblem {
     /// It changes what is decided once, at the start.
     #[error("{0}: cannot be changed without a restart")]
     Fixed(&'static str),
-    /// It takes a signer away whose lane has something under way, for which nobody would care.
+    /// It takes a network or a token away. Payments of it that are under way would not be found in any block any more.
+    #[error("{0}: cannot be taken away without a restart, when nothing is under way there")]
+    TakenAway(String),
+    /// It takes a signer away whose lane may still begin something, or has something under way for which nobody would care.
     #[error(
-        "networks: the lane of signer {address} of {network} has {in_flight} transactions and {queued} payments under way: drain it, and keep the signer until it has none"
+        "networks: the lane of signer {address} of {network} {} and has {in_flight} transactions and {queued} payments under way: drain it, and keep the signer until it has none",
+        if *.is_drained { "is drained" } else { "is not drained" }
     )]
     UnderWay {
         /// The network.
         network: Network,
         /// The signer's address.
         address: String,
+        /// Whether an operator drains it.
+        is_drained: bool,
         /// How many slots are open.
         in_flight: u64,
         /// How many payments wait for one.

@@ -1,25 +1,32 @@
-//! Health and metrics, on a listener that is not for the public.
+//! Health and metrics, and reading the configuration again, on a listener that is not for the public.
 
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
+use actix_web::http::header::{AUTHORIZATION, HeaderValue};
 use actix_web::web::Data;
-use actix_web::{App, HttpResponse, HttpServer, web};
+use actix_web::{App, HttpRequest, HttpResponse, HttpServer, web};
 use serde::Serialize;
 use tokio::runtime::Handle;
 use tokio_util::task::AbortOnDropHandle;
 
+use super::problem::{Code, Problem};
+use crate::api::access::Envelope;
+use crate::domain::account::{Caller, Scope};
 use crate::domain::network::Network;
 use crate::flow::Flows;
 use crate::flow::current::Current;
+use crate::flow::reload::{Changes, Reloads};
 use crate::ledger::LedgerError;
 
 /// What the operations listener looks at.
 pub struct Operations {
     /// The use cases.
     pub current: Arc<Current>,
+    /// The way to whoever reads the configuration again.
+    pub reloads: Reloads,
     /// Where they run.
     pub runtime: Handle,
 }
@@ -46,6 +53,7 @@ impl Operations {
                 .route("/livez", web::get().to(|| async { HttpResponse::Ok().body("ok") }))
                 .route("/readyz", web::get().to(readyz))
                 .route("/metrics", web::get().to(metrics))
+                .route("/v1/configuration/reload", web::post().to(reload))
         })
         .workers(1)
         .disable_signals()
@@ -91,6 +99,39 @@ async fn signers(flows: &Flows) -> Result<BTreeMap<String, &'static str>, Ledger
         }
     }
     Ok(checks)
+}
+
+/// What is different in the configuration now.
+#[derive(Serialize)]
+struct Reloaded {
+    changes: Changes,
+}
+
+/// Has the replica read its configuration again. Not part of the API: replicas that answer no requests do it as well, and each of them has
+/// to be asked by itself, which a balancer in front of the API does not let anybody do.
+async fn reload(operations: Data<Operations>, request: HttpRequest) -> HttpResponse {
+    if let Err(problem) = operator(&operations, &request).await {
+        return problem.response();
+    }
+    match operations.reloads.ask().await {
+        Some(Ok(changes)) => HttpResponse::Ok().json(Reloaded { changes }),
+        Some(Err(refused)) => Problem::Refused(Code::InvalidConfiguration, refused.to_string()).response(),
+        None => Problem::Unavailable.response(),
+    }
+}
+
+/// Only an operator, by the key that the API takes.
+async fn operator(operations: &Operations, request: &HttpRequest) -> Result<(), Problem> {
+    let authorization = request.headers().get(AUTHORIZATION).map(HeaderValue::as_bytes);
+    let key = Envelope { authorization, ..Envelope::default() }.key()?.ok_or(Problem::Unauthorized)?;
+    let flows = operations.current.flows();
+    let asked = AbortOnDropHandle::new(operations.runtime.spawn(async move { flows.authenticate(&key).await }));
+    match tokio::time::timeout(LEDGER_WITHIN, asked).await {
+        Ok(Ok(Ok(Some(Caller::Account { scope: Scope::Operator, .. })))) => Ok(()),
+        Ok(Ok(Ok(Some(_)))) => Err(Problem::Forbidden),
+        Ok(Ok(Ok(None))) => Err(Problem::Unauthorized),
+        Ok(Ok(Err(_)) | Err(_)) | Err(_) => Err(Problem::Unavailable),
+    }
 }
 
 const fn word(good: bool) -> &'static str {

@@ -370,7 +370,7 @@ async fn broken_configurations(said: &mut Said, facilitator: &Facilitator, opera
             problems += words.lines().count();
             said.note(command, words);
         }
-        let url = format!("{}/v1/configuration/reload", facilitator.url);
+        let url = format!("{}/v1/configuration/reload", facilitator.operations);
         let refused = ask(said, facilitator, "POST", &url, Some(operator), None).await;
         assert_eq!(refused["code"], "invalid_configuration", "{from}: {refused}");
     }

@@ -39,7 +39,7 @@ async fn operator(facilitator: &Facilitator) -> String {
 
 /// Asks for a reload; status and answer.
 async fn reload(facilitator: &Facilitator, key: &str) -> (u16, Value) {
-    let url = format!("{}/v1/configuration/reload", facilitator.url);
+    let url = format!("{}/v1/configuration/reload", facilitator.operations);
     let answer = facilitator.client().post(url).header("authorization", format!("Bearer {key}")).send().await.expect("an answer");
     (answer.status().as_u16(), answer.json().await.expect("JSON"))
 }
@@ -49,7 +49,7 @@ fn lines(refused: &Value) -> Vec<&str> {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_network_comes_and_goes_and_the_others_go_on() {
+async fn a_network_and_a_token_come_and_do_not_go_and_the_others_go_on() {
     let (base, sei) =
         (quick().await, Chain::start(ChainOptions { chain_id: 1329, block_time: 0.25, ..ChainOptions::default() }).await);
     let facilitator = Facilitator::start(&Options::new(NetworkOptions::of(&base), &database::fresh().await)).await;
@@ -71,18 +71,47 @@ async fn a_network_comes_and_goes_and_the_others_go_on() {
     }
     assert!(facilitator.metric("quittance_submissions_total{kind=\"new\",network=\"eip155:1329\",signer=\"sei\"}").await > 0.0);
 
-    rewrite(&facilitator, |text| text.replace(&entry, ""));
+    // By a signal, too, to which nobody answers.
+    rewrite(&facilitator, |text| text.replace("name = \"sei\"", "name = \"sei-1\""));
     facilitator.signal("HUP");
     eventually("the reload", PATIENCE, || async {
         (facilitator.metric("quittance_config_reloads_total{outcome=\"taken\"}").await == 2.0).then_some(())
     })
     .await;
-    assert_eq!(facilitator.settle(&payment(&sei, 2).v2()).await.1["errorReason"], "invalid_network");
-    // What nobody measures any more keeps no alert awake.
-    assert_eq!(facilitator.metric("quittance_head_block{network=\"eip155:1329\"").await, 0.0);
-    assert!(facilitator.metric("quittance_head_block").await > 0.0);
-    assert_eq!(facilitator.settle_patiently(&payment(&base, 2).v2(), PATIENCE).await["success"], true);
     assert_eq!(reload(&facilitator, &key).await, (200, json!({"changes": []})));
+
+    // Whatever is under way there: nobody would find it any more.
+    rewrite(&facilitator, |text| {
+        let entry = entry.replace("name = \"sei\"", "name = \"sei-1\"");
+        text.replace(&entry, "").replace("final = 16", &format!("final = 16\n{OTHER_TOKEN}"))
+    });
+    let (status, refused) = reload(&facilitator, &key).await;
+    assert_eq!(status, 422, "{refused}");
+    for gone in ["networks: eip155:1329: ", "networks: asset 0x"] {
+        let told = |line: &&str| line.starts_with(gone) && line.ends_with("when nothing is under way there");
+        assert!(lines(&refused).iter().any(told), "{gone}: {refused}");
+    }
+    for chain in [&base, &sei] {
+        assert_eq!(facilitator.settle_patiently(&payment(chain, 2).v2(), PATIENCE).await["success"], true);
+    }
+}
+
+/// Another token in the place of those that are known.
+const OTHER_TOKEN: &str = "assets = [{ address = \"0x00000000000000000000000000000000000000aa\", symbol = \"AAA\", decimals = 6, name = \"A\", version = \"1\" }]";
+
+/// Whoever hangs up while the database is still waited for does not end the process by that.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_signal_that_comes_before_the_service_runs_does_not_end_it() {
+    let chain = Chain::start(ChainOptions::default()).await;
+    let database = tokio::net::TcpListener::bind("127.0.0.1:0").await.expect("a free port");
+    let url = format!("postgres://nobody@{}/nothing", database.local_addr().expect("it has one"));
+    let mut facilitator = Facilitator::spawn(&Options::new(NetworkOptions::of(&chain), &url.into()));
+    let _silent = tokio::time::timeout(PATIENCE, database.accept()).await.expect("it asks").expect("a connection");
+
+    facilitator.signal("HUP");
+
+    tokio::time::sleep(Duration::from_millis(500)).await;
+    assert_eq!(facilitator.process.try_wait().expect("it can be asked"), None, "{}", facilitator.log());
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -165,8 +194,14 @@ async fn only_operators_have_the_configuration_read() {
         let key = cli::open_account(&facilitator, scope).await.key;
         assert_eq!(reload(&facilitator, &key).await.0, 403, "{scope}");
     }
-    assert_eq!(facilitator.post("/v1/configuration/reload", &json!({})).await.0, 401);
+    let url = format!("{}/v1/configuration/reload", facilitator.operations);
+    let nobody = facilitator.client().post(url).send().await.expect("an answer");
+    assert_eq!(nobody.status(), 401);
+    assert_eq!(reload(&facilitator, "key_of_nobody").await.0, 401);
+    // It is not where the public is, whoever asks.
+    assert_eq!(facilitator.post("/v1/configuration/reload", &json!({})).await.0, 404);
     assert_eq!(facilitator.metric("quittance_config_reloads_total").await, 0.0);
+    assert_eq!(reload(&facilitator, &operator(&facilitator).await).await.0, 200);
 }
 
 /// A caller who waits is answered although everything behind it was exchanged: the payment is in flight when that happens.
@@ -245,13 +280,25 @@ async fn a_signer_takes_the_place_of_another_while_payments_go_on() {
 
     rewrite(&facilitator, |text| text.replace(&alone, &both));
     assert_eq!(reload(&facilitator, &key).await, changed);
+    // Nothing but a command has a lane stop.
+    rewrite(&facilitator, |text| text.replace(&both, &after));
+    let (status, refused) = reload(&facilitator, &key).await;
+    let told = refused["detail"].as_str().expect("words");
+    assert!(status == 422 && told.contains("is not drained") && lines(&refused).len() == 1, "{refused}");
+    rewrite(&facilitator, |text| text.replace(&after, &both));
     // Callers come all the while.
     let crowd: Vec<_> = (2..9).map(settle).collect();
     assert_eq!(lane(&facilitator, "drain", &chain, "old").await, "draining");
     rewrite(&facilitator, |text| text.replace(&both, &after));
     let (status, refused) = reload(&facilitator, &key).await;
     let told = refused["detail"].as_str().expect("words");
-    assert!(status == 422 && told.contains("payments under way: drain it") && lines(&refused).len() == 1, "{refused}");
+    assert!(
+        status == 422
+            && told.contains(" is drained and has ")
+            && told.contains("payments under way: drain it")
+            && lines(&refused).len() == 1,
+        "{refused}"
+    );
     chain.rpc("evm_setIntervalMining", json!([1])).await;
 
     assert_eq!(payer_of_gas(last.await.expect("no panic")).await, addresses[0], "it ends what it began");

@@ -95,7 +95,6 @@ const ROUTES: [Route; 72] = [
     ("GET", "/v1/export/transfers.csv", "", [401, 200, 200, 200]),
     ("GET", "/v1/export/invoices.csv", "", [401, 200, 200, 200]),
     ("GET", "/v1/export/invoices.csv?from=2020-01-01", "", [401, 200, 200, 200]),
-    ("POST", "/v1/configuration/reload", "", [401, 403, 403, 200]),
     ("GET", "/v1/reconciliations", "", [401, 403, 403, 200]),
     ("GET", "/v1/reconciliations?network={network}", "", [401, 403, 403, 200]),
     ("GET", "/assets/icon.svg", "", [200; 4]),
