@@ -23,7 +23,7 @@ const PATIENCE: std::time::Duration = std::time::Duration::from_secs(30);
 /// nobody in particular, to another provider, to another merchant, and to an operator.
 type Route = (&'static str, &'static str, &'static str, [u16; 4]);
 
-const ROUTES: [Route; 72] = [
+const ROUTES: [Route; 71] = [
     ("GET", "/", "", [200; 4]),
     ("GET", "/health", "", [200; 4]),
     ("GET", "/supported", "", [401, 200, 403, 200]),
