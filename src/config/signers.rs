@@ -246,10 +246,9 @@ fn aws_kms(table: &Table) -> Result<AwsKmsConfig, Reported> {
     let key_id = table.required("key_id", name_elsewhere);
     let region = table.required("region", name_elsewhere);
     let usual = region.as_ref().map_or(String::new(), |region| format!("https://kms.{region}.amazonaws.com"));
-    let endpoint = sealed_url(table, "endpoint", Some(&usual)).and_then(|url| match url.is_bare() {
-        true => Ok(url),
+    let endpoint = sealed_url(table, "endpoint", Some(&usual)).and_then(|url| {
         // What is signed is a call of `/`.
-        false => table.refuse("endpoint", Fault::Expected("a URL without a path")),
+        if url.is_bare() { Ok(url) } else { table.refuse("endpoint", Fault::Expected("a URL without a path")) }
     });
     let way = aws_way(table);
     Ok(AwsKmsConfig { key_id: key_id?, region: region?, endpoint: endpoint?, way: way? })

@@ -99,8 +99,8 @@ impl Lane {
                 let place = Place::Message(payment.key.clone());
                 chain.build(SlotOrder { signer, place: &place, outbid: None }, std::slice::from_ref(payment)).await
             });
-            let signed = join_all(signing).await;
-            built.extend(signed.into_iter().map(|signed| self.hear(signed)));
+            let answers = join_all(signing).await;
+            built.extend(answers.into_iter().map(|answer| self.hear(answer)));
         }
         built
     }
