@@ -21,8 +21,10 @@ pub mod code;
 pub mod events;
 pub mod facilitator;
 pub mod invoices;
+pub mod networks;
 pub mod page;
 pub mod payers;
+pub mod payments;
 pub mod places;
 pub mod problem;
 pub mod receipts;
@@ -30,6 +32,7 @@ pub mod reply;
 pub mod status;
 pub mod transfers;
 pub mod turns;
+pub mod webhooks;
 
 /// What requests are answered with.
 pub struct Service {

@@ -60,6 +60,18 @@ impl Profile {
     pub fn asset(&self, address: Address) -> Option<&Asset> {
         self.assets.iter().find(|asset| asset.address == address)
     }
+
+    /// The signer at `address`.
+    #[must_use]
+    pub fn signer(&self, address: &str) -> Option<&SignerProfile> {
+        self.signers.iter().find(|signer| signer.address == address)
+    }
+
+    /// The addresses of all signers.
+    #[must_use]
+    pub fn signer_addresses(&self) -> Vec<String> {
+        self.signers.iter().map(|signer| signer.address.clone()).collect()
+    }
 }
 
 /// The network could not be read, or gave no answer that may be trusted. It says nothing about any payment.

@@ -44,6 +44,7 @@ pub mod reload;
 pub mod reorg;
 mod reserve;
 pub mod retention;
+pub mod session;
 pub mod settle;
 pub mod streams;
 pub mod telling;

@@ -84,7 +84,7 @@ pub fn api(service: Arc<Service>) -> std::io::Result<(actix_web::dev::Server, So
         .max_concurrent_connections(service.connections_max.div_ceil(WORKERS))
         .shutdown_timeout(grace)
         .disable_signals();
-    let running = web::Data::from(exports::running());
+    let running = Running { exports: exports::running().into(), overviews: pages::overviews().into() };
     let stopping = builder.graceful_shutdown_signal();
     let server = builder.listen("api", listener, move || {
         let stopping = stopping.clone();
@@ -131,10 +131,17 @@ fn accept(
 
 type Accepted = (Connection, Protocol, Option<SocketAddr>);
 
+/// What takes long, and so has places.
+#[derive(Clone)]
+struct Running {
+    exports: web::Data<exports::Running>,
+    overviews: web::Data<pages::Overviews>,
+}
+
 /// Every route, and what stands before all of them.
 fn app(
     service: Arc<Service>,
-    exports: web::Data<exports::Running>,
+    running: Running,
 ) -> App<
     impl ServiceFactory<
         ServiceRequest,
@@ -146,7 +153,8 @@ fn app(
 > {
     App::new()
         .app_data(web::Data::from(service))
-        .app_data(exports)
+        .app_data(running.exports)
+        .app_data(running.overviews)
         .wrap(from_fn(limits::gate))
         .wrap(from_fn(observe))
         .wrap(from_fn(plain_targets_only))

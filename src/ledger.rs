@@ -36,9 +36,11 @@ pub mod private;
 pub mod receipts;
 pub mod reconciliations;
 pub mod resources;
+pub mod sessions;
 pub mod settings;
 pub mod signers;
 pub mod submissions;
+pub mod summaries;
 pub mod transfers;
 pub mod webhooks;
 

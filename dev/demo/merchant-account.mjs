@@ -56,5 +56,5 @@ export async function openMerchant({ facilitator, name }) {
       await sleep(100);
     }
   }
-  return { ask, register, until, unmatched };
+  return { key, ask, register, until, unmatched };
 }

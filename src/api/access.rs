@@ -79,7 +79,15 @@ pub async fn provider(service: &Service, envelope: Envelope<'_>) -> Result<Calle
 /// # Errors
 /// No key, or one for other things.
 pub async fn merchant(service: &Service, envelope: Envelope<'_>) -> Result<AccountId, Problem> {
-    match caller(service, envelope).await? {
+    merchant_of(caller(service, envelope).await?)
+}
+
+/// The same for a caller that is known already.
+///
+/// # Errors
+/// Nobody in particular, or one with a key for other things.
+pub const fn merchant_of(caller: Caller) -> Result<AccountId, Problem> {
+    match caller {
         Caller::Account { account, scope: Scope::Merchant } => Ok(account),
         Caller::Account { .. } => Err(Problem::Forbidden),
         Caller::Anonymous => Err(Problem::Unauthorized),
@@ -91,7 +99,15 @@ pub async fn merchant(service: &Service, envelope: Envelope<'_>) -> Result<Accou
 /// # Errors
 /// No key, or an operator's, whose account has no events of its own.
 pub async fn account(service: &Service, envelope: Envelope<'_>) -> Result<AccountId, Problem> {
-    match caller(service, envelope).await? {
+    party_of(caller(service, envelope).await?)
+}
+
+/// The same for a caller that is known already.
+///
+/// # Errors
+/// Nobody in particular, or an operator, whose account has no events of its own.
+pub const fn party_of(caller: Caller) -> Result<AccountId, Problem> {
+    match caller {
         Caller::Account { account, scope: Scope::Merchant | Scope::Provider } => Ok(account),
         Caller::Account { scope: Scope::Operator, .. } => Err(Problem::Forbidden),
         Caller::Anonymous => Err(Problem::Unauthorized),
@@ -111,7 +127,15 @@ pub async fn holder(service: &Service, envelope: Envelope<'_>) -> Result<Account
 /// # Errors
 /// No key.
 pub async fn books(service: &Service, envelope: Envelope<'_>) -> Result<Option<AccountId>, Problem> {
-    match caller(service, envelope).await? {
+    books_of(caller(service, envelope).await?)
+}
+
+/// The same for a caller that is known already.
+///
+/// # Errors
+/// Nobody in particular, to whom nothing belongs.
+pub const fn books_of(caller: Caller) -> Result<Option<AccountId>, Problem> {
+    match caller {
         Caller::Account { scope: Scope::Operator, .. } => Ok(None),
         Caller::Account { account, .. } => Ok(Some(account)),
         Caller::Anonymous => Err(Problem::Unauthorized),
@@ -123,7 +147,15 @@ pub async fn books(service: &Service, envelope: Envelope<'_>) -> Result<Option<A
 /// # Errors
 /// No key, or one for other things.
 pub async fn operator(service: &Service, envelope: Envelope<'_>) -> Result<(), Problem> {
-    match caller(service, envelope).await? {
+    operator_of(caller(service, envelope).await?)
+}
+
+/// The same for a caller that is known already.
+///
+/// # Errors
+/// Nobody in particular, or one with a key for other things.
+pub const fn operator_of(caller: Caller) -> Result<(), Problem> {
+    match caller {
         Caller::Account { scope: Scope::Operator, .. } => Ok(()),
         Caller::Account { .. } => Err(Problem::Forbidden),
         Caller::Anonymous => Err(Problem::Unauthorized),

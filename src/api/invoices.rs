@@ -206,101 +206,101 @@ impl From<ChangeError> for Problem {
 #[schemars(rename = "Invoice")]
 pub struct InvoiceView {
     #[schemars(with = "InvoiceId")]
-    id: String,
+    pub(crate) id: String,
     #[schemars(with = "invoice::Status")]
-    status: &'static str,
+    pub(crate) status: &'static str,
     /// What is owed.
     #[schemars(with = "Decimal")]
-    amount: String,
+    pub(crate) amount: String,
     #[schemars(with = "Amount")]
-    amount_atomic: String,
+    pub(crate) amount_atomic: String,
     /// Decimal places of the invoice's unit.
-    decimals: u8,
+    pub(crate) decimals: u8,
     /// The symbol of the token.
     #[schemars(example = &"USDC")]
-    asset: String,
+    pub(crate) asset: String,
     /// What has come in time and stands as deep as `answerAt` asks.
     #[schemars(with = "Decimal")]
-    amount_paid: String,
+    pub(crate) amount_paid: String,
     /// What has come in time and does not stand so deep yet.
     #[schemars(with = "Decimal")]
-    amount_pending: String,
+    pub(crate) amount_pending: String,
     /// What is still to be sent.
     #[schemars(with = "Decimal")]
-    amount_due: String,
+    pub(crate) amount_due: String,
     /// What was paid beyond `amount`.
     #[schemars(with = "Decimal")]
-    amount_surplus: String,
+    pub(crate) amount_surplus: String,
     /// What came too late to pay anything.
     #[schemars(with = "Decimal")]
-    amount_late: String,
+    pub(crate) amount_late: String,
     #[schemars(with = "Decimal")]
-    tolerance: String,
-    answer_at: Level,
-    created_at: DateTime<Utc>,
-    expires_at: DateTime<Utc>,
+    pub(crate) tolerance: String,
+    pub(crate) answer_at: Level,
+    pub(crate) created_at: DateTime<Utc>,
+    pub(crate) expires_at: DateTime<Utc>,
     /// The end of the time in which a transfer pays.
-    closes_at: DateTime<Utc>,
+    pub(crate) closes_at: DateTime<Utc>,
     #[serde(skip_serializing_if = "Option::is_none")]
-    canceled_at: Option<DateTime<Utc>>,
+    pub(crate) canceled_at: Option<DateTime<Utc>>,
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schemars(with = "Option<Address>")]
-    payer: Option<String>,
-    match_amount: bool,
+    pub(crate) payer: Option<String>,
+    pub(crate) match_amount: bool,
     #[serde(skip_serializing_if = "Option::is_none")]
-    resource: Option<String>,
+    pub(crate) resource: Option<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
-    description: Option<String>,
+    pub(crate) description: Option<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
-    reference: Option<String>,
+    pub(crate) reference: Option<String>,
     #[schemars(with = "Map<String, Value>")]
-    metadata: Value,
+    pub(crate) metadata: Value,
     /// x402 requirements (version 2), one for each network and address. None of what is paid or over.
     #[schemars(with = "Vec<Map<String, Value>>")]
-    accepts: Vec<Value>,
+    pub(crate) accepts: Vec<Value>,
     /// The whole `PaymentRequired` of x402 version 2, ready for the header `PAYMENT-REQUIRED`.
     #[schemars(with = "Map<String, Value>")]
-    payment_required: Value,
+    pub(crate) payment_required: Value,
     /// Headers of a 402 answer for plain HTTP clients.
     #[schemars(with = "std::collections::BTreeMap<String, String>")]
-    headers: Map<String, Value>,
-    links: InvoiceLinks,
+    pub(crate) headers: Map<String, Value>,
+    pub(crate) links: InvoiceLinks,
     /// The ways of paying.
-    options: Vec<OptionView>,
+    pub(crate) options: Vec<OptionView>,
     /// What has come for it, newest first. Lists do not have it.
     #[serde(skip_serializing_if = "Option::is_none")]
-    transfers: Option<Vec<TransferView>>,
+    pub(crate) transfers: Option<Vec<TransferView>>,
     /// Its receipts, newest first. Lists do not have it.
     #[serde(skip_serializing_if = "Option::is_none")]
-    receipts: Option<Vec<ReceiptLine>>,
+    pub(crate) receipts: Option<Vec<ReceiptLine>>,
 }
 
 /// Where an invoice is shown.
 #[derive(Serialize, JsonSchema)]
-struct InvoiceLinks {
+pub struct InvoiceLinks {
     /// Where the payer presents a transfer, below this URL.
     #[schemars(extend("format" = "uri"))]
-    page: String,
+    pub(crate) page: String,
 }
 
 /// One way of paying, with its links.
 #[derive(Serialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 #[schemars(rename = "PaymentOption")]
-struct OptionView {
+pub struct OptionView {
     #[schemars(with = "Network")]
-    network: String,
+    pub(crate) network: String,
     #[schemars(with = "Address")]
-    asset: String,
+    pub(crate) asset: String,
     #[schemars(with = "Address")]
-    pay_to: String,
+    pub(crate) pay_to: String,
     /// What is due, as in the links.
     #[schemars(with = "Amount")]
-    amount: String,
+    pub(crate) amount: String,
     /// Whether the address is kept for this invoice alone.
-    reserved: bool,
+    pub(crate) reserved: bool,
     #[serde(flatten)]
-    links: Option<Links>,
+    pub(crate) links: Option<Links>,
 }
 
 /// A page of invoices.
@@ -308,9 +308,9 @@ struct OptionView {
 #[serde(rename_all = "camelCase")]
 #[schemars(rename = "InvoicePage")]
 pub struct Page {
-    invoices: Vec<InvoiceView>,
+    pub(crate) invoices: Vec<InvoiceView>,
     #[serde(skip_serializing_if = "Option::is_none")]
-    next_cursor: Option<String>,
+    pub(crate) next_cursor: Option<String>,
 }
 
 /// Writes an invoice down. What is due is asked for, and not what was asked for once; of what is paid or over, nothing.
@@ -452,13 +452,21 @@ pub async fn cancel(flows: &Flows, account: AccountId, id: &str) -> Result<Reply
 /// # Errors
 /// There is no such invoice of this account.
 pub async fn show(flows: &Flows, account: AccountId, id: &str) -> Result<Reply, Problem> {
+    Reply::ok(&look_up(flows, account, id).await?)
+}
+
+/// The same, to be shown in another way.
+///
+/// # Errors
+/// There is no such invoice of this account.
+pub async fn look_up(flows: &Flows, account: AccountId, id: &str) -> Result<InvoiceView, Problem> {
     let invoice = find(flows, account, id).await?;
     let filter = TransferFilter { invoice: Some(invoice.id), limit: PAGE, ..TransferFilter::default() };
     let transfers = flows.ledger.list_transfers(account, &filter).await?;
     let receipts = flows.signed(flows.ledger.receipts_of_invoice(invoice.id, PAGE).await?).await;
     let receipts = Some(receipts.into_iter().map(ReceiptLine::from).collect());
     let fee_payers = flows.fee_payers().await;
-    Reply::ok(&InvoiceView { receipts, ..view(flows, &fee_payers, &invoice, Some(transfers)) })
+    Ok(InvoiceView { receipts, ..view(flows, &fee_payers, &invoice, Some(transfers)) })
 }
 
 /// An account's invoice by its name.
@@ -471,7 +479,7 @@ pub async fn find(flows: &Flows, account: AccountId, id: &str) -> Result<Invoice
 }
 
 /// Which invoices are listed.
-#[derive(Deserialize, JsonSchema)]
+#[derive(Default, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct ListQuery {
     /// Only those that stand here.
@@ -510,12 +518,20 @@ impl ListQuery {
 /// # Errors
 /// A parameter is none.
 pub async fn list(flows: &Flows, account: AccountId, query: ListQuery) -> Result<Reply, Problem> {
+    Reply::ok(&page(flows, account, query).await?)
+}
+
+/// The same, to be shown in another way.
+///
+/// # Errors
+/// A parameter is none.
+pub async fn page(flows: &Flows, account: AccountId, query: ListQuery) -> Result<Page, Problem> {
     let filter = query.into_filter(account)?;
     let found = flows.ledger.list_invoices(account, &filter).await?;
     let next_cursor = next_cursor(&account, &found, filter.limit, |invoice| invoice.id);
     let fee_payers = flows.fee_payers().await;
     let invoices = found.iter().map(|invoice| view(flows, &fee_payers, invoice, None)).collect();
-    Reply::ok(&Page { invoices, next_cursor })
+    Ok(Page { invoices, next_cursor })
 }
 
 fn parse(id: &str) -> Result<InvoiceId, Problem> {

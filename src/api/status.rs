@@ -12,6 +12,8 @@ pub enum Status {
     Ok,
     /// Answered, and there is something new.
     Created,
+    /// Done, and what there is to see is elsewhere.
+    SeeOther,
     /// The request is malformed.
     BadRequest,
     /// No key, or one that is worth nothing.
@@ -42,9 +44,10 @@ pub enum Status {
 
 impl Status {
     /// Every status.
-    pub const ALL: [Self; 15] = [
+    pub const ALL: [Self; 16] = [
         Self::Ok,
         Self::Created,
+        Self::SeeOther,
         Self::BadRequest,
         Self::Unauthorized,
         Self::Forbidden,
@@ -66,6 +69,7 @@ impl Status {
         match self {
             Self::Ok => 200,
             Self::Created => 201,
+            Self::SeeOther => 303,
             Self::BadRequest => 400,
             Self::Unauthorized => 401,
             Self::Forbidden => 403,
@@ -91,7 +95,7 @@ impl Status {
     /// Whether there is an answer to what was asked.
     #[must_use]
     pub const fn is_answer(self) -> bool {
-        matches!(self, Self::Ok | Self::Created)
+        matches!(self, Self::Ok | Self::Created | Self::SeeOther)
     }
 
     /// After this asking again makes sense, if the status alone says that.

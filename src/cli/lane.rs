@@ -8,7 +8,7 @@ use serde::Serialize;
 
 use super::output::{Lines, Output, time};
 use super::{CommandError, ConfigFile, chain_of, with_flows};
-use crate::chain::{Profile, SignerProfile};
+use crate::chain::Profile;
 use crate::domain::clock::{Clock, SystemClock};
 use crate::domain::network::Network;
 use crate::domain::submission::Place;
@@ -59,36 +59,6 @@ pub(super) struct LaneName {
     signer: String,
 }
 
-/// Whether a lane takes payments.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
-#[serde(rename_all = "lowercase")]
-enum LaneState {
-    /// It takes payments.
-    Working,
-    /// It takes none, and finishes those that it has.
-    Draining,
-    /// It takes none, and has none.
-    Drained,
-}
-
-impl LaneState {
-    const fn of(lane: &LaneRecord) -> Self {
-        match lane.drained_at {
-            None => Self::Working,
-            Some(_) if lane.in_flight > 0 || lane.queued > 0 => Self::Draining,
-            Some(_) => Self::Drained,
-        }
-    }
-
-    const fn as_str(self) -> &'static str {
-        match self {
-            Self::Working => "working",
-            Self::Draining => "draining",
-            Self::Drained => "drained",
-        }
-    }
-}
-
 /// A lane as it is told.
 #[derive(Debug, Serialize)]
 #[serde(rename_all = "camelCase")]
@@ -97,7 +67,7 @@ pub(super) struct LaneView {
     network: String,
     signer: Option<String>,
     address: String,
-    state: LaneState,
+    state: &'static str,
     /// Whether its signer is in the configuration. Nobody runs a lane without.
     configured: bool,
     /// Whether a replica runs it now.
@@ -114,10 +84,10 @@ pub(super) struct LaneView {
 
 impl LaneView {
     fn of(profile: &Profile, lane: LaneRecord) -> Self {
-        let configured = profile.signers.iter().find(|signer| signer.address == lane.address);
+        let configured = profile.signer(&lane.address);
         Self {
             network: profile.network.to_string(),
-            state: LaneState::of(&lane),
+            state: lane.state().as_str(),
             configured: configured.is_some(),
             signer: configured.map(|signer| signer.name.clone()).or(lane.name),
             address: lane.address,
@@ -141,7 +111,7 @@ impl fmt::Display for LaneView {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Self { network, address, in_flight, queued, unit, .. } = self;
         let name = self.signer.as_deref().unwrap_or("(no name)");
-        write!(formatter, "{network}  {name}  {address}  {}", self.state.as_str())?;
+        write!(formatter, "{network}  {name}  {address}  {}", self.state)?;
         write!(formatter, "  {in_flight} in flight, {queued} queued")?;
         match &self.balance {
             Some(balance) if self.short => write!(formatter, "  holds {balance} {unit}, which is too little")?,
@@ -270,8 +240,7 @@ pub(super) async fn list(flows: &Flows, network: Option<&Network>) -> Result<Vec
     let mut lanes = Vec::new();
     for chain in chains {
         let profile = chain.profile();
-        let addresses: Vec<_> = profile.signers.iter().map(|SignerProfile { address, .. }| address.clone()).collect();
-        let records = flows.ledger.lanes(&profile.network, &addresses).await?;
+        let records = flows.ledger.lanes(&profile.network, &profile.signer_addresses()).await?;
         lanes.extend(records.into_iter().map(|lane| LaneView::of(profile, lane)));
     }
     Ok(lanes)

@@ -62,6 +62,8 @@ pub enum Pages {
     Nothing,
     /// Those at which invoices are paid.
     Invoices,
+    /// These, and the dashboard of accounts.
+    Everything,
 }
 
 /// Where the ledger is.
@@ -183,7 +185,8 @@ fn pages(value: &Value) -> Result<Pages, Fault> {
     match text(value)?.as_str() {
         "none" => Ok(Pages::Nothing),
         "invoices" => Ok(Pages::Invoices),
-        _ => Err(Fault::Expected("invoices or none")),
+        "all" => Ok(Pages::Everything),
+        _ => Err(Fault::Expected("all, invoices or none")),
     }
 }
 

@@ -55,7 +55,7 @@ impl Standing {
     /// first one takes one that can pay, if there is any.
     #[must_use]
     pub fn eligible(&self, profile: &Profile) -> Vec<String> {
-        let mut signers: Vec<_> = profile.signers.iter().map(|signer| signer.address.clone()).collect();
+        let mut signers = profile.signer_addresses();
         signers.retain(|address| !self.drained.contains(address));
         signers.sort_by_key(|address| !self.is_able(address));
         signers

@@ -22,13 +22,15 @@ use crate::domain::account::ApiKey;
 use crate::domain::address::Address;
 use crate::domain::ids::ApiKeyId;
 use crate::domain::rate::Rate;
+use crate::ledger::sessions::SessionHash;
 use crate::metrics::LimitedBy;
 
 /// Buckets of a kind. Beyond that the one that was untouched for longest goes: it is the one most likely to be full, and a full
 /// one is as good as none.
 const BUCKETS_MAX: NonZeroUsize = NonZeroUsize::new(65_536).expect("not zero");
 
-/// Keys that are looked up at a time and were not found genuine before: whoever makes keys up has no more of the database than this.
+/// Keys and sessions that are looked up at a time and were not found genuine before: whoever makes them up has no more of the database
+/// than this.
 const NEWCOMERS_MAX: usize = 4;
 
 /// For whom a request counts.
@@ -83,6 +85,7 @@ pub struct RateLimits {
     callers: Buckets<Origin>,
     payers: Buckets<(Origin, Address)>,
     genuine: Mutex<LruCache<ApiKeyId, Fingerprint>>,
+    sessions: Mutex<LruCache<SessionHash, ()>>,
     newcomers: Semaphore,
 }
 
@@ -98,6 +101,7 @@ impl RateLimits {
             callers: Buckets::new(),
             payers: Buckets::new(),
             genuine: Mutex::new(LruCache::new(BUCKETS_MAX)),
+            sessions: Mutex::new(LruCache::new(BUCKETS_MAX)),
             newcomers: Semaphore::new(NEWCOMERS_MAX),
         }
     }
@@ -111,6 +115,22 @@ impl RateLimits {
     /// Notes that a key is genuine: what it asks for counts for itself from now on.
     pub fn vouch(&self, key: &ApiKey) {
         lock(&self.genuine).put(key.id, fingerprint(key));
+    }
+
+    /// Waits until a session may be looked up, likewise.
+    pub async fn session_turn(&self, session: &SessionHash) -> Option<SemaphorePermit<'_>> {
+        let is_known = lock(&self.sessions).get(session).is_some();
+        if is_known { None } else { self.newcomers.acquire().await.ok() }
+    }
+
+    /// Notes that a session is genuine.
+    pub fn vouch_session(&self, session: SessionHash) {
+        lock(&self.sessions).put(session, ());
+    }
+
+    /// Notes that a session is worth nothing, or not any more.
+    pub fn forget_session(&self, session: &SessionHash) {
+        lock(&self.sessions).pop(session);
     }
 
     fn origin(&self, key: Option<&ApiKey>, address: IpAddr) -> Origin {
@@ -193,6 +213,14 @@ impl Flows {
         Ok(origin)
     }
 
+    /// Lets a request on whose sender was found only later to have a key, by the session that it was opened with.
+    ///
+    /// # Errors
+    /// The key is used too often.
+    pub fn admit_key(&self, key: ApiKeyId) -> Result<(), Limited> {
+        self.counted(self.limits.admit(Origin::Key(key), Instant::now()))
+    }
+
     /// Lets a payment in that names this payer, whoever that is in truth.
     ///
     /// # Errors
@@ -233,6 +261,23 @@ mod tests {
     /// How many requests in a row are let in, of at most ten.
     fn let_in(limits: &RateLimits, key: Option<&ApiKey>, address: &str, now: Instant) -> usize {
         (0..10).take_while(|_| limits.admit(limits.origin(key, ip(address)), now).is_ok()).count()
+    }
+
+    #[tokio::test]
+    async fn whoever_makes_sessions_up_waits_and_keeps_nobody_waiting_who_has_one() {
+        let (limits, genuine, made_up) = (limits(), [1; 32], [2; 32]);
+        limits.vouch_session(genuine);
+        let mut turns = Vec::new();
+        for _ in 0..NEWCOMERS_MAX {
+            turns.push(limits.session_turn(&made_up).await);
+        }
+
+        let wait = tokio::time::timeout(Duration::from_millis(20), limits.session_turn(&made_up));
+        assert!(turns.iter().all(Option::is_some) && wait.await.is_err());
+        assert!(limits.session_turn(&genuine).await.is_none(), "known");
+        limits.forget_session(&genuine);
+        turns.clear();
+        assert!(limits.session_turn(&genuine).await.is_some(), "ended");
     }
 
     #[test]

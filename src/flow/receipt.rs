@@ -64,12 +64,12 @@ pub struct SignedReceipt {
 #[serde(rename_all = "camelCase")]
 pub struct ReceiptLine {
     #[schemars(with = "ReceiptId")]
-    id: String,
-    revision: u32,
+    pub(crate) id: String,
+    pub(crate) revision: u32,
     #[schemars(with = "Finality")]
-    finality: &'static str,
+    pub(crate) finality: &'static str,
     #[schemars(with = "Transaction")]
-    transaction: String,
+    pub(crate) transaction: String,
     #[schemars(with = "Amount")]
     amount: String,
     /// The signed form, as a compact JWS.

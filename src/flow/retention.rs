@@ -15,8 +15,8 @@ use crate::domain::reason::Reason;
 use crate::ledger::events::{self, NewEvent};
 use crate::ledger::leases::{self, Lease};
 use crate::ledger::{
-    Db, LedgerError, addresses, budgets, commit, deliveries, idempotency, payments, reconciliations, resources, submissions,
-    webhooks,
+    Db, LedgerError, addresses, budgets, commit, deliveries, idempotency, payments, reconciliations, resources, sessions,
+    submissions, webhooks,
 };
 use crate::telemetry::ErrorChain;
 
@@ -57,11 +57,12 @@ enum Chore {
     Resources,
     ResourceTerms,
     Challenges,
+    Sessions,
     SignedBytes,
     ExpiredPayments,
 }
 
-const CHORES: [Chore; 11] = [
+const CHORES: [Chore; 12] = [
     Chore::Budgets,
     Chore::Answers,
     Chore::Deliveries,
@@ -73,12 +74,13 @@ const CHORES: [Chore; 11] = [
     // Of those that are left.
     Chore::ResourceTerms,
     Chore::Challenges,
+    Chore::Sessions,
     Chore::SignedBytes,
     Chore::ExpiredPayments,
 ];
 
 impl Flows {
-    /// Removes old budgets, answers, deliveries, webhooks, events, comparisons, resources and challenges, erases signed bytes that nobody will send
+    /// Removes old budgets, answers, deliveries, webhooks, events, comparisons, resources, challenges and sessions, erases signed bytes that nobody will send
     /// again, and ends payments that were never made and never can be.
     ///
     /// # Errors
@@ -115,6 +117,7 @@ impl Flows {
             | Chore::Resources
             | Chore::ResourceTerms
             | Chore::Challenges
+            | Chore::Sessions
             | Chore::SignedBytes => Vec::new(),
         };
         let change = async {
@@ -132,6 +135,7 @@ impl Flows {
                     resources::forget_terms(&mut db, self.discovery.forgotten_before(now), ROWS_AT_ONCE).await?
                 }
                 Chore::Challenges => addresses::forget_challenges(&mut db, now - CHALLENGES_KEPT, ROWS_AT_ONCE).await?,
+                Chore::Sessions => sessions::forget(&mut db, now, ROWS_AT_ONCE).await?,
                 Chore::SignedBytes => submissions::erase_bytes(&mut db, now, ROWS_AT_ONCE).await?,
                 Chore::ExpiredPayments => expire(&mut db, &unmade, now).await?,
             };

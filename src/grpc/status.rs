@@ -26,7 +26,7 @@ const ABOUT: [&str; 3] = ["payer", "network", "transaction"];
 /// The code for a status. docs/GRPC.md has the same table.
 const fn code(ended: Ended) -> Code {
     match ended {
-        Ended::Ok | Ended::Created => Code::Ok,
+        Ended::Ok | Ended::Created | Ended::SeeOther => Code::Ok,
         Ended::BadRequest | Ended::UnsupportedMediaType | Ended::Unprocessable => Code::InvalidArgument,
         Ended::Unauthorized => Code::Unauthenticated,
         Ended::Forbidden => Code::PermissionDenied,

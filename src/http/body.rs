@@ -9,6 +9,7 @@ use futures_util::StreamExt;
 
 use super::Service;
 use super::demand::Demand;
+use super::endpoint::FORM;
 use crate::api::body::{BodyError, Share};
 
 /// A body must arrive within this, however many pieces it comes in.
@@ -33,6 +34,19 @@ pub async fn read_optional(service: &Service, request: &HttpRequest, payload: Pa
     }
     let bytes = collect(service, request, payload).await?;
     if bytes.is_empty() { Ok(None) } else { Err(BodyError::UnsupportedMedia) }
+}
+
+/// Reads what a form of a page sends.
+///
+/// # Errors
+/// See [`BodyError`].
+pub async fn read_form(service: &Service, request: &HttpRequest, payload: Payload) -> Result<Bytes, BodyError> {
+    let media = request.headers().get(CONTENT_TYPE).and_then(|value| value.to_str().ok()).unwrap_or_default();
+    let essence = media.split(';').next().unwrap_or_default().trim();
+    if !essence.eq_ignore_ascii_case(FORM) {
+        return Err(BodyError::UnsupportedMedia);
+    }
+    collect(service, request, payload).await
 }
 
 async fn collect(service: &Service, request: &HttpRequest, payload: Payload) -> Result<Bytes, BodyError> {

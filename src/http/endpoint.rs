@@ -17,6 +17,12 @@ use crate::domain::reason::Reason;
 /// Describes a type in JSON Schema.
 pub type Describe = fn(&mut SchemaGenerator) -> Schema;
 
+/// The media type of nearly all bodies.
+const JSON: &str = "application/json";
+
+/// That of what browsers send who are at a form.
+pub const FORM: &str = "application/x-www-form-urlencoded";
+
 /// Paths about one subject.
 pub struct Group {
     /// What the subject is called.
@@ -122,7 +128,7 @@ impl PathItem {
     }
 }
 
-/// Who may call. Each of these is a function of [`super::auth`].
+/// Who may call. Each of these is a function of [`super::auth`], but that of the dashboard, where it is a question of the account.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Callers {
     /// Everybody; a key is not looked at.
@@ -135,6 +141,8 @@ pub enum Callers {
     Accounts,
     /// Merchants.
     Merchants,
+    /// Merchants, and operators who name one.
+    Overseers,
     /// Merchants and providers: who is told of events.
     Parties,
     /// Operators.
@@ -186,6 +194,8 @@ pub enum Errors {
 
 /// What is sent with a request.
 pub struct Body {
+    /// Its media type.
+    pub media: &'static str,
     /// What it is.
     pub describe: Describe,
     /// Whether it must be there.
@@ -204,6 +214,8 @@ pub struct Operation {
     pub about: &'static str,
     /// Who may call it.
     pub callers: Callers,
+    /// Whether a session of the dashboard is as good as the key that it was opened with.
+    pub in_sessions: bool,
     /// The query, as objects that it is read into.
     pub query: Vec<Describe>,
     /// Headers that it reads, with what they say.
@@ -230,6 +242,7 @@ impl Operation {
             summary,
             about: "",
             callers: Callers::Everybody,
+            in_sessions: false,
             query: Vec::new(),
             headers: Vec::new(),
             repeats: Repeats::Ignored,
@@ -256,6 +269,11 @@ impl Operation {
         Self { callers, ..self }
     }
 
+    /// A session of the dashboard opens it, too.
+    pub fn in_sessions(self) -> Self {
+        Self { in_sessions: true, ..self }
+    }
+
     /// It reads this of its query.
     pub fn query<T: JsonSchema>(mut self) -> Self {
         self.query.push(T::json_schema);
@@ -280,17 +298,21 @@ impl Operation {
 
     /// The same with several examples.
     pub fn bodies<T: JsonSchema>(self, examples: Vec<(&'static str, Value)>) -> Self {
-        self.reads(Body { describe: SchemaGenerator::subschema_for::<T>, required: true, examples })
+        self.reads::<T>(JSON, true, examples)
+    }
+
+    /// It reads this as a form of a page.
+    pub fn form<T: JsonSchema>(self, example: Value) -> Self {
+        self.reads::<T>(FORM, true, vec![("example", example)])
     }
 
     /// It reads this body, which may be left out.
     pub fn optional_body<T: JsonSchema>(self, example: Value) -> Self {
-        let examples = vec![("example", example)];
-        self.reads(Body { describe: SchemaGenerator::subschema_for::<T>, required: false, examples })
+        self.reads::<T>(JSON, false, vec![("example", example)])
     }
 
-    fn reads(self, body: Body) -> Self {
-        Self { body: Some(body), ..self }
+    fn reads<T: JsonSchema>(self, media: &'static str, required: bool, examples: Vec<(&'static str, Value)>) -> Self {
+        Self { body: Some(Body { media, describe: SchemaGenerator::subschema_for::<T>, required, examples }), ..self }
     }
 
     /// It answers with this.
@@ -306,6 +328,13 @@ impl Operation {
     /// It answers with a text that is no JSON.
     pub fn answers_text(self, about: &'static str, media: &'static str, example: &str) -> Self {
         self.gives(Status::Ok, about, media, None, Some(Value::from(example)))
+    }
+
+    /// It answers by naming another place.
+    pub fn sends_on(mut self, about: &'static str) -> Self {
+        let headers = vec![("Location", "The place.")];
+        self.answers.push(Answer { status: Status::SeeOther, about, headers, content: Vec::new() });
+        self
     }
 
     fn gives(
@@ -356,7 +385,7 @@ impl Operation {
         match self.callers {
             Callers::Everybody => {}
             Callers::Readers | Callers::Accounts => codes.push(Code::Unauthorized),
-            Callers::Providers | Callers::Merchants | Callers::Parties | Callers::Operators => {
+            Callers::Providers | Callers::Merchants | Callers::Overseers | Callers::Parties | Callers::Operators => {
                 codes.extend([Code::Unauthorized, Code::Forbidden]);
             }
         }

@@ -46,6 +46,9 @@ No answer may be cached (`Cache-Control: no-store`).";
 /// The name of the one way to show who is calling.
 const API_KEY: &str = "apiKey";
 
+/// The name of how browsers show it.
+const SESSION: &str = "session";
+
 /// The path of the document.
 pub fn group() -> Group {
     let operation = Operation::constant("getOpenApi", "This document")
@@ -91,6 +94,10 @@ pub fn document() -> Value {
             "type": "http", "scheme": "bearer",
             "description": "An API key of an account, as `quittance account create` and `quittance api-key create` print it. Where roles \
                 are named, the key must have one of these scopes.",
+        }, SESSION: {
+            "type": "apiKey", "in": "cookie", "name": pages::SESSION,
+            "description": "A session of the dashboard, as `POST /dashboard/sign-in` opens it. It lasts an hour. Where the service is reached by \
+                `https`, `__Host-` stands before the name.",
         }}},
     });
     writer.finish(&mut document);
@@ -147,7 +154,7 @@ impl Writer {
             "operationId": operation.id,
             "summary": operation.summary,
             "tags": [tag],
-            "security": security(operation.callers),
+            "security": security(operation.callers, operation.in_sessions),
             "responses": self.responses(path, operation),
         });
         if !operation.about.is_empty() {
@@ -157,10 +164,11 @@ impl Writer {
         if !parameters.is_empty() {
             described["parameters"] = parameters.into();
         }
-        if let Some(Body { describe, required, examples }) = &operation.body {
+        if let Some(Body { media, describe, required, examples }) = &operation.body {
             let examples: Map<_, _> =
                 examples.iter().map(|(name, value)| ((*name).to_owned(), json!({"value": value}))).collect();
-            let content = json!({"application/json": {"schema": self.request(*describe), "examples": examples}});
+            let media = *media;
+            let content = json!({media: {"schema": self.request(*describe), "examples": examples}});
             described["requestBody"] = json!({"required": required, "content": content});
         }
         described
@@ -359,18 +367,23 @@ fn text_of(value: &Value) -> &str {
     value.as_str().unwrap_or_default()
 }
 
-/// Which keys open a method. The last one is none at all.
-fn security(callers: Callers) -> Value {
+/// What opens a method: keys, for some methods sessions, and for some nothing at all.
+fn security(callers: Callers, in_sessions: bool) -> Value {
     let scoped = |scope: &str| json!({API_KEY: [scope]});
-    match callers {
-        Callers::Everybody => json!([]),
-        Callers::Providers => json!([scoped("provider"), scoped("operator"), {}]),
-        Callers::Readers => json!([{API_KEY: []}, {}]),
-        Callers::Accounts => json!([{API_KEY: []}]),
-        Callers::Merchants => json!([scoped("merchant")]),
-        Callers::Parties => json!([scoped("merchant"), scoped("provider")]),
-        Callers::Operators => json!([scoped("operator")]),
+    let mut ways = match callers {
+        Callers::Everybody => vec![],
+        Callers::Providers => vec![scoped("provider"), scoped("operator"), json!({})],
+        Callers::Readers => vec![json!({API_KEY: []}), json!({})],
+        Callers::Accounts => vec![json!({API_KEY: []})],
+        Callers::Merchants => vec![scoped("merchant")],
+        Callers::Overseers => vec![scoped("merchant"), scoped("operator")],
+        Callers::Parties => vec![scoped("merchant"), scoped("provider")],
+        Callers::Operators => vec![scoped("operator")],
+    };
+    if in_sessions {
+        ways.push(json!({SESSION: []}));
     }
+    ways.into()
 }
 
 #[cfg(test)]

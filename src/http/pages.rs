@@ -1,4 +1,4 @@
-//! What people are served: the page at which an invoice is paid, made on the server and readable without scripts.
+//! What people are served: the page at which an invoice is paid, and the dashboard. Made on the server, and readable without scripts.
 //!
 //! Whatever merchants and payers have written is escaped by the templates (`templates/`), and no script or style stands in a page, so the
 //! policy that goes with each of them forbids both. Nothing comes from anybody else.
@@ -18,9 +18,14 @@ use crate::config::Pages;
 use crate::telemetry::ErrorChain;
 
 mod assets;
+mod chart;
+mod dashboard;
 mod invoice;
+mod money;
 mod qr;
 mod words;
+
+pub use dashboard::{Overviews, SESSION, overviews};
 
 /// The media type of pages.
 pub const MEDIA_TYPE: &str = "text/html";
@@ -37,7 +42,7 @@ pub fn group() -> Group {
     Group {
         name: "Pages",
         about: "What people are served, and what programs are told at the same places.",
-        paths: [invoice::paths(), assets::paths()].into_iter().flatten().collect(),
+        paths: [invoice::paths(), dashboard::paths(), assets::paths()].into_iter().flatten().collect(),
     }
 }
 
@@ -80,7 +85,7 @@ fn wants_page(headers: &HeaderMap) -> bool {
 
 /// Answers somebody who is not let in, if it is a page that was asked for.
 pub fn refuse(service: &Service, request: &HttpRequest, problem: &Problem) -> Option<HttpResponse> {
-    let is_page = invoice::is_at(request.path()) && wants_page(request.headers());
+    let is_page = (invoice::is_at(request.path()) || dashboard::is_at(request.path())) && wants_page(request.headers());
     is_page.then(|| tell(service, problem))
 }
 

@@ -10,12 +10,10 @@ use super::Service;
 use super::auth;
 use super::endpoint::{Callers, Group, Operation, Repeats, at};
 use super::merchant::{Begun, Change, Reply, answer, begin, end};
-use super::page::{PAGE, cursor, next_cursor, page_size};
 use super::problem::{Code, Problem};
 use crate::api::status::Status;
-use crate::api::transfers::TransferView;
+use crate::api::transfers::{self, ListQuery, Page};
 use crate::domain::ids::{InvoiceId, TransferId};
-use crate::ledger::transfers::TransferFilter;
 
 /// The paths.
 pub fn group() -> Group {
@@ -39,49 +37,13 @@ pub fn group() -> Group {
     }
 }
 
-#[derive(Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields)]
-struct ListQuery {
-    /// Only those that pay something, or only those that do not.
-    matched: Option<bool>,
-    /// Only those that pay this invoice.
-    #[schemars(with = "Option<InvoiceId>")]
-    invoice: Option<String>,
-    /// How many at most.
-    #[schemars(range(min = 1, max = PAGE))]
-    limit: Option<u32>,
-    /// `nextCursor` of the page before.
-    cursor: Option<String>,
-}
-
-#[derive(Serialize, JsonSchema)]
-#[serde(rename_all = "camelCase")]
-#[schemars(rename = "TransferPage")]
-struct Page {
-    transfers: Vec<TransferView>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    next_cursor: Option<String>,
-}
-
 async fn list(service: Data<Service>, request: HttpRequest, query: Result<Query<ListQuery>, actix_web::Error>) -> HttpResponse {
     let account = match auth::merchant(&service, &request).await {
         Ok(account) => account,
         Err(problem) => return problem.response(),
     };
     let Ok(query) = query else { return Problem::BadParameter("unknown or malformed parameter".to_owned()).response() };
-    answer(&service, |flows| async move {
-        let invoice = query.invoice.as_deref().map(str::parse).transpose();
-        let filter = TransferFilter {
-            matched: query.matched,
-            invoice: invoice.map_err(|_| Problem::BadParameter("invoice: not an identifier of one".to_owned()))?,
-            after: cursor(&account, query.cursor.as_deref())?,
-            limit: page_size(query.limit)?,
-        };
-        let found = flows.ledger.list_transfers(account, &filter).await?;
-        let next_cursor = next_cursor(&account, &found, filter.limit, |transfer| transfer.id);
-        Reply::ok(&Page { transfers: found.into_iter().map(TransferView::from).collect(), next_cursor })
-    })
-    .await
+    answer(&service, |flows| async move { Reply::ok(&transfers::list(&flows, account, query.into_inner()).await?) }).await
 }
 
 #[derive(Deserialize, JsonSchema)]

@@ -2,26 +2,23 @@
 
 use actix_web::web::{Data, Path, Payload, Query};
 use actix_web::{HttpRequest, HttpResponse};
-use chrono::{DateTime, Utc};
 use schemars::JsonSchema;
 use secrecy::ExposeSecret;
+use serde::Deserialize;
 use serde::de::DeserializeOwned;
-use serde::{Deserialize, Serialize};
 use serde_json::json;
 
 use super::Service;
 use super::auth;
 use super::endpoint::{Callers, Group, Operation, Repeats, at};
 use super::merchant::{Begun, Change, Nothing, Reply, answer, begin, end};
-use super::page::{PAGE, cursor, next_cursor, page_size};
 use super::problem::{Code, Problem};
 use crate::api::status::Status;
+use crate::api::webhooks::{self, DeliveryPage, DeliveryView, Page, PageQuery, WebhookView, parse, view};
 use crate::domain::event::EventKind;
-use crate::domain::ids::{AccountId, DeliveryId, EventId, WebhookId};
+use crate::domain::ids::{AccountId, DeliveryId, WebhookId};
 use crate::flow::Flows;
 use crate::flow::webhook::WebhookError;
-use crate::ledger::deliveries::Delivery;
-use crate::ledger::webhooks::Webhook;
 
 /// The paths.
 pub fn group() -> Group {
@@ -98,89 +95,6 @@ struct WebhookBody {
     events: Vec<String>,
 }
 
-#[derive(Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields)]
-struct PageQuery {
-    /// How many at most.
-    #[schemars(range(min = 1, max = PAGE))]
-    limit: Option<u32>,
-    /// `nextCursor` of the page before.
-    cursor: Option<String>,
-}
-
-#[derive(Serialize, JsonSchema)]
-#[serde(rename_all = "camelCase")]
-#[schemars(rename = "Webhook")]
-struct WebhookView {
-    #[schemars(with = "WebhookId")]
-    id: String,
-    url: String,
-    /// The types that it is told of; all if there are none.
-    #[schemars(with = "Vec<EventKind>")]
-    events: Vec<String>,
-    #[schemars(extend("enum" = ["active", "failing", "disabled"]))]
-    status: &'static str,
-    created_at: DateTime<Utc>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    failing_since: Option<DateTime<Utc>>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    disabled_at: Option<DateTime<Utc>>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    disabled_reason: Option<String>,
-    /// Until when the secret before signs, too.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    former_secret_expires_at: Option<DateTime<Utc>>,
-}
-
-#[derive(Serialize, JsonSchema)]
-#[serde(rename_all = "camelCase")]
-#[schemars(rename = "WebhookPage")]
-struct Page {
-    webhooks: Vec<WebhookView>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    next_cursor: Option<String>,
-}
-
-#[derive(Serialize, JsonSchema)]
-#[serde(rename_all = "camelCase")]
-#[schemars(rename = "Delivery")]
-struct DeliveryView {
-    #[schemars(with = "DeliveryId")]
-    id: String,
-    #[schemars(with = "EventId")]
-    event: String,
-    #[serde(rename = "type")]
-    #[schemars(with = "EventKind")]
-    kind: String,
-    #[schemars(extend("enum" = ["pending", "delivered", "failed"]))]
-    status: &'static str,
-    attempts: u32,
-    created_at: DateTime<Utc>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    next_attempt_at: Option<DateTime<Utc>>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    delivered_at: Option<DateTime<Utc>>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    given_up_at: Option<DateTime<Utc>>,
-    /// The HTTP status that was answered last.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    last_status: Option<u16>,
-    /// What went wrong last, as a word.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    last_failure: Option<String>,
-    /// The beginning of the last answer that was no success.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    last_answer: Option<String>,
-}
-
-#[derive(Serialize, JsonSchema)]
-#[serde(rename_all = "camelCase")]
-struct DeliveryPage {
-    deliveries: Vec<DeliveryView>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    next_cursor: Option<String>,
-}
-
 /// A webhook with its secret, which is added to the answer after that was stored.
 #[derive(JsonSchema)]
 #[schemars(rename = "WebhookWithSecret")]
@@ -191,50 +105,6 @@ struct WithSecret {
     /// What signs what the webhook is told. Missing from a repetition if the webhook was removed meanwhile.
     #[schemars(skip_serializing_if = "Option::is_none")]
     secret: Option<String>,
-}
-
-/// Writes a webhook down, without its secret.
-fn view(webhook: Webhook) -> WebhookView {
-    let status = match (&webhook.disabled, webhook.failing_since) {
-        (Some(_), _) => "disabled",
-        (None, Some(_)) => "failing",
-        (None, None) => "active",
-    };
-    let (disabled_at, disabled_reason) = webhook.disabled.unzip();
-    WebhookView {
-        id: webhook.id.to_string(),
-        url: webhook.url,
-        events: webhook.events,
-        status,
-        created_at: webhook.created_at,
-        failing_since: webhook.failing_since,
-        disabled_at,
-        disabled_reason,
-        former_secret_expires_at: webhook.former_secret_until,
-    }
-}
-
-impl From<Delivery> for DeliveryView {
-    fn from(delivery: Delivery) -> Self {
-        Self {
-            id: delivery.id.to_string(),
-            event: delivery.event.to_string(),
-            kind: delivery.kind,
-            status: match (delivery.delivered_at, delivery.given_up_at) {
-                (Some(_), _) => "delivered",
-                (None, Some(_)) => "failed",
-                (None, None) => "pending",
-            },
-            attempts: delivery.attempts,
-            created_at: delivery.created_at,
-            next_attempt_at: delivery.next_at,
-            delivered_at: delivery.delivered_at,
-            given_up_at: delivery.given_up_at,
-            last_status: delivery.last_status,
-            last_failure: delivery.last_failure,
-            last_answer: delivery.last_excerpt,
-        }
-    }
 }
 
 impl From<WebhookError> for Problem {
@@ -355,7 +225,7 @@ async fn show(service: Data<Service>, request: HttpRequest, id: Path<String>) ->
         Ok(account) => account,
         Err(problem) => return problem.response(),
     };
-    answer(&service, |flows| async move { Reply::ok(&view(own(&flows, account, &id).await?)) }).await
+    answer(&service, |flows| async move { Reply::ok(&webhooks::show(&flows, account, &id).await?) }).await
 }
 
 async fn list(service: Data<Service>, request: HttpRequest, query: Result<Query<PageQuery>, actix_web::Error>) -> HttpResponse {
@@ -364,13 +234,7 @@ async fn list(service: Data<Service>, request: HttpRequest, query: Result<Query<
         Err(problem) => return problem.response(),
     };
     let Ok(query) = query else { return malformed().response() };
-    answer(&service, |flows| async move {
-        let (limit, after) = (page_size(query.limit)?, cursor(&account, query.cursor.as_deref())?);
-        let found = flows.ledger.list_webhooks(account, after, limit).await?;
-        let next_cursor = next_cursor(&account, &found, limit, |webhook| webhook.id);
-        Reply::ok(&Page { webhooks: found.into_iter().map(view).collect(), next_cursor })
-    })
-    .await
+    answer(&service, |flows| async move { Reply::ok(&webhooks::list(&flows, account, query.into_inner()).await?) }).await
 }
 
 async fn deliveries(
@@ -384,14 +248,8 @@ async fn deliveries(
         Err(problem) => return problem.response(),
     };
     let Ok(query) = query else { return malformed().response() };
-    answer(&service, |flows| async move {
-        let webhook = own(&flows, account, &id).await?;
-        let (limit, after) = (page_size(query.limit)?, cursor(&webhook.id, query.cursor.as_deref())?);
-        let found = flows.ledger.list_deliveries(webhook.id, after, limit).await?;
-        let next_cursor = next_cursor(&webhook.id, &found, limit, |delivery| delivery.id);
-        Reply::ok(&DeliveryPage { deliveries: found.into_iter().map(DeliveryView::from).collect(), next_cursor })
-    })
-    .await
+    answer(&service, |flows| async move { Reply::ok(&webhooks::deliveries(&flows, account, &id, query.into_inner()).await?) })
+        .await
 }
 
 /// Repeats an answer that showed a secret. It was stored without it, so it gets the one that the webhook has now.
@@ -402,14 +260,6 @@ async fn repeat(flows: &Flows, account: AccountId, reply: Reply) -> Result<Reply
         // It was removed meanwhile, and its secret with it.
         None => Ok(reply),
     }
-}
-
-async fn own(flows: &Flows, account: AccountId, id: &str) -> Result<Webhook, Problem> {
-    flows.ledger.find_webhook(account, parse(id)?).await?.ok_or(Problem::NotFound)
-}
-
-fn parse(id: &str) -> Result<WebhookId, Problem> {
-    id.parse().map_err(|_| Problem::NotFound)
 }
 
 fn malformed() -> Problem {

@@ -2,10 +2,22 @@
 
 use chrono::{DateTime, Utc};
 use sqlx::PgConnection;
+use uuid::Uuid;
 
 use super::{Column, Ledger, LedgerError};
 use crate::domain::account::Scope;
 use crate::domain::ids::{AccountId, ApiKeyId};
+
+/// An account as it was opened.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct AccountRecord {
+    /// Our name for it.
+    pub id: AccountId,
+    /// What the operator calls it.
+    pub name: String,
+    /// When it was opened.
+    pub created_at: DateTime<Utc>,
+}
 
 /// A key as the ledger knows it: without its secret.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -25,8 +37,8 @@ pub struct StoredKey {
 }
 
 struct KeyRow {
-    id: uuid::Uuid,
-    account_id: uuid::Uuid,
+    id: Uuid,
+    account_id: Uuid,
     scope: String,
     secret_hash: Vec<u8>,
     created_at: DateTime<Utc>,
@@ -104,6 +116,22 @@ impl Ledger {
     pub async fn account_name(&self, id: AccountId) -> Result<Option<String>, LedgerError> {
         let name = sqlx::query_scalar!("SELECT name FROM accounts WHERE id = $1", id.uuid());
         Ok(name.fetch_optional(self.pool()).await?)
+    }
+
+    /// A page of the accounts, newest first.
+    ///
+    /// # Errors
+    /// The database could not be reached.
+    pub async fn list_accounts(&self, before: Option<AccountId>, limit: u32) -> Result<Vec<AccountRecord>, LedgerError> {
+        let rows = sqlx::query!(
+            "SELECT id, name, created_at FROM accounts WHERE id < $1 ORDER BY id DESC LIMIT $2",
+            before.map_or(Uuid::max(), AccountId::uuid),
+            i64::from(limit),
+        );
+        let rows = rows.fetch_all(self.pool()).await?.into_iter();
+        Ok(rows
+            .map(|row| AccountRecord { id: AccountId::from_uuid(row.id), name: row.name, created_at: row.created_at })
+            .collect())
     }
 
     /// The key with this public half, revoked or not.

@@ -1,5 +1,6 @@
 //! How far each network was read, and the canonical blocks that can still be replaced.
 
+use chrono::{DateTime, Utc};
 use sqlx::PgConnection;
 
 use super::{Ledger, LedgerError, from_bigint, to_bigint};
@@ -88,6 +89,15 @@ impl Ledger {
             hash
         );
         Ok(height.fetch_optional(self.pool()).await?.map(from_bigint))
+    }
+
+    /// The time that a block says of itself, if it is kept.
+    ///
+    /// # Errors
+    /// The database could not be reached.
+    pub async fn time_of(&self, network: &Network, hash: &BlockHash) -> Result<Option<DateTime<Utc>>, LedgerError> {
+        let time = sqlx::query_scalar!("SELECT timestamp FROM blocks WHERE network = $1 AND hash = $2", network.as_str(), hash);
+        Ok(time.fetch_optional(self.pool()).await?)
     }
 
     /// Where the reading of a network stands, if it began.

@@ -30,6 +30,41 @@ pub struct LaneRecord {
     pub queued: u64,
 }
 
+/// Whether a lane takes payments.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum LaneState {
+    /// It takes payments.
+    Working,
+    /// It takes none, and finishes those that it has.
+    Draining,
+    /// It takes none, and has none.
+    Drained,
+}
+
+impl LaneRecord {
+    /// Whether it takes payments.
+    #[must_use]
+    pub const fn state(&self) -> LaneState {
+        match self.drained_at {
+            None => LaneState::Working,
+            Some(_) if self.in_flight > 0 || self.queued > 0 => LaneState::Draining,
+            Some(_) => LaneState::Drained,
+        }
+    }
+}
+
+impl LaneState {
+    /// The word for it.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Working => "working",
+            Self::Draining => "draining",
+            Self::Drained => "drained",
+        }
+    }
+}
+
 /// Why and since when a network is halted.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Halt {

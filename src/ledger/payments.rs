@@ -26,7 +26,7 @@ pub use story::{Background, Backlog, PastAttempt, PastDelivery, PastTransfer};
 
 /// Selects payments with what stands on chain for them; the text behind it says which.
 macro_rules! payments {
-    ($rest:tt $(, $argument:expr)* $(,)?) => {
+    ($rest:tt $(+ $more:tt)* $(, $argument:expr)* $(,)?) => {
         sqlx::query_as!(
             PaymentRow,
             r#"
@@ -41,8 +41,40 @@ macro_rules! payments {
                    (SELECT a.transaction FROM attempts a WHERE a.submission_id = p.failed_submission_id
                     ORDER BY a.number DESC LIMIT 1) AS "failed_attempt?"
             FROM payments p LEFT JOIN claims c ON c.payment_id = p.id
-            "# + $rest
+            "# + $rest $(+ $more)*
             $(, $argument)*
+        )
+    };
+}
+
+/// Selects of the payments that the condition names those that a filter lets through, newest first.
+macro_rules! filtered {
+    ($whose:tt, $filter:expr) => {
+        payments!(
+            "WHERE "
+                + $whose
+                + r#"
+              AND p.id < $2
+              AND ($3::text IS NULL OR c.transaction = $3
+                   OR p.submission_id IN (SELECT a.submission_id FROM attempts a WHERE a.transaction = $3)
+                   OR p.failed_submission_id IN (SELECT a.submission_id FROM attempts a WHERE a.transaction = $3))
+              AND ($4::text IS NULL OR $4 = CASE
+                  WHEN p.amount = 0 THEN 'waived'
+                  WHEN c.payment_id IS NOT NULL AND p.final_at IS NOT NULL THEN 'final'
+                  WHEN c.payment_id IS NOT NULL THEN 'included'
+                  WHEN p.given_up_at IS NOT NULL THEN 'failed'
+                  WHEN p.submission_id IS NOT NULL THEN 'submitted'
+                  WHEN p.answer_by > clock_timestamp() THEN 'queued'
+                  ELSE 'withdrawn' END)
+              AND ($6::uuid IS NULL OR p.invoice_id = $6 OR c.invoice_id = $6)
+            ORDER BY p.id DESC LIMIT $5
+            "#,
+            $filter.account.map(AccountId::uuid),
+            $filter.before.map_or(Uuid::max(), PaymentId::uuid),
+            $filter.transaction,
+            $filter.state,
+            i64::from($filter.limit),
+            $filter.invoice.map(InvoiceId::uuid),
         )
     };
 }
@@ -194,34 +226,16 @@ impl Ledger {
     /// # Errors
     /// The database could not be reached.
     pub async fn list_payments(&self, filter: &PaymentFilter) -> Result<Vec<Payment>, LedgerError> {
-        let rows = payments!(
-            r#"
-            WHERE ($1::uuid IS NULL OR p.provider_id = $1 OR p.merchant_id = $1)
-              AND ($2::uuid IS NULL OR p.id < $2)
-              AND ($3::text IS NULL OR c.transaction = $3
-                   OR p.submission_id IN (SELECT a.submission_id FROM attempts a WHERE a.transaction = $3)
-                   OR p.failed_submission_id IN (SELECT a.submission_id FROM attempts a WHERE a.transaction = $3))
-              AND ($4::text IS NULL OR $4 = CASE
-                  WHEN p.amount = 0 THEN 'waived'
-                  WHEN c.payment_id IS NOT NULL AND p.final_at IS NOT NULL THEN 'final'
-                  WHEN c.payment_id IS NOT NULL THEN 'included'
-                  WHEN p.given_up_at IS NOT NULL THEN 'failed'
-                  WHEN p.submission_id IS NOT NULL THEN 'submitted'
-                  WHEN p.answer_by > clock_timestamp() THEN 'queued'
-                  ELSE 'withdrawn' END)
-              AND ($6::uuid IS NULL OR p.invoice_id = $6 OR c.invoice_id = $6)
-            ORDER BY p.id DESC LIMIT $5
-            "#,
-            filter.account.map(AccountId::uuid),
-            filter.before.map(PaymentId::uuid),
-            filter.transaction,
-            filter.state,
-            i64::from(filter.limit),
-            filter.invoice.map(InvoiceId::uuid),
-        )
-        .fetch_all(self.pool())
-        .await?;
-        rows.into_iter().map(Payment::try_from).collect()
+        if filter.account.is_none() {
+            let rows = filtered!("$1::uuid IS NULL", filter).fetch_all(self.pool()).await?;
+            return rows.into_iter().map(Payment::try_from).collect();
+        }
+        // A statement for each role of the account: one for both would be read from everybody's payments.
+        let mut rows = filtered!("p.provider_id = $1", filter).fetch_all(self.pool()).await?;
+        rows.extend(filtered!("p.merchant_id = $1", filter).fetch_all(self.pool()).await?);
+        rows.sort_by_key(|row| std::cmp::Reverse(row.id));
+        rows.dedup_by_key(|row| row.id);
+        rows.into_iter().take(filter.limit as usize).map(Payment::try_from).collect()
     }
 
     /// A page of the payments of a span behind a name, in the order of their names.

@@ -25,13 +25,13 @@ const METHODS: [&str; 7] = ["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OP
 fn filled(pattern: &str) -> String {
     let mut path = pattern.to_owned();
     for (part, prefix) in [
-        ("/v1/payments/{id}", "pay"),
-        ("/v1/addresses/{id}", "adr"),
-        ("/v1/address-lists/{id}", "adr"),
-        ("/v1/invoices/{id}", "inv"),
-        ("/v1/transfers/{id}", "trf"),
-        ("/v1/receipts/{id}", "rct"),
-        ("/v1/webhooks/{id}", "whk"),
+        ("/payments/{id}", "pay"),
+        ("/addresses/{id}", "adr"),
+        ("/address-lists/{id}", "adr"),
+        ("/invoices/{id}", "inv"),
+        ("/transfers/{id}", "trf"),
+        ("/receipts/{id}", "rct"),
+        ("/webhooks/{id}", "whk"),
         ("{delivery}", "dlv"),
         ("{invoice}", "inv"),
     ] {
@@ -114,7 +114,8 @@ fn opens(security: &Value, scope: Option<&str>, open: bool) -> bool {
     let through = |way: &Value| match (way["apiKey"].as_array(), scope) {
         (Some(scopes), Some(scope)) => scopes.is_empty() || scopes.iter().any(|known| known == scope),
         (Some(_), None) => false,
-        (None, _) => scope.is_none() && open,
+        // A session is opened with a key.
+        (None, _) => way["session"].is_null() && scope.is_none() && open,
     };
     ways.is_empty() || ways.iter().any(through)
 }

@@ -30,6 +30,7 @@ mod events;
 mod evidence;
 mod exports;
 mod fences;
+mod filled;
 mod grpc;
 mod heads;
 mod hostile;

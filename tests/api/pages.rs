@@ -9,6 +9,8 @@ use crate::support::merchant::{Merchant, pay};
 use crate::support::receipts::Keys;
 use crate::support::{contract, database};
 
+mod dashboard;
+
 /// What browsers accept.
 const BROWSER: &str = "text/html,application/xhtml+xml,application/xml;q=0.9,*/*;q=0.8";
 

@@ -78,6 +78,11 @@ async fn old_rows_go_in_portions_until_none_is_left() {
                    now() - make_interval(hours => CASE n WHEN 0 THEN 23 ELSE 25 END),
                    CASE n WHEN 1 THEN now() END, CASE n WHEN 1 THEN 'operator' END
             FROM generate_series(0, 1200) AS n;
+        INSERT INTO api_keys VALUES ('00000000-0000-7000-8000-000000000002', '00000000-0000-7000-8000-000000000001', 'merchant',
+                                     sha256('secret'), now());
+        INSERT INTO sessions SELECT sha256(int4send(n)), '00000000-0000-7000-8000-000000000002', now() - interval '2 hours',
+                                    now() + CASE n WHEN 0 THEN 1 ELSE -1 END * interval '1 hour'
+            FROM generate_series(0, 1200) AS n;
         INSERT INTO events SELECT gen_random_uuid(), NULL, NULL, NULL, 'old', '{}', now() - interval '91 days'
             FROM generate_series(1, 1001) AS n;
         INSERT INTO events VALUES (gen_random_uuid(), NULL, NULL, NULL, 'young', '{}', now() - interval '89 days');
@@ -113,6 +118,7 @@ async fn old_rows_go_in_portions_until_none_is_left() {
     for left in [
         "SELECT count(*) FROM budgets WHERE subject LIKE 'payer:%'",
         "SELECT count(*) FROM idempotency",
+        "SELECT count(*) FROM sessions",
         "SELECT count(*) FROM events WHERE kind <> 'payment.failed'",
     ] {
         assert_eq!(count(&ledger, left).await, 1, "{left}");

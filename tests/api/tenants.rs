@@ -23,7 +23,7 @@ const PATIENCE: std::time::Duration = std::time::Duration::from_secs(30);
 /// nobody in particular, to another provider, to another merchant, and to an operator.
 type Route = (&'static str, &'static str, &'static str, [u16; 4]);
 
-const ROUTES: [Route; 71] = [
+const ROUTES: [Route; 97] = [
     ("GET", "/", "", [200; 4]),
     ("GET", "/health", "", [200; 4]),
     ("GET", "/supported", "", [401, 200, 403, 200]),
@@ -97,6 +97,34 @@ const ROUTES: [Route; 71] = [
     ("GET", "/v1/export/invoices.csv?from=2020-01-01", "", [401, 200, 200, 200]),
     ("GET", "/v1/reconciliations", "", [401, 403, 403, 200]),
     ("GET", "/v1/reconciliations?network={network}", "", [401, 403, 403, 200]),
+    // The dashboard shows what the API tells, and to operators what the account reads that they choose.
+    ("GET", "/dashboard", "", [401, 200, 200, 200]),
+    ("GET", "/dashboard?account={account}", "", [401, 404, 404, 200]),
+    ("GET", "/dashboard/payments", "", [401, 200, 200, 200]),
+    ("GET", "/dashboard/payments?account={account}", "", [401, 404, 404, 200]),
+    ("GET", "/dashboard/payments?cursor={payments}", "", [401, 400, 400, 400]),
+    ("GET", "/dashboard/payments?account={account}&cursor={payments}", "", [401, 404, 404, 200]),
+    ("GET", "/dashboard/payments/{payment}", "", [401, 404, 404, 200]),
+    ("GET", "/dashboard/payments/{payment}?account={account}", "", [401, 404, 404, 200]),
+    ("GET", "/dashboard/invoices", "", [401, 403, 200, 400]),
+    ("GET", "/dashboard/invoices?account={account}", "", [401, 404, 404, 200]),
+    ("GET", "/dashboard/invoices?cursor={invoices}", "", [401, 403, 400, 400]),
+    ("GET", "/dashboard/invoices/{invoice}", "", [401, 403, 404, 400]),
+    ("GET", "/dashboard/invoices/{invoice}?account={account}", "", [401, 404, 404, 200]),
+    ("GET", "/dashboard/transfers", "", [401, 403, 200, 400]),
+    ("GET", "/dashboard/transfers?account={account}", "", [401, 404, 404, 200]),
+    ("GET", "/dashboard/transfers?cursor={transfers}", "", [401, 403, 400, 400]),
+    ("GET", "/dashboard/webhooks", "", [401, 200, 200, 400]),
+    ("GET", "/dashboard/webhooks?account={account}", "", [401, 404, 404, 200]),
+    ("GET", "/dashboard/webhooks?cursor={webhooks}", "", [401, 400, 400, 400]),
+    ("GET", "/dashboard/webhooks/{webhook}", "", [401, 404, 404, 400]),
+    ("GET", "/dashboard/webhooks/{webhook}?account={account}", "", [401, 404, 404, 200]),
+    ("GET", "/dashboard/networks", "", [401, 403, 403, 200]),
+    ("GET", "/dashboard/accounts", "", [401, 403, 403, 200]),
+    // What signs in is a form.
+    ("GET", "/dashboard/sign-in", "", [200; 4]),
+    ("POST", "/dashboard/sign-in", "", [415; 4]),
+    ("POST", "/dashboard/sign-out", "", [303; 4]),
     ("GET", "/assets/icon.svg", "", [200; 4]),
     ("GET", "/assets/style.css", "", [200; 4]),
     ("GET", "/assets/follow.js", "", [200; 4]),
@@ -217,6 +245,7 @@ async fn settle_down(chain: &Chain, facilitator: &Facilitator, receiver: &Receiv
         "paymentPayload": {"x402Version": 2, "accepted": terms, "payload": {"transaction": stray}},
     });
     let mut words = BTreeMap::from([
+        ("account", merchant.id().to_owned()),
         ("network", network.clone()),
         ("payTo", shop),
         ("address", address),
@@ -245,6 +274,22 @@ async fn settle_down(chain: &Chain, facilitator: &Facilitator, receiver: &Receiv
         receiver.url(),
     ];
     (merchant.into_account(), Property { secrets: [named.as_slice(), &told].concat(), words })
+}
+
+/// Opens a session of the dashboard; the cookie that a browser keeps.
+async fn sign_in(facilitator: &Facilitator, key: &str) -> String {
+    let request = facilitator.client().post(format!("{}/dashboard/sign-in", facilitator.url));
+    let request = request.header("content-type", "application/x-www-form-urlencoded").body(format!("key={key}"));
+    let answer = request.send().await.expect("an answer");
+    let cookie = answer.headers()["set-cookie"].to_str().expect("text");
+    cookie.split(';').next().expect("a cookie").to_owned()
+}
+
+/// Asks as a browser with a session, if there is one.
+async fn look(facilitator: &Facilitator, path: &str, session: Option<&String>) -> (u16, String) {
+    let request = facilitator.client().get(format!("{}{path}", facilitator.url)).header("accept", "application/json");
+    let request = session.into_iter().fold(request, |request, session| request.header("cookie", session));
+    contract::read_text("GET", request.send().await.expect("an answer")).await.expect("text")
 }
 
 /// Asks as the holder of a key, or as nobody; status and text.
@@ -283,6 +328,11 @@ async fn everything(facilitator: &Facilitator, key: &str, property: &Property) -
         "/v1/export/payments.csv",
         "/v1/export/invoices.csv",
         "/v1/export/transfers.csv",
+        "/dashboard",
+        "/dashboard/payments/{payment}",
+        "/dashboard/invoices/{invoice}",
+        "/dashboard/transfers",
+        "/dashboard/webhooks/{webhook}",
     ] {
         everything.push(ask(facilitator, ("GET", &property.fill(path), ""), Some(key)).await);
     }
@@ -307,15 +357,29 @@ async fn no_route_tells_or_changes_what_is_anothers() {
     let facilitator = &world.facilitator;
     world.chain.rpc("evm_setIntervalMining", json!([0])).await;
     let callers = callers(facilitator).await;
+    let mut sessions = Vec::new();
+    for (_, account) in &callers {
+        sessions.push(match account {
+            Some(account) => Some(sign_in(facilitator, &account.key).await),
+            None => None,
+        });
+    }
     let before = everything(facilitator, &owner.key, &property).await;
 
     let mut faults = Vec::new();
     for (method, path, body, answers) in ROUTES {
         let (path, body) = (property.fill(path), property.fill(body));
-        for ((who, account), expected) in callers.iter().zip(answers) {
+        for (((who, account), session), expected) in callers.iter().zip(&sessions).zip(answers) {
             let key = account.as_ref().map(|account| account.key.as_str());
             let (status, answer) = ask(facilitator, (method, &path, &body), key).await;
             let mut leaks = property.leaks(&format!("{path} {body}"), &answer);
+            if path.starts_with("/dashboard") && method == "GET" {
+                let (seen, page) = look(facilitator, &path, session.as_ref()).await;
+                if seen != status {
+                    faults.push(format!("{path} in a session of {who}: {seen} instead of {status}"));
+                }
+                leaks.extend(property.leaks(&path, &page));
+            }
             if path.starts_with("/i/") && method == "GET" {
                 // Whoever knows an invoice is told the names of its receipts, and nothing else.
                 leaks.retain(|secret| **secret != property.words["receipt"]);

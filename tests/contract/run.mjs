@@ -16,6 +16,9 @@ const PAGE = 'docs/API.md';
 // What the page names in words, because the answer is that of another call on it.
 const NAMED_ONLY = ['get /', 'get /settle', 'get /did.json', 'get /openapi.json', 'get /v1/export/transfers.csv', 'get /v1/export/invoices.csv', 'get /assets/icon.svg', 'get /assets/style.css', 'get /assets/follow.js'];
 
+// What people look at in a browser; tests/pages does so.
+const isForPeople = (name) => / \/dashboard(\/|$)/.test(name);
+
 /** The operations of the OpenAPI document that the page does not call. */
 function uncalled(steps) {
   const { paths } = JSON.parse(readFileSync(`${ROOT}/docs/openapi.json`, 'utf8'));
@@ -27,7 +30,7 @@ function uncalled(steps) {
       const verb = /-X (\w+)/.exec(call)?.[1].toLowerCase() ?? (/ -d /.test(call) ? 'post' : 'get');
       return verb === method && new RegExp(`^${path.replace(/\{\w+\}/g, '\\$\\w+')}$`).test(url);
     });
-  return operations.filter((operation) => !isCalled(operation)).map((operation) => operation.join(' ')).filter((name) => !NAMED_ONLY.includes(name));
+  return operations.filter((operation) => !isCalled(operation)).map((operation) => operation.join(' ')).filter((name) => !NAMED_ONLY.includes(name) && !isForPeople(name));
 }
 
 async function runPage({ environment }) {

@@ -8,12 +8,13 @@ import { mkdirSync } from 'node:fs';
 import { parseArgs } from 'node:util';
 import { closeWhenAsked } from '../../dev/lifetime.mjs';
 import { startBrowser } from './browser.mjs';
+import { DASHBOARD } from './dashboard.mjs';
 import { INVOICE } from './invoice.mjs';
 import { startWorld } from './world.mjs';
 
 async function main() {
   const { values } = parseArgs({ options: { only: { type: 'string', default: '' }, photographs: { type: 'string' } } });
-  const checks = Object.entries(INVOICE).filter(([name]) => name.includes(values.only));
+  const checks = Object.entries({ ...INVOICE, ...DASHBOARD }).filter(([name]) => name.includes(values.only));
   if (values.photographs) mkdirSync(values.photographs, { recursive: true });
   const started = [];
   const stop = async () => {

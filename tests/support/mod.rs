@@ -50,8 +50,9 @@ pub async fn eventually<T, F: Future<Output = Option<T>>>(what: &str, within: Du
 pub fn http_client() -> reqwest::Client {
     // Fails only if it was done before, which is as good. Nothing here uses TLS, but the client wants to know how it would.
     drop(rustls::crypto::ring::default_provider().install_default());
-    // No connection that the service is just closing is used again.
-    reqwest::Client::builder().pool_max_idle_per_host(512).pool_idle_timeout(Duration::from_secs(30)).build().expect("a client")
+    // No connection that the service is just closing is used again, and what is answered is what was asked for.
+    let client = reqwest::Client::builder().pool_max_idle_per_host(512).pool_idle_timeout(Duration::from_secs(30));
+    client.redirect(reqwest::redirect::Policy::none()).build().expect("a client")
 }
 
 /// A contract of ours by its name, as contracts/build.mjs compiled it.

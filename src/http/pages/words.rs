@@ -19,6 +19,11 @@ pub fn network(network: &Network) -> String {
     name.split('-').map(capital).collect::<Vec<_>>().join(" ")
 }
 
+/// The same for a network as the API writes it.
+pub fn network_of(id: &str) -> String {
+    id.parse::<Network>().map_or_else(|_| id.to_owned(), |known| network(&known))
+}
+
 /// A moment, for people and for programs.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Moment {
@@ -51,6 +56,15 @@ impl Link {
     }
 }
 
+/// The two ends of a name that is long because chance made it.
+pub fn abridged(name: &str) -> String {
+    const ENDS: (usize, usize) = (10, 6);
+    match (name.get(..ENDS.0), name.len().checked_sub(ENDS.1).and_then(|at| name.get(at..))) {
+        (Some(head), Some(tail)) if name.len() > ENDS.0 + ENDS.1 + 3 => format!("{head}…{tail}"),
+        _ => name.to_owned(),
+    }
+}
+
 /// The beginning of a text that is too long.
 pub fn shortened(text: &str, chars_max: usize) -> String {
     match text.char_indices().nth(chars_max) {
@@ -71,6 +85,7 @@ mod tests {
         assert_eq!(name("eip155:84532"), "Base Sepolia");
         assert_eq!(name("solana:5eykt4UsFv8P8NJdTREpY1vzqKqZKvdp"), "Solana");
         assert_eq!(name("eip155:31337"), "eip155:31337");
+        assert_eq!((network_of("eip155:8453"), network_of("a:b:c")), ("Base".to_owned(), "a:b:c".to_owned()));
     }
 
     #[test]
@@ -78,6 +93,13 @@ mod tests {
         let at = DateTime::from_timestamp(1_796_015_999, 123_000_000).unwrap();
         let expected = Moment { people: "30 Nov 2026, 05:19 UTC".to_owned(), programs: "2026-11-30T05:19:59Z".to_owned() };
         assert_eq!(Moment::from(at), expected);
+    }
+
+    #[test]
+    fn long_names_are_known_by_their_ends() {
+        assert_eq!(abridged("pay_01a206002c3f719e95f746955003c88e"), "pay_01a206…03c88e");
+        assert_eq!(abridged("a short name"), "a short name");
+        assert_eq!(abridged(&"é".repeat(40)), format!("{}…{}", "é".repeat(5), "é".repeat(3)));
     }
 
     #[test]

@@ -5,7 +5,7 @@ use uuid::Uuid;
 use super::{ROUTES, ask, callers, start};
 
 /// The words of the table that name things.
-const NAMES: [&str; 8] = ["address", "list", "invoice", "transfer", "payment", "receipt", "webhook", "delivery"];
+const NAMES: [&str; 9] = ["account", "address", "list", "invoice", "transfer", "payment", "receipt", "webhook", "delivery"];
 
 /// Routes for whoever was given the name, which is how its holder is told from others: a payer has that of its invoice, and a holder of
 /// a receipt that of the receipt.
