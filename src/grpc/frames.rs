@@ -56,8 +56,10 @@ impl Frames {
                 self.left = u32::from_be_bytes([0, l0, l1, l2]) as usize;
                 let stream = u32::from_be_bytes([s0 & 0x7f, s1, s2, s3]);
                 self.holding = self.holds(kind, stream, &mut may_begin).then_some(stream);
-                let head = std::mem::take(&mut self.head);
+                let mut head = std::mem::take(&mut self.head);
                 self.put(&head, passed);
+                head.clear();
+                self.head = head;
             }
         }
     }

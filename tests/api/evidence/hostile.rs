@@ -32,6 +32,9 @@ fn pace_of_good_client() -> Duration {
     Duration::from_millis(if is_full() { 20 } else { 100 })
 }
 
+/// What the client sends at once that waits for no answer before it sends the next call.
+const AT_ONCE: usize = 8;
+
 /// How much longer than without strangers the good client may wait, of a hundred requests the slowest left out.
 const RATIO_MAX: f64 = 3.0;
 
@@ -44,11 +47,11 @@ async fn strangers_with_a_fifth_of_a_core_neither_fill_the_service_nor_hold_up_a
     let facilitator = Facilitator::start(&Options { server: "access = \"open\"\n[limits]\n".to_owned(), ..options }).await;
     let bodies: Vec<Value> = (0..20).map(|payer| world.signed(payer).v2()).collect();
 
-    verify_steadily(&facilitator, &bodies, seconds).await;
-    let before = verify_steadily(&facilitator, &bodies, seconds).await;
+    good_clients(&facilitator, &bodies, seconds).await;
+    let (before, _) = good_clients(&facilitator, &bodies, seconds).await;
     let attack = Attack::start(&facilitator, crowd, &bodies[0]);
     // Until the first of them are cut, everything is there at once.
-    let during = verify_steadily(&facilitator, &bodies, seconds).await;
+    let (during, at_once) = good_clients(&facilitator, &bodies, seconds).await;
     let kinds = attack.kinds;
     let (took, tally) = attack.stop();
     let (peak, lines) = (facilitator.peak_mib(), facilitator.log().lines().count());
@@ -58,18 +61,45 @@ async fn strangers_with_a_fifth_of_a_core_neither_fill_the_service_nor_hold_up_a
         "hostile",
         &format!(
             "{} connections and {} requests of {kinds} kinds by strangers over HTTP and gRPC with {took:.2} of a core in {seconds} s: \
-             at most {peak:.0} MiB and {lines} lines of log; {} verifies of a good client over both, 0 failed, p99 {:?} without them and {:?} beside them, {ratio:.2} times",
+             at most {peak:.0} MiB and {lines} lines of log; {} verifies of a good client over both, 0 failed, p99 {:?} without them and {:?} beside them, {ratio:.2} times; \
+             {} verifies of one that sends {AT_ONCE} at once on one connection, 0 failed, p99 {:?}",
             tally.connections.load(Ordering::Relaxed),
             tally.requests.load(Ordering::Relaxed),
             during.len(),
             p99(&before),
             p99(&during),
+            at_once.len(),
+            p99(&at_once),
         ),
     );
     assert!(peak < super::MEMORY_MIB_MAX, "{peak} MiB");
     assert!(lines < LINES_MAX, "{lines} lines of log");
     assert!(!is_full() || ratio <= RATIO_MAX, "{ratio}");
     assert_eq!(facilitator.verify(&bodies[0]).await.1["isValid"], true);
+}
+
+/// How long each verify took of a good client that asks steadily, and of one that has many calls under way on its connection.
+async fn good_clients(facilitator: &Facilitator, bodies: &[Value], seconds: usize) -> (Vec<Duration>, Vec<Duration>) {
+    tokio::join!(verify_steadily(facilitator, bodies, seconds), verify_at_once(facilitator, bodies, seconds))
+}
+
+/// Sends so many verifies at once over gRPC, without a key, once a second, and returns how long each took.
+async fn verify_at_once(facilitator: &Facilitator, bodies: &[Value], seconds: usize) -> Vec<Duration> {
+    let client = FacilitatorClient::new(grpc::connect(facilitator));
+    let mut ticks = tokio::time::interval(Duration::from_secs(1));
+    let mut times = Vec::with_capacity(seconds * AT_ONCE);
+    for _ in 0..seconds {
+        ticks.tick().await;
+        let asked = bodies.iter().cycle().take(AT_ONCE).map(async |body| {
+            let sent = Instant::now();
+            let answer = client.clone().verify(grpc::verify(body)).await.expect("an answer").into_inner();
+            assert!(answer.is_valid, "{answer:?}");
+            sent.elapsed()
+        });
+        times.extend(join_all(asked).await);
+    }
+    times.sort();
+    times
 }
 
 /// Verifies at a steady rate, whether or not the last one was answered, each second time over gRPC, and returns how long each took from
