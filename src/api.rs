@@ -58,6 +58,12 @@ impl Service {
         Self { current, server, runtime, bodies: Room::default(), connections_max }
     }
 
+    /// Where the use cases of each moment are, for what lasts longer than a request.
+    #[must_use]
+    pub fn current(&self) -> Arc<Current> {
+        Arc::clone(&self.current)
+    }
+
     /// The use cases, by the configuration of this moment. What belongs together is done with one of them.
     #[must_use]
     pub fn flows(&self) -> Arc<Flows> {

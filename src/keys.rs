@@ -6,6 +6,7 @@
 
 use std::fmt;
 use std::sync::Arc;
+use std::time::Duration;
 
 use alloy::primitives::{B256, Signature};
 use alloy::signers::SignerSync;
@@ -22,6 +23,10 @@ mod ecdsa;
 pub mod gcp;
 pub mod keeper;
 pub mod remote;
+
+/// A signature is there within this, with the credentials for it and whatever was asked again, or the signer is away. A turn of a lane
+/// lasts longer.
+const SIGNED_WITHIN: Duration = Duration::from_secs(8);
 
 /// Signs the transactions of one account, in memory or elsewhere.
 #[async_trait]
@@ -66,7 +71,7 @@ impl NamedSigner {
     /// # Errors
     /// There is no signature, or it is not this account's.
     pub async fn sign(&self, hash: B256) -> Result<Signature, KeyError> {
-        let signature = self.key.as_ref().ok_or(KeyError::NotHere)?.sign(hash).await?;
+        let signature = in_time(self.key.as_ref().ok_or(KeyError::NotHere)?.sign(hash)).await?;
         ecdsa::made_by(self.address, hash, &signature).ok_or(KeyError::OtherKey(Address::Evm(self.address)))
     }
 }
@@ -77,12 +82,16 @@ impl NamedMessageSigner {
     /// # Errors
     /// There is no signature, or it is not this account's.
     pub async fn sign(&self, message: &[u8]) -> Result<[u8; 64], KeyError> {
-        let signature = self.key.as_ref().ok_or(KeyError::NotHere)?.sign(message).await?;
+        let signature = in_time(self.key.as_ref().ok_or(KeyError::NotHere)?.sign(message)).await?;
         let key = ed25519_dalek::VerifyingKey::from_bytes(&self.address);
         let is_its_own =
             key.is_ok_and(|key| key.verify_strict(message, &ed25519_dalek::Signature::from_bytes(&signature)).is_ok());
         if is_its_own { Ok(signature) } else { Err(KeyError::OtherKey(Address::Solana(self.address))) }
     }
+}
+
+async fn in_time(signing: impl Future<Output = Result<[u8; 64], KeyError>>) -> Result<[u8; 64], KeyError> {
+    tokio::time::timeout(SIGNED_WITHIN, signing).await.unwrap_or(Err(KeyError::TooLate))
 }
 
 /// A key in the memory of this process. It is overwritten when it is dropped.
@@ -158,6 +167,9 @@ pub enum KeyError {
     /// Whoever keeps the key was not heard.
     #[error("the signer did not answer")]
     Unanswered(#[source] reqwest::Error),
+    /// Whoever keeps the key, or says who we are, took too long altogether.
+    #[error("the signer took longer than {} s", SIGNED_WITHIN.as_secs())]
+    TooLate,
     /// Whoever keeps the key could not do anything at that moment.
     #[error("the signer is out of order: status {0}")]
     OutOfOrder(u16),

@@ -55,6 +55,8 @@ pub struct Lane {
     owner: Uuid,
     policy: LanePolicy,
     cost: CostLimits,
+    /// The tokens of the configuration.
+    assets: Vec<String>,
     /// When each slot's bytes were handed to a node last, in this process.
     sent: HashMap<SubmissionId, DateTime<Utc>>,
     /// Payments whose authorization was found used, and the head at which that was: the watcher has the word until the next one.
@@ -124,6 +126,7 @@ impl Lane {
         cost: CostLimits,
     ) -> Self {
         let network = chain.profile().network.clone();
+        let assets = chain.profile().assets.iter().map(|asset| asset.address.to_string()).collect();
         Self {
             flows,
             chain,
@@ -132,6 +135,7 @@ impl Lane {
             owner,
             policy,
             cost,
+            assets,
             sent: HashMap::new(),
             used: HashMap::new(),
             last_opened: None,
@@ -159,6 +163,8 @@ impl Lane {
                     // lease was lost and came back within one turn.
                     if self.fence.replace(lease.fence) != Some(lease.fence) {
                         self.forget();
+                        // What the ledger says of the signer, it may have been told by somebody else.
+                        self.heard.forget_noted();
                     }
                     self.turn(&lease).await
                 }
@@ -276,7 +282,8 @@ impl Lane {
     /// there was anything to open one for.
     async fn open(&mut self, lease: &Lease, cursor: &Cursor) -> Result<bool, LaneError> {
         let limit = if self.chain.batches() { self.policy.batch_max } else { 1 };
-        let waiting = self.flows.ledger.take_queued(&self.network, &self.signer.address, self.policy.batch_max).await?;
+        let Self { network, signer, assets, policy, .. } = self;
+        let waiting = self.flows.ledger.take_queued(network, &signer.address, assets, policy.batch_max).await?;
         let mut ready = self.recheck(lease, waiting, cursor.heights.head).await?;
         // The others have a transaction of their own, next.
         if let Some(oldest) = ready.first().cloned() {

@@ -12,7 +12,7 @@ use secrecy::{ExposeSecret, SecretString};
 use sqlx::migrate::Migrator;
 use sqlx::postgres::{PgConnectOptions, PgPoolOptions};
 use sqlx::types::BigDecimal;
-use sqlx::{Connection, PgConnection, PgPool, Postgres, Transaction};
+use sqlx::{Connection, PgConnection, PgPool, Postgres, SqlStr, Transaction};
 
 use crate::domain::address::Address;
 use crate::domain::amount::Amount;
@@ -213,7 +213,23 @@ impl Ledger {
     /// # Errors
     /// [`LedgerError::Unavailable`] if there is no connection in time.
     pub async fn begin(&self) -> Result<DbTransaction, LedgerError> {
-        Ok(self.pool.begin_with(BEGIN).await?)
+        self.begin_with(BEGIN).await
+    }
+
+    /// Opens a transaction with this statement, which goes on when its caller leaves: sqlx takes note of a transaction only when it has begun,
+    /// and would leave one that nobody waits for open on a connection that it gives to the next.
+    #[expect(clippy::disallowed_methods, reason = "it ends with its one statement, and whoever waits for it hears how")]
+    async fn begin_with(&self, statement: &'static str) -> Result<DbTransaction, LedgerError> {
+        let connection = self.pool.acquire().await?;
+        let begun = tokio::spawn(Transaction::begin(connection, Some(SqlStr::from_static(statement))));
+        match begun.await {
+            Ok(begun) => Ok(begun?),
+            Err(ended) => match ended.try_into_panic() {
+                Ok(panic) => std::panic::resume_unwind(panic),
+                // The process ends.
+                Err(_) => Err(LedgerError::silent()),
+            },
+        }
     }
 
     /// Takes a connection without a transaction.

@@ -128,8 +128,6 @@ codes! {
     TooManyStreams = Unavailable "too_many_streams",
     /// Too many exports are being written.
     TooManyExports = Unavailable "too_many_exports",
-    /// Too many overviews of the dashboard are being counted.
-    TooManyOverviews = Unavailable "too_many_overviews",
     /// Too many bodies are arriving.
     TooManyBodies = Unavailable "too_many_bodies",
     /// Too many calls over gRPC are under way.
@@ -151,9 +149,7 @@ impl Code {
             Self::Forbidden => "Forbidden",
             Self::NotFound => "Not found",
             Self::MethodNotAllowed => "Method not allowed",
-            Self::TooManyStreams | Self::TooManyExports | Self::TooManyOverviews | Self::TooManyBodies | Self::TooManyCalls => {
-                "Busy"
-            }
+            Self::TooManyStreams | Self::TooManyExports | Self::TooManyBodies | Self::TooManyCalls => "Busy",
             Self::RateLimited => "Too many requests",
             Self::Unavailable => "Unavailable",
             Self::Internal => "Internal error",

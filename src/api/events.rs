@@ -11,7 +11,7 @@ use super::page::PAGE;
 use super::problem::Problem;
 use crate::domain::account::ApiKey;
 use crate::domain::ids::AccountId;
-use crate::flow::Flows;
+use crate::flow::current::Current;
 use crate::flow::streams::Listener;
 use crate::ledger::outbox::ToldEvent;
 
@@ -73,7 +73,8 @@ pub fn not_a_position() -> Problem {
 
 /// A stream that can begin.
 pub struct Stream {
-    flows: Arc<Flows>,
+    /// Not the flows: with those a stream would hold the keys of a configuration for as long as it lasts.
+    current: Arc<Current>,
     listener: Listener,
     account: AccountId,
     key: ApiKey,
@@ -94,19 +95,21 @@ impl Stream {
         let listener = service.flows().telling.streams.join(account, start);
         let no_room = || Problem::Refused(Code::TooManyStreams, "too many streams of events are open".to_owned());
         let listener = listener.ok_or_else(no_room)?;
-        Ok(Self { flows: service.flows(), listener, account, key, start })
+        Ok(Self { current: service.current(), listener, account, key, start })
     }
 
     /// Tells what comes, until its reader leaves, its time is over, its key is revoked, or the ledger does not answer.
     pub async fn tell(self, sink: &impl Sink) -> Ending {
-        let Self { flows, listener, account, key, start } = self;
+        let Self { current, listener, account, key, start } = self;
         let (mut position, ends) = (start, Instant::now() + STREAM_LASTS);
         if !sink.take(Piece::Beginning(position)).await {
             return Ending::Left;
         }
         while !listener.is_dismissed() && Instant::now() < ends {
+            let flows = current.flows();
             let reading = flows.ledger.events_after(account, position, PAGE);
             let Ok(Ok(events)) = tokio::time::timeout(LEDGER_WITHIN, reading).await else { return Ending::Silent };
+            drop(flows);
             let piece = if let Some(last) = events.last() {
                 position = last.position;
                 listener.heard(position);
@@ -119,7 +122,7 @@ impl Stream {
                     () = tokio::time::sleep(HEARTBEAT) => Piece::Nothing(position),
                 }
             };
-            match tokio::time::timeout(LEDGER_WITHIN, flows.authenticate(&key)).await {
+            match tokio::time::timeout(LEDGER_WITHIN, current.flows().authenticate(&key)).await {
                 Ok(Ok(Some(_))) => {}
                 Ok(Ok(None)) => return Ending::Revoked,
                 Ok(Err(_)) | Err(_) => return Ending::Silent,

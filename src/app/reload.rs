@@ -16,7 +16,7 @@ use tokio_util::sync::CancellationToken;
 use super::tasks::Tasks;
 use super::{chain, labels, policies, receipt_keys, signing_keys};
 use crate::chain::{Chain, Chains, Profile};
-use crate::config::{self, Config, NetworkConfig};
+use crate::config::{self, Config, FamilyConfig, NetworkConfig, Watch};
 use crate::domain::asset::Asset;
 use crate::domain::network::Network;
 use crate::flow::Flows;
@@ -24,7 +24,8 @@ use crate::flow::availability::Availability;
 use crate::flow::current::Current;
 use crate::flow::limits::RateLimits;
 use crate::flow::reload::{Answer, Changes, ReloadProblem, ReloadRefused};
-use crate::ledger::orders::LaneRecord;
+use crate::ledger::LedgerError;
+use crate::ledger::orders::{LaneRecord, LaneState};
 use crate::metrics::Reload;
 use crate::signing::Issuer;
 use crate::signing::jwk::PublicKey;
@@ -33,6 +34,9 @@ use crate::telemetry::LogFilter;
 
 /// A new network must have found its chain within this.
 const PREPARED_WITHIN: Duration = Duration::from_secs(10);
+
+/// The ledger must have said within this what is under way.
+const LEDGER_WITHIN: Duration = Duration::from_secs(10);
 
 /// Where the configuration came from, and what it decided before anything else was there.
 pub struct Origin {
@@ -188,7 +192,7 @@ async fn prepared(network: &NetworkConfig, config: &Config, flows: &Flows) -> Re
     }
 }
 
-/// Networks and tokens that are not in the new configuration. What was sent there is found in blocks by what is configured, and blocks
+/// Networks, tokens and watches that are not in the new configuration. What was sent there is found in blocks by what is configured, and blocks
 /// are read once, so whoever does without them must know that nothing is under way.
 fn taken_away(old: &Config, new: &Config) -> Vec<String> {
     let mut taken = Vec::new();
@@ -197,11 +201,19 @@ fn taken_away(old: &Config, new: &Config) -> Vec<String> {
             taken.push(format!("networks: {}", was.network));
             continue;
         };
+        if watches(was) && !watches(is) {
+            taken.push(format!("networks: watch of {}", was.network));
+        }
         let is_kept = |asset: &Asset| is.assets.iter().any(|kept| kept.address == asset.address);
         let gone = was.assets.iter().filter(|asset| !is_kept(asset));
         taken.extend(gone.map(|asset| format!("networks: asset {} of {}", asset.address, was.network)));
     }
     taken
+}
+
+/// Whether transfers to registered addresses are looked for. On EVM networks they always are.
+fn watches(network: &NetworkConfig) -> bool {
+    !matches!(&network.family, FamilyConfig::Solana(solana) if solana.watch == Watch::Off)
 }
 
 /// Lanes that would be there no more, and may not go: those that are not drained, and those that have something under way. Every replica
@@ -217,13 +229,14 @@ async fn abandoned(flows: &Flows, chains: &[Arc<dyn Chain>]) -> Vec<ReloadProble
         if gone.is_empty() {
             continue;
         }
-        match flows.ledger.lanes(network, &gone).await {
+        let asked = tokio::time::timeout(LEDGER_WITHIN, flows.ledger.lanes(network, &gone)).await;
+        match asked.unwrap_or_else(|_| Err(LedgerError::silent())) {
             Ok(lanes) => {
                 let left = lanes.into_iter().filter(|lane| gone.contains(&lane.address));
-                let busy = left.filter(|lane| lane.drained_at.is_none() || lane.in_flight > 0 || lane.queued > 0);
-                problems.extend(busy.map(|LaneRecord { address, drained_at, in_flight, queued, .. }| {
+                let busy = left.filter(|lane| lane.state() != LaneState::Drained);
+                problems.extend(busy.map(|LaneRecord { address, drained_at, in_flight, not_final, queued, .. }| {
                     let (network, is_drained) = (network.clone(), drained_at.is_some());
-                    ReloadProblem::UnderWay { network, address, is_drained, in_flight, queued }
+                    ReloadProblem::UnderWay { network, address, is_drained, in_flight: in_flight + not_final, queued }
                 }));
             }
             Err(error) => problems.push(error.into()),
@@ -283,4 +296,39 @@ fn changes((old, old_flows): (&Config, &Flows), (new, new_flows): (&Config, &Flo
 
 fn unusable(subject: &str, source: impl std::error::Error + Send + Sync + 'static) -> ReloadProblem {
     ReloadProblem::Unusable { subject: subject.to_owned(), source: Box::new(source) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::SigningKeys;
+
+    const CLUSTER: &str = r#"
+        [[networks]]
+        id = "solana:EtWTRABZaYq6iMfeYKouRu166VU2xqa1"
+        rpc = ["http://127.0.0.1:1"]
+        watch = "blocks"
+        assets = [{ address = "4zMMC9srt5Ri5X14GAgXhaHii3GnPAEERYPJgZJDncDU", symbol = "ONE", decimals = 6, program = "token" }]
+        signers = [{ name = "solana-1", address = "DmuvnbY9pPpam8VVJtQyYGnsR8PtoXAyV7RtRfdzUUk3", key = "env:AWAY" }]
+    "#;
+
+    /// What one configuration takes away from another.
+    fn taken(old: &str, new: &str) -> Vec<String> {
+        let load = |text: &str| config::load_text(text, &[].into_iter().collect(), SigningKeys::Unwanted).unwrap();
+        taken_away(&load(old), &load(new))
+    }
+
+    #[test]
+    fn what_nobody_would_look_for_any_more_is_not_taken_away() {
+        let off = CLUSTER.replace("\"blocks\"", "\"off\"");
+        let other_token =
+            CLUSTER.replace("4zMMC9srt5Ri5X14GAgXhaHii3GnPAEERYPJgZJDncDU", "EPjFWdd5AufqSSqeM2qN1xzybapC8G4wEGGkZwyTDt1v");
+        let other_network = CLUSTER.replace("EtWTRABZaYq6iMfeYKouRu166VU2xqa1", "5eykt4UsFv8P8NJdTREpY1vzqKqZKvdp");
+        let network = "networks: solana:EtWTRABZaYq6iMfeYKouRu166VU2xqa1";
+
+        assert_eq!(taken(CLUSTER, &off), [network.replace("networks:", "networks: watch of")]);
+        assert_eq!(taken(CLUSTER, &other_network), [network]);
+        assert_eq!(taken(CLUSTER, &other_token).len(), 1);
+        assert!(taken(&off, CLUSTER).is_empty() && taken(CLUSTER, &CLUSTER.replace("blocks", "signatures")).is_empty());
+    }
 }

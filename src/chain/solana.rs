@@ -539,9 +539,14 @@ impl Chain for SolanaChain {
     }
 
     async fn outcomes(&self, sent: &[Payment], thorough: Option<u64>) -> Result<Outcomes, ChainError> {
-        let sent: Vec<_> = sent.iter().filter_map(Sent::of).collect();
+        let (sent, strange): (Vec<_>, Vec<_>) =
+            sent.iter().filter_map(Sent::of).partition(|sent| self.profile.asset(sent.asset).is_some());
         let effort = thorough.map_or_else(|| self.glance(), Effort::Thorough);
-        statuses::outcomes(&self.nodes, &self.blocks, &sent, effort).await
+        let mut outcomes = statuses::outcomes(&self.nodes, &self.blocks, &sent, effort).await?;
+        // Blocks are read for the tokens of the configuration, so a transfer of another one would not be found, although it was made. Whoever
+        // has been given the token, by a newer configuration or an older one, will see it.
+        outcomes.unclear.extend(strange.into_iter().map(|sent| sent.key.clone()));
+        Ok(outcomes)
     }
 
     async fn agrees(&self, observed: &Observed) -> Result<bool, ChainError> {
@@ -626,6 +631,10 @@ impl Chain for SolanaChain {
         blocks: RangeInclusive<u64>,
         _: &[(BlockHash, u32)],
     ) -> Result<Option<Observed>, ChainError> {
+        if self.profile.asset(payment.asset).is_none() {
+            let what = format!("{} is not configured, which payment {} is made in", payment.asset, payment.id);
+            return Err(ChainError::Misconfigured { network: self.profile.network.clone(), what });
+        }
         let authorization = self.authorization(&payment.payload)?;
         let fee_payer = authorization.transaction.fee_payer();
         let Some(signer) = self.signers.values().find(|signer| signer.address == *fee_payer) else { return Ok(None) };
@@ -662,6 +671,31 @@ fn sent(answer: Result<String, CallError>) -> Broadcast {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::config::{self, FamilyConfig, SigningKeys};
+    use crate::domain::payment::tests::payment;
+
+    /// A cluster whose one node nobody has, with the token that is usual there.
+    const AWAY: &str = r#"
+        [[networks]]
+        id = "solana:EtWTRABZaYq6iMfeYKouRu166VU2xqa1"
+        rpc = ["http://127.0.0.1:1"]
+        signers = [{ name = "solana-1", address = "4zMMC9srt5Ri5X14GAgXhaHii3GnPAEERYPJgZJDncDU", key = "env:AWAY" }]
+    "#;
+
+    #[tokio::test]
+    async fn of_a_payment_in_a_token_that_is_not_configured_nothing_is_said() {
+        let config = config::load_text(AWAY, &[].into_iter().collect(), SigningKeys::Unwanted).unwrap();
+        let [network] = config.networks.as_slice() else { panic!("one network") };
+        let FamilyConfig::Solana(family) = network.family else { panic!("a cluster") };
+        let chain = SolanaChain::new(network, family, Vec::new(), Arc::new(Metrics::new(&[])));
+        let in_token = |asset| Payment { asset, transaction: Some("4zMM".to_owned()), ..payment() };
+        let (strange, usual) = (in_token(Address::Solana([9; 32])), in_token(network.assets[0].address));
+
+        let outcomes = chain.outcomes(std::slice::from_ref(&strange), Some(9)).await.unwrap();
+
+        assert_eq!(outcomes, Outcomes { observed: Vec::new(), unclear: vec![strange.key] });
+        assert!(chain.outcomes(&[usual], Some(9)).await.is_err(), "nodes are asked about the others");
+    }
 
     #[test]
     fn nothing_is_given_up_that_could_land_even_if_its_height_was_read_too_low() {

@@ -74,6 +74,7 @@ pub(super) struct LaneView {
     running: bool,
     drained_at: Option<DateTime<Utc>>,
     in_flight: u64,
+    not_final: u64,
     queued: u64,
     balance: Option<String>,
     unit: &'static str,
@@ -94,6 +95,7 @@ impl LaneView {
             running: lane.owner.is_some(),
             drained_at: lane.drained_at,
             in_flight: lane.in_flight,
+            not_final: lane.not_final,
             queued: lane.queued,
             balance: lane.balance.map(|balance| balance.to_string()),
             unit: profile.network.family().native_unit(),
@@ -109,10 +111,10 @@ impl LaneView {
 
 impl fmt::Display for LaneView {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { network, address, in_flight, queued, unit, .. } = self;
+        let Self { network, address, in_flight, not_final, queued, unit, .. } = self;
         let name = self.signer.as_deref().unwrap_or("(no name)");
         write!(formatter, "{network}  {name}  {address}  {}", self.state)?;
-        write!(formatter, "  {in_flight} in flight, {queued} queued")?;
+        write!(formatter, "  {in_flight} in flight, {not_final} not final, {queued} queued")?;
         match &self.balance {
             Some(balance) if self.short => write!(formatter, "  holds {balance} {unit}, which is too little")?,
             Some(balance) => write!(formatter, "  holds {balance} {unit}")?,

@@ -34,6 +34,8 @@ pub struct Standing {
     pub stopped: Option<String>,
     /// The addresses of the signers that cannot pay now: their balance may not last for another hour, or they do not sign.
     pub unable: Vec<String>,
+    /// The addresses of the signers whose lanes have run.
+    pub seen: Vec<String>,
     /// The addresses of the signers whose lanes an operator drains.
     pub drained: Vec<String>,
 }
@@ -52,12 +54,13 @@ impl Standing {
     }
 
     /// The addresses of the signers that may be chosen: a payer who chooses one that is drained would wait for it in vain. Whoever takes the
-    /// first one takes one that can pay, if there is any.
+    /// first one takes one that can pay, if there is any, and rather one that has paid than one that was just written into a configuration:
+    /// other replicas may not have read it.
     #[must_use]
     pub fn eligible(&self, profile: &Profile) -> Vec<String> {
         let mut signers = profile.signer_addresses();
         signers.retain(|address| !self.drained.contains(address));
-        signers.sort_by_key(|address| !self.is_able(address));
+        signers.sort_by_key(|address| (!self.is_able(address), !self.seen.contains(address)));
         signers
     }
 }
@@ -149,9 +152,10 @@ async fn read(ledger: &Ledger, network: &Network) -> Result<Standing, LedgerErro
     let catches_up = cursor.as_ref().is_some_and(|cursor| !cursor.has_caught_up());
     let (halted, stopped) = cursor.map_or((None, None), |cursor| (cursor.halted, cursor.stopped));
     let signers = ledger.signers(network).await?;
+    let seen = signers.iter().map(|signer| signer.address.clone()).collect();
     let unable = signers.into_iter().filter(|signer| signer.short || signer.away).map(|signer| signer.address).collect();
     let drained = ledger.drained_lanes(network).await?;
-    Ok(Standing { read_to, catches_up, halted, stopped, unable, drained })
+    Ok(Standing { read_to, catches_up, halted, stopped, unable, seen, drained })
 }
 
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
@@ -199,18 +203,22 @@ mod tests {
     use crate::chain::SignerProfile;
 
     #[test]
-    fn who_can_pay_is_chosen_first_in_the_operator_s_order_and_who_is_drained_never() {
+    fn who_can_pay_is_chosen_first_then_who_has_paid_in_the_operator_s_order_and_who_is_drained_never() {
         let signers = ["a", "b", "c", "d"].map(|name| SignerProfile { name: name.to_owned(), address: name.to_owned() });
         let network = "eip155:84532".parse().unwrap();
         let profile = Profile { network, assets: Vec::new(), signers: signers.into() };
         let all = |addresses: &[&str]| addresses.iter().map(|address| (*address).to_owned()).collect::<Vec<_>>();
-        for (unable, drained, eligible) in [
-            (all(&[]), all(&[]), all(&["a", "b", "c", "d"])),
-            (all(&["a", "c"]), all(&[]), all(&["b", "d", "a", "c"])),
-            (all(&["a"]), all(&["b"]), all(&["c", "d", "a"])),
-            (all(&["a"]), all(&["a", "b", "c", "d"]), all(&[])),
+        let everybody = all(&["a", "b", "c", "d"]);
+        for (seen, unable, drained, eligible) in [
+            (all(&[]), all(&[]), all(&[]), everybody.clone()),
+            (everybody.clone(), all(&[]), all(&[]), everybody.clone()),
+            (all(&["b", "d"]), all(&[]), all(&[]), all(&["b", "d", "a", "c"])),
+            (all(&["b", "d"]), all(&["b"]), all(&[]), all(&["d", "a", "c", "b"])),
+            (everybody.clone(), all(&["a", "c"]), all(&[]), all(&["b", "d", "a", "c"])),
+            (everybody.clone(), all(&["a"]), all(&["b"]), all(&["c", "d", "a"])),
+            (everybody.clone(), all(&["a"]), everybody.clone(), all(&[])),
         ] {
-            let standing = Standing { unable, drained, ..Standing::default() };
+            let standing = Standing { unable, seen, drained, ..Standing::default() };
             assert_eq!(standing.eligible(&profile), eligible);
             assert_eq!(eligible.first().is_some_and(|first| standing.is_able(first)), !eligible.is_empty());
         }

@@ -22,7 +22,7 @@ pub enum ReloadProblem {
     /// It changes what is decided once, at the start.
     #[error("{0}: cannot be changed without a restart")]
     Fixed(&'static str),
-    /// It takes a network or a token away. Payments of it that are under way would not be found in any block any more.
+    /// It takes a network, a token or the watch for transfers away. Payments of it that are under way would not be found in any block any more.
     #[error("{0}: cannot be taken away without a restart, when nothing is under way there")]
     TakenAway(String),
     /// It takes a signer away whose lane may still begin something, or has something under way for which nobody would care.
@@ -37,7 +37,7 @@ pub enum ReloadProblem {
         address: String,
         /// Whether an operator drains it.
         is_drained: bool,
-        /// How many slots are open.
+        /// How many slots are open, or in blocks that are not final.
         in_flight: u64,
         /// How many payments wait for one.
         queued: u64,

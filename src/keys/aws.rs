@@ -72,18 +72,31 @@ impl AwsKey {
                 secret_access_key: SecretString::clone(secret_access_key),
                 session_token: session_token.as_deref().cloned(),
             }),
-            AwsWay::Fetched { url, token_file } => self.fetch(url, token_file.as_ref()).await,
+            AwsWay::Fetched { url, token_file } => self.fetched(url, token_file.as_ref()).await,
         }
     }
 
     /// The credentials of the machine or pod that we are. Whoever asks while they are fetched waits for them.
-    async fn fetch(&self, url: &RpcUrl, token_file: Option<&PathBuf>) -> Result<Credentials, KeyError> {
+    async fn fetched(&self, url: &RpcUrl, token_file: Option<&PathBuf>) -> Result<Credentials, KeyError> {
         let mut fetched = self.fetched.lock().await;
-        if let Some(Fetched { credentials, until }) = fetched.as_ref()
-            && *until - RENEWED_BEFORE > SystemClock.now()
-        {
-            return Ok(credentials.clone());
+        let good_until = |when| fetched.as_ref().filter(|held| held.until > when).map(|held| held.credentials.clone());
+        let now = SystemClock.now();
+        if let Some(credentials) = good_until(now + RENEWED_BEFORE) {
+            return Ok(credentials);
         }
+        let held = good_until(now);
+        match (self.fetch(url, token_file).await, held) {
+            (Ok(new), _) => Ok(fetched.insert(new).credentials.clone()),
+            // They are still good for a while, and whoever gives new ones may be back before that is over.
+            (Err(error), Some(held)) => {
+                keeper::note_not_renewed(&error);
+                Ok(held)
+            }
+            (Err(error), None) => Err(error),
+        }
+    }
+
+    async fn fetch(&self, url: &RpcUrl, token_file: Option<&PathBuf>) -> Result<Fetched, KeyError> {
         // It is written anew by whoever manages it.
         let token = token_file.map(std::fs::read_to_string).transpose().map_err(KeyError::Token)?.map(SecretString::from);
         let request = || {
@@ -99,8 +112,7 @@ impl AwsKey {
             secret_access_key: answer.secret_access_key,
             session_token: Some(answer.token),
         };
-        *fetched = Some(Fetched { credentials: credentials.clone(), until: answer.expiration });
-        Ok(credentials)
+        Ok(Fetched { credentials, until: answer.expiration })
     }
 
     /// Forgets credentials that were fetched. Returns whether there were any.
@@ -160,5 +172,51 @@ impl SettlementSigner for AwsKey {
 impl fmt::Debug for AwsKey {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(formatter, "AwsKey({} at {})", self.config.key_id, self.config.endpoint)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use tokio::io::{AsyncReadExt, AsyncWriteExt};
+    use tokio::net::TcpListener;
+
+    use super::*;
+
+    /// A key whose credentials somebody gives out once, for so long, and is away from then on.
+    async fn key_with_credentials_for(lasts: TimeDelta) -> AwsKey {
+        // Another test may have been first.
+        drop(rustls::crypto::ring::default_provider().install_default());
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let url = RpcUrl::parse(&format!("http://{}/v1/credentials", listener.local_addr().unwrap())).unwrap();
+        let expiration = (SystemClock.now() + lasts).to_rfc3339();
+        let body =
+            json!({"AccessKeyId": "id", "SecretAccessKey": "secret", "Token": "token", "Expiration": expiration}).to_string();
+        let words = format!("HTTP/1.1 200 OK\r\ncontent-length: {}\r\nconnection: close\r\n\r\n{body}", body.len());
+        let serve = async move {
+            let (mut connection, _) = listener.accept().await.unwrap();
+            let mut request = [0; 4_096];
+            assert!(connection.read(&mut request).await.unwrap() > 0);
+            connection.write_all(words.as_bytes()).await.unwrap();
+        };
+        let config = AwsKmsConfig {
+            key_id: "key".to_owned(),
+            region: "eu-central-1".to_owned(),
+            endpoint: url.clone(),
+            way: AwsWay::Fetched { url, token_file: None },
+        };
+        let key = AwsKey::new(keeper::client().unwrap(), &config);
+        let (first, ()) = tokio::join!(key.credentials(), serve);
+        let Credentials { access_key_id, session_token, .. } = first.unwrap();
+        assert_eq!((access_key_id.as_str(), session_token.unwrap().expose_secret()), ("id", "token"));
+        key
+    }
+
+    #[tokio::test]
+    async fn credentials_are_good_until_they_end_also_where_nobody_gives_new_ones() {
+        let due = key_with_credentials_for(RENEWED_BEFORE - TimeDelta::minutes(1)).await;
+        assert_eq!(due.credentials().await.unwrap().access_key_id, "id");
+
+        let over = key_with_credentials_for(TimeDelta::seconds(-1)).await;
+        assert!(matches!(over.credentials().await, Err(KeyError::Credentials(_))));
     }
 }

@@ -48,17 +48,28 @@ impl GcpKey {
     /// What shows who we are: the machine's or the pod's own account. Whoever asks while it is fetched waits for it.
     async fn token(&self) -> Result<SecretString, KeyError> {
         let mut held = self.token.lock().await;
-        if let Some((token, until)) = held.as_ref()
-            && *until > Instant::now()
-        {
-            return Ok(token.clone());
+        let now = Instant::now();
+        let good_until = |when| held.as_ref().filter(|(_, until)| *until > when).map(|(token, _)| token.clone());
+        if let Some(token) = good_until(now + RENEWED_BEFORE) {
+            return Ok(token);
         }
-        let asked = Instant::now();
+        let still_good = good_until(now);
+        match (self.fetch(now).await, still_good) {
+            (Ok(new), _) => Ok(held.insert(new).0.clone()),
+            // It is still good for a while, and whoever gives a new one may be back before that is over.
+            (Err(error), Some(token)) => {
+                keeper::note_not_renewed(&error);
+                Ok(token)
+            }
+            (Err(error), None) => Err(error),
+        }
+    }
+
+    /// A token, and until when it is good.
+    async fn fetch(&self, asked: Instant) -> Result<(SecretString, Instant), KeyError> {
         let request = || self.client.get(self.config.token_url.expose()).header("metadata-flavor", "Google");
         let answer: TokenAnswer = keeper::ask(request).await.map_err(|error| KeyError::Credentials(Box::new(error)))?;
-        let lasts = Duration::from_secs(answer.expires_in).saturating_sub(RENEWED_BEFORE);
-        *held = Some((answer.access_token.clone(), asked + lasts));
-        Ok(answer.access_token)
+        Ok((answer.access_token, asked + Duration::from_secs(answer.expires_in)))
     }
 
     /// Forgets the token. Returns whether there was one.

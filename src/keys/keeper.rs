@@ -2,6 +2,7 @@
 //!
 //! To sign moves nothing, and to sign twice no more, so what was not answered is asked again. Only an answer that says no is a no.
 
+use std::error::Error as _;
 use std::time::Duration;
 
 use reqwest::header::CONTENT_LENGTH;
@@ -12,7 +13,7 @@ use serde_json::Value;
 
 use super::KeyError;
 
-/// One attempt may take so long. All of them together end before a turn of a lane does.
+/// One attempt may take so long.
 const ATTEMPT_WITHIN: Duration = Duration::from_secs(2);
 
 /// How often the same is asked.
@@ -74,6 +75,12 @@ async fn once<T: DeserializeOwned>(request: RequestBuilder) -> Result<T, KeyErro
         return Err(KeyError::OutOfOrder(status.as_u16()));
     }
     Err(KeyError::Refused { status: status.as_u16(), code })
+}
+
+/// Says that credentials which are still good end soon.
+pub(super) fn note_not_renewed(error: &KeyError) {
+    let cause = error.source().map(ToString::to_string).unwrap_or_default();
+    tracing::warn!(%error, cause, "the credentials for a signer could not be renewed");
 }
 
 /// Whether it was refused because of who asked. Credentials that are kept may have been exchanged before their time.

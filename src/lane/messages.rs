@@ -45,7 +45,7 @@ impl Lane {
 
     /// Opens a slot for each of the payments that wait, as many as may be in flight, and sends them in groups. Returns how many.
     async fn open_messages(&mut self, lease: &Lease, cursor: &Cursor, limit: usize) -> Result<usize, LaneError> {
-        let waiting = self.flows.ledger.take_queued(&self.network, &self.signer.address, limit).await?;
+        let waiting = self.flows.ledger.take_queued(&self.network, &self.signer.address, &self.assets, limit).await?;
         let ready = self.recheck(lease, waiting, cursor.heights.head).await?;
         let mut opened = Ok(0);
         for group in ready.chunks(SENT_TOGETHER) {
@@ -70,10 +70,14 @@ impl Lane {
                 Ok((Opened::Committed(slot), raw)) => committed.push((slot, raw)),
                 // It was withdrawn in this moment.
                 Ok((Opened::PaymentsChanged(_), _)) => {}
-                Err(error) => failure = self.refuse(lease, payment, error).await.err(),
-            }
-            if failure.is_some() {
-                break;
+                // Whoever signs the others may refuse this one, and they do not wait for it.
+                Err(LaneError::SignerAway) => failure = Some(LaneError::SignerAway),
+                Err(error) => {
+                    if let Err(error) = self.refuse(lease, payment, error).await {
+                        failure = Some(error);
+                        break;
+                    }
+                }
             }
         }
         // What is committed is sent, whatever kept the others from it.

@@ -36,6 +36,11 @@ pub(super) struct Heard {
 }
 
 impl Heard {
+    /// Has the ledger told again.
+    pub(super) const fn forget_noted(&mut self) {
+        self.noted = None;
+    }
+
     /// Whether it is time to ask again.
     fn is_due(&self) -> bool {
         let within = if self.is_away { ASK_AGAIN } else { HEARD_WITHIN };

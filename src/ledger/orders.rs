@@ -26,6 +26,8 @@ pub struct LaneRecord {
     pub owner: Option<Uuid>,
     /// Slots that no block holds yet.
     pub in_flight: u64,
+    /// Slots that a block holds which is not final. A fork may leave them out, and then they are to be sent again.
+    pub not_final: u64,
     /// Payments that are assigned to it and in no slot.
     pub queued: u64,
 }
@@ -47,7 +49,7 @@ impl LaneRecord {
     pub const fn state(&self) -> LaneState {
         match self.drained_at {
             None => LaneState::Working,
-            Some(_) if self.in_flight > 0 || self.queued > 0 => LaneState::Draining,
+            Some(_) if self.in_flight > 0 || self.not_final > 0 || self.queued > 0 => LaneState::Draining,
             Some(_) => LaneState::Drained,
         }
     }
@@ -128,6 +130,8 @@ impl Ledger {
                    s.away AS "away?", d.drained_at AS "drained_at?", e.owner AS "owner?",
                    (SELECT count(*) FROM submissions u WHERE u.network = $1 AND u.signer = l.address AND u.spent_block IS NULL)
                        AS "in_flight!",
+                   (SELECT count(*) FROM submissions u JOIN networks n USING (network)
+                    WHERE u.network = $1 AND u.signer = l.address AND u.spent_block > n.final_number) AS "not_final!",
                    (SELECT count(*) FROM payments p
                     WHERE p.network = $1 AND p.lane = l.address AND p.submission_id IS NULL AND p.given_up_at IS NULL
                       AND p.final_at IS NULL AND p.answer_by > clock_timestamp()
@@ -159,6 +163,7 @@ impl Ledger {
                     drained_at: row.drained_at,
                     owner: row.owner,
                     in_flight: from_bigint(row.in_flight),
+                    not_final: from_bigint(row.not_final),
                     queued: from_bigint(row.queued),
                 })
             })

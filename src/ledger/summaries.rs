@@ -65,11 +65,19 @@ impl Ledger {
     /// # Errors
     /// The database could not be reached.
     pub async fn summaries(&self) -> Result<Summaries, LedgerError> {
-        Ok(Summaries(self.pool().begin_with(BEGIN).await?))
+        Ok(Summaries(self.begin_with(BEGIN).await?))
     }
 }
 
 impl Summaries {
+    /// Gives the connection back, and returns when that is done.
+    ///
+    /// # Errors
+    /// The database could not be reached.
+    pub async fn end(self) -> Result<(), LedgerError> {
+        Ok(self.0.rollback().await?)
+    }
+
     /// Payments by the day on which they were asked for, oldest day first: those that an account asked for or is paid by.
     ///
     /// # Errors

@@ -146,7 +146,7 @@ label! {
 impl From<&KeyError> for SignerFailure {
     fn from(error: &KeyError) -> Self {
         match error {
-            KeyError::Unanswered(_) => Self::Unanswered,
+            KeyError::Unanswered(_) | KeyError::TooLate => Self::Unanswered,
             KeyError::OutOfOrder(_) => Self::OutOfOrder,
             KeyError::Refused { .. } => Self::Refused,
             KeyError::Unreadable => Self::Unreadable,

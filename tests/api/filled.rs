@@ -80,3 +80,28 @@ async fn an_account_lists_what_it_asked_for_and_what_it_is_paid_by_once_and_in_o
     assert_eq!(listed, expected.expect("the database answers"));
     assert_eq!(listed.len(), (1..=100).filter(|number| number % 2 == 0 || number % 3 == 0).count());
 }
+
+/// Whoever looks at an overview may leave at any moment, and so may whoever asks for a payment.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_transaction_that_nobody_waits_for_is_over_before_its_connection_is_somebody_else_s() {
+    let url = database::fresh().await;
+    database::ledger(&url).await;
+    let ledger = Ledger::connect(&url, 1, TimeDelta::seconds(5)).await.expect("the database answers");
+    let mut left = 0;
+    for polls in 1..=12 {
+        let mut begun = std::pin::pin!(ledger.summaries());
+        for _ in 0..polls {
+            if futures_util::poll!(begun.as_mut()).is_ready() {
+                break;
+            }
+            left += 1;
+            tokio::task::yield_now().await;
+        }
+    }
+    // The one connection.
+    let shown = "SELECT current_setting('transaction_read_only') || ' ' || current_setting('statement_timeout')";
+    for _ in 0..3 {
+        let shown = sqlx::query_scalar::<_, String>(shown).fetch_one(ledger.pool()).await.expect("the database answers");
+        assert_eq!(shown, "off 0", "after {left} moments in which somebody left");
+    }
+}

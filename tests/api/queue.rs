@@ -43,6 +43,11 @@ fn network() -> Network {
     "eip155:84532".parse().expect("a network")
 }
 
+/// The token of all of them.
+fn assets() -> [String; 1] {
+    [SIGNER.to_owned()]
+}
+
 /// Records the transfer that pays a payment, in block 9.
 async fn land(db: &mut PgConnection, payment: PaymentId, index: i32) {
     let transfer = "INSERT INTO transfers VALUES ('eip155:84532', 'new', $1, 9, '0x02', $2, $2, $2, 1, true)";
@@ -78,8 +83,11 @@ async fn a_payment_that_nobody_can_be_answered_about_in_time_is_not_begun() {
     queue(&ledger, 1, 150).await;
     let late = queue(&ledger, 2, 60_000).await;
 
-    let taken = ledger.take_queued(&network(), SIGNER, 10).await.expect("the database answers");
+    let taken = ledger.take_queued(&network(), SIGNER, &assets(), 10).await.expect("the database answers");
     assert_eq!(taken.iter().map(|payment| payment.id).collect::<Vec<_>>(), [late]);
+    let other_token = ["0x0000000000000000000000000000000000000007".to_owned()];
+    let strange = ledger.take_queued(&network(), SIGNER, &other_token, 10).await.expect("the database answers");
+    assert!(strange.is_empty(), "of a token that a lane does not know it leaves a payment to others");
     // It was nobody's before either, so that it is not looked at again and again.
     let theirs = sqlx::query_scalar::<_, i64>("SELECT count(*) FROM payments WHERE lane IS NOT NULL");
     assert_eq!(theirs.fetch_one(ledger.pool()).await.expect("the database answers"), 1);
@@ -89,7 +97,7 @@ async fn a_payment_that_nobody_can_be_answered_about_in_time_is_not_begun() {
 async fn what_waits_for_a_signer_that_cannot_pay_or_is_drained_goes_to_a_neighbour() {
     let ledger = database::ledger(&database::fresh().await).await;
     let neighbour = "0x0000000000000000000000000000000000000006";
-    let waiting_in = async |lane| ledger.take_queued(&network(), lane, 10).await.expect("the database answers").len();
+    let waiting_in = async |lane| ledger.take_queued(&network(), lane, &assets(), 10).await.expect("the database answers").len();
     let note = async |short, away| {
         let record = SignerRecord { address: SIGNER.to_owned(), name: "base-1".to_owned(), balance: 1, short, away };
         ledger.note_signer(&network(), &record).await.expect("the database answers");
@@ -116,7 +124,7 @@ async fn what_waits_for_a_signer_that_cannot_pay_or_is_drained_goes_to_a_neighbo
 async fn a_payment_that_was_withdrawn_does_not_keep_the_others_from_their_slot() {
     let ledger = database::ledger(&database::fresh().await).await;
     let (first, second) = (queue(&ledger, 1, 60_000).await, queue(&ledger, 2, 60_000).await);
-    let taken = ledger.take_queued(&network(), SIGNER, 10).await.expect("the database answers");
+    let taken = ledger.take_queued(&network(), SIGNER, &assets(), 10).await.expect("the database answers");
     assert!(ledger.withdraw(first).await.expect("the database answers"));
     let lease = hold(&ledger).await;
     let (network, bytes, costs, now) = (network(), attempt("0x01"), BTreeMap::new(), chrono::DateTime::UNIX_EPOCH);
@@ -184,7 +192,7 @@ async fn a_payment_that_lands_meanwhile_is_neither_given_up_nor_sent() {
     let ledger = database::ledger(&database::fresh().await).await;
     let flows = flows::over(ledger.clone(), HashMap::new());
     let (first, second) = (queue(&ledger, 1, 60_000).await, queue(&ledger, 2, 60_000).await);
-    let taken = ledger.take_queued(&network(), SIGNER, 10).await.expect("the database answers");
+    let taken = ledger.take_queued(&network(), SIGNER, &assets(), 10).await.expect("the database answers");
     let (lease, network) = (hold(&ledger).await, network());
     let (bytes, costs, now) = (attempt("0x01"), BTreeMap::new(), chrono::DateTime::UNIX_EPOCH);
     let payments = &taken[1..];
@@ -276,7 +284,7 @@ async fn one_answer_given_often_opens_no_more_slots_than_given_once() {
 async fn bytes_that_come_out_as_they_were_before_they_were_erased_are_kept_again() {
     let ledger = database::ledger(&database::fresh().await).await;
     queue(&ledger, 1, 60_000).await;
-    let payments = ledger.take_queued(&network(), SIGNER, 10).await.expect("the database answers");
+    let payments = ledger.take_queued(&network(), SIGNER, &assets(), 10).await.expect("the database answers");
     let (lease, network) = (hold(&ledger).await, network());
     let (bytes, costs, now) = (attempt("0x01"), BTreeMap::new(), chrono::DateTime::UNIX_EPOCH);
     let slot = NewSlot {

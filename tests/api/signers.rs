@@ -152,11 +152,12 @@ async fn a_signer_that_hangs_holds_up_nothing_that_is_out() {
     assert_eq!(facilitator.settle(&payment(&chain, 2).v2()).await.0, 503);
     until_metric(&facilitator, "quittance_signer_away", 1.0).await;
 
-    let before = node.sent().len();
-    tokio::time::sleep(Duration::from_secs(8)).await;
+    let (before, given_up) = (node.times_sent(), failures(&facilitator, "unanswered").await);
+    let once_more = || async { (failures(&facilitator, "unanswered").await > given_up).then_some(()) };
+    eventually("the signer to be given up once more", PATIENCE, once_more).await;
 
-    let again = node.sent().len() - before;
-    assert!(again >= 8, "it was sent again {again} times in eight seconds");
+    let again = node.times_sent() - before;
+    assert!(again >= 8, "it was sent again {again} times while the signer was given up once");
     drop(under_way.await);
     chain.rpc("evm_setIntervalMining", json!([1])).await;
     assert_eq!(facilitator.settle_patiently(&signed.v2(), PATIENCE).await["success"], true);
@@ -212,4 +213,54 @@ async fn check_says_what_is_wrong_with_a_signer() {
     // What is not this replica's business is not looked at.
     let (good, words) = facilitator.command(&["check", "--roles", "api,watcher"]).await;
     assert!(good, "{words}");
+}
+
+/// Whoever keeps keys may read what they sign, and refuse one message and not the next.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_message_that_the_signer_refuses_keeps_no_other_from_being_sent() {
+    let cluster = Cluster::start(100).await;
+    let server = SigningServer::start(&[("solana-1", &cluster.text("/accounts/signers/0/key"))]);
+    let mut network = cluster.options(&cluster.url);
+    network.keys.clear();
+    let signer = server.signer("solana-1", &cluster.text("/accounts/signers/0/address"));
+    network.lines.push_str(&format!("signers = [{signer}]\n"));
+    let facilitator = Facilitator::start(&Options::new(network, &database::fresh().await)).await;
+    server.behave(Manner::Refuses("unwanted"));
+
+    let (caller, body) = (facilitator.caller(), cluster.payment(0, "unwanted").await.v2());
+    let unwanted = tokio::spawn(async move { caller.try_post("/settle", &body).await });
+    let is_refused = || async { (failures(&facilitator, "refused").await > 0.0).then_some(()) };
+    eventually("the refusal of a message", PATIENCE, is_refused).await;
+    for payer in 1..4 {
+        let settled = facilitator.settle(&cluster.payment(payer, "wanted").await.v2()).await.1;
+        assert_eq!(settled["success"], true, "{settled}");
+    }
+
+    assert!(!unwanted.is_finished(), "it still waits, and kept nobody");
+    let (_, answer) = unwanted.await.expect("no panic").expect("an answer");
+    assert_eq!((&answer["success"], &answer["transaction"]), (&json!(false), &json!("")), "it was not sent: {answer}");
+}
+
+/// Another replica may have found the signer away, and have gone.
+#[tokio::test(flavor = "multi_thread")]
+async fn what_the_ledger_says_of_a_signer_is_set_right_by_whoever_gets_its_lane() {
+    let chain = Chain::start(ChainOptions { block_time: 0.25, ..ChainOptions::default() }).await;
+    let server = SigningServer::start(&[("base-1", &chain.text("/accounts/signers/0/key"))]);
+    let address = chain.text("/accounts/signers/0/address");
+    let url = database::fresh().await;
+    let options = Options::new(network(&chain, &chain.url, &[server.signer("base-1", &address)]), &url);
+    let facilitator = Facilitator::start(&options).await;
+    assert_eq!(facilitator.settle(&payment(&chain, 0).v2()).await.1["success"], true);
+    let ledger = database::ledger(&url).await;
+    let name = format!("lane:{}:{}", chain.network(), address);
+
+    // Somebody else had the lane for a moment.
+    let taken = "UPDATE leases SET owner = gen_random_uuid(), fence = fence + 1, expires_at = clock_timestamp() WHERE name = $1";
+    let taken = sqlx::query(taken).bind(name).execute(ledger.pool()).await.expect("the database answers");
+    assert_eq!(taken.rows_affected(), 1);
+    ledger.note_away(&chain.network().parse().expect("a network"), &address, true).await.expect("the database answers");
+
+    eventually("what is true", PATIENCE, || async { is_offered(&facilitator).await.then_some(()) }).await;
+    let away = sqlx::query_scalar::<_, bool>("SELECT away FROM signers").fetch_one(ledger.pool()).await;
+    assert!(!away.expect("the database answers"));
 }

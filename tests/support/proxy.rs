@@ -174,6 +174,11 @@ impl Proxy {
         self.transactions(|_| true)
     }
 
+    /// How many transactions came to be sent, each as often as it came.
+    pub fn times_sent(&self) -> usize {
+        self.shared.sends.lock().expect("no panic under the lock").len()
+    }
+
     /// Those of them that the node got.
     pub fn handed_on(&self) -> Vec<String> {
         self.transactions(|handed_on| handed_on)

@@ -33,6 +33,8 @@ pub enum Manner {
     SignsElse,
     /// Signs with a key of its own.
     SignsAsAnother,
+    /// Signs, but no message with this in it.
+    Refuses(&'static str),
     /// Answers with a status, and with what it was asked in the body.
     Says(u16),
     /// Answers with what is no signature.
@@ -153,7 +155,7 @@ async fn misbehave(shared: &Shared, body: &Value) -> Option<HttpResponse> {
     shared.asked.fetch_add(1, Ordering::SeqCst);
     let manner = *shared.manner.lock().expect("no panic under the lock");
     match manner {
-        Manner::Signs | Manner::SignsElse | Manner::SignsAsAnother => None,
+        Manner::Signs | Manner::SignsElse | Manner::SignsAsAnother | Manner::Refuses(_) => None,
         Manner::Says(status) => Some(HttpResponse::build(StatusCode::from_u16(status).expect("a status")).json(body)),
         Manner::Babbles => Some(HttpResponse::Ok().json(json!({"signature": "0xabcd"}))),
         Manner::Floods => Some(HttpResponse::Ok().body(vec![b' '; 8 << 20])),
@@ -192,6 +194,7 @@ impl Shared {
         Some(match self.manner() {
             Manner::SignsElse => key.sign(b"something else").to_bytes(),
             Manner::SignsAsAnother => SigningKey::from_bytes(&[7; 32]).sign(message).to_bytes(),
+            Manner::Refuses(word) if message.windows(word.len()).any(|part| part == word.as_bytes()) => return None,
             _ => key.sign(message).to_bytes(),
         })
     }

@@ -81,8 +81,8 @@ fn the_document_has_every_code_and_invents_none() {
     }
     let named: BTreeSet<_> = words.iter().map(|(code, _)| *code).collect();
     let reasons = Reason::ALL.iter().flat_map(|reason| [Version::V1, Version::V2].map(|version| reason.code_in(version)));
-    // A path that does not take a method has no operation for it, and calls are those of gRPC.
-    let elsewhere = [Code::MethodNotAllowed, Code::TooManyCalls];
+    // A path that does not take a method has no operation for it, calls are those of gRPC, and operators ask another listener.
+    let elsewhere = [Code::MethodNotAllowed, Code::TooManyCalls, Code::InvalidConfiguration];
     let described: Vec<_> = Code::ALL.iter().filter(|code| !elsewhere.contains(code)).collect();
     let codes = described.iter().map(|code| code.as_str());
     let unexpected = ["unexpected_verify_error", "unexpected_settle_error"];

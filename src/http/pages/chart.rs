@@ -81,7 +81,7 @@ impl Bars {
             first: counts.first().map(|(date, _)| label(*date)).unwrap_or_default(),
             last: label(last),
             asked: sum(|counts| counts.0).min(COUNTED_MAX.into()),
-            settled: sum(|counts| counts.1),
+            settled: sum(|counts| counts.1).min(COUNTED_MAX.into()),
             is_cut: *is_cut,
         }
     }

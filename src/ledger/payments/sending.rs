@@ -75,6 +75,8 @@ impl Ledger {
     /// those of a lane that is drained, short of funds, or whose signer is away. What is about to expire is not begun: it would keep the others from
     /// their slot when it does.
     ///
+    /// Payments of other tokens than `assets` are left to replicas that know them: while a configuration is read anew, not all do.
+    ///
     /// A lane that is drained takes only what it has failed with before, and a network that an operator has halted begins nothing.
     ///
     /// The time is that of the statement, so that an index can be asked for what waits; the clock's would have all that was
@@ -82,7 +84,13 @@ impl Ledger {
     ///
     /// # Errors
     /// The database could not be reached.
-    pub async fn take_queued(&self, network: &Network, lane: &str, limit: usize) -> Result<Vec<Sendable>, LedgerError> {
+    pub async fn take_queued(
+        &self,
+        network: &Network,
+        lane: &str,
+        assets: &[String],
+        limit: usize,
+    ) -> Result<Vec<Sendable>, LedgerError> {
         let limit = i64::try_from(limit).unwrap_or(i64::MAX);
         sqlx::query!(
             r#"
@@ -90,6 +98,7 @@ impl Ledger {
             WHERE id IN (
                 SELECT p.id FROM payments p
                 WHERE p.network = $1 AND p.submission_id IS NULL AND p.given_up_at IS NULL AND (p.signer IS NULL OR p.signer = $2)
+                  AND p.asset = ANY ($4)
                   AND (p.lane IS NULL
                        OR p.lane <> $2 AND (
                            EXISTS (SELECT FROM signers s WHERE s.network = $1 AND s.address = p.lane AND (s.short OR s.away))
@@ -104,12 +113,14 @@ impl Ledger {
             network.as_str(),
             lane,
             limit,
+            assets,
         )
         .execute(self.pool())
         .await?;
         let rows = sendables!(
             r#"
             WHERE p.network = $1 AND p.lane = $2 AND p.submission_id IS NULL AND p.given_up_at IS NULL AND p.final_at IS NULL
+              AND p.asset = ANY ($4)
               AND p.answer_by > statement_timestamp() + interval '200 milliseconds'
               AND NOT EXISTS (SELECT FROM claims c WHERE c.payment_id = p.id)
               AND NOT EXISTS (SELECT FROM networks n WHERE n.network = $1 AND n.stopped_at IS NOT NULL)
@@ -118,6 +129,7 @@ impl Ledger {
             network.as_str(),
             lane,
             limit,
+            assets,
         )
         .fetch_all(self.pool())
         .await?;

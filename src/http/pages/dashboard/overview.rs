@@ -14,12 +14,15 @@ use super::networks::{Standing, in_a_word};
 use super::{Asked, Desk, OfAccount, Scene, answer, page};
 use crate::api::Service;
 use crate::api::networks::standings;
-use crate::api::places::Places;
+use crate::api::places::{Place, Places};
+use crate::domain::account::Caller;
 use crate::domain::ids::AccountId;
 use crate::domain::invoice::Status;
 use crate::http::endpoint::{Callers, PathItem, at};
-use crate::http::problem::{Code, Problem};
-use crate::ledger::summaries::{COUNTED_MAX, Summaries};
+use crate::http::problem::Problem;
+use crate::ledger::summaries::{COUNTED_MAX, Counted, Day, Received};
+use crate::ledger::{Ledger, LedgerError};
+use crate::telemetry::ErrorChain;
 
 /// The days that are shown.
 const DAYS: u32 = 14;
@@ -33,8 +36,7 @@ const LENGTH: u32 = 200;
 /// The path.
 pub fn paths() -> Vec<PathItem> {
     let operation =
-        page::<OfAccount>("showDashboard", "Shows an account in a few numbers, or to operators all of them", Callers::Accounts)
-            .problems(&[Code::TooManyOverviews]);
+        page::<OfAccount>("showDashboard", "Shows an account in a few numbers, or to operators all of them", Callers::Accounts);
     vec![at("/dashboard").get(show, operation)]
 }
 
@@ -44,7 +46,8 @@ struct OverviewPage {
     frame: Frame,
     desk: Desk,
     days: u32,
-    payments: Bars,
+    /// Absent if nothing could be counted at this moment.
+    payments: Option<Bars>,
     /// So many things are counted at most.
     counted_max: u32,
     /// What merchants have besides payments.
@@ -74,18 +77,31 @@ struct StatusLine {
     length: u32,
 }
 
-/// Overviews of one account at a time.
+/// Overviews that are counted for one account at a time.
 const OVERVIEWS_OF_ACCOUNT_MAX: usize = 1;
 
-/// Overviews at a time: each takes a connection to the database, which payments need, too.
-const OVERVIEWS_MAX: usize = 2;
+/// Overviews that are counted for accounts at a time, and for operators, whom no account keeps from looking: each takes a connection to the
+/// database, which payments need, too.
+const OVERVIEWS_MAX: (usize, usize) = (2, 1);
 
 /// The overviews that are being counted, by who looks.
-pub type Running = Places<AccountId>;
+pub struct Running {
+    accounts: Arc<Places<AccountId>>,
+    operators: Arc<Places<AccountId>>,
+}
 
 /// Nobody looks yet.
 pub fn running() -> Arc<Running> {
-    Places::new(OVERVIEWS_OF_ACCOUNT_MAX, OVERVIEWS_MAX)
+    let (accounts, operators) = OVERVIEWS_MAX;
+    let places = |all| Places::new(OVERVIEWS_OF_ACCOUNT_MAX, all);
+    Arc::new(Running { accounts: places(accounts), operators: places(operators) })
+}
+
+impl Running {
+    fn take(&self, caller: &Caller) -> Option<Place<AccountId>> {
+        let places = if caller.is_operator() { &self.operators } else { &self.accounts };
+        places.take(caller.account()?)
+    }
 }
 
 async fn show(service: Data<Service>, request: HttpRequest, query: Asked<OfAccount>) -> HttpResponse {
@@ -95,33 +111,80 @@ async fn show(service: Data<Service>, request: HttpRequest, query: Asked<OfAccou
 }
 
 async fn make(scene: Scene, running: Arc<Running>) -> Result<OverviewPage, Problem> {
-    let viewer = scene.viewer.caller.account().ok_or(Problem::Unauthorized)?;
-    let no_room = || Problem::Refused(Code::TooManyOverviews, "an overview is being counted; try again in a moment".to_owned());
-    let place = running.take(viewer).ok_or_else(no_room)?;
     let desk = scene.desk("overview").await?;
     let now = scene.flows.clock.now();
-    let from = first_day(now);
     let books = scene.viewer.books()?;
-    let mut summaries = scene.flows.ledger.summaries().await?;
-    let payments = match books {
-        Some(account) => summaries.payments_by_day(account, from).await?,
-        None => summaries.all_payments_by_day(from).await?,
+    let wanted = CountsWanted { books, merchant: scene.viewer.merchant().ok(), from: first_day(now) };
+    let counts = match running.take(&scene.viewer.caller) {
+        Some(place) => counted(&scene.flows.ledger, wanted, place).await,
+        None => None,
     };
-    let trade = match scene.viewer.merchant() {
-        Ok(merchant) => Some(Trade::of(&scene, &desk, &mut summaries, (merchant, from)).await?),
-        Err(_) => None,
-    };
-    drop((summaries, place));
     let networks = if books.is_none() { standings(&scene.flows).await? } else { Vec::new() };
+    let (payments, trade) = counts.map(|counts| (counts.payments, counts.trade)).unzip();
     Ok(OverviewPage {
-        payments: Bars::of(&payments, now.date_naive(), DAYS),
+        payments: payments.map(|payments| Bars::of(&payments, now.date_naive(), DAYS)),
         days: DAYS,
         counted_max: COUNTED_MAX,
-        trade,
+        trade: trade.flatten().map(|trade| Trade::of(&scene, &desk, trade)),
         networks: networks.iter().map(|standing| (words::network(&standing.network), in_a_word(standing))).collect(),
         desk,
         frame: scene.frame,
     })
+}
+
+/// What is to be counted.
+#[derive(Debug, Clone, Copy)]
+struct CountsWanted {
+    /// Whose payments; everybody's if absent.
+    books: Option<AccountId>,
+    /// Whose trade.
+    merchant: Option<AccountId>,
+    /// From when on.
+    from: DateTime<Utc>,
+}
+
+/// What was counted.
+struct Counts {
+    payments: Counted<Vec<Day>>,
+    trade: Option<TradeCounts>,
+}
+
+struct TradeCounts {
+    received: Counted<Vec<Received>>,
+    invoices: Counted<Vec<(Status, u64)>>,
+    unmatched: u64,
+}
+
+/// Counts in a task of its own, which keeps its place until its connection is free again, also when whoever looks has left. `None` if it
+/// could not be done.
+#[expect(clippy::disallowed_methods, reason = "each of its statements ends by itself, and whoever waits for it hears how")]
+async fn counted(ledger: &Ledger, wanted: CountsWanted, place: Place<AccountId>) -> Option<Counts> {
+    let ledger = ledger.clone();
+    let counting = tokio::spawn(async move {
+        let _place = place;
+        count(&ledger, wanted).await
+    });
+    // Its panic stands in the log.
+    let counted = counting.await.ok()?;
+    counted.inspect_err(|error| tracing::warn!(error = %ErrorChain(error), "an overview could not be counted")).ok()
+}
+
+async fn count(ledger: &Ledger, CountsWanted { books, merchant, from }: CountsWanted) -> Result<Counts, LedgerError> {
+    let mut summaries = ledger.summaries().await?;
+    let payments = match books {
+        Some(account) => summaries.payments_by_day(account, from).await?,
+        None => summaries.all_payments_by_day(from).await?,
+    };
+    let trade = match merchant {
+        Some(merchant) => Some(TradeCounts {
+            received: summaries.received_since(merchant, from).await?,
+            invoices: summaries.invoices_by_status(merchant, from).await?,
+            unmatched: summaries.count_unmatched(merchant, UNMATCHED_MAX).await?,
+        }),
+        None => None,
+    };
+    summaries.end().await?;
+    Ok(Counts { payments, trade })
 }
 
 /// When the first of the days began that are shown.
@@ -131,29 +194,20 @@ fn first_day(now: DateTime<Utc>) -> DateTime<Utc> {
 }
 
 impl Trade {
-    async fn of(
-        scene: &Scene,
-        desk: &Desk,
-        summaries: &mut Summaries,
-        (merchant, from): (AccountId, DateTime<Utc>),
-    ) -> Result<Self, Problem> {
+    fn of(scene: &Scene, desk: &Desk, TradeCounts { received, invoices, unmatched }: TradeCounts) -> Self {
         let tokens = scene.tokens();
-        let received = summaries.received_since(merchant, from).await?;
         let sums = received.of.into_iter().map(|received| {
             let money = tokens.money(&received.network, &received.asset, &received.amount.to_string());
             (money, words::network_of(&received.network), received.transfers)
         });
-        let invoices = summaries.invoices_by_status(merchant, from).await?;
-        let unmatched = at_most(summaries.count_unmatched(merchant, UNMATCHED_MAX).await?, UNMATCHED_MAX);
-        let place = desk.narrowed("/transfers", &[("state", "unmatched")]);
-        Ok(Self {
+        Self {
             received: sums.collect(),
             received_is_cut: received.is_cut,
             invoices: lines(&invoices.of),
             invoices_are_cut: invoices.is_cut,
             length: LENGTH,
-            unmatched: (unmatched, place),
-        })
+            unmatched: (at_most(unmatched, UNMATCHED_MAX), desk.narrowed("/transfers", &[("state", "unmatched")])),
+        }
     }
 }
 

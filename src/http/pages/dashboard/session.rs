@@ -12,6 +12,7 @@ use crate::api::Service;
 use crate::api::status::Status;
 use crate::config::Pages;
 use crate::domain::account::{ApiKey, Caller};
+use crate::flow::Flows;
 use crate::flow::session::{LASTS, SessionError, Token};
 use crate::http::body;
 use crate::http::endpoint::{Errors, Operation, PathItem, at};
@@ -124,13 +125,22 @@ async fn enter(service: Data<Service>, request: HttpRequest, payload: Payload) -
     }
 }
 
+/// Opens a session, and ends those that the browser showed: it forgets them, and so nobody could end them later.
 async fn try_enter(service: &Service, request: &HttpRequest, payload: Payload) -> Result<Token, Problem> {
     served(service, Pages::Everything)?;
     own_form(service, request.headers())?;
     let bytes = body::read_form(service, request, payload).await?;
     let key = key_in(&bytes).ok_or(Problem::Unauthorized)?;
     let flows = service.flows();
-    match service.run(async move { flows.open_session(&key).await }).await? {
+    let replaced = kept_by(request.headers(), &flows.public_url);
+    let opening = service.run(async move {
+        let opened = flows.open_session(&key).await?;
+        if opened.is_some() {
+            end_all(&flows, &replaced).await?;
+        }
+        Ok(opened)
+    });
+    match opening.await? {
         Ok(opened) => opened.ok_or(Problem::Unauthorized),
         Err(SessionError::Ledger(error)) => Err(error.into()),
         Err(SessionError::Limited(limited)) => Err(limited.into()),
@@ -148,24 +158,35 @@ fn key_in(form: &[u8]) -> Option<ApiKey> {
 }
 
 async fn leave(service: Data<Service>, request: HttpRequest) -> HttpResponse {
-    match try_leave(&service, request.headers()).await {
+    let may_leave = served(&service, Pages::Everything).and_then(|()| own_form(&service, request.headers()));
+    if let Err(problem) = may_leave {
+        return refuse(&service, &request, &problem);
+    }
+    match end_kept(&service, request.headers()).await {
         Ok(()) => sent_on(&service, "", 0),
-        Err(problem) => refuse(&service, &request, &problem),
+        // Whoever sits at this browser next has no session in any case. Copies of it end with their hour.
+        Err(problem) => {
+            let mut refusal = refuse(&service, &request, &problem);
+            if let Ok(nothing) = HeaderValue::try_from(cookie(&service.flows().public_url, "", 0)) {
+                refusal.headers_mut().insert(SET_COOKIE, nothing);
+            }
+            refusal
+        }
     }
 }
 
-async fn try_leave(service: &Service, headers: &HeaderMap) -> Result<(), Problem> {
-    served(service, Pages::Everything)?;
-    own_form(service, headers)?;
+/// Ends the sessions that a browser shows.
+async fn end_kept(service: &Service, headers: &HeaderMap) -> Result<(), Problem> {
     let flows = service.flows();
     let kept = kept_by(headers, &flows.public_url);
-    let ended = service.run(async move {
-        for token in kept.iter().take(SESSIONS_MAX) {
-            flows.end_session(token).await?;
-        }
-        Ok::<_, LedgerError>(())
-    });
-    Ok(ended.await??)
+    Ok(service.run(async move { end_all(&flows, &kept).await }).await??)
+}
+
+async fn end_all(flows: &Flows, kept: &[Token]) -> Result<(), LedgerError> {
+    for token in kept.iter().take(SESSIONS_MAX) {
+        flows.end_session(token).await?;
+    }
+    Ok(())
 }
 
 fn refuse(service: &Service, request: &HttpRequest, problem: &Problem) -> HttpResponse {

@@ -35,6 +35,8 @@ struct ListPage {
 
 /// A transfer in a list.
 pub struct Row {
+    pub id: String,
+    pub short: String,
     pub network: String,
     pub money: Money,
     pub from: String,
@@ -53,6 +55,8 @@ impl Row {
         let invoice = transfer.invoice.as_ref().map(|id| (abridged(id), desk.link(&format!("/invoices/{id}"))));
         let payment = transfer.payment.as_ref().map(|id| (abridged(id), desk.link(&format!("/payments/{id}"))));
         Self {
+            id: transfer.id.clone(),
+            short: abridged(&transfer.id),
             network: network_of(&transfer.network),
             money: tokens.money(&transfer.network, &transfer.asset, &transfer.amount),
             from: transfer.from.clone(),
