@@ -4,12 +4,14 @@
 //! thing, or nothing to change; 4 database or nodes are out of reach now, and the same command may work later.
 
 use std::collections::BTreeSet;
+use std::fmt;
 use std::path::PathBuf;
 use std::process::ExitCode;
 use std::sync::Arc;
 
 use chrono::{DateTime, Utc};
 use clap::{Args, Parser, Subcommand};
+use serde::Serialize;
 
 use crate::app::reload::Origin;
 use crate::app::{self, AppError, OpenLedger, Role};
@@ -88,6 +90,8 @@ enum Command {
     Restored {
         #[command(flatten)]
         config: ConfigFile,
+        #[command(flatten)]
+        output: Output,
     },
     /// Runs accounts.
     #[command(subcommand)]
@@ -286,14 +290,28 @@ impl Cli {
     }
 }
 
+/// What was done about an older copy of the ledger.
+#[derive(Debug, Serialize)]
+#[serde(rename_all = "camelCase")]
+struct RestoredView {
+    /// From when to when what the networks show counts as told.
+    counts_as_told: &'static str,
+}
+
+impl fmt::Display for RestoredView {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(formatter, "what the networks show {} counts as told", self.counts_as_told)
+    }
+}
+
 impl Command {
     async fn run(self) -> Result<ExitCode, CommandError> {
         match self {
             Self::Serve { config, roles: said } => serve(&config, roles(said)).await?,
             Self::Check { config, output, roles: said } => return check(&config, output, &roles(said)).await,
-            Self::Restored { config } => {
+            Self::Restored { config, output } => {
                 with_ledger(&config, async |ledger| Ok(ledger.distrust(SystemClock.now()).await?)).await?;
-                println!("what the networks show up to the next start counts as told");
+                output.tell(&RestoredView { counts_as_told: "up to the next start" });
             }
             Self::Migrate { config } => app::migrate(&config.load(SigningKeys::Unwanted)?).await?,
             Self::Account(AccountCommand::Create { config, name, scope }) => {

@@ -112,7 +112,9 @@ impl Metrics {
                     drop(gauges.remove_label_values(&[names.network]));
                 }
                 for state in Unended::ALL {
-                    drop(self.series.payments_oldest.remove_label_values(&[names.network, state.as_str()]));
+                    for gauges in [&self.series.payments, &self.series.payments_oldest] {
+                        drop(gauges.remove_label_values(&[names.network, state.as_str()]));
+                    }
                 }
             }
             for signer in names.signers.iter().filter(|signer| !is_configured(network, Some(signer))) {
@@ -318,14 +320,16 @@ impl Metrics {
         InFlight::new(self.series.payments_waiting.with_label_values::<&str>(&[]))
     }
 
-    /// How old the oldest payment is in each state that is not its last one, where there are any.
-    pub fn payments_oldest(&self, ages: &[(Network, Unended, Duration)]) {
+    /// How many payments there are in each state that is not their last one, and how old the oldest is.
+    pub fn payments_unended(&self, found: &[(Network, Unended, u64, Duration)]) {
         let known = self.known.read().unwrap_or_else(PoisonError::into_inner);
         for (network, names) in known.iter() {
             for state in Unended::ALL {
-                let age = ages.iter().find(|(of, in_state, _)| (of, *in_state) == (network, state)).map(|(.., age)| *age);
-                let series = self.series.payments_oldest.with_label_values(&[names.network, state.as_str()]);
-                series.set(age.unwrap_or_default().as_secs_f64());
+                let found = found.iter().find(|(of, in_state, ..)| (of, *in_state) == (network, state));
+                let (payments, age) = found.map(|(_, _, payments, age)| (*payments, *age)).unwrap_or_default();
+                let labels = [names.network, state.as_str()];
+                self.series.payments.with_label_values(&labels).set(rough(payments.into()));
+                self.series.payments_oldest.with_label_values(&labels).set(age.as_secs_f64());
             }
         }
     }
@@ -460,6 +464,7 @@ impl Metrics {
             gauges.with_label_values(&[network]);
         }
         for state in Unended::ALL {
+            series.payments.with_label_values(&[network, state.as_str()]);
             series.payments_oldest.with_label_values(&[network, state.as_str()]);
         }
         for counters in [&series.blocks_ingested, &series.reorgs, &series.payments_finalized, &series.payments_reversed] {

@@ -31,6 +31,14 @@ pub enum Budget {
     PayTo,
 }
 
+impl Budget {
+    /// The subject under which the ledger counts what an account costs.
+    #[must_use]
+    pub fn subject_of(account: AccountId) -> String {
+        format!("account:{account}")
+    }
+}
+
 /// What each budget allows in an hour, in wei. One without a figure bounds nothing.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Limits {
@@ -66,7 +74,7 @@ impl Beneficiaries {
     #[must_use]
     pub fn subjects(&self) -> [(Budget, String); 3] {
         let third = match self.provider {
-            Some(account) => (Budget::Account, format!("account:{account}")),
+            Some(account) => (Budget::Account, Budget::subject_of(account)),
             None => (Budget::PayTo, format!("pay_to:{}", self.pay_to)),
         };
         [(Budget::Network, "network".to_owned()), (Budget::Payer, format!("payer:{}", self.payer)), third]

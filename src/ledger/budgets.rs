@@ -6,6 +6,8 @@ use chrono::{DateTime, DurationRound, TimeDelta, Utc};
 use sqlx::PgConnection;
 
 use super::{Column, Ledger, LedgerError, from_decimal, wei_to_decimal};
+use crate::domain::budget::Budget;
+use crate::domain::ids::AccountId;
 use crate::domain::network::Network;
 
 /// The hour in which a cost falls.
@@ -81,6 +83,37 @@ impl Ledger {
             .into_iter()
             .map(|row| Ok((row.subject, from_decimal(&row.spent_wei).column("budgets", "spent_wei")?)))
             .collect()
+    }
+
+    /// What was spent on each of these accounts in the present hour and the 23 before it, by network. One on which nothing was spent is missing.
+    ///
+    /// # Errors
+    /// The database could not be reached.
+    pub async fn spent_on_accounts(
+        &self,
+        networks: &[String],
+        accounts: &[AccountId],
+        now: DateTime<Utc>,
+    ) -> Result<Vec<(AccountId, String, u128)>, LedgerError> {
+        let subjects: Vec<_> = accounts.iter().map(|account| Budget::subject_of(*account)).collect();
+        // Named one by one, as below.
+        let hours: Vec<_> = (0..24).map(|ago| hour(now) - TimeDelta::hours(ago)).collect();
+        let rows = sqlx::query!(
+            r#"
+            SELECT subject, network, sum(spent_wei) AS "spent!" FROM budgets
+            WHERE network = ANY ($1) AND hour = ANY ($2) AND subject = ANY ($3) GROUP BY 1, 2 ORDER BY 1, 2
+            "#,
+            networks,
+            &hours,
+            &subjects,
+        );
+        let mut spent = Vec::new();
+        for row in rows.fetch_all(self.pool()).await? {
+            let account = accounts.iter().find(|account| Budget::subject_of(**account) == row.subject);
+            let account = *account.ok_or(LedgerError::Inconsistent { table: "budgets", column: "subject" })?;
+            spent.push((account, row.network, from_decimal(&row.spent).column("budgets", "spent_wei")?));
+        }
+        Ok(spent)
     }
 
     /// What a network cost in the present or the last hour, whichever was dearer.

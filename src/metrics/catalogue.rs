@@ -176,6 +176,7 @@ catalogue! {
     payments_reversed: IntCounterVec, "payments_reversed_total", ["network"], "Payments whose success was handed out before their block was replaced.";
     payments_failed: IntCounterVec, "payments_failed_total", ["network", "reason"], "Payments given up, by reason.";
     payments_waiting: GaugeVec, "payments_waiting", [], "Settle requests that wait for a block.";
+    payments: GaugeVec, "payments", ["network", "state"], "Payments in a state that is not their last one.";
     payments_oldest: GaugeVec, "payments_oldest_seconds", ["network", "state"], "Age of the oldest payment in a state that is not its last one; 0 if there is none.";
 
     receipts_signed: IntCounterVec, "receipts_signed_total", [], "Revisions of receipts that the worker has signed.";

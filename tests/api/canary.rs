@@ -188,6 +188,9 @@ async fn no_secret_leaves_the_service_whatever_happens() {
     let broken = broken_configurations(&mut said, &facilitator, &operator, &key_of(&cluster)).await;
     assert!(broken > 10, "{broken} problems were told");
     said.note("metrics", metrics(&facilitator).await);
+    for delivery in receiver.received() {
+        said.note("a webhook", delivery.told().to_string());
+    }
     facilitator.terminate().await;
     said.note("the log", facilitator.log());
 
@@ -296,7 +299,16 @@ async fn settle(said: &mut Said, facilitator: &Facilitator, (chain, cluster): Wo
 
 /// What operators are told by commands, on a terminal.
 async fn operators_look(said: &mut Said, facilitator: &Facilitator) {
-    for command in [&["check"][..], &["lane", "list"], &["network", "list"]] {
+    let commands: [&[&str]; 7] = [
+        &["check"],
+        &["lane", "list"],
+        &["network", "list"],
+        &["reconcile"],
+        &["payment", "show", "pay_00000000000000000000000000000000"],
+        &["lane", "show", "solana:nothing", "nobody"],
+        &["api-key", "revoke", "key_00000000000000000000000000000000"],
+    ];
+    for command in commands {
         let output = cli::run(facilitator, command).await;
         said.note(&command.join(" "), String::from_utf8_lossy(&[output.stdout, output.stderr].concat()));
     }
@@ -324,6 +336,12 @@ async fn everything_is_asked(said: &mut Said, facilitator: &Facilitator, worlds:
         "/.well-known/jwks.json",
         "/.well-known/did.json",
         "/openapi.json",
+        "/v1/export/payments.csv",
+        "/dashboard",
+        "/dashboard/payments",
+        "/dashboard/webhooks",
+        "/dashboard/networks",
+        "/dashboard/accounts",
         "/i/inv_of_nobody",
         "/nothing",
     ];
