@@ -41,4 +41,4 @@ say '--- docs/API.md'
 node tests/contract/run.mjs
 
 say '--- docs/OPERATIONS.md'
-node tests/install/run.mjs
+scripts/test-install.sh

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import yaml
 
-from support import ALERTS, CHART, DASHBOARDS, KUBERNETES, SCHEMAS, VALUES, alerts, objects, of_kind, pods, read_with_their_types, rendered, run, template
+from support import ALERTS, CHART, DASHBOARDS, KUBERNETES, ROOT, SCHEMAS, VALUES, alerts, objects, of_kind, pods, read_with_their_types, rendered, run, template
 
 # Kinds that come with the Prometheus operator; its own types judge them.
 OF_OPERATOR = ("ServiceMonitor", "PrometheusRule")
@@ -168,6 +168,16 @@ class Rendering(unittest.TestCase):
         self.assertEqual([port["port"] for port in callers["ports"]], [4020, 4021])
         result = template("--values", VALUES["smallest"], "--set", "grpc.enabled=true", "--set", "grpc.port=80")
         self.assertIn("service.port is the port of HTTP", result.stderr)
+
+    def test_the_runbook_names_deployments_in_the_role_lane(self):
+        """The one that `q check` runs in must have the keys of signers, and which that is differs between the files of values."""
+        named = set(re.findall(r"\bquittance-(all|[a-z]+)\b(?= with|  *#)", (ROOT / "docs/RUNBOOK.md").read_text()))
+        for name in ("smallest", "ha"):
+            lanes = {deployment["metadata"]["labels"]["app.kubernetes.io/component"] for deployment in of_kind(name, "Deployment")
+                     if re.search("--roles=.*lane", " ".join(deployment["spec"]["template"]["spec"]["containers"][0]["args"]))}
+            self.assertLessEqual(lanes, named)
+            named -= lanes
+        self.assertEqual(named, set())
 
     def test_a_changed_configuration_restarts_the_replicas(self):
         before, after = (template("--values", VALUES["smallest"], "--set", f"config={config}").stdout for config in ("[[networks]]", "[[networks]] # another"))
