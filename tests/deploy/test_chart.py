@@ -169,20 +169,29 @@ class Rendering(unittest.TestCase):
         result = template("--values", VALUES["smallest"], "--set", "grpc.enabled=true", "--set", "grpc.port=80")
         self.assertIn("service.port is the port of HTTP", result.stderr)
 
-    def test_the_runbook_names_deployments_in_the_role_lane(self):
-        """The one that `q check` runs in must have the keys of signers, and which that is differs between the files of values."""
-        named = set(re.findall(r"\bquittance-(all|[a-z]+)\b(?= with|  *#)", (ROOT / "docs/RUNBOOK.md").read_text()))
-        for name in ("smallest", "ha"):
-            lanes = {deployment["metadata"]["labels"]["app.kubernetes.io/component"] for deployment in of_kind(name, "Deployment")
-                     if re.search("--roles=.*lane", " ".join(deployment["spec"]["template"]["spec"]["containers"][0]["args"]))}
-            self.assertLessEqual(lanes, named)
-            named -= lanes
-        self.assertEqual(named, set())
+    def test_the_runbook_names_the_deployments(self):
+        """`q check` wants the keys of signers, so it runs where lanes do, and watchers read a configuration before lanes, and those before the API."""
+        said = re.findall(r"^(?:# )?lanes=quittance-(\w+) parts='([\w ]+)' ", (ROOT / "docs/RUNBOOK.md").read_text(), re.MULTILINE)
+        for name, (lanes, parts) in zip(("smallest", "ha"), said, strict=True):
+            roles = {deployment["metadata"]["labels"]["app.kubernetes.io/component"]: deployment["spec"]["template"]["spec"]["containers"][0]["args"][-1]
+                     for deployment in of_kind(name, "Deployment")}
+            self.assertIn("lane", roles[lanes])
+            self.assertEqual(set(parts.split()), set(roles))
+            self.assertIn("watcher", roles[parts.split()[0]])
+            self.assertIn("api", roles[parts.split()[-1]])
 
     def test_a_changed_configuration_restarts_the_replicas(self):
         before, after = (template("--values", VALUES["smallest"], "--set", f"config={config}").stdout for config in ("[[networks]]", "[[networks]] # another"))
         checksum = re.compile(r"checksum/config: (\w+)")
         self.assertNotEqual(checksum.search(before)[1], checksum.search(after)[1])
+
+    def test_and_does_not_where_it_is_to_be_read_by_those_that_run(self):
+        options = ("--values", VALUES["ha"], "--set", "restartOnConfigChange=false", "--set-string", "config=[[networks]]")
+        before, after = (template(*options, "--set-string", f"config=[[networks]]{more}").stdout for more in ("", " # another"))
+        self.assertNotEqual(before, after)
+        pods = [[found for found in yaml.safe_load_all(text) if found and found["kind"] == "Deployment"] for text in (before, after)]
+        self.assertEqual(*pods)
+        self.assertEqual(len(pods[0]), 2)
 
     def test_nothing_that_is_highly_available_runs_once(self):
         replicas = {deployment["metadata"]["name"]: deployment["spec"].get("replicas") for deployment in of_kind("ha", "Deployment")}
@@ -231,6 +240,7 @@ REFUSED = [
     ("drainSeconds=0", "drainSeconds"),
     ("shutdownWithinSeconds=601", "shutdownWithinSeconds"),
     ("service.port=0", "service"),
+    ("restartOnConfigChange=maybe", "restartOnConfigChange"),
     ("grpc.port=0", "grpc"),
     ("grpc.on=true", "grpc"),
     ("networkPolicy.outsidePorts={}", "outsidePorts"),
