@@ -143,13 +143,15 @@ class Binary(unittest.TestCase):
                     self.assertLessEqual({"database", "receipts"}, {finding["subject"] for finding in findings if finding["ok"]})
 
     def started(self, args, environment):
-        """The process, and where it listens for operators."""
+        """The process, and by name where it listens: Facilitator, gRPC and Operations."""
         process = subprocess.Popen([QUITTANCE, *map(self.here, args)], env=environment, text=True, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE)
-        lines = []
+        lines, listeners = [], {}
         for line in process.stderr:
             lines.append(line)
-            if "Operations listening" in line:
-                return process, json.loads(line)["listen"]
+            if name := re.search('"message":"(\\w+) listening"', line):
+                listeners[name[1]] = json.loads(line)["listen"]
+            if "Operations" in listeners:
+                return process, listeners
         process.communicate(timeout=60)
         self.fail("".join(lines))
 
@@ -159,8 +161,11 @@ class Binary(unittest.TestCase):
         environment |= {"QUITTANCE_SERVER__LISTEN": "127.0.0.1:0", "QUITTANCE_SERVER__OPERATIONS_LISTEN": "127.0.0.1:0"}
         if environment["QUITTANCE_SERVER__GRPC_LISTEN"] != "none":
             environment["QUITTANCE_SERVER__GRPC_LISTEN"] = "127.0.0.1:0"
-        process, address = self.started(container["args"], environment)
+        process, listeners = self.started(container["args"], environment)
         try:
+            wanted = {"Operations"} | {{"api": "Facilitator", "grpc": "gRPC"}.get(port["name"], "Operations") for port in container["ports"]}
+            self.assertEqual(set(listeners), wanted, "who is let in by a port finds somebody there")
+            address = listeners["Operations"]
             answers = {probe: status(f"http://{address}{container[probe]['httpGet']['path']}") for probe in container if probe.endswith("Probe")}
             self.assertEqual(answers, {"startupProbe": 200, "livenessProbe": 200, "readinessProbe": 503})
         finally:
@@ -186,8 +191,10 @@ class Binary(unittest.TestCase):
                 environment = {name: self.here(value) for name, value in service["environment"].items()}
                 environment |= {name: "127.0.0.1:0" for name in environment if name.endswith("LISTEN")}
                 (secrets / "quittance.toml").write_text(self.here(COMPOSE_CONFIG.read_text()))
-                process, address = self.started(["serve", "--config", "/etc/quittance/quittance.toml"], environment)
+                process, listeners = self.started(["serve", "--config", "/etc/quittance/quittance.toml"], environment)
+                address = listeners["Operations"]
                 try:
+                    self.assertEqual(set(listeners), {"Facilitator", "gRPC", "Operations"})
                     self.assertEqual(service["healthcheck"]["test"][:3], ["CMD", "bash", "-c"])
                     healthy = service["healthcheck"]["test"][3].replace("127.0.0.1/9464", address.replace(":", "/"))
                     self.assertEqual(run("bash", "-c", healthy, timeout=10).returncode, 0)
