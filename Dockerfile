@@ -17,6 +17,6 @@ RUN apt-get update \
 COPY --from=build /quittance /usr/local/bin/quittance
 # A number, so that Kubernetes can see that it is not root. Nothing is written to disk: the ledger is an external database.
 USER 65532:65532
-EXPOSE 4020 9464
+EXPOSE 4020 4021 9464
 ENTRYPOINT ["quittance"]
 CMD ["serve", "--config", "/etc/quittance/quittance.toml"]

@@ -1,7 +1,7 @@
 # Everything a person or a machine runs here. Each target is a script in scripts/, which can be run alone.
 
 .DEFAULT_GOAL := help
-.PHONY: help demo try test test-clients test-actix test-contract test-pages differential check check-deploy openapi sqlx sqlx-check night evidence fuzz bench
+.PHONY: help demo try test test-clients test-actix test-contract test-pages test-install differential check check-deploy openapi sqlx sqlx-check night evidence fuzz bench
 
 help: ## Lists the targets.
 	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | while IFS="$$(printf '\t')" read -r name what; do printf '%-12s %s\n' "$$name" "$$what"; done
@@ -29,6 +29,9 @@ test-contract: ## Runs docs/API.md, and strangers' requests, against the service
 
 test-pages: ## Looks at the pages in a browser, on local chains with real transfers.
 	scripts/test-pages.sh
+
+test-install: ## Types what docs/OPERATIONS.md tells somebody who has nothing, up to a paid invoice and restored backups.
+	scripts/test-install.sh
 
 check: ## Looks at format, lints, documentation, supply chain, deployment, the gRPC contract and queries.
 	scripts/check.sh

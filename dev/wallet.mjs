@@ -5,6 +5,7 @@
 //   node dev/wallet.mjs authorize REQUIREMENTS [OFFER]  what a resource server sends to /verify and /settle (x402 version 2, EIP-3009);
 //                                                       OFFER has `resource` and `extensions` as its 402 has them
 //   node dev/wallet.mjs send TOKEN TO UNITS             sends tokens over the local chain at RPC, and prints the transaction
+//   node dev/wallet.mjs pay LINK                        does what a payment link asks for (EIP-681), over the same
 
 import { randomBytes } from 'node:crypto';
 import { fileURLToPath } from 'node:url';
@@ -38,6 +39,14 @@ export async function authorize(account, requirements, offer = {}) {
   return { x402Version: 2, paymentPayload, paymentRequirements: requirements };
 }
 
+/** What a payment link asks for: token, recipient and units. */
+export function asked(link) {
+  const { token, query } = /^ethereum:(?<token>0x[0-9a-fA-F]{40})@\d+\/transfer\?(?<query>.+)$/.exec(link)?.groups ?? {};
+  const said = new URLSearchParams(query);
+  if (!said.has('address') || !said.has('uint256')) throw new Error(`"${link}" is no link for the transfer of a token.`);
+  return [token, said.get('address'), said.get('uint256')];
+}
+
 /** Sends tokens, with gas that the local chain gives away. */
 async function send(account, [address, to, units]) {
   const url = process.env.RPC;
@@ -55,8 +64,9 @@ async function main() {
     sign: () => account.signMessage({ message: words[0] }),
     authorize: async () => JSON.stringify(await authorize(account, ...words.map((word) => JSON.parse(word)))),
     send: () => send(account, words),
+    pay: () => send(account, asked(words[0])),
   };
-  if (!verbs[verb]) throw new Error('node dev/wallet.mjs address | sign TEXT | authorize REQUIREMENTS [OFFER] | send TOKEN TO UNITS');
+  if (!verbs[verb]) throw new Error('node dev/wallet.mjs address | sign TEXT | authorize REQUIREMENTS [OFFER] | send TOKEN TO UNITS | pay LINK');
   console.log(await verbs[verb]());
 }
 

@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
 # Every test: the libraries and the service from the outside, the contracts, shops behind quittance-actix, one of other people's clients in
-# each language, the pages in a browser, the chart, alerts and dashboards with a running service, the demo from start to end, and the calls of docs/API.md.
+# each language, the pages in a browser, the chart, alerts and dashboards with a running service, the demo from start to end,
+# the calls of docs/API.md, and what docs/OPERATIONS.md tells somebody who has nothing.
 source "$(dirname "${BASH_SOURCE[0]}")/env.sh"
 
 scripts/setup.sh
@@ -38,3 +39,6 @@ node dev/demo.mjs --once --sei --solana
 
 say '--- docs/API.md'
 node tests/contract/run.mjs
+
+say '--- docs/OPERATIONS.md'
+scripts/test-install.sh

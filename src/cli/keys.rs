@@ -20,7 +20,7 @@ pub(super) enum KeysCommand {
         #[arg(long, value_name = "FILE")]
         out: Option<PathBuf>,
     },
-    /// Adds new keys to a keyring, which take over after a while. Restart all replicas before that.
+    /// Adds new keys to a keyring, which take over after a while. Have all replicas read it before that (SIGHUP).
     Rotate {
         /// The file with the keyring.
         #[arg(long, value_name = "FILE")]
@@ -61,7 +61,7 @@ impl KeysCommand {
                 let at = SystemClock.now() + TimeDelta::seconds(after.into());
                 keyring.rotate(at)?;
                 receipt_keys::replace(&file, &keyring.to_text())?;
-                println!("new keys sign from {} on; restart all replicas before that", time(at));
+                println!("new keys sign from {} on; have all replicas read the configuration again before that", time(at));
             }
             Self::List { file } => {
                 for key in receipt_keys::read(&file)?.public().keys() {

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import yaml
 
-from support import ALERTS, CHART, DASHBOARDS, KUBERNETES, SCHEMAS, VALUES, alerts, objects, of_kind, pods, read_with_their_types, rendered, run, template
+from support import ALERTS, CHART, DASHBOARDS, KUBERNETES, ROOT, SCHEMAS, VALUES, alerts, objects, of_kind, pods, read_with_their_types, rendered, run, template
 
 # Kinds that come with the Prometheus operator; its own types judge them.
 OF_OPERATOR = ("ServiceMonitor", "PrometheusRule")
@@ -39,7 +39,7 @@ class OfEach:
         for _, pod in pods(self.values):
             for container in pod["spec"]["containers"]:
                 for variable in container.get("env", []):
-                    self.assertRegex(variable["name"], "__(LISTEN|OPERATIONS_LISTEN|PUBLIC_URL|SHUTDOWN_WITHIN_SECONDS|[A-Z]+_FILE)$")
+                    self.assertRegex(variable["name"], "__(LISTEN|OPERATIONS_LISTEN|GRPC_LISTEN|PUBLIC_URL|SHUTDOWN_WITHIN_SECONDS|[A-Z]+_FILE)$")
 
     def test_pods_can_do_nothing_that_they_need_not(self):
         for owner, pod in pods(self.values):
@@ -98,7 +98,7 @@ class OfEach:
 
     def test_a_secret_with_roles_is_only_where_they_are(self):
         secret_files = yaml.safe_load(VALUES[self.values].read_text())["secretFiles"]
-        specs = {found["metadata"]["name"]: found["spec"]["template"]["spec"] for kind in ("Deployment", "Job") for found in of_kind(self.values, kind)}
+        specs = {owner["metadata"]["name"]: pod["spec"] for owner, pod in pods(self.values) if "volumes" in pod["spec"]}
         for name, spec in specs.items():
             roles = {role for argument in spec["containers"][0]["args"] if argument.startswith("--roles=")
                      for role in argument.removeprefix("--roles=").split(",")}
@@ -106,6 +106,16 @@ class OfEach:
             mounted = {item["path"] for source in volume["projected"]["sources"] for item in source["secret"]["items"]}
             wanted = {file for file, source in secret_files.items() if not source.get("roles") or roles & set(source["roles"])}
             self.assertEqual(mounted, wanted | {"database-url"}, name)
+
+    def test_each_deployment_is_checked_with_what_it_has(self):
+        checks = {found["metadata"]["name"]: found["spec"] for found in of_kind(self.values, "Pod")}
+        for deployment in of_kind(self.values, "Deployment"):
+            name, spec = deployment["metadata"]["name"], deployment["spec"]["template"]["spec"]
+            fullname = name.removesuffix("-" + deployment["metadata"]["labels"]["app.kubernetes.io/component"])
+            check = checks[name.replace(fullname, f"{fullname}-test-check", 1)]
+            self.assertEqual(check["containers"][0]["args"], ["check", *spec["containers"][0]["args"][1:]])
+            self.assertEqual(check["containers"][0]["env"], spec["containers"][0]["env"])
+            self.assertEqual(check["volumes"], spec["volumes"])
 
     def test_the_database_is_migrated_before_anything_else_changes(self):
         hooks = [found for found in objects(self.values) if "pre-upgrade" in found["metadata"].get("annotations", {}).get("helm.sh/hook", "")]
@@ -142,10 +152,46 @@ class Rendering(unittest.TestCase):
         self.assertEqual({found["kind"] for found in objects("smallest")}, ALWAYS)
         self.assertEqual({found["kind"] for found in objects("everything")}, ALWAYS | OPTIONAL)
 
+    def test_grpc_is_reached_where_it_is_wanted_and_off_elsewhere(self):
+        for name, wanted in (("everything", True), ("smallest", False), ("ha", False)):
+            ports = {port["name"]: port for service in of_kind(name, "Service") for port in service["spec"]["ports"]}
+            self.assertEqual("grpc" in ports, wanted, name)
+            for deployment in of_kind(name, "Deployment"):
+                container = deployment["spec"]["template"]["spec"]["containers"][0]
+                listen = next(variable["value"] for variable in container["env"] if variable["name"] == "QUITTANCE_SERVER__GRPC_LISTEN")
+                inside = {port["name"]: port["containerPort"] for port in container["ports"]}
+                api = "quittance/api" in deployment["spec"]["template"]["metadata"]["labels"]
+                self.assertEqual((listen, inside.get("grpc")), ("0.0.0.0:4021", 4021 if api else None) if wanted else ("none", None))
+        ports = {port["name"]: port for service in of_kind("everything", "Service") for port in service["spec"]["ports"]}
+        self.assertEqual((ports["grpc"]["targetPort"], ports["grpc"]["appProtocol"]), ("grpc", "kubernetes.io/h2c"))
+        callers = of_kind("everything", "NetworkPolicy")[0]["spec"]["ingress"][0]
+        self.assertEqual([port["port"] for port in callers["ports"]], [4020, 4021])
+        result = template("--values", VALUES["smallest"], "--set", "grpc.enabled=true", "--set", "grpc.port=80")
+        self.assertIn("service.port is the port of HTTP", result.stderr)
+
+    def test_the_runbook_names_the_deployments(self):
+        """`q check` wants the keys of signers, so it runs where lanes do, and watchers read a configuration before lanes, and those before the API."""
+        said = re.findall(r"^(?:# )?lanes=quittance-(\w+) parts='([\w ]+)' ", (ROOT / "docs/RUNBOOK.md").read_text(), re.MULTILINE)
+        for name, (lanes, parts) in zip(("smallest", "ha"), said, strict=True):
+            roles = {deployment["metadata"]["labels"]["app.kubernetes.io/component"]: deployment["spec"]["template"]["spec"]["containers"][0]["args"][-1]
+                     for deployment in of_kind(name, "Deployment")}
+            self.assertIn("lane", roles[lanes])
+            self.assertEqual(set(parts.split()), set(roles))
+            self.assertIn("watcher", roles[parts.split()[0]])
+            self.assertIn("api", roles[parts.split()[-1]])
+
     def test_a_changed_configuration_restarts_the_replicas(self):
         before, after = (template("--values", VALUES["smallest"], "--set", f"config={config}").stdout for config in ("[[networks]]", "[[networks]] # another"))
         checksum = re.compile(r"checksum/config: (\w+)")
         self.assertNotEqual(checksum.search(before)[1], checksum.search(after)[1])
+
+    def test_and_does_not_where_it_is_to_be_read_by_those_that_run(self):
+        options = ("--values", VALUES["ha"], "--set", "restartOnConfigChange=false", "--set-string", "config=[[networks]]")
+        before, after = (template(*options, "--set-string", f"config=[[networks]]{more}").stdout for more in ("", " # another"))
+        self.assertNotEqual(before, after)
+        pods = [[found for found in yaml.safe_load_all(text) if found and found["kind"] == "Deployment"] for text in (before, after)]
+        self.assertEqual(*pods)
+        self.assertEqual(len(pods[0]), 2)
 
     def test_nothing_that_is_highly_available_runs_once(self):
         replicas = {deployment["metadata"]["name"]: deployment["spec"].get("replicas") for deployment in of_kind("ha", "Deployment")}
@@ -194,6 +240,9 @@ REFUSED = [
     ("drainSeconds=0", "drainSeconds"),
     ("shutdownWithinSeconds=601", "shutdownWithinSeconds"),
     ("service.port=0", "service"),
+    ("restartOnConfigChange=maybe", "restartOnConfigChange"),
+    ("grpc.port=0", "grpc"),
+    ("grpc.on=true", "grpc"),
     ("networkPolicy.outsidePorts={}", "outsidePorts"),
     ("prometheusRule.disabled={Typo}", "disabled"),
     ("replicas=2", "replicas"),

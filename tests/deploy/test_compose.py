@@ -14,6 +14,7 @@ from support import ROOT, run
 
 COMPOSE = yaml.safe_load((ROOT / "compose.yaml").read_text())
 SERVICES = COMPOSE["services"]
+SECRETS = "deploy/secrets/quittance"
 DOCKERFILE = (ROOT / "Dockerfile").read_text()
 
 
@@ -27,7 +28,7 @@ class Compose(unittest.TestCase):
             for volume in service.get("volumes", []):
                 source = volume.split(":")[0]
                 if source.startswith("."):
-                    self.assertTrue((ROOT / source).exists(), f"{name}: {source}")
+                    self.assertTrue((ROOT / source).exists() or source == f"./{SECRETS}", f"{name}: {source}")
                     self.assertTrue(volume.endswith(":ro"), f"{name}: {source}")
                 else:
                     self.assertIn(source, COMPOSE["volumes"])
@@ -57,32 +58,59 @@ class Compose(unittest.TestCase):
     def test_secrets_are_files_that_exist_or_are_made(self):
         used = {secret for service in SERVICES.values() for secret in service.get("secrets", [])}
         self.assertEqual(used, set(COMPOSE["secrets"]))
+        made = {Path(secret["file"]).name for secret in COMPOSE["secrets"].values()} | {path.name for path in self.made_by_script().values()}
         for service in SERVICES.values():
             for variable, value in service.get("environment", {}).items():
                 if re.search("PASSWORD|KEY|URL", variable):
-                    self.assertIn(Path(value).name, used, variable)
+                    self.assertIn(Path(value).name, made, variable)
                     self.assertTrue(variable.endswith("_FILE"), variable)
-        config = tomllib.loads((ROOT / "deploy/quittance.toml").read_text())
-        files = re.findall(r"/run/secrets/([\w-]+)", str(config))
-        self.assertLessEqual(set(files), set(SERVICES["quittance"]["secrets"]))
+
+    def test_the_service_sees_files_that_take_the_place_of_others(self):
+        """A file that is mounted by itself keeps its old text when another one is renamed to its name, which is what reloading is for."""
+        for name in ("quittance", "migration"):
+            mounted = dict(volume.split(":")[:2] for volume in SERVICES[name]["volumes"])
+            self.assertEqual(mounted, {"./deploy/config": "/etc/quittance", f"./{SECRETS}": "/run/secrets/quittance"})
+            self.assertNotIn("secrets", SERVICES[name])
+            self.assertTrue((ROOT / "deploy/config" / Path(SERVICES[name]["command"][-1]).name).exists() if "command" in SERVICES[name] else True)
+        config = (ROOT / "deploy/config/quittance.toml").read_text()
+        files = set(re.findall(r'"(/run/secrets/[^"]+)"', config)) | {value for value in SERVICES["quittance"]["environment"].values() if value.startswith("/run")}
+        self.assertEqual({str(Path(file).parent) for file in files}, {"/run/secrets/quittance"})
+        self.assertEqual({Path(file).name for file in files} - {"base-1"}, {path.name for path in self.made_by_script().values() if path.parent.name == "quittance"})
+
+    def made_by_script(self, *arguments):
+        """The files that deploy/secrets.sh makes, by their paths, with a stand-in for the binary that makes keys."""
+        directory = Path(self.enterContext(tempfile.TemporaryDirectory()))
+        (directory / "secrets.sh").write_text((ROOT / "deploy/secrets.sh").read_text())
+        maker = directory / "quittance"
+        maker.write_text('#!/bin/sh\necho "{}" >"$4"\n')
+        maker.chmod(0o755)
+        for _ in range(2):
+            result = run("bash", directory / "secrets.sh", *arguments, env={**os.environ, "QUITTANCE_BIN": str(maker)})
+            self.assertEqual(result.returncode, 0, result.stderr)
+            found = {str(path.relative_to(directory / "secrets")): path for path in (directory / "secrets").rglob("*") if path.is_file()}
+            texts = {name: path.read_text() for name, path in found.items()}
+            self.assertEqual(texts, getattr(self, "before", texts), "what is there stays as it is")
+            self.before = texts
+        del self.before
+        return found
 
     def test_the_script_makes_all_secrets_but_keys_of_signers(self):
-        with tempfile.TemporaryDirectory() as directory:
-            script = Path(directory) / "secrets.sh"
-            script.write_text((ROOT / "deploy/secrets.sh").read_text())
-            maker = Path(directory) / "quittance"
-            maker.write_text('#!/bin/sh\necho "{}" >"$4"\n')
-            maker.chmod(0o755)
-            result = run("bash", script, env={**os.environ, "QUITTANCE_BIN": str(maker)})
-            self.assertEqual(result.returncode, 0, result.stderr)
-            made = {path.name: path for path in (Path(directory) / "secrets").iterdir()}
-            wanted = {Path(secret["file"]).name for name, secret in COMPOSE["secrets"].items() if name != "base-1"}
-            self.assertEqual(set(made), wanted)
-            self.assertEqual(stat.S_IMODE((Path(directory) / "secrets").stat().st_mode), 0o700)
-            before = {name: path.read_text() for name, path in made.items()}
-            self.assertTrue(before["database-url"].startswith(f"postgres://quittance:{before['database-password']}@postgres/"))
-            run("bash", script, env={**os.environ, "QUITTANCE_BIN": str(maker)})
-            self.assertEqual({name: path.read_text() for name, path in made.items()}, before)
+        made = self.made_by_script()
+        self.assertEqual(set(made), {"database-password", "grafana-password", "quittance/database-url", "quittance/receipt-keys.json"})
+        modes = {name: stat.S_IMODE(path.stat().st_mode) for name, path in made.items()}
+        self.assertEqual(set(modes.values()), {0o444}, "containers run as other users")
+        closed, seen = made["database-password"].parent, made["quittance/database-url"].parent
+        self.assertEqual((stat.S_IMODE(closed.stat().st_mode), stat.S_IMODE(seen.stat().st_mode)), (0o700, 0o755))
+        url, password = made["quittance/database-url"].read_text(), made["database-password"].read_text()
+        self.assertTrue(url.startswith(f"postgres://quittance:{password}@postgres/"))
+
+    def test_everything_but_the_database_has_a_file_system_that_nobody_writes(self):
+        self.assertEqual({name for name, service in SERVICES.items() if not service.get("read_only")}, {"postgres"})
+
+    def test_what_the_service_listens_at_is_published(self):
+        listeners = {value.rsplit(":", 1)[1] for name, value in SERVICES["quittance"]["environment"].items() if name.endswith("LISTEN")}
+        self.assertEqual({port.rsplit(":", 1)[1] for port in SERVICES["quittance"]["ports"]}, listeners)
+        self.assertEqual(set(re.search(r"^EXPOSE (.*)$", DOCKERFILE, re.MULTILINE)[1].split()), listeners)
 
     def test_prometheus_reads_its_configuration_with_the_rules(self):
         with tempfile.TemporaryDirectory() as directory:

@@ -51,6 +51,9 @@ helm.sh/chart: {{ printf "%s-%s" .Chart.Name .Chart.Version | replace "+" "_" }}
 {{- fail (printf "deployments: the role %s is needed somewhere" .) -}}
 {{- end -}}
 {{- end -}}
+{{- if and .Values.grpc.enabled (eq (int .Values.grpc.port) (int .Values.service.port)) -}}
+{{- fail "grpc.port: service.port is the port of HTTP" -}}
+{{- end -}}
 {{- if regexMatch "(?m)^[^#\n]*\\b(key|keys|token|secret_access_key|session_token)\\s*=" .Values.config -}}
 {{- fail "config: keys and tokens belong in a Secret; name it under secretFiles, and its file by key_file, token_file and so on" -}}
 {{- end -}}
@@ -109,6 +112,8 @@ env:
     value: 0.0.0.0:4020
   - name: QUITTANCE_SERVER__OPERATIONS_LISTEN
     value: 0.0.0.0:9464
+  - name: QUITTANCE_SERVER__GRPC_LISTEN
+    value: {{ ternary "0.0.0.0:4021" "none" .Values.grpc.enabled }}
   - name: QUITTANCE_SERVER__PUBLIC_URL
     value: {{ .Values.publicUrl | quote }}
   - name: QUITTANCE_SERVER__SHUTDOWN_WITHIN_SECONDS
