@@ -14,9 +14,11 @@ use quittance::grpc::v1::facilitator_client::FacilitatorClient;
 use serde_json::{Value, json};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
+use tonic::Request;
 
 use super::{World, is_full, report, scale};
 use crate::support::chain::ChainOptions;
+use crate::support::cli::open_account;
 use crate::support::facilitator::{Facilitator, NetworkOptions, Options};
 use crate::support::raw::{Raw, connect_deaf, connect_from};
 use crate::support::{frames, grpc};
@@ -47,11 +49,14 @@ async fn strangers_with_a_fifth_of_a_core_neither_fill_the_service_nor_hold_up_a
     let facilitator = Facilitator::start(&Options { server: "access = \"open\"\n[limits]\n".to_owned(), ..options }).await;
     let bodies: Vec<Value> = (0..20).map(|payer| world.signed(payer).v2()).collect();
 
-    good_clients(&facilitator, &bodies, seconds).await;
-    let (before, _) = good_clients(&facilitator, &bodies, seconds).await;
+    let key = open_account(&facilitator, "provider").await.key;
+
+    good_clients(&facilitator, &key, &bodies, seconds).await;
+    let (before, _) = good_clients(&facilitator, &key, &bodies, seconds).await;
     let attack = Attack::start(&facilitator, crowd, &bodies[0]);
     // Until the first of them are cut, everything is there at once.
-    let (during, at_once) = good_clients(&facilitator, &bodies, seconds).await;
+    let without_key = verify_at_once(&facilitator, None, &bodies, 1);
+    let ((during, at_once), late) = tokio::join!(good_clients(&facilitator, &key, &bodies, seconds), without_key);
     let kinds = attack.kinds;
     let (took, tally) = attack.stop();
     let (peak, lines) = (facilitator.peak_mib(), facilitator.log().lines().count());
@@ -62,7 +67,8 @@ async fn strangers_with_a_fifth_of_a_core_neither_fill_the_service_nor_hold_up_a
         &format!(
             "{} connections and {} requests of {kinds} kinds by strangers over HTTP and gRPC with {took:.2} of a core in {seconds} s: \
              at most {peak:.0} MiB and {lines} lines of log; {} verifies of a good client over both, 0 failed, p99 {:?} without them and {:?} beside them, {ratio:.2} times; \
-             {} verifies of one that sends {AT_ONCE} at once on one connection, 0 failed, p99 {:?}",
+             {} verifies of one that sends {AT_ONCE} at once on one connection, with a key, 0 failed, p99 {:?}; the last of {AT_ONCE} at once without a key \
+             waited {:?} for its turn",
             tally.connections.load(Ordering::Relaxed),
             tally.requests.load(Ordering::Relaxed),
             during.len(),
@@ -70,6 +76,7 @@ async fn strangers_with_a_fifth_of_a_core_neither_fill_the_service_nor_hold_up_a
             p99(&during),
             at_once.len(),
             p99(&at_once),
+            late[AT_ONCE - 1],
         ),
     );
     assert!(peak < super::MEMORY_MIB_MAX, "{peak} MiB");
@@ -78,13 +85,14 @@ async fn strangers_with_a_fifth_of_a_core_neither_fill_the_service_nor_hold_up_a
     assert_eq!(facilitator.verify(&bodies[0]).await.1["isValid"], true);
 }
 
-/// How long each verify took of a good client that asks steadily, and of one that has many calls under way on its connection.
-async fn good_clients(facilitator: &Facilitator, bodies: &[Value], seconds: usize) -> (Vec<Duration>, Vec<Duration>) {
-    tokio::join!(verify_steadily(facilitator, bodies, seconds), verify_at_once(facilitator, bodies, seconds))
+/// How long each verify took of a good client that asks steadily, and of one with a key that has many calls under way on its connection.
+async fn good_clients(facilitator: &Facilitator, key: &str, bodies: &[Value], seconds: usize) -> (Vec<Duration>, Vec<Duration>) {
+    tokio::join!(verify_steadily(facilitator, bodies, seconds), verify_at_once(facilitator, Some(key), bodies, seconds))
 }
 
-/// Sends so many verifies at once over gRPC, without a key, once a second, and returns how long each took.
-async fn verify_at_once(facilitator: &Facilitator, bodies: &[Value], seconds: usize) -> Vec<Duration> {
+/// Sends so many verifies at once over gRPC, once a second, and returns how long each took. Without a key all but the first wait for turns,
+/// behind strangers who do the same, and are answered.
+async fn verify_at_once(facilitator: &Facilitator, key: Option<&str>, bodies: &[Value], seconds: usize) -> Vec<Duration> {
     let client = FacilitatorClient::new(grpc::connect(facilitator));
     let mut ticks = tokio::time::interval(Duration::from_secs(1));
     let mut times = Vec::with_capacity(seconds * AT_ONCE);
@@ -92,7 +100,9 @@ async fn verify_at_once(facilitator: &Facilitator, bodies: &[Value], seconds: us
         ticks.tick().await;
         let asked = bodies.iter().cycle().take(AT_ONCE).map(async |body| {
             let sent = Instant::now();
-            let answer = client.clone().verify(grpc::verify(body)).await.expect("an answer").into_inner();
+            let request = grpc::verify(body);
+            let request = key.map_or_else(|| Request::new(request.clone()), |key| grpc::keyed(request.clone(), key));
+            let answer = client.clone().verify(request).await.expect("an answer").into_inner();
             assert!(answer.is_valid, "{answer:?}");
             sent.elapsed()
         });
