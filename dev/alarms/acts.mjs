@@ -34,6 +34,8 @@ export function stages(world) {
   const { network, usdc } = chain.world;
   const account = chain.world.accounts.signers[0].address;
   let undo;
+  const untold = {};
+  untold.promise = new Promise((resolve) => (untold.resolve = resolve));
 
   const lone = (what, alerts, begin, end = () => {}) => ({ what, alerts, begin, end });
   const value = async (query) => Number((await prometheus.ask(query))[0]?.value[1] ?? 0);
@@ -193,11 +195,15 @@ export function stages(world) {
     ],
     [lone('The provider refuses every transaction', ['BroadcastsRejected'], ...settings(node, { mood: 'refusing' }, { mood: 'well' }))],
     [
-      lone('Six blocks with payments are replaced', ['PaymentReversed'], () => chain.rpc.call('anvil_reorg', [6, []])),
+      lone('Six blocks with payments are replaced', ['PaymentReversed'], async () => {
+        await until(async () => (await value('sum(quittance_payments_included_total)')) > 100, PATIENCE_MS, () => 'nothing is paid');
+        await chain.rpc.call('anvil_reorg', [6, []]);
+      }),
       lone(
-        'A provider of Solana shows blocks without their transactions',
+        'The only provider of Solana shows blocks without their transactions',
         ['NetworkStuck'],
-        ...settings(solanaNode, { blocks: 'without transactions' }, { blocks: 'well' }),
+        async () => (await world.registerOnSolana(), (solanaNode.blocks = 'without transactions')),
+        () => (solanaNode.blocks = 'well'),
       ),
     ],
     [
@@ -216,23 +222,27 @@ export function stages(world) {
         begin: () => (undo = drain()),
         end: async () => (await undo(), await chain.rpc.call('anvil_setBalance', [account, toHex(PLENTY)])),
       },
-      [
-        lone('No replica in the role worker runs, and payments go on', ['EventsUntold'], () => world.worker.stop(), () => {}),
-        {
-          what: 'The worker comes back without the private part of the last key of receipts, and the receiver of webhooks hangs',
-          alerts: ['ReceiptsUnsigned', 'WebhookBacklog'],
-          async begin() {
-            const remember = forget();
-            receiver.hangs = true;
-            await world.worker.start();
-            this.end = async () => {
-              receiver.hangs = false;
-              remember();
-              await restart(world.worker);
-            };
-          },
+      {
+        what: 'No replica in the role worker runs, and payments go on',
+        alerts: ['EventsUntold'],
+        begin: () => world.worker.stop(),
+        end: () => untold.resolve(),
+      },
+      {
+        what: 'The worker comes back without the private part of the last key of receipts, and the receiver of webhooks hangs',
+        alerts: ['ReceiptsUnsigned', 'WebhookBacklog'],
+        async begin() {
+          await untold.promise;
+          const remember = forget();
+          receiver.hangs = true;
+          await world.worker.start();
+          this.end = async () => {
+            receiver.hangs = false;
+            remember();
+            await restart(world.worker);
+          };
         },
-      ],
+      },
     ],
     [
       {

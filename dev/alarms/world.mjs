@@ -8,6 +8,7 @@ import { promisify } from 'node:util';
 import { privateKeyToAccount } from 'viem/accounts';
 import { freePort } from '../chain/anvil.mjs';
 import { startChain } from '../chain/start.mjs';
+import { signOnSolana } from '../demo/wallets.mjs';
 import { startNode } from '../night/node.mjs';
 import { startReceiver } from '../night/receiver.mjs';
 import { makeReplica } from '../night/replica.mjs';
@@ -135,12 +136,16 @@ export async function startWorld({ add, directory, server, binary, hurry }) {
   const key = await account('A shop', 'provider');
   await client(replicas.api.url, key)('POST', '/v1/webhooks', { url: receiver.url });
   const merchant = privateKeyToAccount(evm.world.accounts.merchant.key);
-  /** Registers the address that is paid, whose credits are compared from then on. */
-  world.register = async () => {
-    const ask = client(replicas.api.url, await account('Whoever is paid', 'merchant'));
-    const { id, challenge } = await ask('POST', '/v1/addresses', { network: evm.world.network, address: merchant.address });
-    await ask('POST', `/v1/addresses/${id}/proof`, { signature: await merchant.signMessage({ message: challenge }) });
+  const asMerchant = client(replicas.api.url, await account('Whoever is paid', 'merchant'));
+  const register = async ({ network }, address, sign) => {
+    const { id, challenge } = await asMerchant('POST', '/v1/addresses', { network, address });
+    await asMerchant('POST', `/v1/addresses/${id}/proof`, { signature: await sign(challenge) });
   };
+  /** Registers the address that is paid, whose credits are compared from then on. */
+  world.register = () => register(evm.world, merchant.address, (message) => merchant.signMessage({ message }));
+  /** The same on Solana, where whole blocks are read only for somebody. */
+  world.registerOnSolana = () =>
+    register(solana.world, solana.world.merchant, (text) => signOnSolana(solana.world.accounts.merchant.key, text));
   await add(startSales({ url: replicas.api.url, key, chain: evm, payTo: merchant.address, perSecond: PER_SECOND }));
   return world;
 }
