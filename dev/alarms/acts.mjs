@@ -7,7 +7,7 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import { createWalletClient, hexToBigInt, http, pad, toHex } from 'viem';
 import { privateKeyToAccount } from 'viem/accounts';
 import { until } from '../night/alerts.mjs';
-import { startFlood, startIdlers } from './callers.mjs';
+import { VALID_SECONDS, startFlood, startIdlers } from './callers.mjs';
 import { CONNECTIONS_OF_ADDRESS } from './world.mjs';
 
 const PATIENCE_MS = 120_000;
@@ -15,6 +15,7 @@ const PATIENCE_MS = 120_000;
 const IMPLEMENTATION_SLOT = '0x7050c9e0f4ca769c69bd3a8ef740bc37934f8e2c036e5a723fd8ee048ed3f8c3';
 const UPGRADE_TO = '0x3659cfe6';
 const PLENTY = 10n ** 22n;
+const LOST_AT_ONCE = 80;
 
 /** Repeats an action until the returned function is called, which waits for the last one. */
 function repeat(milliseconds, action) {
@@ -28,14 +29,20 @@ function repeat(milliseconds, action) {
   return () => ((going = false), repeating);
 }
 
+/** What one act says, and another waits for. */
+function occasion() {
+  const occasion = {};
+  occasion.promise = new Promise((resolve) => (occasion.resolve = resolve));
+  return occasion;
+}
+
 /** Everything that is played with the parts of a world. */
 export function stages(world) {
   const { chain, node, solanaNode, signer, receiver, prometheus } = world;
   const { network, usdc } = chain.world;
   const account = chain.world.accounts.signers[0].address;
   let undo;
-  const untold = {};
-  untold.promise = new Promise((resolve) => (untold.resolve = resolve));
+  const [untold, found] = [occasion(), occasion()];
 
   const lone = (what, alerts, begin, end = () => {}) => ({ what, alerts, begin, end });
   const value = async (query) => Number((await prometheus.ask(query))[0]?.value[1] ?? 0);
@@ -247,19 +254,24 @@ export function stages(world) {
     [
       {
         what: 'The provider loses transactions, and their signer is taken out of the configuration',
-        alerts: ['SignerMissing', 'PaymentOld', 'PaymentsFailing'],
+        alerts: ['SignerMissing', 'PaymentOld'],
         async begin() {
           node.mood = 'losing';
+          world.sales.burst(LOST_AT_ONCE);
           await until(() => node.lost > 0, PATIENCE_MS, () => 'nothing was lost');
           world.configure(world.spare);
           await restart(world.api, world.settlement, world.worker);
         },
         async end() {
+          const oldest = () => value('max(quittance_payments_oldest_seconds{state="submitted"})');
+          await until(async () => (await oldest()) > VALID_SECONDS + 5, PATIENCE_MS, () => 'nothing has expired');
           node.mood = 'well';
           world.configure(world.spare, signer.entry);
           await restart(world.api, world.settlement, world.worker);
+          found.resolve();
         },
       },
+      lone('The lost transactions are sent again when most of their payments have expired', ['PaymentsFailing'], () => found.promise),
     ],
     [
       lone(
