@@ -7,15 +7,15 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import { createWalletClient, hexToBigInt, http, pad, toHex } from 'viem';
 import { privateKeyToAccount } from 'viem/accounts';
 import { until } from '../night/alerts.mjs';
-import { VALID_SECONDS, startFlood, startIdlers } from './callers.mjs';
+import { startFlood, startIdlers } from './callers.mjs';
 import { CONNECTIONS_OF_ADDRESS } from './world.mjs';
 
 const PATIENCE_MS = 120_000;
 /** Where Circle's proxy keeps its implementation: keccak256 of "org.zeppelinos.proxy.implementation". */
 const IMPLEMENTATION_SLOT = '0x7050c9e0f4ca769c69bd3a8ef740bc37934f8e2c036e5a723fd8ee048ed3f8c3';
-const UPGRADE_TO = '0x3659cfe6';
+/** Of `upgradeTo(address)`, `pause()` and `unpause()`. */
+const [UPGRADE_TO, PAUSE, UNPAUSE] = ['0x3659cfe6', '0x8456cb59', '0x3f4ba83a'];
 const PLENTY = 10n ** 22n;
-const LOST_AT_ONCE = 80;
 
 /** Repeats an action until the returned function is called, which waits for the last one. */
 function repeat(milliseconds, action) {
@@ -42,19 +42,23 @@ export function stages(world) {
   const { network, usdc } = chain.world;
   const account = chain.world.accounts.signers[0].address;
   let undo;
-  const [untold, found] = [occasion(), occasion()];
+  const untold = occasion();
 
   const lone = (what, alerts, begin, end = () => {}) => ({ what, alerts, begin, end });
   const value = async (query) => Number((await prometheus.ask(query))[0]?.value[1] ?? 0);
   const settings = (part, wrong, right) => [() => Object.assign(part, wrong), () => Object.assign(part, right)];
 
+  /** Calls the token as one of those who may do more with it than others. */
+  async function callToken({ key }, data) {
+    const account = privateKeyToAccount(key);
+    await chain.rpc.call('anvil_setBalance', [account.address, toHex(PLENTY)]);
+    await createWalletClient({ account, transport: http(chain.url) }).sendTransaction({ chain: null, to: usdc, data });
+  }
+
   /** Gives the token the code that it has, which it announces as it would any other. */
   async function upgrade() {
     const implementation = await chain.rpc.call('eth_getStorageAt', [usdc, IMPLEMENTATION_SLOT, 'latest']);
-    const admin = privateKeyToAccount(chain.world.accounts.proxyAdmin.key);
-    await chain.rpc.call('anvil_setBalance', [admin.address, toHex(PLENTY)]);
-    const wallet = createWalletClient({ account: admin, transport: http(chain.url) });
-    await wallet.sendTransaction({ chain: null, to: usdc, data: `${UPGRADE_TO}${pad(implementation).slice(2)}` });
+    await callToken(chain.world.accounts.proxyAdmin, UPGRADE_TO + pad(implementation).slice(2));
   }
 
   /** Somebody who has the key, or a price that rises, takes a hundredth of what is there each second. */
@@ -198,7 +202,21 @@ export function stages(world) {
       ),
     ],
     [
-      lone('Whoever keeps the key of the only signer does not answer', ['SignerAway'], ...settings(signer, { away: true }, { away: false })),
+      [
+        lone('Whoever keeps the key of the only signer does not answer', ['SignerAway'], ...settings(signer, { away: true }, { away: false })),
+        {
+          what: 'The issuer pauses the token while payments wait for their signer',
+          alerts: ['PaymentsFailing'],
+          async begin() {
+            signer.away = true;
+            const oldest = () => value('max(quittance_payments_oldest_seconds{state="queued"})');
+            await until(async () => (await oldest()) > 5, PATIENCE_MS, () => 'nothing waits');
+            await callToken(chain.world.accounts.deployer, PAUSE);
+            signer.away = false;
+          },
+          end: () => callToken(chain.world.accounts.deployer, UNPAUSE),
+        },
+      ],
     ],
     [lone('The provider refuses every transaction', ['BroadcastsRejected'], ...settings(node, { mood: 'refusing' }, { mood: 'well' }))],
     [
@@ -257,21 +275,16 @@ export function stages(world) {
         alerts: ['SignerMissing', 'PaymentOld'],
         async begin() {
           node.mood = 'losing';
-          world.sales.burst(LOST_AT_ONCE);
           await until(() => node.lost > 0, PATIENCE_MS, () => 'nothing was lost');
           world.configure(world.spare);
           await restart(world.api, world.settlement, world.worker);
         },
         async end() {
-          const oldest = () => value('max(quittance_payments_oldest_seconds{state="submitted"})');
-          await until(async () => (await oldest()) > VALID_SECONDS + 5, PATIENCE_MS, () => 'nothing has expired');
           node.mood = 'well';
           world.configure(world.spare, signer.entry);
           await restart(world.api, world.settlement, world.worker);
-          found.resolve();
         },
       },
-      lone('The lost transactions are sent again when most of their payments have expired', ['PaymentsFailing'], () => found.promise),
     ],
     [
       lone(

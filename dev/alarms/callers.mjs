@@ -7,8 +7,7 @@ import { privateKeyToAccount } from 'viem/accounts';
 import { authorize } from '../wallet.mjs';
 
 const ATOMIC = '1000';
-/** Shorter than a node may lose transactions for, so that payments expire meanwhile. */
-export const VALID_SECONDS = 30;
+const VALID_SECONDS = 60;
 const ASK_WITHIN_MS = 40_000;
 /** Beyond this nothing new is begun: a service that hangs is no reason to fall over. */
 const UNDER_WAY_MAX = 250;
@@ -42,11 +41,7 @@ export function startSales({ url, key, chain, payTo, perSecond }) {
       await sleep(Math.max(1, began + ((number + 1) * 1_000) / perSecond - Date.now()));
     }
   })();
-  return {
-    /** So many more, all at once. */
-    burst: (count) => Array.from({ length: count }, (_, number) => void sell(number)),
-    stop: () => ((stopped = true), selling),
-  };
+  return { stop: () => ((stopped = true), selling) };
 }
 
 /** Asks `perSecond` times a second without a key, from an address of its own, until it is told to stop. */

@@ -146,7 +146,7 @@ export async function startWorld({ add, directory, server, binary, hurry }) {
   /** The same on Solana, where whole blocks are read only for somebody. */
   world.registerOnSolana = () =>
     register(solana.world, solana.world.merchant, (text) => signOnSolana(solana.world.accounts.merchant.key, text));
-  world.sales = await add(startSales({ url: replicas.api.url, key, chain: evm, payTo: merchant.address, perSecond: PER_SECOND }));
+  await add(startSales({ url: replicas.api.url, key, chain: evm, payTo: merchant.address, perSecond: PER_SECOND }));
   return world;
 }
 
