@@ -38,9 +38,9 @@ async function play(prometheus, act, rows) {
   const clear = (now, alert) => !now.has(alert);
   const before = await times(prometheus, alerts, clear);
   if (before.error) throw new Error(`${act.what}: before it begins, ${before.error}`);
-  await act.begin();
+  const end = await act.begin();
   const fired = await times(prometheus, alerts, fires);
-  await act.end();
+  await end();
   const cleared = await times(prometheus, alerts, clear);
   for (const alert of alerts) {
     rows.push({ alert, what: act.what, fired: fired[alert], cleared: cleared[alert] });

@@ -1,5 +1,5 @@
 // What makes each alarm go off. Acts of one stage are played at the same time, and have nothing to do with each other; the acts of a list
-// within a stage follow on each other.
+// within a stage follow on each other. How an act begins returns how it ends.
 
 import { execFileSync } from 'node:child_process';
 import { readFileSync, writeFileSync } from 'node:fs';
@@ -41,45 +41,51 @@ export function stages(world) {
   const { chain, node, solanaNode, signer, receiver, prometheus } = world;
   const { network, usdc } = chain.world;
   const account = chain.world.accounts.signers[0].address;
-  let undo;
   const untold = occasion();
 
-  const lone = (what, alerts, begin, end = () => {}) => ({ what, alerts, begin, end });
+  const act = (what, alerts, begin) => ({ what, alerts, begin });
   const value = async (query) => Number((await prometheus.ask(query))[0]?.value[1] ?? 0);
-  const settings = (part, wrong, right) => [() => Object.assign(part, wrong), () => Object.assign(part, right)];
 
-  /** Calls the token as one of those who may do more with it than others. */
-  async function callToken({ key }, data) {
-    const account = privateKeyToAccount(key);
-    await chain.rpc.call('anvil_setBalance', [account.address, toHex(PLENTY)]);
-    await createWalletClient({ account, transport: http(chain.url) }).sendTransaction({ chain: null, to: usdc, data });
+  /** A part of the world is unwell in one way. */
+  const unwell = (part, field, wrong) => () => {
+    const right = part[field];
+    part[field] = wrong;
+    return () => (part[field] = right);
+  };
+
+  const restart = async (...replicas) => {
+    await Promise.all(replicas.map((replica) => replica.stop()));
+    await Promise.all(replicas.map((replica) => replica.start()));
+  };
+
+  async function restartAgainAndAgain() {
+    await world.another.start();
+    return repeat(2_000, () => restart(world.another));
   }
 
-  /** Gives the token the code that it has, which it announces as it would any other. */
-  async function upgrade() {
-    const implementation = await chain.rpc.call('eth_getStorageAt', [usdc, IMPLEMENTATION_SLOT, 'latest']);
-    await callToken(chain.world.accounts.proxyAdmin, UPGRADE_TO + pad(implementation).slice(2));
+  async function runAnotherVersion() {
+    world.another.binary = world.other;
+    await restart(world.another);
+    return () => world.another.stop();
   }
 
-  /** Somebody who has the key, or a price that rises, takes a hundredth of what is there each second. */
-  function drain() {
-    let left;
-    return repeat(1_000, async () => {
-      left ??= hexToBigInt(await chain.rpc.call('eth_getBalance', [account, 'latest'])) / 100n;
-      const holds = hexToBigInt(await chain.rpc.call('eth_getBalance', [account, 'latest']));
-      await chain.rpc.call('anvil_setBalance', [account, toHex(holds > left ? holds - left : 0n)]);
-    });
+  /** Days pass for one delivery, as often as it is tried. */
+  function giveUp() {
+    receiver.down = true;
+    const stop = repeat(300, () => world.sql(`UPDATE deliveries SET next_at = now() WHERE id = (SELECT id FROM deliveries
+      WHERE next_at IS NOT NULL AND last_status = 500 ORDER BY attempts DESC, id LIMIT 1) AND next_at > now()`));
+    return () => ((receiver.down = false), stop());
   }
 
-  /** The ledger says of a credit that it was more than it was. */
   async function miscount() {
     await world.register();
     await world.command('reconcile', network);
-    const from = Number(await value(`max(quittance_head_block{network="${network}"})`));
-    // Balances are compared with those some blocks below the head.
-    await until(async () => (await value(`max(quittance_cursor_block{network="${network}"})`)) > from + 15, PATIENCE_MS, () => 'no new blocks');
-    const row = await world.sql(`UPDATE transfers SET amount = amount + 1 WHERE (network, block_hash, index) = (SELECT network, block_hash, index FROM
-      transfers WHERE network = '${network}' AND canonical AND block_number > ${from} AND recipient = (SELECT address FROM addresses LIMIT 1)
+    // The first balances may be those of a later block than Prometheus knows of, and the next ones are those some blocks below the head.
+    const from = (await value(`max(quittance_head_block{network="${network}"})`)) + 5;
+    const cursor = () => value(`max(quittance_cursor_block{network="${network}"})`);
+    await until(async () => (await cursor()) > from + 15, PATIENCE_MS, () => 'no new blocks');
+    const row = await world.sql(`UPDATE transfers SET amount = amount + 1 WHERE (network, block_hash, index) = (SELECT network, block_hash, index
+      FROM transfers WHERE network = '${network}' AND canonical AND block_number > ${from} AND recipient = (SELECT address FROM addresses LIMIT 1)
       ORDER BY block_number LIMIT 1) RETURNING block_hash, index`);
     const [block, index] = row.split('|');
     await world.command('reconcile', network);
@@ -89,210 +95,177 @@ export function stages(world) {
     };
   }
 
-  /** The time of the last comparison becomes one that no clock shows. */
   async function perpetuate() {
-    const row = (await world.sql('SELECT id, begun_at FROM reconciliations ORDER BY id DESC LIMIT 1')).split('|');
-    await world.sql(`UPDATE reconciliations SET begun_at = 'infinity' WHERE id = '${row[0]}'`);
-    return () => world.sql(`UPDATE reconciliations SET begun_at = '${row[1]}' WHERE id = '${row[0]}'`);
+    const [id, begun] = (await world.sql('SELECT id, begun_at FROM reconciliations ORDER BY id DESC LIMIT 1')).split('|');
+    const set = (time) => world.sql(`UPDATE reconciliations SET begun_at = '${time}' WHERE id = '${id}'`);
+    await set('infinity');
+    return () => set(begun);
   }
 
-  /** Days pass for one delivery, as often as it is tried. */
-  function age() {
-    receiver.down = true;
-    return repeat(300, () => world.sql(`UPDATE deliveries SET next_at = now() WHERE id = (SELECT id FROM deliveries
-      WHERE next_at IS NOT NULL AND last_status = 500 ORDER BY attempts DESC, id LIMIT 1) AND next_at > now()`));
+  const balance = async () => hexToBigInt(await chain.rpc.call('eth_getBalance', [account, 'latest']));
+  const setBalance = (wei) => chain.rpc.call('anvil_setBalance', [account, toHex(wei > 0n ? wei : 0n)]);
+
+  async function drain() {
+    const share = (await balance()) / 100n;
+    const stop = repeat(1_000, async () => setBalance((await balance()) - share));
+    return async () => (await stop(), await setBalance(PLENTY));
+  }
+
+  /** Calls the token as one of those who may do more with it than others. */
+  async function callToken({ key }, data) {
+    const caller = privateKeyToAccount(key);
+    await chain.rpc.call('anvil_setBalance', [caller.address, toHex(PLENTY)]);
+    await createWalletClient({ account: caller, transport: http(chain.url) }).sendTransaction({ chain: null, to: usdc, data });
+  }
+
+  async function pause() {
+    const { deployer } = chain.world.accounts;
+    signer.away = true;
+    const oldest = () => value('max(quittance_payments_oldest_seconds{state="queued"})');
+    await until(async () => (await oldest()) > 5, PATIENCE_MS, () => 'nothing waits');
+    await callToken(deployer, PAUSE);
+    signer.away = false;
+    return () => callToken(deployer, UNPAUSE);
+  }
+
+  /** The new code is the one that the token has, but it is announced as any other would be. */
+  async function upgrade() {
+    const implementation = await chain.rpc.call('eth_getStorageAt', [usdc, IMPLEMENTATION_SLOT, 'latest']);
+    await callToken(chain.world.accounts.proxyAdmin, UPGRADE_TO + pad(implementation).slice(2));
+    return () => world.command('network', 'resume', network);
+  }
+
+  async function reorganise() {
+    await until(async () => (await value('sum(quittance_payments_included_total)')) > 100, PATIENCE_MS, () => 'nothing is paid');
+    await chain.rpc.call('anvil_reorg', [6, []]);
+    return () => {};
+  }
+
+  async function showBareBlocks() {
+    await world.registerOnSolana();
+    return unwell(solanaNode, 'blocks', 'without transactions')();
+  }
+
+  const loseBlock = async () => unwell(node, 'missing', Number(await chain.rpc.call('eth_blockNumber')) + 2)();
+
+  async function endWorker() {
+    await world.worker.stop();
+    return untold.resolve;
   }
 
   /** The key of receipts is followed by another, and thrown away, while statements of its time wait. */
-  function forget() {
-    const ring = JSON.parse(readFileSync(world.keys));
+  function forgetKey() {
+    const parts = Object.fromEntries(JSON.parse(readFileSync(world.keys)).keys.map(({ kid, d }) => [kid, d]));
     execFileSync(world.binary, ['keys', 'rotate', '--file', world.keys, '--after', '0']);
-    const rotated = JSON.parse(readFileSync(world.keys));
-    const parts = Object.fromEntries(ring.keys.map(({ kid, d }) => [kid, d]));
-    for (const key of rotated.keys) if (key.retiredAt) delete key.d;
-    writeFileSync(world.keys, JSON.stringify(rotated));
+    const ring = JSON.parse(readFileSync(world.keys));
+    for (const key of ring.keys) if (key.retiredAt) delete key.d;
+    writeFileSync(world.keys, JSON.stringify(ring));
     return () => {
-      for (const key of rotated.keys) key.d ??= parts[key.kid];
-      writeFileSync(world.keys, JSON.stringify(rotated));
+      for (const key of ring.keys) key.d ??= parts[key.kid];
+      writeFileSync(world.keys, JSON.stringify(ring));
     };
   }
 
-  const restart = async (...replicas) => {
-    await Promise.all(replicas.map((replica) => replica.stop()));
-    await Promise.all(replicas.map((replica) => replica.start()));
-  };
+  async function bringWorkerBack() {
+    await untold.promise;
+    const remember = forgetKey();
+    receiver.hangs = true;
+    await world.worker.start();
+    return async () => {
+      receiver.hangs = false;
+      remember();
+      await restart(world.worker);
+    };
+  }
 
+  async function takeSignerAway() {
+    node.mood = 'losing';
+    await until(() => node.lost > 0, PATIENCE_MS, () => 'nothing was lost');
+    world.configure(world.spare);
+    await restart(world.api, world.settlement, world.worker);
+    return async () => {
+      node.mood = 'well';
+      world.configure(world.spare, signer.entry);
+      await restart(world.api, world.settlement, world.worker);
+    };
+  }
+
+  async function endAll() {
+    const all = [world.api, world.settlement, world.worker];
+    await Promise.all(all.map((replica) => replica.stop()));
+    return () => Promise.all(all.map((replica) => replica.start()));
+  }
+
+  const [from, { url }] = ['127.0.0.2', world.api];
   return [
     [
-      lone(
+      act(
         'The provider has not answered since the first start',
         ['ReconcileOverdue', 'VerificationsUnavailable', 'SettlementsUnavailable', 'RequestsFailing'],
-        ...settings(node, { mood: 'away' }, { mood: 'well' }),
+        () => () => (node.mood = 'well'),
       ),
-      {
-        what: 'An address without a key asks twenty times a second, and may ask five times',
-        alerts: ['RateLimited'],
-        begin() {
-          this.end = startFlood({ url: world.api.url, localAddress: '127.0.0.2', perSecond: 20 });
-        },
-      },
+      act('An address without a key asks twenty times a second, and may ask five times', ['RateLimited'], () =>
+        startFlood({ url, localAddress: from, perSecond: 20 }),
+      ),
       [
-        {
-          what: 'A replica is started again and again',
-          alerts: ['Restarting'],
-          async begin() {
-            await world.another.start();
-            this.end = repeat(2_000, () => restart(world.another));
-          },
-        },
-        lone(
-          'A replica of another version runs beside the others',
-          ['VersionsDiffer'],
-          () => ((world.another.binary = world.other), restart(world.another)),
-          () => world.another.stop(),
-        ),
+        act('A replica is started again and again', ['Restarting'], restartAgainAndAgain),
+        act('A replica of another version runs beside the others', ['VersionsDiffer'], runAnotherVersion),
       ],
     ],
     [
-      lone(
+      act(
         'The provider takes 2.6 seconds for each answer',
         ['NodesSlow', 'VerificationsSlow', 'WatcherBehind'],
-        ...settings(node, { delayMs: 2_600 }, { delayMs: 0 }),
+        unwell(node, 'delayMs', 2_600),
       ),
     ],
     [
-      lone('The provider tells of no further final block', ['FinalityStandsStill'], ...settings(node, { finality: 'still' }, { finality: 'well' })),
-      {
-        what: 'A receiver refuses an event ten times, and three days are brought forward',
-        alerts: ['WebhookGivenUp'],
-        begin() {
-          const stop = age();
-          this.end = () => ((receiver.down = false), stop());
-        },
-      },
+      act('The provider tells of no further final block', ['FinalityStandsStill'], unwell(node, 'finality', 'still')),
+      act('A receiver refuses an event ten times, and three days are brought forward', ['WebhookGivenUp'], giveUp),
       [
-        {
-          what: 'The ledger says of a credit that it was more than it was',
-          alerts: ['ReconcileDifferences'],
-          async begin() {
-            this.end = await miscount();
-          },
-        },
-        {
-          what: 'The ledger says that the last comparison begins at the end of all days, at which its task panics',
-          alerts: ['TaskRestarts'],
-          async begin() {
-            this.end = await perpetuate();
-          },
-        },
+        act('The ledger says of a credit that it was more than it was', ['ReconcileDifferences'], miscount),
+        act('The ledger says that the last comparison begins at the end of all days, at which its task panics', ['TaskRestarts'], perpetuate),
       ],
-      {
-        what: 'An address holds as many connections as it may have, and wants more',
-        alerts: ['FilesNearLimit', 'ConnectionsRefused'],
-        begin() {
-          this.end = startIdlers({ url: world.api.url, localAddress: '127.0.0.2', count: CONNECTIONS_OF_ADDRESS + 5 });
-        },
-      },
+      act('An address holds as many connections as it may have, and wants more', ['FilesNearLimit', 'ConnectionsRefused'], () =>
+        startIdlers({ url, localAddress: from, count: CONNECTIONS_OF_ADDRESS + 5 }),
+      ),
     ],
     [
-      lone(
+      act(
         'The provider is thirty blocks behind the network',
         ['HeadOld', 'SettlementsPending', 'SettlementsSlow'],
-        ...settings(node, { lagBlocks: 30 }, { lagBlocks: 0 }),
+        unwell(node, 'lagBlocks', 30),
       ),
     ],
     [
       [
-        lone('Whoever keeps the key of the only signer does not answer', ['SignerAway'], ...settings(signer, { away: true }, { away: false })),
-        {
-          what: 'The issuer pauses the token while payments wait for their signer',
-          alerts: ['PaymentsFailing'],
-          async begin() {
-            signer.away = true;
-            const oldest = () => value('max(quittance_payments_oldest_seconds{state="queued"})');
-            await until(async () => (await oldest()) > 5, PATIENCE_MS, () => 'nothing waits');
-            await callToken(chain.world.accounts.deployer, PAUSE);
-            signer.away = false;
-          },
-          end: () => callToken(chain.world.accounts.deployer, UNPAUSE),
-        },
+        act('Whoever keeps the key of the only signer does not answer', ['SignerAway'], unwell(signer, 'away', true)),
+        act('The issuer pauses the token while payments wait for their signer', ['PaymentsFailing'], pause),
       ],
     ],
-    [lone('The provider refuses every transaction', ['BroadcastsRejected'], ...settings(node, { mood: 'refusing' }, { mood: 'well' }))],
+    [act('The provider refuses every transaction', ['BroadcastsRejected'], unwell(node, 'mood', 'refusing'))],
     [
-      lone('Six blocks with payments are replaced', ['PaymentReversed'], async () => {
-        await until(async () => (await value('sum(quittance_payments_included_total)')) > 100, PATIENCE_MS, () => 'nothing is paid');
-        await chain.rpc.call('anvil_reorg', [6, []]);
-      }),
-      lone(
-        'The only provider of Solana shows blocks without their transactions',
-        ['NetworkStuck'],
-        async () => (await world.registerOnSolana(), (solanaNode.blocks = 'without transactions')),
-        () => (solanaNode.blocks = 'well'),
+      act('Six blocks with payments are replaced', ['PaymentReversed'], reorganise),
+      act('The only provider of Solana shows blocks without their transactions', ['NetworkStuck'], showBareBlocks),
+    ],
+    [act('The only provider of an EVM network has lost a block', ['NetworkStuck'], loseBlock)],
+    [act('The token gets other code', ['NetworkHalted'], upgrade)],
+    [
+      act('A hundredth of what the signer held goes away each second', ['SignerDraining'], drain),
+      act('No replica in the role worker runs, and payments go on', ['EventsUntold'], endWorker),
+      act(
+        'The worker comes back without the private part of the last key of receipts, and the receiver of webhooks hangs',
+        ['ReceiptsUnsigned', 'WebhookBacklog'],
+        bringWorkerBack,
       ),
     ],
     [
-      {
-        what: 'The only provider of an EVM network has lost a block',
-        alerts: ['NetworkStuck'],
-        begin: async () => (node.missing = Number(await chain.rpc.call('eth_blockNumber')) + 2),
-        end: () => (node.missing = null),
-      },
-    ],
-    [lone('The token gets other code', ['NetworkHalted'], upgrade, () => world.command('network', 'resume', network))],
-    [
-      {
-        what: 'A hundredth of what the signer held goes away each second',
-        alerts: ['SignerDraining'],
-        begin: () => (undo = drain()),
-        end: async () => (await undo(), await chain.rpc.call('anvil_setBalance', [account, toHex(PLENTY)])),
-      },
-      {
-        what: 'No replica in the role worker runs, and payments go on',
-        alerts: ['EventsUntold'],
-        begin: () => world.worker.stop(),
-        end: () => untold.resolve(),
-      },
-      {
-        what: 'The worker comes back without the private part of the last key of receipts, and the receiver of webhooks hangs',
-        alerts: ['ReceiptsUnsigned', 'WebhookBacklog'],
-        async begin() {
-          await untold.promise;
-          const remember = forget();
-          receiver.hangs = true;
-          await world.worker.start();
-          this.end = async () => {
-            receiver.hangs = false;
-            remember();
-            await restart(world.worker);
-          };
-        },
-      },
-    ],
-    [
-      {
-        what: 'The provider loses transactions, and their signer is taken out of the configuration',
-        alerts: ['SignerMissing', 'PaymentOld'],
-        async begin() {
-          node.mood = 'losing';
-          await until(() => node.lost > 0, PATIENCE_MS, () => 'nothing was lost');
-          world.configure(world.spare);
-          await restart(world.api, world.settlement, world.worker);
-        },
-        async end() {
-          node.mood = 'well';
-          world.configure(world.spare, signer.entry);
-          await restart(world.api, world.settlement, world.worker);
-        },
-      },
-    ],
-    [
-      lone(
-        'No replica runs',
-        ['Away'],
-        () => Promise.all([world.api, world.settlement, world.worker].map((replica) => replica.stop())),
-        () => Promise.all([world.api, world.settlement, world.worker].map((replica) => replica.start())),
+      act(
+        'The provider loses transactions, and their signer is taken out of the configuration',
+        ['SignerMissing', 'PaymentOld'],
+        takeSignerAway,
       ),
     ],
+    [act('No replica runs', ['Away'], endAll)],
   ];
 }
