@@ -1,7 +1,7 @@
 # Everything a person or a machine runs here. Each target is a script in scripts/, which can be run alone.
 
 .DEFAULT_GOAL := help
-.PHONY: help demo try test test-clients test-actix test-contract test-pages test-install differential check check-deploy openapi sqlx sqlx-check night evidence fuzz bench
+.PHONY: help demo try test test-clients test-actix test-contract test-pages test-install differential check check-deploy openapi sqlx sqlx-check night alarms evidence fuzz bench
 
 help: ## Lists the targets.
 	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | while IFS="$$(printf '\t')" read -r name what; do printf '%-12s %s\n' "$$name" "$$what"; done
@@ -42,8 +42,11 @@ openapi: ## Writes docs/openapi.json anew after the API changed.
 check-deploy: ## Looks at chart, alerts, runbook, dashboards and compose.yaml; LIVE=1 gives all of it to a running service.
 	scripts/check-deploy.sh $(if $(LIVE),--live)
 
-night: ## Plays a bad night on the local world under load, until every alert has fired and cleared; a quarter of an hour.
+night: ## Plays a bad night on the local world under load, until its alerts have fired and cleared; a quarter of an hour.
 	scripts/check-deploy.sh --night
+
+alarms: ## Has every other alert go off on the local world, each for its reason, and clear; a quarter of an hour.
+	scripts/check-deploy.sh --alarms
 
 sqlx: ## Writes .sqlx anew after a query or a migration changed.
 	scripts/sqlx.sh

@@ -8,7 +8,7 @@
 // end the chain says of each payment whether what was told of it is true.
 
 import { execFileSync } from 'node:child_process';
-import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { parseArgs } from 'node:util';
@@ -16,7 +16,9 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import { toHex } from 'viem';
 import { startChain } from './chain/start.mjs';
 import { closeWhenAsked } from './lifetime.mjs';
+import { firing } from './night/alerts.mjs';
 import { startNode } from './night/node.mjs';
+import { writeBetween } from './night/page.mjs';
 import { judge, startPayments } from './night/payments.mjs';
 import { startReceiver } from './night/receiver.mjs';
 import { startReplicas } from './night/replicas.mjs';
@@ -28,7 +30,6 @@ const DEADLINE_MS = 300_000;
 /** Before the first act, so that rates are those of an evening on which all is well. */
 const MADE_FIRST = 10 * PER_SECOND;
 const { values: OPTIONS } = parseArgs({ options: { write: { type: 'boolean' }, only: { type: 'string', default: '' }, before: { type: 'string' } } });
-const PAGE = join(ROOT, 'docs/RELIABILITY.md');
 const DEAR = toHex(500n * 10n ** 9n);
 
 const seconds = (milliseconds) => Math.round(milliseconds / 1_000);
@@ -94,12 +95,6 @@ function acts({ chain, node, receiver, replicas, server }) {
     },
     { what: 'Every replica is replaced, one after the other', alerts: [], begin: () => replicas.roll(), end: () => {} },
   ];
-}
-
-/** The names of the alerts that fire now. */
-async function firing(prometheus) {
-  const result = await prometheus.ask('group by (alertname) (ALERTS{alertstate="firing"})');
-  return new Set(result.map(({ metric }) => metric.alertname));
 }
 
 /** Waits until what fires is as wanted, and notes in `seen` what fires meanwhile. */
@@ -179,10 +174,7 @@ function write(timeline, verdict, told) {
     `${verdict.payments} payments: ${verdict.paid} told as paid, ${verdict.toldBefore} told so again, refused ${refused}; ${verdict.unknown} without an answer, **${verdict.wrong} wrong** by the`,
     `chain. Half were told within ${verdict.medianSeconds.toFixed(1)} s, the last within ${verdict.slowestSeconds.toFixed(1)} s. ${told.events} events: ${told.late} told when they were asked for again, ${told.untold} untold.`,
   ];
-  const page = readFileSync(PAGE, 'utf8');
-  const [before, rest] = page.split('<!-- night:begin -->');
-  const [, after] = rest.split('<!-- night:end -->');
-  writeFileSync(PAGE, `${before}<!-- night:begin -->\n${lines.join('\n')}\n<!-- night:end -->${after}`);
+  writeBetween('night', lines);
 }
 
 async function night(add, directory, server) {

@@ -3,12 +3,13 @@
 import { once } from 'node:events';
 import { createServer } from 'node:http';
 
-/** Starts it; while `down`, it takes nothing. `heard` has the name of every event that was taken, with how often. */
+/** Starts it; while `down`, it takes nothing, and while it `hangs`, it does not even answer. `heard` has the name of every event that was taken, with how often. */
 export async function startReceiver() {
-  const receiver = { down: false, heard: new Map() };
+  const receiver = { down: false, hangs: false, heard: new Map() };
   const server = createServer(async (request, response) => {
     const chunks = [];
     for await (const chunk of request) chunks.push(chunk);
+    if (receiver.hangs) return;
     if (receiver.down) return response.writeHead(500).end();
     const { event } = JSON.parse(Buffer.concat(chunks)).data;
     receiver.heard.set(event, (receiver.heard.get(event) ?? 0) + 1);

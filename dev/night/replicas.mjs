@@ -1,15 +1,13 @@
 // Replicas as values-ha.yaml has them: two in the role api, and two that share the others.
 
-import { execFileSync, spawn } from 'node:child_process';
-import { closeSync, openSync, writeFileSync } from 'node:fs';
+import { execFileSync } from 'node:child_process';
+import { writeFileSync } from 'node:fs';
 import { join } from 'node:path';
-import { setTimeout as sleep } from 'node:timers/promises';
 import { freePort } from '../chain/anvil.mjs';
-import { endWithUs } from '../lifetime.mjs';
+import { makeReplica } from './replica.mjs';
 
 const OTHERS = 'lane,watcher,worker';
 const ROLES = { 'api-1': 'api', 'api-2': 'api', 'settlement-1': OTHERS, 'settlement-2': OTHERS };
-const PATIENCE_MS = 60_000;
 
 async function configuration({ chain, node, database }) {
   const [api, operations] = [await freePort(), await freePort()];
@@ -34,38 +32,20 @@ cost = { payer_hourly = "none", account_hourly = "none", pay_to_hourly = "none",
   return { text, url: `http://127.0.0.1:${api}`, operations: `127.0.0.1:${operations}` };
 }
 
-async function isReady({ operations }) {
-  const response = await fetch(`http://${operations}/readyz`).catch(() => null);
-  return response?.ok ?? false;
-}
-
 /** Starts all of them as the binary `before`; `command` runs another command of the binary on their configuration. */
 export async function startReplicas({ binary, before, directory, ...world }) {
   let current = before;
   const replicas = [];
   for (const [name, roles] of Object.entries(ROLES)) {
-    const replica = { name, roles, file: join(directory, `${name}.toml`), ...(await configuration(world)) };
+    const settings = await configuration(world);
+    const replica = makeReplica({ name, roles, file: join(directory, `${name}.toml`), directory, binary: before, ...settings });
     writeFileSync(replica.file, replica.text);
     replicas.push(replica);
   }
   const command = (...words) => execFileSync(current, [...words, '--config', replicas[0].file]).toString();
-  const start = async (replica) => {
-    const log = openSync(join(directory, `${replica.name}.log`), 'a');
-    replica.process = spawn(current, ['serve', '--config', replica.file, '--roles', replica.roles], { stdio: ['ignore', log, log] });
-    closeSync(log);
-    endWithUs(replica.process);
-    replica.exited = new Promise((resolve) => replica.process.once('close', resolve));
-    const deadline = Date.now() + PATIENCE_MS;
-    while (!(await isReady(replica))) {
-      if (Date.now() > deadline) throw new Error(`${replica.name} is not ready after ${PATIENCE_MS / 1_000} s`);
-      await sleep(100);
-    }
-  };
-  const stop = (replica) => (replica.process?.kill('SIGTERM'), replica.exited);
-
   const settling = replicas.filter(({ roles }) => roles === OTHERS);
   command('migrate');
-  for (const replica of replicas) await start(replica);
+  for (const replica of replicas) await replica.start();
   return {
     urls: replicas.filter(({ roles }) => roles === 'api').map(({ url }) => url),
     targets: replicas.map(({ operations }) => operations),
@@ -75,21 +55,19 @@ export async function startReplicas({ binary, before, directory, ...world }) {
       current = binary;
       command('migrate');
       for (const replica of replicas) {
-        await stop(replica);
-        await start(replica);
+        replica.binary = binary;
+        await replica.stop();
+        await replica.start();
       }
     },
     /** Ends those that settle and watch, as a machine that fails does. */
     async kill() {
-      for (const replica of settling) {
-        replica.process.kill('SIGKILL');
-        await replica.exited;
-      }
+      for (const replica of settling) await replica.stop('SIGKILL');
     },
     /** Starts those again that were killed. */
     async revive() {
-      for (const replica of settling) await start(replica);
+      for (const replica of settling) await replica.start();
     },
-    stop: () => Promise.all(replicas.map(stop)),
+    stop: () => Promise.all(replicas.map((replica) => replica.stop())),
   };
 }

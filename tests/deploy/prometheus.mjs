@@ -19,10 +19,17 @@ const SECONDS = { s: 1, m: 60, h: 3_600 };
 /** Windows are not shortened below this, so that they hold several scrapes. */
 const WINDOW_MIN = 10;
 
+/** An alert that compares an age with a number of seconds, which is a wait as well. */
+const OF_AGE = /quittance_\w+_seconds\b/;
+
 /** Alerts that wait, and look back, for a fraction of their time. */
-function hurried(rules, hurry) {
+export function hurried(rules, hurry) {
   const shorter = (number, unit, least) => `${Math.max(least, Math.round((number * SECONDS[unit]) / hurry))}s`;
+  const sooner = (_, days, number) => `> ${Math.max(WINDOW_MIN, Math.round(((days ?? 1) * number) / hurry))}`;
   return rules
+    .split(/(?=- alert:)/)
+    .map((rule) => (OF_AGE.test(rule) ? rule.replace(/> (?:(\d+) \* )?(\d+)/, sooner) : rule))
+    .join('')
     .replaceAll(/for: (\d+)([smh])/g, (_, number, unit) => `for: ${shorter(number, unit, 1)}`)
     .replaceAll(/predict_linear\((.*), (\d+)\)/g, (_, range, ahead) => `predict_linear(${range}, ${Math.round(ahead / hurry)})`)
     .replaceAll(/\[(\d+)([smh])(:\d+[smh])?\]/g, (_, number, unit, step) => `[${shorter(number, unit, WINDOW_MIN)}${step ? ':1s' : ''}]`);

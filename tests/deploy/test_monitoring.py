@@ -11,6 +11,12 @@ from support import DASHBOARDS, ROOT, alerts, check_rules, documented, read_with
 RUNBOOK = ROOT / "docs/RUNBOOK.md"
 TESTS = sorted((ROOT / "tests/deploy/alerts").glob("*.yaml"))
 
+# Programs that wait until a real Prometheus says that alerts fire, by the part of docs/RELIABILITY.md that they write.
+FIRING = {"night": ["dev/night.mjs"], "alarms": ["dev/alarms/acts.mjs"]}
+
+# Alerts whose reason cannot be made in a short time on one machine, each with why.
+NOT_MADE_TO_FIRE = {}
+
 # What every client library of Prometheus has for a process on Linux.
 PROCESS = {f"process_{name}" for name in
            ("cpu_seconds_total", "max_fds", "open_fds", "resident_memory_bytes", "start_time_seconds", "threads", "virtual_memory_bytes")}
@@ -76,6 +82,19 @@ class Alerts(unittest.TestCase):
                     self.assertEqual(name, test["name"])
                     shown.setdefault(name, set()).add(bool(case["exp_samples"]))
         self.assertEqual(shown, {name: {False, True} for name in alerts()})
+
+    def test_each_has_fired_for_its_reason(self):
+        """On real metrics: a program waits for it, and has written that it came and went."""
+        demanded, seen = set(), set()
+        page = (ROOT / "docs/RELIABILITY.md").read_text()
+        for part, files in FIRING.items():
+            text = " ".join((ROOT / file).read_text() for file in files)
+            demanded |= {f"Quittance{name}" for name in re.findall(r"'(?:Quittance)?([A-Z]\w+)'", text)} & set(alerts())
+            table = re.search(rf"<!-- {part}:begin -->(.*)<!-- {part}:end -->", page, re.DOTALL)[1]
+            self.assertNotIn("never", table)
+            seen |= set(re.findall(r"Quittance\w+", table))
+        self.assertEqual(set(alerts()), demanded | set(NOT_MADE_TO_FIRE))
+        self.assertEqual(demanded - seen, set())
 
     def test_lines_that_the_runbook_looks_for_are_written(self):
         written = " ".join(path.read_text() for path in ROOT.glob("src/**/*.rs"))
