@@ -110,6 +110,8 @@ enum LaneError {
     Penniless,
     #[error("the signer does not sign")]
     SignerAway,
+    #[error("the signer refuses a message")]
+    MessageRefused,
     #[error("a turn took too long")]
     TooLong,
 }

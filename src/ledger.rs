@@ -12,7 +12,7 @@ use secrecy::{ExposeSecret, SecretString};
 use sqlx::migrate::Migrator;
 use sqlx::postgres::{PgConnectOptions, PgPoolOptions};
 use sqlx::types::BigDecimal;
-use sqlx::{Connection, PgConnection, PgPool, Postgres, SqlStr, Transaction};
+use sqlx::{Connection, PgConnection, PgPool, Postgres, Row, Transaction};
 
 use crate::domain::address::Address;
 use crate::domain::amount::Amount;
@@ -135,6 +135,14 @@ impl From<sqlx::Error> for LedgerError {
     }
 }
 
+/// Whether no transaction is open on a connection. sqlx takes note of one only when it has begun, so whoever gave up on a BEGIN leaves one
+/// that nobody ends, and the next one who gets the connection would be in it. The clocks tell: that of a transaction stands still. In one message,
+/// because each message has a time of its own.
+async fn is_idle(connection: &mut PgConnection) -> Result<bool, sqlx::Error> {
+    let row = sqlx::raw_sql("SELECT transaction_timestamp() = statement_timestamp()").fetch_one(connection).await?;
+    row.try_get(0)
+}
+
 impl Ledger {
     /// Connects to a database. Nothing is changed there.
     ///
@@ -151,8 +159,8 @@ impl Ledger {
             // operating system gives up too, which takes a quarter of an hour.
             .after_release(|connection, _| {
                 Box::pin(async {
-                    let answer = tokio::time::timeout(RELEASE_WITHIN, connection.ping()).await;
-                    answer.unwrap_or(Err(sqlx::Error::PoolTimedOut)).map(|()| true)
+                    let answer = tokio::time::timeout(RELEASE_WITHIN, is_idle(connection)).await;
+                    answer.unwrap_or(Err(sqlx::Error::PoolTimedOut))
                 })
             })
             .connect_with(options.application_name("quittance"))
@@ -213,23 +221,7 @@ impl Ledger {
     /// # Errors
     /// [`LedgerError::Unavailable`] if there is no connection in time.
     pub async fn begin(&self) -> Result<DbTransaction, LedgerError> {
-        self.begin_with(BEGIN).await
-    }
-
-    /// Opens a transaction with this statement, which goes on when its caller leaves: sqlx takes note of a transaction only when it has begun,
-    /// and would leave one that nobody waits for open on a connection that it gives to the next.
-    #[expect(clippy::disallowed_methods, reason = "it ends with its one statement, and whoever waits for it hears how")]
-    async fn begin_with(&self, statement: &'static str) -> Result<DbTransaction, LedgerError> {
-        let connection = self.pool.acquire().await?;
-        let begun = tokio::spawn(Transaction::begin(connection, Some(SqlStr::from_static(statement))));
-        match begun.await {
-            Ok(begun) => Ok(begun?),
-            Err(ended) => match ended.try_into_panic() {
-                Ok(panic) => std::panic::resume_unwind(panic),
-                // The process ends.
-                Err(_) => Err(LedgerError::silent()),
-            },
-        }
+        Ok(self.pool.begin_with(BEGIN).await?)
     }
 
     /// Takes a connection without a transaction.

@@ -25,6 +25,9 @@ pub mod sigv4;
 /// Credentials are fetched anew when they have less left than this.
 const RENEWED_BEFORE: TimeDelta = TimeDelta::minutes(5);
 
+/// Where they were not to be had, the old ones are used for so long before somebody waits for others again.
+const TRIED_AGAIN_AFTER: TimeDelta = TimeDelta::seconds(30);
+
 /// Which call of the service.
 const TARGET: &str = "TrentService.Sign";
 
@@ -40,6 +43,8 @@ pub struct AwsKey {
 struct Fetched {
     credentials: Credentials,
     until: DateTime<Utc>,
+    /// From when on others are fetched.
+    renewed_from: DateTime<Utc>,
 }
 
 /// What Pod Identity and ECS answer.
@@ -79,18 +84,20 @@ impl AwsKey {
     /// The credentials of the machine or pod that we are. Whoever asks while they are fetched waits for them.
     async fn fetched(&self, url: &RpcUrl, token_file: Option<&PathBuf>) -> Result<Credentials, KeyError> {
         let mut fetched = self.fetched.lock().await;
-        let good_until = |when| fetched.as_ref().filter(|held| held.until > when).map(|held| held.credentials.clone());
         let now = SystemClock.now();
-        if let Some(credentials) = good_until(now + RENEWED_BEFORE) {
-            return Ok(credentials);
+        let held = fetched.as_mut().filter(|held| held.until > now);
+        if let Some(held) = &held
+            && held.renewed_from > now
+        {
+            return Ok(held.credentials.clone());
         }
-        let held = good_until(now);
         match (self.fetch(url, token_file).await, held) {
             (Ok(new), _) => Ok(fetched.insert(new).credentials.clone()),
             // They are still good for a while, and whoever gives new ones may be back before that is over.
             (Err(error), Some(held)) => {
                 keeper::note_not_renewed(&error);
-                Ok(held)
+                held.renewed_from = SystemClock.now() + TRIED_AGAIN_AFTER;
+                Ok(held.credentials.clone())
             }
             (Err(error), None) => Err(error),
         }
@@ -112,7 +119,7 @@ impl AwsKey {
             secret_access_key: answer.secret_access_key,
             session_token: Some(answer.token),
         };
-        Ok(Fetched { credentials, until: answer.expiration })
+        Ok(Fetched { credentials, until: answer.expiration, renewed_from: answer.expiration - RENEWED_BEFORE })
     }
 
     /// Forgets credentials that were fetched. Returns whether there were any.

@@ -19,11 +19,22 @@ use crate::config::GcpKmsConfig;
 /// A token is fetched anew when it has less left than this. The metadata server itself renews it five minutes before it ends.
 const RENEWED_BEFORE: Duration = Duration::from_mins(2);
 
+/// Where there was none to be had, the old one is used for so long before somebody waits for another one again.
+const TRIED_AGAIN_AFTER: Duration = Duration::from_secs(30);
+
 /// A key that Google keeps.
 pub struct GcpKey {
     client: Client,
     config: GcpKmsConfig,
-    token: Mutex<Option<(SecretString, Instant)>>,
+    token: Mutex<Option<Fetched>>,
+}
+
+/// A token that ends.
+struct Fetched {
+    token: SecretString,
+    until: Instant,
+    /// From when on another one is fetched.
+    renewed_from: Instant,
 }
 
 /// What the metadata server answers.
@@ -47,29 +58,32 @@ impl GcpKey {
 
     /// What shows who we are: the machine's or the pod's own account. Whoever asks while it is fetched waits for it.
     async fn token(&self) -> Result<SecretString, KeyError> {
-        let mut held = self.token.lock().await;
+        let mut fetched = self.token.lock().await;
         let now = Instant::now();
-        let good_until = |when| held.as_ref().filter(|(_, until)| *until > when).map(|(token, _)| token.clone());
-        if let Some(token) = good_until(now + RENEWED_BEFORE) {
-            return Ok(token);
+        let held = fetched.as_mut().filter(|held| held.until > now);
+        if let Some(held) = &held
+            && held.renewed_from > now
+        {
+            return Ok(held.token.clone());
         }
-        let still_good = good_until(now);
-        match (self.fetch(now).await, still_good) {
-            (Ok(new), _) => Ok(held.insert(new).0.clone()),
+        match (self.fetch(now).await, held) {
+            (Ok(new), _) => Ok(fetched.insert(new).token.clone()),
             // It is still good for a while, and whoever gives a new one may be back before that is over.
-            (Err(error), Some(token)) => {
+            (Err(error), Some(held)) => {
                 keeper::note_not_renewed(&error);
-                Ok(token)
+                held.renewed_from = Instant::now() + TRIED_AGAIN_AFTER;
+                Ok(held.token.clone())
             }
             (Err(error), None) => Err(error),
         }
     }
 
-    /// A token, and until when it is good.
-    async fn fetch(&self, asked: Instant) -> Result<(SecretString, Instant), KeyError> {
+    async fn fetch(&self, asked: Instant) -> Result<Fetched, KeyError> {
         let request = || self.client.get(self.config.token_url.expose()).header("metadata-flavor", "Google");
         let answer: TokenAnswer = keeper::ask(request).await.map_err(|error| KeyError::Credentials(Box::new(error)))?;
-        Ok((answer.access_token, asked + Duration::from_secs(answer.expires_in)))
+        let lasts = Duration::from_secs(answer.expires_in);
+        let renewed_from = asked + lasts.saturating_sub(RENEWED_BEFORE);
+        Ok(Fetched { token: answer.access_token, until: asked + lasts, renewed_from })
     }
 
     /// Forgets the token. Returns whether there was one.

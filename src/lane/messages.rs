@@ -45,7 +45,8 @@ impl Lane {
 
     /// Opens a slot for each of the payments that wait, as many as may be in flight, and sends them in groups. Returns how many.
     async fn open_messages(&mut self, lease: &Lease, cursor: &Cursor, limit: usize) -> Result<usize, LaneError> {
-        let waiting = self.flows.ledger.take_queued(&self.network, &self.signer.address, &self.assets, limit).await?;
+        let mut waiting = self.flows.ledger.take_queued(&self.network, &self.signer.address, &self.assets, limit).await?;
+        waiting.retain(|payment| !self.is_refused(payment.id));
         let ready = self.recheck(lease, waiting, cursor.heights.head).await?;
         let mut opened = Ok(0);
         for group in ready.chunks(SENT_TOGETHER) {
@@ -70,7 +71,8 @@ impl Lane {
                 Ok((Opened::Committed(slot), raw)) => committed.push((slot, raw)),
                 // It was withdrawn in this moment.
                 Ok((Opened::PaymentsChanged(_), _)) => {}
-                // Whoever signs the others may refuse this one, and they do not wait for it.
+                // The others do not wait for it.
+                Err(LaneError::MessageRefused) => {}
                 Err(LaneError::SignerAway) => failure = Some(LaneError::SignerAway),
                 Err(error) => {
                     if let Err(error) = self.refuse(lease, payment, error).await {

@@ -2,6 +2,7 @@
 //!
 //! Nothing is given up because of that: what waits goes on waiting, or to a neighbour that signs, and what is in flight is sent again as it is.
 
+use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -10,9 +11,11 @@ use tokio_util::task::AbortOnDropHandle;
 
 use super::{Lane, LaneError};
 use crate::chain::{BuildError, ChainError, SlotOrder};
+use crate::domain::ids::PaymentId;
 use crate::domain::submission::{Fees, Place, SignedAttempt};
 use crate::domain::verification::Sendable;
 use crate::flow::tenure::ASK_AGAIN;
+use crate::keys::KeyError;
 use crate::ledger::LedgerError;
 use crate::telemetry::ErrorChain;
 
@@ -21,6 +24,9 @@ const HEARD_WITHIN: Duration = Duration::from_mins(1);
 
 /// Signatures of messages that are asked for at a time.
 const SIGNED_AT_ONCE: usize = 16;
+
+/// A message that was refused is not asked for again before this.
+const REFUSED_FOR: Duration = Duration::from_secs(5);
 
 /// What is known of a signer.
 #[derive(Debug, Default)]
@@ -33,6 +39,8 @@ pub(super) struct Heard {
     asked: Option<AbortOnDropHandle<Result<(), ChainError>>>,
     /// What the ledger was told.
     noted: Option<bool>,
+    /// Payments whose messages were refused, and when.
+    refused: HashMap<PaymentId, Instant>,
 }
 
 impl Heard {
@@ -105,9 +113,35 @@ impl Lane {
                 chain.build(SlotOrder { signer, place: &place, outbid: None }, std::slice::from_ref(payment)).await
             });
             let answers = join_all(signing).await;
-            built.extend(answers.into_iter().map(|answer| self.hear(answer)));
+            for (payment, answer) in some.iter().zip(answers) {
+                built.push(match answer {
+                    Err(BuildError::Chain(error @ ChainError::Signer { source: KeyError::Refused { .. }, .. })) => {
+                        self.note_refused(payment.id, &error);
+                        Err(LaneError::MessageRefused)
+                    }
+                    answer => self.hear(answer),
+                });
+            }
         }
         built
+    }
+
+    /// Whether the signer has refused the payment's message a moment ago.
+    pub(super) fn is_refused(&self, payment: PaymentId) -> bool {
+        self.heard.refused.get(&payment).is_some_and(|at| at.elapsed() < REFUSED_FOR)
+    }
+
+    /// Whoever keeps a key may read what it signs, and refuse one message and not the next. Whether it is the message or the signer shows when
+    /// it is asked for words that are no transaction.
+    fn note_refused(&mut self, payment: PaymentId, error: &ChainError) {
+        let (network, signer) = (&self.network, &self.signer.name);
+        tracing::error!(%network, signer, %payment, error = %ErrorChain(error), "the signer refuses a message, and its payment waits");
+        if let ChainError::Signer { source, .. } = error {
+            self.flows.metrics.signer_failed(network, signer, source.into());
+        }
+        self.heard.refused.retain(|_, at| at.elapsed() < REFUSED_FOR);
+        self.heard.refused.insert(payment, Instant::now());
+        self.heard.at = None;
     }
 
     /// Notes what a signature, or its absence, says of the signer.
@@ -138,6 +172,7 @@ impl Lane {
         }
         self.flows.metrics.signer_away(network, signer, is_away);
         // Whatever was asked before is answered by this.
-        self.heard = Heard { is_away, at: Some(Instant::now()), asked: None, noted: self.heard.noted };
+        let refused = std::mem::take(&mut self.heard.refused);
+        self.heard = Heard { is_away, at: Some(Instant::now()), asked: None, noted: self.heard.noted, refused };
     }
 }

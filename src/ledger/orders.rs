@@ -124,14 +124,17 @@ impl Ledger {
     /// # Errors
     /// The database could not be reached.
     pub async fn lanes(&self, network: &Network, signers: &[String]) -> Result<Vec<LaneRecord>, LedgerError> {
+        // Known before, so that the index is read from there on and not through a signer's whole history.
+        let finalized = sqlx::query_scalar!("SELECT final_number FROM networks WHERE network = $1", network.as_str());
+        let finalized = finalized.fetch_optional(self.pool()).await?.unwrap_or(0);
         let rows = sqlx::query!(
             r#"
             SELECT l.address AS "address!", s.name AS "name?", s.balance_wei AS "balance_wei?", s.short AS "short?",
                    s.away AS "away?", d.drained_at AS "drained_at?", e.owner AS "owner?",
                    (SELECT count(*) FROM submissions u WHERE u.network = $1 AND u.signer = l.address AND u.spent_block IS NULL)
                        AS "in_flight!",
-                   (SELECT count(*) FROM submissions u JOIN networks n USING (network)
-                    WHERE u.network = $1 AND u.signer = l.address AND u.spent_block > n.final_number) AS "not_final!",
+                   (SELECT count(*) FROM submissions u WHERE u.network = $1 AND u.signer = l.address AND u.spent_block > $3)
+                       AS "not_final!",
                    (SELECT count(*) FROM payments p
                     WHERE p.network = $1 AND p.lane = l.address AND p.submission_id IS NULL AND p.given_up_at IS NULL
                       AND p.final_at IS NULL AND p.answer_by > clock_timestamp()
@@ -148,6 +151,7 @@ impl Ledger {
             "#,
             network.as_str(),
             signers,
+            finalized,
         );
         rows.fetch_all(self.pool())
             .await?

@@ -65,7 +65,7 @@ impl Ledger {
     /// # Errors
     /// The database could not be reached.
     pub async fn summaries(&self) -> Result<Summaries, LedgerError> {
-        Ok(Summaries(self.begin_with(BEGIN).await?))
+        Ok(Summaries(self.pool().begin_with(BEGIN).await?))
     }
 }
 

@@ -93,6 +93,9 @@ async fn a_session_begins_with_a_key_and_ends_with_it() {
     assert!(header(left.headers(), "set-cookie").starts_with("quittance_session=; Path=/dashboard; Max-Age=0;"));
     assert_eq!(look(&facilitator, "/dashboard", &session).await.0, 401, "whoever has copied it has nothing");
     assert_eq!(look(&facilitator, "/dashboard", &other).await.0, 200, "another one goes on");
+    let renewed = self::session(sign_in(&facilitator, &account.key, &[("cookie", &other)]).await.headers());
+    assert_eq!(look(&facilitator, "/dashboard", &other).await.0, 401, "it was replaced, and nobody could end it later");
+    let other = renewed;
     let key = account.key.split_once('.').expect("two halves").0;
     cli::run_well(&facilitator, &["api-key", "revoke", key]).await;
     assert_eq!(

@@ -62,6 +62,7 @@ struct LaneLine {
     address: String,
     standing: Standing,
     in_flight: u64,
+    not_final: u64,
     queued: u64,
     /// What its signer holds, in whole coins and in the smallest unit, as the lane saw it last.
     balance: Option<(String, u128)>,
@@ -134,6 +135,7 @@ impl LaneLine {
             is_short: record.short,
             is_away: record.away,
             in_flight: record.in_flight,
+            not_final: record.not_final,
             queued: record.queued,
             address: record.address,
         }

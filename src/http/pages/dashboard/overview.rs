@@ -1,6 +1,7 @@
 //! `/dashboard`: an account in a few numbers, or to operators everybody's payments and how the networks stand.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use actix_web::web::Data;
 use actix_web::{HttpRequest, HttpResponse};
@@ -84,6 +85,9 @@ const OVERVIEWS_OF_ACCOUNT_MAX: usize = 1;
 /// database, which payments need, too.
 const OVERVIEWS_MAX: (usize, usize) = (2, 1);
 
+/// An overview is counted within this, or not at all. The database ends each statement long before, if it is there.
+const COUNTED_WITHIN: Duration = Duration::from_secs(10);
+
 /// The overviews that are being counted, by who looks.
 pub struct Running {
     accounts: Arc<Places<AccountId>>,
@@ -157,12 +161,13 @@ struct TradeCounts {
 
 /// Counts in a task of its own, which keeps its place until its connection is free again, also when whoever looks has left. `None` if it
 /// could not be done.
-#[expect(clippy::disallowed_methods, reason = "each of its statements ends by itself, and whoever waits for it hears how")]
+#[expect(clippy::disallowed_methods, reason = "it ends by itself, and whoever waits for it hears how")]
 async fn counted(ledger: &Ledger, wanted: CountsWanted, place: Place<AccountId>) -> Option<Counts> {
     let ledger = ledger.clone();
     let counting = tokio::spawn(async move {
         let _place = place;
-        count(&ledger, wanted).await
+        let counted = tokio::time::timeout(COUNTED_WITHIN, count(&ledger, wanted)).await;
+        counted.unwrap_or_else(|_| Err(LedgerError::silent()))
     });
     // Its panic stands in the log.
     let counted = counting.await.ok()?;
