@@ -94,7 +94,7 @@ function acts({ chain, node, receiver, replicas, server }) {
       begin: () => (receiver.down = true),
       end: () => (receiver.down = false),
     },
-    { what: 'Every replica is replaced, one after the other', alerts: [], begin: () => replicas.roll(), end: () => {} },
+    { what: `Every replica is replaced${OPTIONS.before ? ' by the next version' : ''}, one after the other`, alerts: [], begin: () => replicas.roll(), end: () => {} },
   ];
 }
 
