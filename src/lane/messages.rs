@@ -69,10 +69,8 @@ impl Lane {
             };
             match opened {
                 Ok((Opened::Committed(slot), raw)) => committed.push((slot, raw)),
-                // It was withdrawn in this moment.
-                Ok((Opened::PaymentsChanged(_), _)) => {}
-                // The others do not wait for it.
-                Err(LaneError::MessageRefused) => {}
+                // It was withdrawn in this moment, or the signer refuses it, for which the others do not wait.
+                Ok((Opened::PaymentsChanged(_), _)) | Err(LaneError::MessageRefused) => {}
                 Err(LaneError::SignerAway) => failure = Some(LaneError::SignerAway),
                 Err(error) => {
                     if let Err(error) = self.refuse(lease, payment, error).await {
