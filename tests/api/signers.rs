@@ -237,7 +237,8 @@ async fn a_message_that_the_signer_refuses_keeps_no_other_from_being_sent() {
     }
 
     assert!(!unwanted.is_finished(), "it still waits, and kept nobody");
-    assert_eq!(facilitator.metric("quittance_signer_away").await, 0.0, "whoever refuses a message is there");
+    // At no time: the metric may have been looked at between two refusals.
+    assert!(!facilitator.log().contains("the signer does not sign"), "whoever refuses a message is there");
     let (_, answer) = unwanted.await.expect("no panic").expect("an answer");
     assert_eq!((&answer["success"], &answer["transaction"]), (&json!(false), &json!("")), "it was not sent: {answer}");
 }
