@@ -4,13 +4,12 @@
 // --write puts what came of it into docs/RELIABILITY.md, and --only NUMBERS plays these stages (1,3). Every time in the alerts, and every age
 // that they allow, is divided by HURRY, but none becomes shorter than some scrapes take. Nothing else is changed in them.
 
-import { rmSync } from 'node:fs';
 import { parseArgs } from 'node:util';
 import { stages } from './alarms/acts.mjs';
-import { places, startWorld } from './alarms/world.mjs';
-import { closeWhenAsked } from './lifetime.mjs';
+import { startWorld } from './alarms/world.mjs';
 import { firing, until } from './night/alerts.mjs';
 import { writeBetween } from './night/page.mjs';
+import { rehearse } from './rehearsal.mjs';
 
 /** A minute is a second. */
 const HURRY = 60;
@@ -71,8 +70,8 @@ function write(rows) {
   ]);
 }
 
-async function alarms(add, directory, server) {
-  const world = await startWorld({ add, directory, server, binary: process.env.QUITTANCE_BIN, hurry: HURRY });
+async function alarms(places) {
+  const world = await startWorld({ ...places, binary: process.env.QUITTANCE_BIN, hurry: HURRY });
   const wanted = OPTIONS.only?.split(',').map(Number);
   const all = stages(world).filter((_, place) => !wanted || wanted.includes(place + 1));
   // The world begins with a provider that does not answer, which is the first stage.
@@ -86,30 +85,4 @@ async function alarms(add, directory, server) {
   console.log(`${rows.length} alerts fired and cleared`);
 }
 
-async function main() {
-  const [directory, server] = places();
-  const started = [];
-  const add = async (starting) => {
-    started.push(await starting);
-    return started.at(-1);
-  };
-  const stop = async () => {
-    while (started.length) await Promise.resolve(started.pop().stop()).catch(() => {});
-    rmSync(server, { recursive: true, force: true });
-    if (process.exitCode === 0) rmSync(directory, { recursive: true, force: true });
-    else console.error(`the logs are in ${directory}`);
-  };
-  closeWhenAsked(stop);
-  process.exitCode = 1;
-  try {
-    await alarms(add, directory, server);
-    process.exitCode = 0;
-  } catch (error) {
-    console.error(error.message);
-  }
-  await stop();
-  // Whoever asked may wait for an answer still.
-  process.exit();
-}
-
-await main();
+await rehearse('alarms', alarms);

@@ -1,43 +1,38 @@
 // A bad night: takes away what the service needs, one thing after the other, while twenty payments are made in a second, and watches who is
 // alarmed and when: node dev/night.mjs. The binary is QUITTANCE_BIN.
 //
-// --write puts the timeline into docs/RELIABILITY.md, --only TEXT plays what has that in its name, and --before BINARY begins with an older
+// --write puts the timeline of a whole night into docs/RELIABILITY.md, --only TEXT plays what has that in its name, and --before BINARY begins with an older
 // version, which the last act replaces.
 //
 // Alarms wait for minutes, so the night is hurried: every time in the alerts is divided by HURRY, and nothing else is changed in them. In the
 // end the chain says of each payment whether what was told of it is true.
 
-import { execFileSync } from 'node:child_process';
-import { mkdtempSync, rmSync } from 'node:fs';
-import { tmpdir } from 'node:os';
-import { join } from 'node:path';
 import { parseArgs } from 'node:util';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { toHex } from 'viem';
 import { startChain } from './chain/start.mjs';
-import { closeWhenAsked } from './lifetime.mjs';
 import { firing } from './night/alerts.mjs';
 import { startNode } from './night/node.mjs';
 import { writeBetween } from './night/page.mjs';
 import { judge, startPayments } from './night/payments.mjs';
 import { startReceiver } from './night/receiver.mjs';
 import { startReplicas } from './night/replicas.mjs';
-import { ROOT, startPrometheus } from '../tests/deploy/prometheus.mjs';
+import { postgres, rehearse } from './rehearsal.mjs';
+import { startPrometheus } from '../tests/deploy/prometheus.mjs';
 
 const HURRY = 20;
 const PER_SECOND = 20;
 const DEADLINE_MS = 300_000;
+const COPY_AGE_MS = 600_000;
 /** Before the first act, so that rates are those of an evening on which all is well. */
 const MADE_FIRST = 10 * PER_SECOND;
 const { values: OPTIONS } = parseArgs({ options: { write: { type: 'boolean' }, only: { type: 'string', default: '' }, before: { type: 'string' } } });
 const DEAR = toHex(500n * 10n ** 9n);
 
 const seconds = (milliseconds) => Math.round(milliseconds / 1_000);
-const postgres = (action, directory) =>
-  execFileSync(join(ROOT, 'scripts/postgres.sh'), [action, directory], { stdio: ['ignore', 'pipe', 'ignore'] }).toString().trim();
 
 /** What happens in the night. Each thing begins, and ends when its alerts have fired; then they must clear. */
-function acts({ chain, node, receiver, replicas, server }) {
+function acts({ chain, node, receiver, replicas, server, restore }) {
   const signer = chain.world.accounts.signers[0].address;
   const every = (milliseconds, action) => {
     const timer = setInterval(() => action().catch(() => {}), milliseconds);
@@ -94,6 +89,7 @@ function acts({ chain, node, receiver, replicas, server }) {
       begin: () => (receiver.down = true),
       end: () => (receiver.down = false),
     },
+    { what: 'The database is lost, and a copy of its files that is ten minutes old takes its place', alerts: [], ...restore },
     { what: `Every replica is replaced${OPTIONS.before ? ' by the next version' : ''}, one after the other`, alerts: [], begin: () => replicas.roll(), end: () => {} },
   ];
 }
@@ -160,7 +156,7 @@ async function untilTold({ url, key, webhook, receiver }) {
   return { events: events.length, late: wanted.size, untold: missing().length };
 }
 
-function write(timeline, verdict, told) {
+function write(timeline, { verdict, found, told }) {
   const table = timeline.map(
     ({ what, alerts, others, fired, cleared }) => `| ${what} | ${alerts.join(', ') || 'none'} | ${fired} s | ${cleared} s | ${others.join(', ') || 'none'} |`,
   );
@@ -174,11 +170,31 @@ function write(timeline, verdict, told) {
     '',
     `${verdict.payments} payments: ${verdict.paid} told as paid, ${verdict.toldBefore} told so again, refused ${refused}; ${verdict.unknown} without an answer, **${verdict.wrong} wrong** by the`,
     `chain. Half were told within ${verdict.medianSeconds.toFixed(1)} s, the last within ${verdict.slowestSeconds.toFixed(1)} s. ${told.events} events: ${told.late} told when they were asked for again, ${told.untold} untold.`,
+    '',
+    `The copy was ${found.ageSeconds} s old. Of ${found.asked} payments that were told as paid since it was made, each was asked for once more: **${found.toldTwice} were told so again**.`,
+    `${verdict.lost} were under way when the database was lost, paid, and not in the copy: that their authorization was used is all they were told.`,
   ];
   writeBetween('night', lines);
 }
 
-async function night(add, directory, server) {
+/**
+ * The copy, which is made now, and what comes of it. Whoever was told since it was made that something is paid asks for that once more, and must not be
+ * told so again.
+ */
+function startCopying({ server, replicas, payments }) {
+  postgres('copy', server);
+  const [copied, told] = [Date.now(), payments.countPaid()];
+  const found = { lostAt: 0 };
+  const begin = async () => {
+    await sleep(Math.max(0, copied + COPY_AGE_MS - Date.now()));
+    found.lostAt = Date.now();
+    await replicas.restore(() => postgres('back', server));
+  };
+  const end = async () => Object.assign(found, { ageSeconds: seconds(found.lostAt - copied) }, await payments.askAgain(told));
+  return { found, restore: { begin, end } };
+}
+
+async function night({ add, directory, server }) {
   const binary = process.env.QUITTANCE_BIN;
   const chain = await add(startChain({ blockTime: 1, slotsInAnEpoch: 32 }));
   const database = postgres('start', server);
@@ -200,9 +216,10 @@ async function night(add, directory, server) {
   const payments = startPayments({ chain, payTo, perSecond: PER_SECOND, urls: replicas.urls, key });
   await untilPaid(prometheus, MADE_FIRST);
   await until(prometheus, 'All is well', new Set(), (now) => now.size === 0);
+  const { found, restore } = startCopying({ server, replicas, payments });
   const timeline = [];
   const failures = [];
-  for (const act of acts({ chain, node, receiver, replicas, server }).filter(({ what }) => what.includes(OPTIONS.only))) {
+  for (const act of acts({ chain, node, receiver, replicas, server, restore }).filter(({ what }) => what.includes(OPTIONS.only))) {
     try {
       timeline.push(await play(prometheus, act));
     } catch (error) {
@@ -212,39 +229,14 @@ async function night(add, directory, server) {
     }
   }
 
-  const verdict = await judge({ chain, payTo }, await payments.stop());
+  const verdict = await judge({ chain, payTo, lostAt: found.lostAt }, await payments.stop());
   const told = await untilTold({ url: replicas.urls[0], key, webhook, receiver });
-  console.log(JSON.stringify({ verdict, told }, null, 1));
-  if (verdict.wrong + verdict.unknown + told.untold + failures.length > 0) {
+  console.log(JSON.stringify({ verdict, found, told }, null, 1));
+  const { toldTwice = 0, unanswered = 0 } = found;
+  if (verdict.wrong + verdict.unknown + toldTwice + unanswered + told.untold + failures.length > 0) {
     throw new Error(`the night went wrong: ${failures.join('; ') || 'see above'}`);
   }
-  if (OPTIONS.write) write(timeline, verdict, told);
+  if (OPTIONS.write && !OPTIONS.only) write(timeline, { verdict, found, told });
 }
 
-async function main() {
-  const [directory, server] = ['quittance-night-', 'pg'].map((name) => mkdtempSync(join(tmpdir(), name)));
-  const started = [];
-  const add = async (starting) => {
-    started.push(await starting);
-    return started.at(-1);
-  };
-  const stop = async () => {
-    while (started.length) await Promise.resolve(started.pop().stop()).catch(() => {});
-    rmSync(server, { recursive: true, force: true });
-    if (process.exitCode === 0) rmSync(directory, { recursive: true, force: true });
-    else console.error(`the logs are in ${directory}`);
-  };
-  closeWhenAsked(stop);
-  process.exitCode = 1;
-  try {
-    await night(add, directory, server);
-    process.exitCode = 0;
-  } catch (error) {
-    console.error(error.message);
-  }
-  await stop();
-  // Payments that were begun would ask on.
-  process.exit();
-}
-
-await main();
+await rehearse('night', night);

@@ -1,13 +1,13 @@
 #!/usr/bin/env bash
 # A throw-away PostgreSQL server: postgres.sh start DIR prints its URL, postgres.sh stop DIR ends it as a crash would, and postgres.sh again DIR
-# starts it with what it had.
+# starts it with what it had. postgres.sh copy DIR copies its files while it runs, and postgres.sh back DIR starts it with those instead of its own.
 #
 # DIR is new or empty, and its path short enough for a socket. There is no TCP, and nothing outlives a crash of the machine. PostgreSQL
 # refuses to run as root, so root runs it as the user postgres or nobody.
 directory=$(realpath -m -- "${2:-.}")
 source "$(dirname "${BASH_SOURCE[0]}")/env.sh"
 
-[ $# = 2 ] || fail "postgres.sh start|stop|again DIR"
+[ $# = 2 ] || fail "postgres.sh start|stop|again|copy|back DIR"
 action=$1
 bin=$(postgres_bin)
 [ -n "$bin" ] || fail "PostgreSQL $POSTGRES_MIN or newer is not installed; scripts/setup.sh postgres does that"
@@ -42,6 +42,13 @@ case $action in
     printf 'postgres://quittance@localhost/postgres?host=%s\n' "$directory"
     ;;
   again) serve ;;
+  copy) run "$bin/pg_basebackup" --pgdata "$directory/copy" --checkpoint fast --host "$directory" --username quittance --no-sync ;;
   stop) run "$bin/pg_ctl" stop --pgdata "$directory/data" --mode immediate --silent ;;
-  *) fail "postgres.sh start|stop|again DIR" ;;
+  back)
+    run "$bin/pg_ctl" stop --pgdata "$directory/data" --mode immediate --silent
+    rm -rf "$directory/data"
+    mv "$directory/copy" "$directory/data"
+    serve
+    ;;
+  *) fail "postgres.sh start|stop|again|copy|back DIR" ;;
 esac

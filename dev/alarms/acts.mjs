@@ -178,6 +178,15 @@ export function stages(world) {
     };
   }
 
+  /** Nothing else is changed, so the replica does as before. */
+  function misspell() {
+    const { file } = world.api;
+    const text = readFileSync(file, 'utf8');
+    const read = (text) => (writeFileSync(file, text), world.api.process.kill('SIGHUP'));
+    read(text.replace('[limits]', '[limit]'));
+    return () => read(text);
+  }
+
   async function takeSignerAway() {
     node.mood = 'losing';
     await until(() => node.lost > 0, PATIENCE_MS, () => 'nothing was lost');
@@ -236,6 +245,7 @@ export function stages(world) {
         ['HeadOld', 'SettlementsPending', 'SettlementsSlow'],
         unwell(node, 'lagBlocks', 30),
       ),
+      act('The file of a replica is misspelled when it is read again', ['ConfigurationRefused'], misspell),
     ],
     [
       [

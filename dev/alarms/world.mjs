@@ -1,8 +1,7 @@
 // The local world in which alarms go off: two networks, what stands between them and the service, replicas with one role each, and callers.
 
 import { execFile, execFileSync } from 'node:child_process';
-import { chmodSync, copyFileSync, mkdtempSync, readFileSync, writeFileSync } from 'node:fs';
-import { tmpdir } from 'node:os';
+import { chmodSync, copyFileSync, readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { promisify } from 'node:util';
 import { privateKeyToAccount } from 'viem/accounts';
@@ -12,8 +11,9 @@ import { signOnSolana } from '../demo/wallets.mjs';
 import { startNode } from '../night/node.mjs';
 import { startReceiver } from '../night/receiver.mjs';
 import { makeReplica } from '../night/replica.mjs';
+import { postgres } from '../rehearsal.mjs';
 import { startSolana } from '../solana/start.mjs';
-import { ROOT, startPrometheus } from '../../tests/deploy/prometheus.mjs';
+import { startPrometheus } from '../../tests/deploy/prometheus.mjs';
 import { startSales } from './callers.mjs';
 import { startSigner } from './signer.mjs';
 
@@ -28,7 +28,6 @@ const OTHER_VERSION = '0.1.9';
 /** Nodes and receivers are in this process, so it must not wait for those who ask them. */
 const later = promisify(execFile);
 const run = (program, ...words) => execFileSync(program, words, { stdio: ['ignore', 'pipe', 'pipe'] }).toString().trim();
-const postgres = (action, directory) => run(join(ROOT, 'scripts/postgres.sh'), action, directory);
 
 /** There is one release so far, so that of another number is a copy of the binary with other digits in its name. */
 function otherVersion(binary, directory) {
@@ -149,6 +148,3 @@ export async function startWorld({ add, directory, server, binary, hurry }) {
   await add(startSales({ url: replicas.api.url, key, chain: evm, payTo: merchant.address, perSecond: PER_SECOND }));
   return world;
 }
-
-/** A place of its own for each run. */
-export const places = () => ['quittance-alarms-', 'pg'].map((name) => mkdtempSync(join(tmpdir(), name)));

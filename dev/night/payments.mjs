@@ -8,9 +8,11 @@ import { authorize } from '../wallet.mjs';
 
 const USED = toEventSelector('AuthorizationUsed(address,bytes32)');
 const TRANSFER = toEventSelector('Transfer(address,address,uint256)');
+const USED_BEFORE = 'invalid_exact_evm_nonce_already_used';
 const PATIENCE_MS = 400_000;
 const ASK_WITHIN_MS = 30_000;
 const ATOMIC = '1000';
+const AT_ONCE = 20;
 
 /** What an answer means: that it was paid, that it was and an answer that was lost has said so, that it will not be, or nothing yet. */
 function meaning({ status, body }) {
@@ -49,13 +51,15 @@ export function startPayments({ chain, payTo, perSecond, ...service }) {
   const extra = { name: usdcName, version: usdcVersion };
   const requirements = { scheme: 'exact', network, asset: usdc, amount: ATOMIC, payTo, maxTimeoutSeconds: 500, extra };
   const ended = [];
+  const paid = [];
   let stopped = false;
   const pay = async (number) => {
     const account = accounts[number % accounts.length];
     const body = await authorize(account, requirements);
     const began = Date.now();
     const outcome = await settle(service, body, number);
-    return { nonce: body.paymentPayload.payload.authorization.nonce, took: Date.now() - began, ...outcome };
+    if (outcome.told === 'paid') paid.push(body);
+    return { nonce: body.paymentPayload.payload.authorization.nonce, began, took: Date.now() - began, ...outcome };
   };
   const paying = (async () => {
     const began = Date.now();
@@ -65,6 +69,19 @@ export function startPayments({ chain, payTo, perSecond, ...service }) {
     }
   })();
   return {
+    /** How many were told as paid up to now. */
+    countPaid: () => paid.length,
+    /** Asks again for those that were told as paid, but for the first `skipped`, and returns how many they were and how many were told so again. */
+    async askAgain(skipped) {
+      const [bodies, again] = [paid.slice(skipped), []];
+      const next = [...bodies.entries()].values();
+      const asker = async () => {
+        for (const [number, body] of next) again.push(await settle(service, body, number));
+      };
+      await Promise.all(Array.from({ length: AT_ONCE }, asker));
+      const count = (wanted) => again.filter(({ told }) => told === wanted).length;
+      return { asked: bodies.length, toldTwice: count('paid'), unanswered: count('nothing') };
+    },
     /** Begins nothing new, and waits for the end of what was begun. */
     async stop() {
       stopped = true;
@@ -80,25 +97,31 @@ function count(names) {
   return counts;
 }
 
-/** What the chain says of the payments, beside what was told of them: how many there were, and how many were told wrongly. */
-export async function judge({ chain, payTo }, payments) {
+/**
+ * What the chain says of the payments, beside what was told of them: how many there were, and how many were told wrongly. Of what was under way
+ * at `lostAt` the ledger may have lost that it was asked for: that its authorization was used is the truth, and all that it can tell.
+ */
+export async function judge({ chain, payTo, lostAt = 0 }, payments) {
   const logs = (topics) => chain.rpc.call('eth_getLogs', [{ fromBlock: '0x0', toBlock: 'latest', address: chain.world.usdc, topics }]);
   const recipient = `0x${payTo.slice(2).toLowerCase().padStart(64, '0')}`;
   const [used, transfers] = [await logs([USED]), await logs([TRANSFER, null, recipient])];
   const times = count(used.map(({ topics }) => topics[2]));
   const moved = ({ nonce }) => times[nonce] ?? 0;
-  const of = (...told) => payments.filter((payment) => told.includes(payment.told));
+  const isLost = ({ began, reason }) => began <= lostAt && reason === USED_BEFORE;
+  const lost = payments.filter(isLost);
+  const of = (...told) => payments.filter((payment) => told.includes(payment.told) && !isLost(payment));
   const took = payments.map(({ took }) => took).sort((one, other) => one - other);
   return {
     payments: payments.length,
     paid: of('paid').length,
     toldBefore: of('before').length,
+    lost: lost.length,
     refused: count(of('refused').map(({ reason }) => reason)),
     unknown: of('nothing').length,
     slowestSeconds: took.at(-1) / 1_000,
     medianSeconds: took[Math.floor(took.length / 2)] / 1_000,
     wrong:
-      of('paid', 'before').filter((payment) => moved(payment) !== 1).length +
+      [...of('paid', 'before'), ...lost].filter((payment) => moved(payment) !== 1).length +
       of('refused').filter((payment) => moved(payment) !== 0).length +
       payments.filter((payment) => moved(payment) > 1).length +
       Math.abs(transfers.length - payments.filter((payment) => moved(payment) === 1).length),

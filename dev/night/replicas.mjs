@@ -60,6 +60,13 @@ export async function startReplicas({ binary, before, directory, ...world }) {
         await replica.start();
       }
     },
+    /** All are stopped while `change` gives them another state of the database, and are told that it is an older copy. */
+    async restore(change) {
+      await Promise.all(replicas.map((replica) => replica.stop()));
+      change();
+      command('restored');
+      for (const replica of replicas) await replica.start();
+    },
     /** Ends those that settle and watch, as a machine that fails does. */
     async kill() {
       for (const replica of settling) await replica.stop('SIGKILL');

@@ -198,6 +198,7 @@ catalogue! {
     database_connections: GaugeVec, "database_connections", ["state"], "Connections of the pool.";
 
     config_reloads: IntCounterVec, "config_reloads_total", ["outcome"], "Times that the configuration was read again, by whether it was taken.";
+    config_refused: GaugeVec, "config_refused", [], "1 while the configuration that was read last was not taken, and an older one counts.";
 
     lease_held: GaugeVec, "lease_held", ["lease"], "1 while this process owns the lane or watcher.";
     task_restarts: IntCounterVec, "task_restarts_total", ["task"], "Times that a long-lived task failed and was started again.";

@@ -164,6 +164,7 @@ async fn whatever_is_wrong_nothing_changes_and_all_of_it_is_told() {
         still(payer).await;
     }
     assert_eq!(facilitator.metric("quittance_config_reloads_total{outcome=\"refused\"}").await, 2.0);
+    assert_eq!(facilitator.metric("quittance_config_refused").await, 1.0);
     let log = facilitator.log();
     assert!(
         log.contains("nothing has changed") && !log.contains("canary") && !refused.to_string().contains("canary"),
@@ -177,6 +178,7 @@ async fn whatever_is_wrong_nothing_changes_and_all_of_it_is_told() {
             .replace("filter = \"info\"", "filter = \"off\"")
     });
     assert_eq!(reload(&facilitator, &key).await, (200, json!({"changes": ["limits", "log.filter"]})));
+    assert_eq!(facilitator.metric("quittance_config_refused").await, 0.0);
     let written = facilitator.log();
     let mut answers = Vec::new();
     for _ in 0..5 {

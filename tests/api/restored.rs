@@ -14,6 +14,8 @@ use crate::support::merchant::{Merchant, pay};
 use crate::support::payer::{Signed, Terms};
 use crate::support::{cli, database, eventually};
 
+mod solana;
+
 const PATIENCE: Duration = Duration::from_secs(30);
 
 /// A chain, a service on it that soon gives up waiting, and where its database is.

@@ -256,13 +256,17 @@ async fn what_the_ledger_says_of_a_signer_is_set_right_by_whoever_gets_its_lane(
     let ledger = database::ledger(&url).await;
     let name = format!("lane:{}:{}", chain.network(), address);
 
-    // Somebody else had the lane for a moment.
-    let taken = "UPDATE leases SET owner = gen_random_uuid(), fence = fence + 1, expires_at = clock_timestamp() WHERE name = $1";
+    // Somebody else had the lane for a moment, in which nobody got it back.
+    let taken = "
+        WITH gone AS (UPDATE signers SET away = true)
+        UPDATE leases SET owner = gen_random_uuid(), fence = fence + 1, expires_at = clock_timestamp() WHERE name = $1";
     let taken = sqlx::query(taken).bind(name).execute(ledger.pool()).await.expect("the database answers");
     assert_eq!(taken.rows_affected(), 1);
-    ledger.note_away(&chain.network().parse().expect("a network"), &address, true).await.expect("the database answers");
 
-    eventually("what is true", PATIENCE, || async { is_offered(&facilitator).await.then_some(()) }).await;
-    let away = sqlx::query_scalar::<_, bool>("SELECT away FROM signers").fetch_one(ledger.pool()).await;
-    assert!(!away.expect("the database answers"));
+    let is_there = || async {
+        let away = sqlx::query_scalar::<_, bool>("SELECT away FROM signers").fetch_one(ledger.pool()).await;
+        (!away.expect("the database answers")).then_some(())
+    };
+    eventually("what is true", PATIENCE, is_there).await;
+    eventually("the network", PATIENCE, || async { is_offered(&facilitator).await.then_some(()) }).await;
 }

@@ -264,10 +264,11 @@ async fn a_node_that_lags_behind_refuses_nothing() {
         _ => Act::Forward,
     });
 
-    for path in ["/verify", "/settle"] {
-        let (status, answer) = facilitator.post(path, &signed.v2()).await;
-        assert_eq!(status, 503, "{path}: {answer}");
-    }
+    // For a second it is believed that reading has not begun.
+    let refuses = || async { (facilitator.verify(&signed.v2()).await.0 == 503).then_some(()) };
+    eventually("a verdict that knows what was read", PATIENCE, refuses).await;
+    let (status, answer) = facilitator.settle(&signed.v2()).await;
+    assert_eq!(status, 503, "{answer}");
     assert_eq!(world.rows().await.len(), 0);
     proxy.behave();
     let last = facilitator.settle_patiently(&signed.v2(), PATIENCE).await;
@@ -279,16 +280,19 @@ async fn nothing_is_sent_whose_end_would_not_be_seen() {
     let world = World::new(ChainOptions::default()).await;
     let proxy = Proxy::start(&world.chain.url);
     let facilitator = Facilitator::start(&world.options(&[&proxy])).await;
+    // Whoever begins to read later than the block below never needs to read it.
+    world.until("a beginning of reading", "SELECT count(*) FROM networks").await;
     proxy.rule(|method, _, _| if method == "eth_getLogs" { Act::Status(500) } else { Act::Forward });
     let stranger = world.chain.payers[1].address();
     world.chain.receipt(&world.chain.send_as(&stranger, &world.chain.usdc(), &transfer_call(&stranger, 1), 1).await).await;
     world.chain.mine(70).await;
     let signed = world.signed(0);
 
-    for path in ["/verify", "/settle"] {
-        let (status, answer) = facilitator.post(path, &signed.v2()).await;
-        assert_eq!(status, 503, "{path}: {answer}");
-    }
+    // For a second it is believed that reading has not begun.
+    let refuses = || async { (facilitator.verify(&signed.v2()).await.0 == 503).then_some(()) };
+    eventually("a verdict that knows what was read", PATIENCE, refuses).await;
+    let (status, answer) = facilitator.settle(&signed.v2()).await;
+    assert_eq!(status, 503, "{answer}");
     assert_eq!(world.rows().await.len(), 0);
     proxy.behave();
     let last = facilitator.settle_patiently(&signed.v2(), PATIENCE).await;

@@ -19,7 +19,11 @@ use crate::support::chain::{Chain, ChainOptions};
 use crate::support::cli::{self, open_account};
 use crate::support::facilitator::{Facilitator, NetworkOptions, Options};
 use crate::support::merchant::{Merchant, pay};
-use crate::support::{contract, database, flows};
+use crate::support::payer::Terms;
+use crate::support::postgres_proxy::PostgresProxy;
+use crate::support::{contract, database, eventually, flows};
+
+const PATIENCE: Duration = Duration::from_secs(30);
 
 /// Sends the form of the page with a key, as a browser does.
 async fn sign_in(facilitator: &Facilitator, key: &str, headers: &[(&str, &str)]) -> Response {
@@ -197,6 +201,25 @@ async fn an_overview_takes_one_connection_for_a_short_time() {
     }
 }
 
+/// Whoever sits at that browser next must not be signed in when the database is back.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_browser_forgets_its_session_though_the_database_is_away() {
+    let chain = Chain::start(ChainOptions::default()).await;
+    let proxy = PostgresProxy::start(&database::fresh().await).await;
+    let facilitator = Facilitator::start(&Options::new(NetworkOptions::of(&chain), &proxy.url)).await;
+    let account = open_account(&facilitator, "merchant").await;
+    let session = session(sign_in(&facilitator, &account.key, &[]).await.headers());
+
+    proxy.close();
+    let leaving = facilitator.client().post(format!("{}/dashboard/sign-out", facilitator.url)).header("cookie", &session);
+    let left = leaving.send().await.expect("an answer");
+    assert_eq!(left.status().as_u16(), 503);
+    assert!(header(left.headers(), "set-cookie").starts_with("quittance_session=; Path=/dashboard; Max-Age=0;"));
+    proxy.open();
+    eventually("the database", PATIENCE, || async { (look(&facilitator, "/dashboard", &session).await.0 == 200).then_some(()) })
+        .await;
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn another_site_cannot_have_a_browser_sign_in_or_out() {
     let (_chain, facilitator, _keys) = start().await;
@@ -258,6 +281,50 @@ async fn merchants_see_their_own_and_operators_what_they_choose() {
     assert_eq!(look(&facilitator, "/dashboard/networks", &other).await.0, 403);
     let (status, _, accounts) = look(&facilitator, "/dashboard/accounts", &all).await;
     assert!(status == 200 && accounts.contains(merchant.id()) && accounts.contains(&rival.id), "{accounts}");
+}
+
+/// A payment that was asked for without a key is read by whoever knows its name, and its invoice only by the merchant.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_payment_leads_to_its_invoice_only_whom_it_is_shown_to() {
+    let (chain, facilitator, _keys) = start().await;
+    let merchant = Merchant::open(&facilitator).await;
+    let shop = &chain.payers[0];
+    merchant.register(&chain.network(), shop).await;
+    let invoice = merchant.invoice(&json!({"amount": "0.01"})).await;
+    let accepts = &invoice["paymentRequired"]["accepts"][0];
+    let mut body = chain.payers[1].authorize(&Terms::to(&shop.address())).v2();
+    body["paymentRequirements"] = accepts.clone();
+    body["paymentPayload"]["accepted"] = accepts.clone();
+    let (_, settled) = facilitator.settle(&body).await;
+    let rival = open_account(&facilitator, "merchant").await;
+    let payment = settled["extra"]["paymentId"].as_str().expect("a payment");
+    let id = invoice["id"].as_str().expect("a name");
+    let link = format!("/dashboard/invoices/{id}");
+
+    for (key, leads) in [(merchant.key(), true), (&rival.key[..], false)] {
+        let session = session(sign_in(&facilitator, key, &[]).await.headers());
+        let (status, _, page) = look(&facilitator, &format!("/dashboard/payments/{payment}"), &session).await;
+        assert!(status == 200 && page.contains(id), "{page}");
+        assert_eq!(page.contains(&link), leads, "{page}");
+        assert_eq!(look(&facilitator, &link, &session).await.0 == 200, leads);
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn operators_see_what_settling_for_an_account_has_cost() {
+    let (chain, facilitator, _keys) = start().await;
+    let (shop, operator) = (open_account(&facilitator, "provider").await, open_account(&facilitator, "operator").await);
+    let session = session(sign_in(&facilitator, &operator.key, &[]).await.headers());
+    let accounts = async || look(&facilitator, "/dashboard/accounts", &session).await.2;
+    assert!(!accounts().await.contains(" on Base Sepolia"), "nothing was spent");
+
+    let body = chain.payers[1].authorize(&Terms::to(&chain.payers[0].address())).v2();
+    let settling = facilitator.client().post(format!("{}/settle", facilitator.url)).bearer_auth(&shop.key).json(&body);
+    let settled: Value = settling.send().await.expect("an answer").json().await.expect("JSON");
+    assert_eq!(settled["success"], true, "{settled}");
+    let page = accounts().await;
+    let rows: Vec<_> = page.split("<tr>").filter(|row| row.contains(" on Base Sepolia")).collect();
+    assert!(rows.len() == 1 && rows[0].contains(&shop.id) && rows[0].contains(">0.0"), "{page}");
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -8,8 +8,8 @@ use super::super::Frame;
 use super::super::money::Money;
 use super::super::words::{Link, Moment, abridged, network_of};
 use super::{Asked, Desk, Narrowed, OfAccount, PAGE, Scene, answer, choices, page};
-use crate::api::Service;
 use crate::api::payments::{self, ListQuery, PaymentView};
+use crate::api::{Service, invoices};
 use crate::domain::ids::PaymentId;
 use crate::domain::payment::State;
 use crate::http::endpoint::{Callers, PathItem, at};
@@ -93,7 +93,13 @@ async fn make_one(scene: Scene, id: &str) -> Result<PaymentPage, Problem> {
     let desk = scene.desk("payments").await?;
     let payment = payments::show(&scene.flows, &scene.viewer.reads_as(), id).await?;
     let told = payment.events.as_deref().unwrap_or_default().iter();
-    let invoice_href = payment.invoice.as_ref().filter(|_| desk.is_merchant).map(|id| desk.link(&format!("/invoices/{id}")));
+    // Whoever settles may name another merchant's invoice.
+    let invoice_href = match (&payment.invoice, scene.viewer.merchant()) {
+        (Some(id), Ok(merchant)) if invoices::find(&scene.flows, merchant, id).await.is_ok() => {
+            Some(desk.link(&format!("/invoices/{id}")))
+        }
+        _ => None,
+    };
     Ok(PaymentPage {
         desk,
         invoice_href,
