@@ -89,8 +89,8 @@ function acts({ chain, node, receiver, replicas, server, restore }) {
       begin: () => (receiver.down = true),
       end: () => (receiver.down = false),
     },
-    { what: 'The database is lost, and a copy of its files that is ten minutes old takes its place', alerts: [], ...restore },
     { what: `Every replica is replaced${OPTIONS.before ? ' by the next version' : ''}, one after the other`, alerts: [], begin: () => replicas.roll(), end: () => {} },
+    { what: 'The database is lost, and a copy of its files that is at least ten minutes old takes its place', alerts: [], begin: restore, end: () => {} },
   ];
 }
 
@@ -122,9 +122,14 @@ async function untilPaid(prometheus, count) {
 
 async function play(prometheus, { what, alerts, begin, end }) {
   const seen = new Set();
-  await begin();
-  const fired = await until(prometheus, what, seen, (now) => alerts.every((alert) => now.has(alert))).finally(end);
-  const cleared = await until(prometheus, what, seen, (now) => now.size === 0);
+  // What fires while it begins is seen, too.
+  const looking = setInterval(() => firing(prometheus).then((now) => now.forEach((alert) => seen.add(alert))).catch(() => {}), 500);
+  const played = (async () => {
+    await begin();
+    const fired = await until(prometheus, what, seen, (now) => alerts.every((alert) => now.has(alert))).finally(end);
+    return { fired, cleared: await until(prometheus, what, seen, (now) => now.size === 0) };
+  })();
+  const { fired, cleared } = await played.finally(() => clearInterval(looking));
   const others = [...seen].filter((alert) => !alerts.includes(alert)).sort();
   console.log(`${what}: ${alerts.join(', ') || 'nothing'} after ${fired} s, also ${others.join(', ') || 'nothing'}; cleared ${cleared} s after the end`);
   return { what, alerts, others, fired, cleared };
@@ -156,7 +161,7 @@ async function untilTold({ url, key, webhook, receiver }) {
   return { events: events.length, late: wanted.size, untold: missing().length };
 }
 
-function write(timeline, { verdict, found, told }) {
+function write(timeline, { verdict, again, told, age }) {
   const table = timeline.map(
     ({ what, alerts, others, fired, cleared }) => `| ${what} | ${alerts.join(', ') || 'none'} | ${fired} s | ${cleared} s | ${others.join(', ') || 'none'} |`,
   );
@@ -168,36 +173,35 @@ function write(timeline, { verdict, found, told }) {
     '|---|---|---|---|---|',
     ...table,
     '',
-    `${verdict.payments} payments: ${verdict.paid} told as paid, ${verdict.toldBefore} told so again, refused ${refused}; ${verdict.unknown} without an answer, **${verdict.wrong} wrong** by the`,
+    `${verdict.payments} payments: ${verdict.paid} told as paid, ${verdict.toldBefore} told that they were settled already, refused ${refused}; ${verdict.unknown} without an answer, **${verdict.wrong} wrong** by the`,
     `chain. Half were told within ${verdict.medianSeconds.toFixed(1)} s, the last within ${verdict.slowestSeconds.toFixed(1)} s. ${told.events} events: ${told.late} told when they were asked for again, ${told.untold} untold.`,
     '',
-    `The copy was ${found.ageSeconds} s old. Of ${found.asked} payments that were told as paid since it was made, each was asked for once more: **${found.toldTwice} were told so again**.`,
-    `${verdict.lost} were under way when the database was lost, paid, and not in the copy: that their authorization was used is all they were told.`,
+    `The copy was ${age} s old when the database was lost, and ${verdict.paidSince} payments were begun and told as paid after it had taken its place. ${verdict.lost} were under way when it was lost,`,
+    `paid, and not in the copy: that their authorization was used is all that they were told. Of the others ${again.asked} were told as paid between the copy and the end, and each was asked for`,
+    `once more: **${again.told.paid ?? 0} were told so again**. ${again.inTheCopy} of them were under way in the copy, and told that they were settled already; the token has refused ${again.byToken} of which the ledger knew nothing.`,
   ];
   writeBetween('night', lines);
 }
 
-/**
- * The copy, which is made now, and what comes of it. Whoever was told since it was made that something is paid asks for that once more, and must not be
- * told so again.
- */
-function startCopying({ server, replicas, payments }) {
-  postgres('copy', server);
-  const [copied, told] = [Date.now(), payments.countPaid()];
-  const found = { lostAt: 0 };
-  const begin = async () => {
-    await sleep(Math.max(0, copied + COPY_AGE_MS - Date.now()));
-    found.lostAt = Date.now();
+/** Makes the copy, and returns how it takes the place of a lost database, and when that was. */
+async function copyDatabase({ server, replicas, payments }) {
+  const copy = { begunAt: Date.now(), skipped: payments.countPaid() };
+  await postgres('copy', server);
+  copy.madeAt = Date.now();
+  const restore = async () => {
+    await sleep(Math.max(0, copy.madeAt + COPY_AGE_MS - Date.now()));
+    await postgres('stop', server);
+    copy.lostAt = Date.now();
     await replicas.restore(() => postgres('back', server));
+    copy.backAt = Date.now();
   };
-  const end = async () => Object.assign(found, { ageSeconds: seconds(found.lostAt - copied) }, await payments.askAgain(told));
-  return { found, restore: { begin, end } };
+  return { copy, restore };
 }
 
 async function night({ add, directory, server }) {
   const binary = process.env.QUITTANCE_BIN;
   const chain = await add(startChain({ blockTime: 1, slotsInAnEpoch: 32 }));
-  const database = postgres('start', server);
+  const database = await postgres('start', server);
   await add({ stop: () => postgres('stop', server) });
   const node = await add(startNode(chain.url));
   const receiver = await add(startReceiver());
@@ -216,7 +220,7 @@ async function night({ add, directory, server }) {
   const payments = startPayments({ chain, payTo, perSecond: PER_SECOND, urls: replicas.urls, key });
   await untilPaid(prometheus, MADE_FIRST);
   await until(prometheus, 'All is well', new Set(), (now) => now.size === 0);
-  const { found, restore } = startCopying({ server, replicas, payments });
+  const { copy, restore } = await copyDatabase({ server, replicas, payments });
   const timeline = [];
   const failures = [];
   for (const act of acts({ chain, node, receiver, replicas, server, restore }).filter(({ what }) => what.includes(OPTIONS.only))) {
@@ -229,14 +233,15 @@ async function night({ add, directory, server }) {
     }
   }
 
-  const verdict = await judge({ chain, payTo, lostAt: found.lostAt }, await payments.stop());
+  const again = copy.backAt && (await payments.askAgain(copy));
+  const verdict = await judge({ chain, payTo, copy }, await payments.stop());
   const told = await untilTold({ url: replicas.urls[0], key, webhook, receiver });
-  console.log(JSON.stringify({ verdict, found, told }, null, 1));
-  const { toldTwice = 0, unanswered = 0 } = found;
-  if (verdict.wrong + verdict.unknown + toldTwice + unanswered + told.untold + failures.length > 0) {
+  console.log(JSON.stringify({ verdict, again, told }, null, 1));
+  if (again && (again.inTheCopy === 0 || verdict.paidSince === 0)) failures.push('nothing shows what a restored copy does');
+  if (verdict.wrong + verdict.unknown + verdict.unexpected + (again?.wrong ?? 0) + told.untold + failures.length > 0) {
     throw new Error(`the night went wrong: ${failures.join('; ') || 'see above'}`);
   }
-  if (OPTIONS.write && !OPTIONS.only) write(timeline, { verdict, found, told });
+  if (OPTIONS.write && !OPTIONS.only) write(timeline, { verdict, again, told, age: seconds(copy.lostAt - copy.madeAt) });
 }
 
 await rehearse('night', night);

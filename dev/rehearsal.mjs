@@ -1,15 +1,18 @@
 // How a rehearsal begins and ends: what it started is stopped in the opposite order, and the logs of one that went wrong are kept.
 
-import { execFileSync } from 'node:child_process';
+import { execFile } from 'node:child_process';
 import { mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
+import { promisify } from 'node:util';
 import { ROOT } from '../tests/deploy/prometheus.mjs';
 import { closeWhenAsked } from './lifetime.mjs';
 
+/** Whoever pays, and what stands between the service and its network, may be in this process, which must go on meanwhile. */
+const run = promisify(execFile);
+
 /** Has scripts/postgres.sh do something with the server in a directory, and returns what it prints. */
-export const postgres = (action, directory) =>
-  execFileSync(join(ROOT, 'scripts/postgres.sh'), [action, directory], { stdio: ['ignore', 'pipe', 'ignore'] }).toString().trim();
+export const postgres = async (action, directory) => (await run(join(ROOT, 'scripts/postgres.sh'), [action, directory])).stdout.trim();
 
 /**
  * Plays one and ends the process: `play` is given `add`, through which it starts what is to be stopped, and a `directory` and one for a
@@ -23,7 +26,11 @@ export async function rehearse(name, play) {
     return started.at(-1);
   };
   const stop = async () => {
-    while (started.length) await Promise.resolve(started.pop().stop()).catch(() => {});
+    while (started.length) {
+      const last = started.pop();
+      // What does not stop keeps nothing else from it, and may be what went wrong.
+      await Promise.resolve().then(() => last.stop()).catch((error) => console.error(error.message));
+    }
     rmSync(server, { recursive: true, force: true });
     if (process.exitCode === 0) rmSync(directory, { recursive: true, force: true });
     else console.error(`the logs are in ${directory}`);

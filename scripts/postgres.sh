@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
 # A throw-away PostgreSQL server: postgres.sh start DIR prints its URL, postgres.sh stop DIR ends it as a crash would, and postgres.sh again DIR
-# starts it with what it had. postgres.sh copy DIR copies its files while it runs, and postgres.sh back DIR starts it with those instead of its own.
+# starts it with what it had. postgres.sh copy DIR copies its files while it runs, and postgres.sh back DIR starts it, when it was
+# stopped, with those instead of its own.
 #
 # DIR is new or empty, and its path short enough for a socket. There is no TCP, and nothing outlives a crash of the machine. PostgreSQL
 # refuses to run as root, so root runs it as the user postgres or nobody.
@@ -45,7 +46,8 @@ case $action in
   copy) run "$bin/pg_basebackup" --pgdata "$directory/copy" --checkpoint fast --host "$directory" --username quittance --no-sync ;;
   stop) run "$bin/pg_ctl" stop --pgdata "$directory/data" --mode immediate --silent ;;
   back)
-    run "$bin/pg_ctl" stop --pgdata "$directory/data" --mode immediate --silent
+    [ -d "$directory/copy" ] || fail "there is no copy in $directory"
+    ! run "$bin/pg_ctl" status --pgdata "$directory/data" >/dev/null || fail "the server in $directory runs"
     rm -rf "$directory/data"
     mv "$directory/copy" "$directory/data"
     serve

@@ -98,7 +98,7 @@ export async function startWorld({ add, directory, server, binary, hurry }) {
   const signer = await add(startSigner({ name: 'evm-1', key: first.key }));
   const spare = `{ name = "evm-2", key = "${second.key}" }`;
   const receiver = await add(startReceiver());
-  const database = postgres('start', server);
+  const database = await postgres('start', server);
   await add({ stop: () => postgres('stop', server) });
   const keys = join(directory, 'receipt-keys.json');
   run(binary, 'keys', 'generate', '--out', keys);

@@ -60,10 +60,11 @@ export async function startReplicas({ binary, before, directory, ...world }) {
         await replica.start();
       }
     },
-    /** All are stopped while `change` gives them another state of the database, and are told that it is an older copy. */
+    /** All are stopped while `change` gives them an older copy of the database, of which they are told. */
     async restore(change) {
       await Promise.all(replicas.map((replica) => replica.stop()));
-      change();
+      await change();
+      command('migrate');
       command('restored');
       for (const replica of replicas) await replica.start();
     },

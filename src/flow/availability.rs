@@ -21,6 +21,9 @@ const BELIEVED: Duration = Duration::from_secs(1);
 /// An answer that is older is believed and read again, so that nobody waits where somebody always asks.
 const RENEWED_AFTER: Duration = Duration::from_millis(500);
 
+/// For so long after a state of a chain was found far ahead of what was read nobody else asks that chain.
+const RESPITE: Duration = Duration::from_secs(1);
+
 /// What every replica knows of a network.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Standing {
@@ -85,6 +88,7 @@ struct Known {
 struct Last {
     standing: Option<(Standing, Instant)>,
     failed_at: Option<Instant>,
+    found_ahead_at: Option<Instant>,
 }
 
 impl Availability {
@@ -111,6 +115,19 @@ impl Availability {
             return Err(LedgerError::silent());
         }
         known.read(turn, ledger, network).await.unwrap_or_else(|_| Err(LedgerError::silent()))
+    }
+
+    /// A state of the chain is far ahead of what was read.
+    pub fn note_ahead(&self, network: &Network) {
+        let known = Arc::clone(lock(&self.0).entry(network.clone()).or_default());
+        lock(&known.last).found_ahead_at = Some(Instant::now());
+    }
+
+    /// Whether one was found a moment ago.
+    #[must_use]
+    pub fn is_ahead(&self, network: &Network) -> bool {
+        let known = lock(&self.0).get(network).cloned();
+        known.and_then(|known| lock(&known.last).found_ahead_at).is_some_and(|found_at| found_at.elapsed() < RESPITE)
     }
 }
 

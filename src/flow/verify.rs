@@ -138,6 +138,13 @@ impl Flows {
         }
     }
 
+    /// Whether the chain is asked at all. While it is known to be read far behind its head, a verdict would count for nothing, and what it takes
+    /// to get one is taken from the watcher, which has to catch up: callers ask again and again, and the more the longer it takes.
+    async fn check_keeps_up(&self, network: &Network) -> Result<(), Unavailable> {
+        let catches_up = self.availability.of(&self.ledger, network).await?.catches_up;
+        if catches_up || self.availability.is_ahead(network) { Err(Unavailable::Behind(network.clone())) } else { Ok(()) }
+    }
+
     /// Whether there is a lane that takes this payment.
     async fn check_lanes(&self, chain: &Arc<dyn Chain>, examined: &ExaminedPayment) -> Result<(), Unavailable> {
         let Profile { network, signers, .. } = chain.profile();
@@ -188,9 +195,11 @@ impl Flows {
     ) -> Result<VerifiedPayment, Verdict> {
         chain.check_window(examined, self.clock.now())?;
         let network = &examined.request.network;
+        self.check_keeps_up(network).await?;
         let verified = self.ask_chain(chain, examined, wanted).await?;
         let read_to = self.availability.of(&self.ledger, network).await?.read_to;
         if Sight::of(verified.checked().block, read_to) == Sight::Ahead {
+            self.availability.note_ahead(network);
             return Err(Unavailable::Behind(network.clone()).into());
         }
         // A block that is not known here is newer than what was read, or reading has just begun.

@@ -28,6 +28,10 @@ use crate::flow::limits::Prefix;
 /// A connection must have said within this what it speaks. From then on keep-alives tell whether anybody is there.
 const PREFACE_WITHIN: Duration = Duration::from_secs(10);
 
+/// So many calls of a stranger are under way at a time before the next one waits for its turn. Clients of gRPC share one connection where those of
+/// HTTP have some: with one call alone, whoever is kept waiting once would have all that it asks later wait.
+const STRANGERS_AT_ONCE: usize = 4;
+
 /// What is read at a time from somebody who is not known.
 const PIECE: usize = 4 * 1024;
 
@@ -104,9 +108,9 @@ impl Line {
         self.known.load(Ordering::Acquire)
     }
 
-    /// Whether the next call may begin: those of strangers one after the other.
+    /// Whether the next call may begin at once.
     fn may_begin(&self) -> bool {
-        let may = self.is_known() || self.under_way.load(Ordering::Relaxed) == 0;
+        let may = self.is_known() || self.under_way.load(Ordering::Relaxed) < STRANGERS_AT_ONCE;
         if may {
             self.begins();
         }
@@ -188,7 +192,7 @@ impl Connection {
             if self.line.is_known() && self.frames.is_empty() {
                 return Pin::new(&mut self.stream).poll_read(context, buffer);
             }
-            if self.begin_held(context) {
+            if self.begin_held(context)? {
                 continue;
             }
             if self.frames.is_full() {
@@ -205,23 +209,23 @@ impl Connection {
     }
 
     /// Lets a call begin that was held, if its turn has come, and returns whether it did.
-    fn begin_held(&mut self, context: &mut Context<'_>) -> bool {
+    fn begin_held(&mut self, context: &mut Context<'_>) -> io::Result<bool> {
         if !self.frames.is_waiting() {
-            return false;
+            return Ok(false);
         }
         // Whoever becomes known waits no longer.
         self.line.reader.register(context.waker());
         if self.line.is_known() {
             self.turn = None;
-            return self.frames.release(&mut self.passed);
+            return Ok(self.frames.release(&mut self.passed));
         }
         let turn = self.turn.get_or_insert_with(|| self.turns.wait());
-        if turn.poll(context).is_pending() {
-            return false;
+        if turn.poll(context, &self.stream)?.is_pending() {
+            return Ok(false);
         }
         self.turn = None;
         self.line.begins();
-        self.frames.release(&mut self.passed)
+        Ok(self.frames.release(&mut self.passed))
     }
 }
 

@@ -125,6 +125,8 @@ impl Frames {
             self.held_bytes += CALL_COSTS;
             Vec::new()
         });
+        // No more than what counts: left to itself it would take up twice as much.
+        frames.reserve_exact(bytes.len());
         frames.extend_from_slice(bytes);
         self.held_bytes += bytes.len();
     }

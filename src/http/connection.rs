@@ -17,7 +17,7 @@ use tokio::time::{Instant, Sleep, sleep};
 use super::demand::Demand;
 use super::framing::{Framing, HEAD_BYTES_MAX};
 use crate::api::places::Place;
-use crate::api::turns::{Turn, Turns};
+use crate::api::turns::{Peer, Turn, Turns};
 use crate::flow::limits::Prefix;
 
 /// A request line and headers must arrive within this.
@@ -149,11 +149,14 @@ impl<S> Connection<S> {
     }
 
     /// Hands on what has run ahead, when its turn has come.
-    fn poll_ahead(&mut self, context: &mut Context<'_>, buffer: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+    fn poll_ahead(&mut self, context: &mut Context<'_>, buffer: &mut ReadBuf<'_>) -> Poll<io::Result<()>>
+    where
+        S: Peer,
+    {
         // Some clients leave an empty line behind a body. The request behind it has not come yet.
         if self.framing.is_between_requests() && !self.ahead.iter().all(u8::is_ascii_whitespace) {
             let turn = self.turn.get_or_insert_with(|| self.turns.wait());
-            ready!(turn.poll(context));
+            ready!(turn.poll(context, &self.stream))?;
         }
         self.turn = None;
         let mut ahead = std::mem::take(&mut self.ahead);
@@ -208,7 +211,7 @@ impl<S: AsyncRead + Unpin> Connection<S> {
     }
 }
 
-impl<S: AsyncRead + Unpin> AsyncRead for Connection<S> {
+impl<S: AsyncRead + Peer + Unpin> AsyncRead for Connection<S> {
     fn poll_read(self: Pin<&mut Self>, context: &mut Context<'_>, buffer: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
         let this = self.get_mut();
         if this.reader.is_some() {
@@ -269,6 +272,12 @@ mod tests {
 
     /// Longer than all patience.
     const LONG: Duration = Duration::from_secs(1);
+
+    impl Peer for DuplexStream {
+        fn has_left(&self) -> bool {
+            false
+        }
+    }
 
     /// Both ends of a connection that holds so many bytes on its way.
     fn pair(bytes: usize) -> (DuplexStream, Connection<DuplexStream>) {

@@ -1,4 +1,4 @@
-//! Which series exist: those of everything that can happen from the start, with zero, and those of a state until what has it is
+//! Which series exist: from the start those of everything that can happen, with zero; and those of a state until its network or signer is
 //! configured no more.
 
 use std::collections::BTreeSet;

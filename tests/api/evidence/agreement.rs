@@ -16,6 +16,9 @@ use crate::support::proxy::{Act, Proxy};
 /// Further questions for logs, after which one that believes a single node would have believed it.
 const LOOKS: u64 = 6;
 
+/// Verdicts that are asked for while the network is read far behind its head.
+const QUESTIONS: u64 = 40;
+
 /// Whichever node is asked by now, it is asked about each block that holds something.
 async fn until_looked_again(world: &World, nodes: [&Proxy; 2]) {
     let looks = || nodes.iter().map(|node| node.calls("eth_getLogs")).sum::<u64>();
@@ -264,11 +267,10 @@ async fn a_node_that_lags_behind_refuses_nothing() {
         _ => Act::Forward,
     });
 
-    // For a second it is believed that reading has not begun.
-    let refuses = || async { (facilitator.verify(&signed.v2()).await.0 == 503).then_some(()) };
-    eventually("a verdict that knows what was read", PATIENCE, refuses).await;
-    let (status, answer) = facilitator.settle(&signed.v2()).await;
-    assert_eq!(status, 503, "{answer}");
+    for path in ["/verify", "/settle"] {
+        let (status, answer) = facilitator.post(path, &signed.v2()).await;
+        assert_eq!(status, 503, "{path}: {answer}");
+    }
     assert_eq!(world.rows().await.len(), 0);
     proxy.behave();
     let last = facilitator.settle_patiently(&signed.v2(), PATIENCE).await;
@@ -289,10 +291,18 @@ async fn nothing_is_sent_whose_end_would_not_be_seen() {
     let signed = world.signed(0);
 
     // For a second it is believed that reading has not begun.
-    let refuses = || async { (facilitator.verify(&signed.v2()).await.0 == 503).then_some(()) };
+    let behind = |answer: &Value| answer.to_string().contains("is read far behind its head");
+    let refuses = || async { behind(&facilitator.verify(&signed.v2()).await.1).then_some(()) };
     eventually("a verdict that knows what was read", PATIENCE, refuses).await;
     let (status, answer) = facilitator.settle(&signed.v2()).await;
-    assert_eq!(status, 503, "{answer}");
+    assert!(status == 503 && behind(&answer), "{answer}");
+    // Whoever asks meanwhile takes nothing from the watcher, which asks the same nodes.
+    let before = proxy.calls("eth_call");
+    for _ in 0..QUESTIONS {
+        assert!(behind(&facilitator.verify(&signed.v2()).await.1));
+    }
+    let asked = proxy.calls("eth_call") - before;
+    assert!(asked < QUESTIONS / 2, "{asked} calls");
     assert_eq!(world.rows().await.len(), 0);
     proxy.behave();
     let last = facilitator.settle_patiently(&signed.v2(), PATIENCE).await;
