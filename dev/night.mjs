@@ -1,8 +1,8 @@
 // A bad night: takes away what the service needs, one thing after the other, while twenty payments are made in a second, and watches who is
 // alarmed and when: node dev/night.mjs. The binary is QUITTANCE_BIN.
 //
-// --write puts the timeline of a whole night into docs/RELIABILITY.md, --only TEXT plays what has that in its name, and --before BINARY begins with an older
-// version, which the last act replaces.
+// --write puts the timeline of a whole night into docs/RELIABILITY.md, --only TEXT plays what has that in its name, and --before BINARY begins
+// with an older version, which the last act but one replaces. A copy of the database is put back in the last one, when it is ten minutes old.
 //
 // Alarms wait for minutes, so the night is hurried: every time in the alerts is divided by HURRY, and nothing else is changed in them. In the
 // end the chain says of each payment whether what was told of it is true.
