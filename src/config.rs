@@ -139,11 +139,12 @@ pub fn load_text(text: &str, environment: &Environment, signing_keys: SigningKey
 }
 
 fn read(file: Option<File>, environment: &Environment, signing_keys: SigningKeys) -> Result<Config, ConfigErrors> {
+    let is_named = file.is_some();
     let document = Document::merge(file, environment).map_err(ConfigErrors::from)?;
     let report = Report::new(&document, environment, signing_keys);
     let config = config(&Table::root(&document.tree, &report));
     report.refuse_unknown_keys(&document.tree);
-    report.conclude(config)
+    report.conclude(config).map_err(|errors| if is_named { errors } else { errors.without_file() })
 }
 
 fn config(root: &Table) -> Result<Config, Reported> {

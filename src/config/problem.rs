@@ -29,6 +29,9 @@ pub enum Fault {
     /// No such setting.
     #[error("unknown key")]
     Unknown,
+    /// What is missing may stand in a file that nobody named.
+    #[error("no file was named with --config, and the environment does not say everything")]
+    NoFile,
     /// A setting that has no default.
     #[error("missing")]
     Missing,
@@ -99,6 +102,12 @@ pub struct ConfigErrors(Vec<ConfigProblem>);
 impl ConfigErrors {
     pub(super) fn new(problems: Vec<ConfigProblem>) -> Self {
         Self(problems)
+    }
+
+    /// The same, of a configuration without a file.
+    pub(super) fn without_file(mut self) -> Self {
+        self.0.push(ConfigProblem { key: "configuration".to_owned(), origin: None, fault: Fault::NoFile });
+        self
     }
 
     /// The problems, in the order in which they were found. Never empty.

@@ -103,6 +103,18 @@ fn two_networks_with_a_node_and_a_key_each_are_enough() {
 }
 
 #[test]
+fn whoever_names_no_file_is_told_that_what_is_missing_may_stand_in_one() {
+    let unnamed = read(None, &environment(&[]), SigningKeys::Wanted).unwrap_err();
+    assert_eq!(unnamed.problems().last().unwrap().fault, Fault::NoFile);
+    assert!(
+        unnamed
+            .to_string()
+            .ends_with("configuration: no file was named with --config, and the environment does not say everything")
+    );
+    assert!(!faults("", &[]).contains(&at("configuration", Fault::NoFile)));
+}
+
+#[test]
 fn the_full_example_loads_and_leaves_no_key_out() {
     let environment = environment(&[]);
     let document = Document::merge(Some(File::named("full.toml", FULL)), &environment).unwrap();

@@ -89,8 +89,8 @@ pub enum OrderError {
     /// Not an address that the account has registered, or one that is kept for another invoice.
     #[error("addresses: {0} is not yours to be paid at now")]
     UnknownAddress(AddressId),
-    /// The account has no address where it could be paid.
-    #[error("addresses: none is registered on any of the networks")]
+    /// The account has no address where it could be paid, or all are kept for other invoices.
+    #[error("addresses: no address of yours is free on any of the networks")]
     NoAddress,
     /// A network that the order names, and on which the account has no address where it could be paid.
     #[error("networks: no address of yours is free on {}", names(.0))]

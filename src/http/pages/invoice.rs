@@ -154,6 +154,8 @@ struct Way {
     rules: Vec<String>,
     /// What ties a transfer to it: name and value.
     ties: Vec<(&'static str, String)>,
+    /// What ties an authorization to it, which is made by programs.
+    nonce: Option<String>,
     /// What a payer signs who shows its transfer.
     proof: String,
 }
@@ -246,7 +248,7 @@ impl Way {
     fn of(asked: &Asked, option: &PaymentOption, service_url: &str) -> Self {
         let offer = asked.offer(option);
         let links = Links::of(&offer);
-        let ties = [("Reference", links.reference), ("Memo", links.memo), ("Nonce (EIP-3009)", links.nonce)];
+        let ties = [("Reference", links.reference), ("Memo", links.memo)];
         let presentation = Presentation {
             service_url: service_url.to_owned(),
             invoice: asked.invoice.id,
@@ -265,6 +267,7 @@ impl Way {
             payto: PaymentLink::to(links.payto),
             rules: rules(asked, option),
             ties: ties.into_iter().filter_map(|(name, value)| Some((name, value?))).collect(),
+            nonce: links.nonce,
             proof: presentation.text(),
         }
     }
