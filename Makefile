@@ -42,11 +42,11 @@ openapi: ## Writes docs/openapi.json anew after the API changed.
 check-deploy: ## Looks at chart, alerts, runbook, dashboards and compose.yaml; LIVE=1 gives all of it to a running service.
 	scripts/check-deploy.sh $(if $(LIVE),--live)
 
-night: ## Plays a bad night on the local world under load, until its alerts have fired and cleared; a quarter of an hour.
-	scripts/check-deploy.sh --night
+night: ## Plays a bad night under load, until its alerts have fired and cleared; a quarter of an hour. BEFORE=BINARY begins with an older version, WRITE=1 reports it.
+	scripts/check-deploy.sh --night $(if $(BEFORE),--before $(BEFORE)) $(if $(WRITE),--write)
 
 alarms: ## Has every other alert go off on the local world, each for its reason, and clear; a quarter of an hour.
-	scripts/check-deploy.sh --alarms
+	scripts/check-deploy.sh --alarms $(if $(WRITE),--write)
 
 sqlx: ## Writes .sqlx anew after a query or a migration changed.
 	scripts/sqlx.sh

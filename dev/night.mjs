@@ -135,7 +135,7 @@ async function play(prometheus, { what, alerts, begin, end }) {
   return { what, alerts, others, fired, cleared };
 }
 
-/** Every event that the ledger has was told: those that wait for a later attempt are asked for now. */
+/** Every event that the ledger has at this moment was told: those that wait for a later attempt are asked for now. */
 async function untilTold({ url, key, webhook, receiver }) {
   const ask = async (method, path) => {
     const response = await fetch(url + path, { method, headers: { authorization: `Bearer ${key}`, accept: 'application/json' } });
@@ -161,7 +161,7 @@ async function untilTold({ url, key, webhook, receiver }) {
   return { events: events.length, late: wanted.size, untold: missing().length };
 }
 
-function write(timeline, { verdict, again, told, age }) {
+function write(timeline, { verdict, again, copy, told, age }) {
   const table = timeline.map(
     ({ what, alerts, others, fired, cleared }) => `| ${what} | ${alerts.join(', ') || 'none'} | ${fired} s | ${cleared} s | ${others.join(', ') || 'none'} |`,
   );
@@ -174,22 +174,25 @@ function write(timeline, { verdict, again, told, age }) {
     ...table,
     '',
     `${verdict.payments} payments: ${verdict.paid} told as paid, ${verdict.toldBefore} told that they were settled already, refused ${refused}; ${verdict.unknown} without an answer, **${verdict.wrong} wrong** by the`,
-    `chain. Half were told within ${verdict.medianSeconds.toFixed(1)} s, the last within ${verdict.slowestSeconds.toFixed(1)} s. ${told.events} events: ${told.late} told when they were asked for again, ${told.untold} untold.`,
+    `chain. Half were told within ${verdict.medianSeconds.toFixed(1)} s, the last within ${verdict.slowestSeconds.toFixed(1)} s. ${copy.told.events} events until the database was lost: ${copy.told.late} told when they were asked for again,`,
+    `${copy.told.untold} untold. ${told.events} of the ledger that took its place: ${told.late} told when they were asked for again, ${told.untold} untold.`,
     '',
     `The copy was ${age} s old when the database was lost, and ${verdict.paidSince} payments were begun and told as paid after it had taken its place. ${verdict.lost} were under way when it was lost,`,
     `paid, and not in the copy: that their authorization was used is all that they were told. Of the others ${again.asked} were told as paid between the copy and the end, and each was asked for`,
-    `once more: **${again.told.paid ?? 0} were told so again**. ${again.inTheCopy} of them were under way in the copy, and told that they were settled already; the token has refused ${again.byToken} of which the ledger knew nothing.`,
+    `once more: **${again.told.paid ?? 0} were told so again**. The token has refused ${again.byToken} of which the ledger knew nothing, and ${again.told.before ?? 0} were told that they were settled already: ${again.inTheCopy} that`,
+    'were under way in the copy, and those that were paid after it had taken its place.',
   ];
   writeBetween('night', lines);
 }
 
-/** Makes the copy, and returns how it takes the place of a lost database, and when that was. */
-async function copyDatabase({ server, replicas, payments }) {
+/** Makes the copy, and returns how it takes the place of a lost database, and when that was. What happened until then is `told` before. */
+async function copyDatabase({ server, replicas, payments, told }) {
   const copy = { begunAt: Date.now(), skipped: payments.countPaid() };
   await postgres('copy', server);
   copy.madeAt = Date.now();
   const restore = async () => {
     await sleep(Math.max(0, copy.madeAt + COPY_AGE_MS - Date.now()));
+    copy.told = await told();
     await postgres('stop', server);
     copy.lostAt = Date.now();
     await replicas.restore(() => postgres('back', server));
@@ -220,7 +223,8 @@ async function night({ add, directory, server }) {
   const payments = startPayments({ chain, payTo, perSecond: PER_SECOND, urls: replicas.urls, key });
   await untilPaid(prometheus, MADE_FIRST);
   await until(prometheus, 'All is well', new Set(), (now) => now.size === 0);
-  const { copy, restore } = await copyDatabase({ server, replicas, payments });
+  const told = () => untilTold({ url: replicas.urls[0], key, webhook, receiver });
+  const { copy, restore } = await copyDatabase({ server, replicas, payments, told });
   const timeline = [];
   const failures = [];
   for (const act of acts({ chain, node, receiver, replicas, server, restore }).filter(({ what }) => what.includes(OPTIONS.only))) {
@@ -235,13 +239,13 @@ async function night({ add, directory, server }) {
 
   const again = copy.backAt && (await payments.askAgain(copy));
   const verdict = await judge({ chain, payTo, copy }, await payments.stop());
-  const told = await untilTold({ url: replicas.urls[0], key, webhook, receiver });
-  console.log(JSON.stringify({ verdict, again, told }, null, 1));
+  const toldInTheEnd = await told();
+  console.log(JSON.stringify({ verdict, again, toldBefore: copy.told, toldInTheEnd }, null, 1));
   if (again && (again.inTheCopy === 0 || verdict.paidSince === 0)) failures.push('nothing shows what a restored copy does');
-  if (verdict.wrong + verdict.unknown + verdict.unexpected + (again?.wrong ?? 0) + told.untold + failures.length > 0) {
+  if (verdict.wrong + verdict.unknown + verdict.unexpected + (again?.wrong ?? 0) + (copy.told?.untold ?? 0) + toldInTheEnd.untold + failures.length > 0) {
     throw new Error(`the night went wrong: ${failures.join('; ') || 'see above'}`);
   }
-  if (OPTIONS.write && !OPTIONS.only) write(timeline, { verdict, again, told, age: seconds(copy.lostAt - copy.madeAt) });
+  if (OPTIONS.write && !OPTIONS.only) write(timeline, { verdict, again, copy, told: toldInTheEnd, age: seconds(copy.lostAt - copy.madeAt) });
 }
 
 await rehearse('night', night);

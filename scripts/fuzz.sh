@@ -3,7 +3,7 @@
 # there as few inputs as lead to all places in the code that any has led to. An input that fails is left in fuzz/artifacts.
 source "$(dirname "${BASH_SOURCE[0]}")/env.sh"
 
-READERS=(decoder request logs block receipt words permit called typed order frames framing forwarded cursor timeout)
+READERS=(decoder request logs block receipt words permit called typed order outcomes frames framing forwarded cursor timeout)
 
 seconds=${1:-600}
 shift || true

@@ -1,7 +1,9 @@
 //! `quittance check`: looks at everything that the service depends on, and says what is wrong.
 
 use std::fmt;
+use std::ops::Range;
 
+use chrono::{DateTime, TimeDelta, Utc};
 use serde::Serialize;
 use serde::ser::{SerializeStruct, Serializer};
 
@@ -12,6 +14,9 @@ use crate::domain::network::Family;
 use crate::ledger::orders::{Halt, Halts};
 use crate::ledger::{Ledger, LedgerError};
 use crate::telemetry::ErrorChain;
+
+/// What our clock and the database's may differ by.
+const CLOCKS_DIFFER_MAX: TimeDelta = TimeDelta::seconds(1);
 
 /// One thing that was looked at.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -88,20 +93,39 @@ async fn check_database(config: &Config) -> Vec<Finding> {
         Err(error) => vec![bad(subject, &error)],
         Ok(open) => {
             let ordered = check_orders(config, &open.ledger).await;
+            let clock = check_clock(&open.ledger).await;
             open.ledger.pool().close().await;
             let stopped = match open.cluster {
                 Some(cluster) => cluster.stop().await,
                 None => Ok(()),
             };
-            match (ordered, stopped) {
-                (Ok(ordered), Ok(())) => {
-                    std::iter::once(good(subject, "answers, and its schema is up to date")).chain(ordered).collect()
+            match (ordered, clock, stopped) {
+                (Ok(ordered), Ok(clock), Ok(())) => {
+                    let answers = good(subject, "answers, and its schema is up to date");
+                    std::iter::once(answers).chain(clock).chain(ordered).collect()
                 }
-                (Err(error), _) => vec![bad(subject, &error)],
-                (_, Err(error)) => vec![bad(subject, &error)],
+                (Err(error), ..) | (_, Err(error), _) => vec![bad(subject, &error)],
+                (.., Err(error)) => vec![bad(subject, &error)],
             }
         }
     }
+}
+
+/// Authorizations have their time by our clock, and leases and deadlines by the database's.
+async fn check_clock(ledger: &Ledger) -> Result<Option<Finding>, LedgerError> {
+    let asked_at = SystemClock.now();
+    let theirs = ledger.now().await?;
+    Ok(compare_clocks(asked_at..SystemClock.now(), theirs))
+}
+
+/// What is wrong with our clock, which passed through a span while the database's was read.
+fn compare_clocks(ours: Range<DateTime<Utc>>, theirs: DateTime<Utc>) -> Option<Finding> {
+    let (ahead, behind) = (ours.start - theirs, theirs - ours.end);
+    let differ = |by: TimeDelta, words: &str| {
+        let said = format!("is at least {} ms {words} the database's", by.num_milliseconds());
+        (by > CLOCKS_DIFFER_MAX).then(|| Finding { subject: "clock".to_owned(), result: Err(said) })
+    };
+    differ(ahead, "ahead of").or_else(|| differ(behind, "behind"))
 }
 
 /// Networks that are halted, and lanes that are drained. A drained lane is no fault, but nobody should wonder where it is.
@@ -196,4 +220,21 @@ fn good(subject: &str, what: &str) -> Finding {
 
 fn bad(subject: &str, error: &(dyn std::error::Error + 'static)) -> Finding {
     Finding { subject: subject.to_owned(), result: Err(ErrorChain(error).to_string()) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_clock_is_wrong_that_differs_however_long_the_answer_took() {
+        let at = |milliseconds: i64| DateTime::from_timestamp_millis(1_000_000 + milliseconds).unwrap();
+        let said = |theirs| compare_clocks(at(0)..at(5_000), at(theirs)).map(|finding| finding.result.unwrap_err());
+
+        for right in [-1_000, 0, 2_500, 6_000] {
+            assert_eq!(said(right), None, "{right}");
+        }
+        assert_eq!(said(-1_001).unwrap(), "is at least 1001 ms ahead of the database's");
+        assert_eq!(said(8_000).unwrap(), "is at least 3000 ms behind the database's");
+    }
 }

@@ -7,7 +7,7 @@
 use std::sync::LazyLock;
 use std::time::Duration;
 
-use chrono::TimeDelta;
+use chrono::{DateTime, TimeDelta, Utc};
 use secrecy::{ExposeSecret, SecretString};
 use sqlx::migrate::Migrator;
 use sqlx::postgres::{PgConnectOptions, PgPoolOptions};
@@ -205,6 +205,14 @@ impl Ledger {
         let applied = applied.fetch_all(&self.pool).await?;
         let complete = MIGRATIONS.iter().all(|migration| applied.contains(&migration.version));
         if complete { Ok(()) } else { Err(LedgerError::Schema) }
+    }
+
+    /// What the database's clock says.
+    ///
+    /// # Errors
+    /// The database could not be reached.
+    pub async fn now(&self) -> Result<DateTime<Utc>, LedgerError> {
+        Ok(sqlx::query_scalar!(r#"SELECT clock_timestamp() AS "now!""#).fetch_one(&self.pool).await?)
     }
 
     /// Whether the database answers.

@@ -19,6 +19,7 @@ use self::exact::{Authorization, evm};
 use self::fees::{BlockPrice, PriceBoard, Prices, SlowPrices};
 use self::heads::Heads;
 use self::observe::Header;
+use self::outcome::Outcome;
 use self::permit2::{EXACT_PROXY, Permit, Proxy, UPTO_PROXY};
 use self::rpc::Nodes;
 use self::signed::Signed;
@@ -57,6 +58,7 @@ mod fees;
 mod heads;
 mod movements;
 pub mod observe;
+pub mod outcome;
 mod payable;
 pub mod permit2;
 mod proof;
@@ -265,7 +267,7 @@ impl EvmChain {
         }
     }
 
-    async fn simulate(&self, payment: &Authorization, look_anyway: bool) -> Result<simulate::Outcome, ChainError> {
+    async fn simulate(&self, payment: &Authorization, look_anyway: bool) -> Result<Outcome, ChainError> {
         // A factory that is not allowed is not called, not even in a simulation; the verdict then depends on the payer's code.
         let allowed = payment.deployment.as_ref().is_some_and(|deployment| self.factories.contains(&deployment.factory));
         let (target, data) = build::single(self.multicall, payment, allowed);

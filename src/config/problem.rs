@@ -104,9 +104,11 @@ impl ConfigErrors {
         Self(problems)
     }
 
-    /// The same, of a configuration without a file.
+    /// The same, of a configuration without a file: what stands nowhere may stand in one.
     pub(super) fn without_file(mut self) -> Self {
-        self.0.push(ConfigProblem { key: "configuration".to_owned(), origin: None, fault: Fault::NoFile });
+        if self.0.iter().any(|problem| problem.origin.is_none()) {
+            self.0.push(ConfigProblem { key: "configuration".to_owned(), origin: None, fault: Fault::NoFile });
+        }
         self
     }
 

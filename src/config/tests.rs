@@ -25,6 +25,9 @@ const NETWORK: &str = r#"
     signers = [{ name = "base-1", key = "env:BASE_SIGNER" }]
 "#;
 
+/// All networks in one variable.
+const NETWORKS: &str = "[{id=\"eip155:8453\",rpc=[\"http://127.0.0.1:8545/?a=b\"],signers=[{key=\"env:BASE_SIGNER\"}],answer_at=[{below=\"1.00\",at=\"included\"},{at=\"safe\"}]}]";
+
 fn environment(more: &[(&str, &str)]) -> Environment {
     let usual = [
         ("BASE_SIGNER", KEY),
@@ -111,6 +114,9 @@ fn whoever_names_no_file_is_told_that_what_is_missing_may_stand_in_one() {
             .to_string()
             .ends_with("configuration: no file was named with --config, and the environment does not say everything")
     );
+    let wrong = [("QUITTANCE_NETWORKS", NETWORKS), ("QUITTANCE_SERVER__LISTEN", "x")];
+    let wrong = read(None, &environment(&wrong), SigningKeys::Wanted).unwrap_err();
+    assert_eq!(wrong.problems().len(), 1, "{wrong}");
     assert!(!faults("", &[]).contains(&at("configuration", Fault::NoFile)));
 }
 
@@ -286,9 +292,7 @@ fn a_variable_wins_over_the_file_and_the_file_over_the_default() {
 
 #[test]
 fn variables_alone_are_enough() {
-    let networks = "[{id=\"eip155:8453\",rpc=[\"http://127.0.0.1:8545/?a=b\"],signers=[{key=\"env:BASE_SIGNER\"}],answer_at=[{below=\"1.00\",at=\"included\"},{at=\"safe\"}]}]";
-
-    let config = read(None, &environment(&[("QUITTANCE_NETWORKS", networks)]), SigningKeys::Wanted).unwrap();
+    let config = read(None, &environment(&[("QUITTANCE_NETWORKS", NETWORKS)]), SigningKeys::Wanted).unwrap();
 
     assert_eq!(config.networks[0].rpc[0].expose(), "http://127.0.0.1:8545/?a=b");
     assert_eq!(config.networks[0].answer.level(Amount::new(1_000_000), 6), Level::Safe);

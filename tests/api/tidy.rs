@@ -222,3 +222,20 @@ fn operations_md_explains_every_line_of_the_log_that_wants_attention() {
 
     assert_eq!(unexplained, Vec::<String>::new());
 }
+
+/// What a killed migration leaves behind is named where an operator looks for it at night.
+#[test]
+fn operations_md_names_every_index_that_no_transaction_holds() {
+    let page = std::fs::read_to_string(root().join("docs/OPERATIONS.md")).expect("it is readable");
+    let named: BTreeSet<_> = page.lines().filter(|line| line.starts_with("| `2")).map(str::to_owned).collect();
+    let migrations = std::fs::read_dir(root().join("migrations")).expect("migrations").map(|file| file.expect("a file").path());
+    let built: BTreeSet<_> = migrations
+        .filter_map(|file| {
+            let text = std::fs::read_to_string(&file).expect("it is readable");
+            let index = text.split_once("CREATE INDEX CONCURRENTLY ")?.1.split(' ').next()?.to_owned();
+            Some(format!("| `{}` | `{index}` |", file.file_stem()?.to_str()?))
+        })
+        .collect();
+
+    assert_eq!(named, built);
+}

@@ -175,6 +175,10 @@ export const NOT_RUN = [
     why: 'no version of it could be had where these tests were made: the module proxy there refuses it',
   },
   {
+    name: 'x402 1.0 of PyPI, on Solana',
+    why: 'it has EVM networks only',
+  },
+  {
     name: 'mcpay, on Solana',
     why: 'its client asks the public node of the cluster for the newest block and takes no other',
   },

@@ -125,7 +125,7 @@ function withAlteredAnswers(list) {
   const met = new Set();
   return list.map(({ stand, family }) => {
     if (family !== 'evm' || stand.way !== 'exact') return { stand, family, altered: [] };
-    const key = ({ name }) => `${name} ${stand.x402}`;
+    const key = ({ name, version }) => `${name} ${version} ${stand.x402}`;
     const server = `server ${key(stand.server)}`;
     const altered = stand.clients.filter((client) => {
       const fresh = !met.has(server) || !met.has(key(client));

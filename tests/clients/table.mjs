@@ -17,7 +17,7 @@ function grouped(rows) {
   const groups = new Map();
   for (const row of rows) {
     const { stand, client } = row;
-    const key = [stand.server.name, client.name, stand.x402, stand.way].join();
+    const key = [named(stand.server), named(client), stand.x402, stand.way].join();
     if (!groups.has(key)) groups.set(key, { stand, client, rows: [] });
     groups.get(key).rows.push(row);
   }
@@ -71,7 +71,7 @@ function altered(rows, answers, notes) {
         const row = mine.find(({ answer }) => answer.name === name);
         return row ? outcome(row) + notes.mark(row) : '';
       });
-      return [stand.server.name, client.name, `v${stand.x402}`, ...cells];
+      return [named(stand.server), named(client), `v${stand.x402}`, ...cells];
     }),
   );
 }
@@ -81,7 +81,7 @@ export function writeDocument({ rows, answers, seen, notRun }) {
   const text = `# Clients
 
 Other people's clients and resource servers, unmodified, that were run against Quittance on local chains. \`make test-clients\` runs them
-all, and \`tests/clients/run.mjs --write\` writes this page from what it found.
+all, and \`tests/clients/run.mjs --write\` writes this page from what it found, on ${new Date().toISOString().slice(0, 10)} the last time.
 
 Beside these, @x402/express and @x402/fetch do business with the extensions \`payment-identifier\`, \`builder-code\` and \`offer-receipt\` of
 @x402/extensions (\`tests/clients/npm/with-extensions.mjs\`); \`bazaar\` is looked through by \`dev/discover.mjs\` and the tests.

@@ -9,7 +9,8 @@ use alloy::sol_types::SolCall;
 
 use super::abi::Wallet;
 use super::exact::signature::{plain, unwrap};
-use super::simulate::{Outcome, Question, Simulator};
+use super::outcome::Outcome;
+use super::simulate::{Question, Simulator};
 use crate::chain::ChainError;
 use crate::chain::address::Proof;
 use crate::domain::address::Address;

@@ -10,6 +10,7 @@ pub mod frames;
 pub mod framing;
 pub mod logs;
 pub mod order;
+pub mod outcomes;
 pub mod permit;
 pub mod receipt;
 pub mod request;
@@ -21,7 +22,7 @@ pub mod words;
 pub type Reader = fn(&[u8]) -> bool;
 
 /// All of them, by the names of their folders in fuzz/corpus.
-pub const READERS: [(&str, Reader); 15] = [
+pub const READERS: [(&str, Reader); 16] = [
     ("decoder", decoder::compare),
     ("request", request::request),
     ("logs", logs::logs),
@@ -32,6 +33,7 @@ pub const READERS: [(&str, Reader); 15] = [
     ("called", called::called),
     ("typed", typed::typed),
     ("order", order::order),
+    ("outcomes", outcomes::outcomes),
     ("frames", frames::frames),
     ("framing", framing::framing),
     ("forwarded", forwarded::forwarded),

@@ -2,7 +2,7 @@
 
 use alloy::primitives::{Address as EvmAddress, U256};
 
-use super::super::simulate::Outcome;
+use super::super::outcome::Outcome;
 use super::Authorization;
 use crate::domain::reason::{Reason, Refusal};
 use crate::domain::verification::Checked;
