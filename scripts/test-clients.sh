@@ -1,11 +1,12 @@
 #!/usr/bin/env bash
 # Runs other people's clients and servers against the service: test-clients.sh [options of tests/clients/run.mjs]. It installs what is
 # missing of theirs outside the repository, with --fast only what a quick run needs, and is the debug binary's test unless QUITTANCE_BIN
-# names another.
+# names another. Those in Go take part when QUITTANCE_X402_CHECKOUT names a checkout of the x402 repository.
 source "$(dirname "${BASH_SOURCE[0]}")/env.sh"
 
 export QUITTANCE_CLIENTS="${QUITTANCE_CLIENTS:-${XDG_CACHE_HOME:-$HOME/.cache}/quittance/clients}"
 mkdir -p "$QUITTANCE_CLIENTS"
+GO_CLIENTS="$QUITTANCE_CLIENTS/go"
 
 fast=
 for option in "$@"; do [ "$option" != --fast ] || fast=1; done
@@ -44,6 +45,20 @@ build_rust() {
   nice cargo build --locked --jobs 1 --manifest-path tests/clients/rust/Cargo.toml
 }
 
+# Go's command builds only what has changed. Where the SDK is stands in a copy of go.mod; what it is, beside the programs, for list.mjs.
+build_go() {
+  local sdk commit release
+  [ -f "$QUITTANCE_X402_CHECKOUT/go/go.mod" ] || fail "QUITTANCE_X402_CHECKOUT: a checkout of the x402 repository"
+  sdk=$(cd "$QUITTANCE_X402_CHECKOUT/go" && pwd)
+  commit=$(git -C "$sdk" rev-parse HEAD)
+  release=$(sed -n '/^## v/{s/^## v\([^ ]*\).*/\1/p;q}' "$sdk/CHANGELOG.md")
+  mkdir -p "$GO_CLIENTS"
+  cp tests/clients/go/go.{mod,sum} "$GO_CLIENTS/"
+  go mod edit -replace "github.com/x402-foundation/x402/go=$sdk" "$GO_CLIENTS/go.mod"
+  nice go build -C tests/clients/go -p 1 -modfile "$GO_CLIENTS/go.mod" -o "$GO_CLIENTS/" ./client ./server
+  printf '%s (%s)\n' "$release" "${commit:0:7}" >"$GO_CLIENTS/version"
+}
+
 scripts/setup.sh
 [ -n "${QUITTANCE_BIN:-}" ] || cargo build --locked
 export QUITTANCE_BIN="${QUITTANCE_BIN:-$CARGO_TARGET_DIR/debug/quittance}"
@@ -57,6 +72,10 @@ if [ "$fast" ]; then
 else
   unless_done python-v1 tests/clients/python/v1.txt install_python 1
   CARGO_TARGET_DIR="$CARGO_TARGET_DIR/clients" build_rust
+  # Without its version list.mjs leaves Go out.
+  rm -f "$GO_CLIENTS/version"
+  if [ -n "${QUITTANCE_X402_CHECKOUT:-}" ]; then build_go
+  else say "the clients in Go are left out: QUITTANCE_X402_CHECKOUT names no checkout of the x402 repository"; fi
 fi
 
 node tests/clients/run.mjs "$@"

@@ -1,6 +1,6 @@
 // Who is run: resource servers, the clients that buy from each, and what could not be run, with the reason.
 
-import { readFileSync } from 'node:fs';
+import { existsSync, readFileSync } from 'node:fs';
 import { homedir } from 'node:os';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
@@ -40,6 +40,19 @@ const rust = (name, program) => ({
   program: { command: join(CARGO_TARGET, 'debug', program), args: [], cwd: HERE },
 });
 
+const GO_MARK = join(CACHE, 'go/version');
+const GO_VERSION = existsSync(GO_MARK) ? readFileSync(GO_MARK, 'utf8').trim() : undefined;
+
+/** What is in Go takes part where its programs were built, for which test-clients.sh must be given a checkout of the SDK. */
+const inGo = (...entries) => (GO_VERSION ? entries : []);
+
+/** A program of go/. */
+const go = (name, program) => ({
+  name: `x402/go with ${name}`,
+  version: GO_VERSION,
+  program: { command: join(CACHE, 'go', program), args: [], cwd: HERE },
+});
+
 const EVM = ['evm'];
 const BOTH = ['evm', 'solana'];
 
@@ -56,6 +69,7 @@ const httpxV1 = { ...python(1, 'httpx', 'clients/httpx'), families: EVM };
 const requestsV1 = { ...python(1, 'requests', 'clients/requests'), families: EVM };
 const x402Reqwest = rust('x402-reqwest', 'x402-rs-client');
 const r402 = rust('r402', 'r402-client');
+const netHttp = go('net/http', 'client');
 
 // How it is paid on EVM networks: `exact` by EIP-3009, `permit2` by scheme exact through Permit2, `upto` by that scheme.
 const stand = (language, x402, server, clients, rest = {}) => ({ language, x402, server, clients, families: BOTH, path: '/paid', way: 'exact', ...rest });
@@ -65,15 +79,15 @@ const stand = (language, x402, server, clients, rest = {}) => ({ language, x402,
  * a quick run, which has one client of each language.
  */
 export const STANDS = [
-  stand('JavaScript', 2, npm('@x402/express', 'servers/express-v2'), [fetchV2, axiosV2, faremeter, r402], { fast: [fetchV2, r402] }),
-  stand('JavaScript', 2, npm('@x402/express', 'servers/express-v2'), [fetchV2, axiosV2, httpxV2], { families: EVM, way: 'permit2', fast: [fetchV2] }),
-  stand('JavaScript', 2, npm('@x402/express', 'servers/express-v2'), [fetchV2, axiosV2, httpxV2], { families: EVM, way: 'upto', fast: [fetchV2] }),
+  stand('JavaScript', 2, npm('@x402/express', 'servers/express-v2'), [fetchV2, axiosV2, faremeter, r402, ...inGo(netHttp)], { fast: [fetchV2, r402] }),
+  stand('JavaScript', 2, npm('@x402/express', 'servers/express-v2'), [fetchV2, axiosV2, httpxV2, ...inGo(netHttp)], { families: EVM, way: 'permit2', fast: [fetchV2] }),
+  stand('JavaScript', 2, npm('@x402/express', 'servers/express-v2'), [fetchV2, axiosV2, httpxV2, ...inGo(netHttp)], { families: EVM, way: 'upto', fast: [fetchV2] }),
   stand('JavaScript', 2, npm('@x402/hono', 'servers/hono-v2'), [fetchV2, httpxV2, x402Reqwest]),
   stand('JavaScript', 2, npm('@x402/next', 'servers/next-v2'), [fetchV2, requestsV2]),
   stand('JavaScript', 2, npm('@faremeter/middleware', 'servers/faremeter'), [faremeter, fetchV2]),
   stand('JavaScript', 1, npm('x402-express', 'servers/express-v1'), [fetchV1, axiosV1, fetchV2, axiosV2, faremeter], { fast: [fetchV1] }),
   stand('JavaScript', 1, npm('x402-hono', 'servers/hono-v1'), [fetchV1, httpxV1, requestsV1, httpxV2, requestsV2]),
-  stand('JavaScript', 1, npm('x402-next', 'servers/next-v1'), [fetchV1, x402Reqwest]),
+  stand('JavaScript', 1, npm('x402-next', 'servers/next-v1'), [fetchV1, x402Reqwest, ...inGo(netHttp)]),
   stand('JavaScript', 1, npm('mcpay', 'servers/mcpay'), [mcpay], { families: EVM, path: '/mcp' }),
 
   stand('Python', 2, python(2, 'FastAPI', 'servers/fastapi'), [httpxV2, requestsV2, fetchV2, x402Reqwest, r402], { fast: [httpxV2] }),
@@ -87,6 +101,12 @@ export const STANDS = [
   stand('Rust', 2, rust('x402-axum', 'x402-rs-server'), [x402Reqwest, r402, fetchV2, httpxV2]),
   stand('Rust', 1, rust('x402-axum', 'x402-rs-server'), [x402Reqwest, fetchV1, httpxV1]),
   stand('Rust', 2, rust('r402', 'r402-server'), [r402, x402Reqwest, fetchV2, requestsV2]),
+
+  ...inGo(
+    stand('Go', 2, go('gin', 'server'), [netHttp, fetchV2]),
+    stand('Go', 2, go('gin', 'server'), [netHttp, fetchV2], { families: EVM, way: 'permit2' }),
+    stand('Go', 2, go('gin', 'server'), [netHttp, fetchV2], { families: EVM, way: 'upto' }),
+  ),
 ];
 
 // What is wrong when a buyer is refused before anything is paid.
@@ -129,12 +149,41 @@ export const KNOWN = [
     fault: /^not served after a success$/,
     why: 'the same',
   },
+  ...inGo(
+    {
+      party: 'x402/go with gin',
+      answers: ['verify: invalid'],
+      fault: /^the money moved$/,
+      why:
+        'overlooks `isValid: false` in an answer of status 200: it does the work, settles, and serves if that succeeds. The service checks ' +
+        'again before it settles, so that nobody is served who did not pay',
+    },
+    {
+      party: 'x402/go with net/http',
+      x402: 2,
+      answers: [undefined, 'settle: pending', 'settle: sent twice', 'settle: slow success', 'settle: answer lost'],
+      fault: new RegExp(`${REFUSED.source}|^(the money did not move|not served after a success)$`),
+      why:
+        'signs for an hour by EIP-3009, whatever `maxTimeoutSeconds` it is offered, and the service refuses what is valid for more than ' +
+        'ten minutes longer than was asked. It pays where an hour is offered, as with gin here, and where `validity_slack_seconds` of the ' +
+        'network is 3600. In version 1 and by Permit2 it signs for as long as it is asked',
+    },
+    {
+      party: 'x402/go with net/http',
+      ways: ['permit2', 'upto'],
+      answers: [undefined],
+      fault: REFUSED,
+      why:
+        'replaces the `info` that the server gave with `eip2612GasSponsoring` by its own signature, as @x402/axios does, and is refused by ' +
+        'the same servers',
+    },
+  ),
 ];
 
 /** What those should know who use these packages, and what the programs here do about it. */
 export const SEEN = [
   {
-    party: 'all resource servers of version 1, and x402-axum in version 2',
+    party: 'all resource servers of version 1, and in version 2 x402-axum and x402/go with gin',
     what: 'do not ask again after `settlement_pending`, so their buyers have paid and are refused. The others of version 2 ask once more',
   },
   {
@@ -167,12 +216,20 @@ export const SEEN = [
     party: 'x402-chain-eip155 2.0.2',
     what: 'compiles its feature `client` only together with `telemetry`',
   },
+  {
+    party: 'x402/go, as a client through Permit2',
+    what:
+      'never asks the node that its scheme is told (`RPCURL`) when the key is held by its own `ClientSigner`, and pays without the ' +
+      'signature of `eip2612GasSponsoring`, which is refused. The signer must be made with a node (`NewClientSignerFromPrivateKeyWithClient`)',
+  },
 ];
 
 export const NOT_RUN = [
   {
-    name: 'Go: github.com/x402-foundation/x402/go',
-    why: 'no version of it could be had where these tests were made: the module proxy there refuses it',
+    name: 'Go: github.com/x402-foundation/x402/go, as a module',
+    why:
+      'the module proxy refuses it (403). What is in Go is run when a checkout of its repository is given, and was last with commit ' +
+      'dd927a26cfefc98c24b3ec38b3a8f204dad0c60d of 2026-04-21',
   },
   {
     name: 'x402 1.0 of PyPI, on Solana',
