@@ -217,6 +217,12 @@ export const SEEN = [
     what: 'compiles its feature `client` only together with `telemetry`',
   },
   {
+    party: 'x402/go with gin',
+    what:
+      'reads `/supported` once, when it starts, and sells on without what was not there: on Solana it offers no `feePayer` until it is ' +
+      'started again, and nobody can pay',
+  },
+  {
     party: 'x402/go, as a client through Permit2',
     what:
       'never asks the node that its scheme is told (`RPCURL`) when the key is held by its own `ClientSigner`, and pays without the ' +

@@ -1,5 +1,6 @@
 // The local world that the clients are run in: a chain with the real USDC, a Solana node, and one Quittance on both.
 
+import { setTimeout as sleep } from 'node:timers/promises';
 import { usdcBalance } from '../../dev/chain/usdc.mjs';
 import { startChain } from '../../dev/chain/start.mjs';
 import { startQuittance } from '../../dev/demo/service.mjs';
@@ -12,6 +13,8 @@ import { ataOf } from '../../dev/solana/tokens.mjs';
 const EVM_ACCOUNTS = 600;
 const SOLANA_ACCOUNTS = 100;
 const BLOCK_SECONDS = 0.5;
+
+const OFFERED_DEADLINE_MS = 30_000;
 
 /** Starts the world; `families` are `evm` and `solana`. `accounts` are how many can pay or be paid on each. */
 export async function startWorld(families, accounts = { evm: EVM_ACCOUNTS, solana: SOLANA_ACCOUNTS }) {
@@ -36,11 +39,23 @@ export async function startWorld(families, accounts = { evm: EVM_ACCOUNTS, solan
       keyOf: ({ world }) => world.accounts.signers[0].key,
     });
     started.push(quittance);
+    await offered(quittance.url, Object.values(chains).map(({ network }) => network(2)));
     return { chains, quittance, stop };
   } catch (error) {
     await stop();
     throw error;
   }
+}
+
+/** Waits until every network is offered: the service is ready when one of them is, and some servers ask once, when they start. */
+async function offered(url, networks) {
+  const deadline = Date.now() + OFFERED_DEADLINE_MS;
+  while (Date.now() < deadline) {
+    const { kinds } = await (await fetch(`${url}/supported`)).json();
+    if (networks.every((name) => kinds.some(({ network }) => network === name))) return;
+    await sleep(50);
+  }
+  throw new Error(`Not all of ${networks} are offered.`);
 }
 
 function evm(chain) {
