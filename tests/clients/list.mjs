@@ -160,16 +160,6 @@ export const KNOWN = [
     },
     {
       party: 'x402/go with net/http',
-      x402: 2,
-      answers: [undefined, 'settle: pending', 'settle: sent twice', 'settle: slow success', 'settle: answer lost'],
-      fault: new RegExp(`${REFUSED.source}|^(the money did not move|not served after a success)$`),
-      why:
-        'signs for an hour by EIP-3009, whatever `maxTimeoutSeconds` it is offered, and the service refuses what is valid for more than ' +
-        'ten minutes longer than was asked. It pays where an hour is offered, as with gin here, and where `validity_slack_seconds` of the ' +
-        'network is 3600. In version 1 and by Permit2 it signs for as long as it is asked',
-    },
-    {
-      party: 'x402/go with net/http',
       ways: ['permit2', 'upto'],
       answers: [undefined],
       fault: REFUSED,
@@ -221,6 +211,10 @@ export const SEEN = [
     what:
       'reads `/supported` once, when it starts, and sells on without what was not there: on Solana it offers no `feePayer` until it is ' +
       'started again, and nobody can pay',
+  },
+  {
+    party: 'x402/go, as a client by EIP-3009 in version 2',
+    what: 'signs for an hour, whatever `maxTimeoutSeconds` it is offered. That is why `validity_slack_seconds` is 3600',
   },
   {
     party: 'x402/go, as a client through Permit2',

@@ -28,17 +28,13 @@ func told(name string) string {
 	return value
 }
 
-// The SDK's own client signs by EIP-3009 for an hour, whatever it is offered, and the service refuses what outlives the offer by far.
-const maxTimeoutSeconds = 3600
-
 // How the offers of each way of paying differ. Buyers through Permit2 have no gas to let it take their token beforehand.
 func offer(way string) x402http.RouteConfig {
 	accepts := x402http.PaymentOption{
-		Scheme:            "exact",
-		Network:           x402.Network(told("NETWORK")),
-		Price:             "$0.001",
-		PayTo:             told("PAY_TO"),
-		MaxTimeoutSeconds: maxTimeoutSeconds,
+		Scheme:  "exact",
+		Network: x402.Network(told("NETWORK")),
+		Price:   "$0.001",
+		PayTo:   told("PAY_TO"),
 	}
 	var extensions map[string]any
 	switch way {
