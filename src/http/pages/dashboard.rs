@@ -70,12 +70,15 @@ fn page<Q: JsonSchema>(id: &'static str, summary: &'static str, callers: Callers
         .problems(&[Code::NotFound])
 }
 
+/// As a form sends it, which has an account, or none.
+const ACCOUNT_OR_NOTHING: &str = "^(acc_[0-9a-f]{32})?$";
+
 /// What may stand behind the path of a page that is no list.
 #[derive(Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 struct OfAccount {
-    /// Whose: for operators.
-    #[schemars(with = "Option<AccountId>")]
+    /// Whose: for operators. Forms send nothing for everybody's.
+    #[schemars(regex(pattern = ACCOUNT_OR_NOTHING))]
     account: Option<String>,
 }
 
@@ -83,8 +86,8 @@ struct OfAccount {
 #[derive(Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 struct Listed {
-    /// Whose: for operators.
-    #[schemars(with = "Option<AccountId>")]
+    /// Whose: for operators. Forms send nothing for everybody's.
+    #[schemars(regex(pattern = ACCOUNT_OR_NOTHING))]
     account: Option<String>,
     /// Behind which thing the page begins.
     cursor: Option<String>,
@@ -94,8 +97,8 @@ struct Listed {
 #[derive(Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 struct Narrowed {
-    /// Whose: for operators.
-    #[schemars(with = "Option<AccountId>")]
+    /// Whose: for operators. Forms send nothing for everybody's.
+    #[schemars(regex(pattern = ACCOUNT_OR_NOTHING))]
     account: Option<String>,
     /// Only what stands there.
     state: Option<String>,
