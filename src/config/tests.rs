@@ -99,7 +99,7 @@ fn two_networks_with_a_node_and_a_key_each_are_enough() {
     assert_eq!((evm(base).finality, base.agree_above.as_ref()), (Finality::Tag, None));
     assert_eq!((base.lane.batch_max, base.lane.in_flight_max, base.lane.pace), (100, 8, TimeDelta::milliseconds(100)));
     assert_eq!((base.cost.payment_wei_max, base.cost.hourly.payer), (10_u128.pow(15), Some(5 * 10_u128.pow(16))));
-    assert_eq!(evm(base).priority_fee_min_wei, 1_000_000);
+    assert_eq!((evm(base).priority_fee_min_wei, evm(base).validity_slack), (1_000_000, TimeDelta::hours(1)));
     // A network of the OP stack has an oracle, and a network with a cheap coin has higher limits.
     assert!(evm(base).l1_fee_oracle.is_some() && evm(sei).l1_fee_oracle.is_none());
     assert_eq!(sei.cost.payment_wei_max, 10_u128.pow(17));
